@@ -1,0 +1,297 @@
+//! Training checkpoints: everything an interrupted stage needs to go on bit for bit.
+//!
+//! One folder a checkpoint, `step-00000500/`: `state.safetensors` (every parameter in f32 under `model.<path>`, the
+//! optimizer's moments under `exp_avg.<path>` and `exp_avg_sq.<path>`) and `state.json` (step, optimizer steps, a
+//! fingerprint of the recipe). Data order, augmentation and noise are pure functions of the seed and the step, so
+//! the step is the data cursor and the state of every random generator at once.
+//!
+//! A checkpoint is written under a temporary name, synced, and renamed into place: it is there whole or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, TrainError};
+use crate::optim::{AdamW, Moments};
+use crate::params::PathStack;
+
+/// Number of this file layout; a checkpoint of another one is not read.
+const FORMAT: u32 = 1;
+
+/// What `state.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointState {
+    /// Layout of the file.
+    pub format: u32,
+    /// Steps of the stage that are done.
+    pub step: usize,
+    /// Steps of the optimizer that are done.
+    pub optimizer_steps: usize,
+    /// Fingerprint of recipe, seed and data; a run with another one must not resume from here.
+    pub fingerprint: String,
+}
+
+type Named = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+
+struct Collect<'a> {
+    stack: PathStack,
+    tensors: &'a mut Named,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.stack.enter(name, container);
+    }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.stack.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = format!("model.{}", self.stack.path());
+        self.tensors.insert(name, to_bytes(param.val().into_data()));
+    }
+}
+
+fn to_bytes(data: TensorData) -> (Vec<usize>, Vec<u8>) {
+    let shape = data.shape.to_vec();
+    let data = data.convert_dtype(DType::F32);
+    (shape, data.as_bytes().to_vec())
+}
+
+/// Writes the checkpoint of `step` below `folder` and removes the oldest beyond `keep`.
+///
+/// # Errors
+/// Any failure to write (a full disk, say) names the file; earlier checkpoints stay as they are.
+pub fn save<M: Module>(
+    folder: &Path,
+    module: &M,
+    optimizer: &AdamW,
+    step: usize,
+    fingerprint: &str,
+    keep: usize,
+) -> Result<PathBuf> {
+    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+    let temporary = folder.join(format!(".tmp-step-{step:08}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&temporary);
+    fs::create_dir(&temporary).map_err(|e| TrainError::io("cannot create", &temporary, e))?;
+    let target = folder.join(format!("step-{step:08}"));
+    let written = write_files(&temporary, module, optimizer, step, fingerprint).and_then(|()| {
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
+        }
+        fs::rename(&temporary, &target).map_err(|e| TrainError::io("cannot move into place", &target, e))
+    });
+    if let Err(error) = written {
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder);
+    let mut present = list(folder)?;
+    while present.len() > keep.max(1) {
+        let oldest = present.remove(0);
+        fs::remove_dir_all(&oldest).map_err(|e| TrainError::io("cannot remove", &oldest, e))?;
+    }
+    Ok(target)
+}
+
+fn write_files<M: Module>(
+    folder: &Path,
+    module: &M,
+    optimizer: &AdamW,
+    step: usize,
+    fingerprint: &str,
+) -> Result<()> {
+    let mut tensors = Named::new();
+    module.visit(&mut Collect { stack: PathStack::default(), tensors: &mut tensors });
+    for (path, moments) in &optimizer.moments {
+        tensors.insert(format!("exp_avg.{path}"), to_bytes(moments.exp_avg.clone().into_data()));
+        tensors.insert(format!("exp_avg_sq.{path}"), to_bytes(moments.exp_avg_sq.clone().into_data()));
+    }
+    let file = folder.join("state.safetensors");
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, (shape, bytes)) in &tensors {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
+            .map_err(|e| TrainError::invalid(&file, format!("tensor {name}: {e}")))?;
+        views.push((name.as_str(), view));
+    }
+    let bytes = safetensors::serialize(views, None).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    write_synced(&file, &bytes)?;
+    let state = CheckpointState {
+        format: FORMAT,
+        step,
+        optimizer_steps: optimizer.steps,
+        fingerprint: fingerprint.to_string(),
+    };
+    let file = folder.join("state.json");
+    let json = serde_json::to_vec_pretty(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    write_synced(&file, &json)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = fs::File::create(path).map_err(|e| TrainError::io("cannot create", path, e))?;
+    file.write_all(bytes).map_err(|e| TrainError::io("cannot write", path, e))?;
+    file.sync_all().map_err(|e| TrainError::io("cannot write", path, e))
+}
+
+/// Makes the rename itself durable; not every file system offers it, and nothing is lost where it does not.
+fn sync_folder(folder: &Path) {
+    if let Ok(handle) = fs::File::open(folder) {
+        let _ = handle.sync_all();
+    }
+}
+
+/// The checkpoints below `folder`, oldest first.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(folder).map_err(|e| TrainError::io("cannot read", folder, e))? {
+        let entry = entry.map_err(|e| TrainError::io("cannot read", folder, e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("step-") && entry.path().is_dir() {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A checkpoint that was read back.
+pub struct Resumed<M> {
+    /// The module with its parameters.
+    pub module: M,
+    /// The optimizer with its moments.
+    pub optimizer: AdamW,
+    /// Steps that are done.
+    pub step: usize,
+    /// What was wrong with newer checkpoints that were passed over, one message each.
+    pub passed_over: Vec<String>,
+}
+
+/// Reads the newest usable checkpoint of `folder`; `None` if there is none.
+///
+/// A checkpoint that is damaged (a truncated file, a missing tensor) is passed over for the one before, and the
+/// reason is reported in [`Resumed::passed_over`].
+///
+/// # Errors
+/// A checkpoint of another recipe, or an unreadable folder.
+pub fn resume<M: Module>(
+    folder: &Path,
+    module: &M,
+    optimizer: &AdamW,
+    fingerprint: &str,
+    device: &Device,
+) -> Result<Option<Resumed<M>>> {
+    let mut passed_over = Vec::new();
+    for path in list(folder)?.into_iter().rev() {
+        match read(&path, module.clone(), optimizer, fingerprint, device) {
+            Ok((module, optimizer, step)) => {
+                return Ok(Some(Resumed { module, optimizer, step, passed_over }));
+            }
+            Err(error @ TrainError::Recipe(_)) => return Err(error),
+            Err(error) => passed_over.push(error.to_string()),
+        }
+    }
+    if passed_over.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(Resumed { module: module.clone(), optimizer: optimizer.clone(), step: 0, passed_over }))
+    }
+}
+
+fn read<M: Module>(
+    path: &Path,
+    module: M,
+    optimizer: &AdamW,
+    fingerprint: &str,
+    device: &Device,
+) -> Result<(M, AdamW, usize)> {
+    let file = path.join("state.json");
+    let json = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+    let state: CheckpointState =
+        serde_json::from_slice(&json).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    if state.format != FORMAT {
+        return Err(TrainError::invalid(&file, format!("format {}, expected {FORMAT}", state.format)));
+    }
+    if state.fingerprint != fingerprint {
+        return Err(TrainError::Recipe(format!(
+            "the checkpoint {} was made by another recipe or seed; use another --out folder, or delete that one to start over",
+            path.display()
+        )));
+    }
+    let file = path.join("state.safetensors");
+    let bytes = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|e| TrainError::invalid(&file, format!("no whole safetensors file ({e})")))?;
+    let names: HashMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
+    let mut fill = Fill { stack: PathStack::default(), names: &names, missing: Vec::new(), device };
+    let module = module.map(&mut fill);
+    if !fill.missing.is_empty() {
+        return Err(TrainError::invalid(&file, format!("missing or misshapen: {}", fill.missing.join(", "))));
+    }
+    let mut moments = BTreeMap::new();
+    let inner = device.clone().inner();
+    for (name, view) in &names {
+        let Some(param) = name.strip_prefix("exp_avg.") else { continue };
+        let second = names
+            .get(&format!("exp_avg_sq.{param}"))
+            .ok_or_else(|| TrainError::invalid(&file, format!("missing: exp_avg_sq.{param}")))?;
+        let tensor = |view: &TensorView<'_>| {
+            let values = f32_values(view.data());
+            let count = values.len();
+            Tensor::<1>::from_data(TensorData::new(values, [count]), &inner)
+        };
+        moments.insert(param.to_string(), Moments { exp_avg: tensor(view), exp_avg_sq: tensor(second) });
+    }
+    let optimizer = AdamW { config: optimizer.config, steps: state.optimizer_steps, moments };
+    Ok((module, optimizer, state.step))
+}
+
+fn f32_values(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+struct Fill<'a> {
+    stack: PathStack,
+    names: &'a HashMap<String, TensorView<'a>>,
+    missing: Vec<String>,
+    device: &'a Device,
+}
+
+impl ModuleMapper for Fill<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.stack.enter(name, container);
+    }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.stack.exit();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.stack.path();
+        let shape = param.val().dims();
+        match self.names.get(&format!("model.{path}")) {
+            Some(view) if view.shape() == shape.as_slice() && view.dtype() == Dtype::F32 => {
+                let data = TensorData::new(f32_values(view.data()), shape);
+                let trains = param.val().is_require_grad();
+                let device = self.device;
+                param.map(|_| {
+                    let tensor = Tensor::<D>::from_data(data, device);
+                    if device.is_autodiff() { tensor.set_require_grad(trains) } else { tensor }
+                })
+            }
+            _ => {
+                self.missing.push(format!("{path} {shape:?}"));
+                param
+            }
+        }
+    }
+}

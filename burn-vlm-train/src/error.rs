@@ -1,0 +1,81 @@
+//! What can go wrong in training, evaluation and ablations, said so that the reader knows what to do next.
+
+use std::path::{Path, PathBuf};
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Reading or writing a file failed.
+    #[error("{action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done, e.g. `cannot write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}: {message}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A recipe names something that does not exist or does not fit together.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// The loss stopped being a finite number.
+    #[error(
+        "{stage}: the loss is {loss} at step {step}; samples of that step: {samples}. {good} \
+         Usual causes: a learning rate that is too high, too short a warmup, or a corrupt sample; \
+         lower the stage's learning rates or set `optimizer.clip`"
+    )]
+    NotFinite {
+        /// Name of the stage.
+        stage: String,
+        /// Step at which it happened, counted from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// Ids of the step's samples.
+        samples: String,
+        /// Where the last good checkpoint is, in words.
+        good: String,
+    },
+    /// The device cannot be used.
+    #[error("device: {0}")]
+    Device(String),
+    /// From the models' crate.
+    #[error("{0}")]
+    Model(String),
+    /// From the data crate.
+    #[error("{0}")]
+    Data(String),
+}
+
+/// Result of this crate.
+pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+impl TrainError {
+    /// An operating-system error on `path`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A file whose content is wrong.
+    pub fn invalid(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Invalid { path: path.as_ref().to_path_buf(), message: message.into() }
+    }
+}
+
+/// The name of `candidates` that is nearest to `wrong`, for "did you mean" messages.
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
+        .min_by_key(|(distance, candidate)| (*distance, candidate.len()))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(wrong.len()) / 2 + 1)
+        .map(|(_, candidate)| candidate)
+}

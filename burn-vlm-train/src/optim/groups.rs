@@ -1,0 +1,185 @@
+//! `pattern -> learning rate`: the one mechanism behind freezing, stages and per-part learning rates.
+//!
+//! A pattern is a regular expression that is searched in a parameter's dotted path from its start
+//! (`vision_tower` matches everything below the tower). Of several that match the longest wins. What none matches is
+//! frozen: it gets no gradient and no optimizer state.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+use regex::Regex;
+
+use crate::error::{Result, TrainError, nearest};
+use crate::params::{ParamInfo, PathStack, list_params};
+
+/// Compiled patterns with their learning rates.
+#[derive(Debug, Clone)]
+pub struct LearningRates {
+    rules: Vec<(String, Regex, f64)>,
+}
+
+/// One line of the frozen / trainable table printed at the start of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartReport {
+    /// Top-level part, e.g. `vision_tower`.
+    pub part: String,
+    /// Parameters that train.
+    pub trainable: usize,
+    /// Parameters that do not.
+    pub frozen: usize,
+    /// The learning rates in use in this part, without repetition.
+    pub rates: Vec<f64>,
+}
+
+impl LearningRates {
+    /// Compiles the table of a recipe.
+    ///
+    /// # Errors
+    /// A pattern that is no regular expression, or a rate that is not a positive number.
+    pub fn new(table: &BTreeMap<String, f64>) -> Result<Self> {
+        let mut rules = Vec::new();
+        for (pattern, rate) in table {
+            if !(rate.is_finite() && *rate > 0.0) {
+                return Err(TrainError::Recipe(format!(
+                    "the learning rate of `{pattern}` is {rate}; expected a positive number (leave the pattern out to freeze)"
+                )));
+            }
+            let regex = Regex::new(&format!("^(?:{pattern})"))
+                .map_err(|error| TrainError::Recipe(format!("`{pattern}` is no regular expression: {error}")))?;
+            rules.push((pattern.clone(), regex, *rate));
+        }
+        Ok(Self { rules })
+    }
+
+    /// The learning rate of a parameter; `None` means frozen.
+    pub fn rate(&self, path: &str) -> Option<f64> {
+        self.rules
+            .iter()
+            .filter(|(_, regex, _)| regex.is_match(path))
+            .max_by_key(|(pattern, _, _)| pattern.len())
+            .map(|(_, _, rate)| *rate)
+    }
+
+    /// Fails if a pattern matches no parameter: a mistyped name would freeze silently what it meant to train.
+    ///
+    /// # Errors
+    /// Names the pattern and the nearest part.
+    pub fn check(&self, params: &[ParamInfo]) -> Result<()> {
+        for (pattern, regex, _) in &self.rules {
+            if !params.iter().any(|param| regex.is_match(&param.path)) {
+                let parts: Vec<&str> = params.iter().filter_map(|param| param.path.split('.').next()).collect();
+                let hint = nearest(pattern, parts).map(|part| format!("; did you mean `{part}`?")).unwrap_or_default();
+                return Err(TrainError::Recipe(format!("the pattern `{pattern}` matches no parameter{hint}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks every parameter as trainable or frozen.
+    pub fn apply<M: Module>(&self, module: M) -> M {
+        struct Marker<'a> {
+            stack: PathStack,
+            rates: &'a LearningRates,
+        }
+        impl ModuleMapper for Marker<'_> {
+            fn enter_module(&mut self, name: &str, container: &str) {
+                self.stack.enter(name, container);
+            }
+            fn exit_module(&mut self, _name: &str, _container: &str) {
+                self.stack.exit();
+            }
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let trains = self.rates.rate(&self.stack.path()).is_some();
+                param.set_require_grad(trains)
+            }
+        }
+        module.map(&mut Marker { stack: PathStack::default(), rates: self })
+    }
+
+    /// Summarises what trains and what is frozen, part by part.
+    pub fn report<M: Module>(&self, module: &M) -> Vec<PartReport> {
+        let mut parts: Vec<PartReport> = Vec::new();
+        for param in list_params(module) {
+            let part = param.path.split('.').next().unwrap_or_default().to_string();
+            let rate = self.rate(&param.path);
+            if parts.last().is_none_or(|last| last.part != part) {
+                parts.push(PartReport { part, trainable: 0, frozen: 0, rates: Vec::new() });
+            }
+            if let Some(last) = parts.last_mut() {
+                match rate {
+                    Some(rate) => {
+                        last.trainable += param.count();
+                        if !last.rates.contains(&rate) {
+                            last.rates.push(rate);
+                        }
+                    }
+                    None => last.frozen += param.count(),
+                }
+            }
+        }
+        parts
+    }
+}
+
+impl std::fmt::Display for PartReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match (self.trainable, self.frozen) {
+            (0, _) => "[frozen]   ",
+            (_, 0) => "[TRAINABLE]",
+            _ => "[PARTLY]   ",
+        };
+        write!(f, "{state} {:<24} {:>12} parameters", self.part, thousands(self.trainable + self.frozen))?;
+        if self.trainable > 0 {
+            if self.frozen > 0 {
+                write!(f, ", {} trainable", thousands(self.trainable))?;
+            }
+            let rates: Vec<String> = self.rates.iter().map(|rate| format!("{rate:e}")).collect();
+            write!(f, ", lr {}", rates.join(" / "))?;
+        }
+        Ok(())
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(pairs: &[(&str, f64)]) -> LearningRates {
+        LearningRates::new(&pairs.iter().map(|(p, r)| (p.to_string(), *r)).collect()).unwrap()
+    }
+
+    #[test]
+    fn the_longest_pattern_wins_and_the_rest_is_frozen() {
+        let rates = rates(&[("language_model", 1e-5), (r"language_model\.model\.layers\.0\.", 1e-3)]);
+        assert_eq!(rates.rate("language_model.lm_head.weight"), Some(1e-5));
+        assert_eq!(rates.rate("language_model.model.layers.0.mlp.up_proj.weight"), Some(1e-3));
+        assert_eq!(rates.rate("vision_tower.post_layernorm.weight"), None);
+    }
+
+    #[test]
+    fn a_pattern_without_a_match_is_an_error_with_a_hint() {
+        let params = [ParamInfo { path: "vision_tower.a.weight".into(), shape: vec![2] }];
+        let error = rates(&[("vision_towr", 1e-3)]).check(&params).unwrap_err().to_string();
+        assert!(error.contains("vision_towr") && error.contains("`vision_tower`"), "{error}");
+    }
+
+    #[test]
+    fn a_rate_must_be_positive() {
+        assert!(LearningRates::new(&[("a".to_string(), 0.0)].into()).is_err());
+        assert!(LearningRates::new(&[("a(".to_string(), 1.0)].into()).is_err());
+    }
+}

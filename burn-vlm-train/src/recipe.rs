@@ -1,0 +1,361 @@
+//! Recipes: what is trained, on what, how long, with which learning rates. A recipe is TOML; a study patches it.
+//!
+//! ```toml
+//! stages = ["align", "finetune"]
+//!
+//! [model]
+//! encoder = "siglip2"                   # a part: a folder of --parts, or any folder with config.json and weights
+//! backbone = "backbone"
+//!
+//! [stage.finetune]
+//! objective = "vlm"
+//! steps = 1000
+//! batch = 64
+//! train = { multi_modal_projector = 1e-3, language_model = 5e-4 }   # what no pattern names is frozen
+//! data = { languages = ["en", "de"], english = 0.5, tasks = { caption = 1.0 } }
+//! ```
+
+use std::collections::BTreeMap;
+
+use burn_vlm::language::LanguageConfig;
+use burn_vlm::text::SiglipTextConfig;
+use burn_vlm::vision::VisionConfig;
+use burn_vlm::vlm::VisualTokens;
+use burn_vlm_data::language::Language;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, TrainError};
+use crate::optim::{AdamWConfig, Schedule};
+
+/// A whole recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Base seed of initialisation, data order, augmentation and noise; a study sets it per cell.
+    #[serde(default)]
+    pub seed: u64,
+    /// The VLM and the parts it is assembled from.
+    pub model: ModelRecipe,
+    /// Names of the VLM's stages in the order they run.
+    pub stages: Vec<String>,
+    /// The stages by name.
+    pub stage: BTreeMap<String, StageRecipe>,
+    /// The tokenizer that the pretrained parts share.
+    pub tokenizer: TokenizerRecipe,
+    /// How each part is pretrained, by name.
+    #[serde(default)]
+    pub part: BTreeMap<String, PartRecipe>,
+    /// What is scored.
+    pub evaluation: EvaluationRecipe,
+}
+
+/// The VLM: its parts and how they are joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// The vision encoder's part name or folder.
+    pub encoder: String,
+    /// The language model's part name or folder.
+    pub backbone: String,
+    /// Layer whose output is taken from the tower, as in LLaVA's `vision_feature_layer`.
+    #[serde(default = "last_layer")]
+    pub vision_feature_layer: i64,
+    /// Activation between the projector's two layers.
+    #[serde(default = "gelu")]
+    pub projector_hidden_act: String,
+    /// Pooling, pooled head, normalisation and noise of the visual tokens.
+    #[serde(default)]
+    pub visual_tokens: VisualTokens,
+    /// Gemma's sqrt(hidden) on visual tokens too, as transformers 4.x does.
+    #[serde(default)]
+    pub scale_visual_embeds: bool,
+}
+
+fn last_layer() -> i64 {
+    -1
+}
+
+fn gelu() -> String {
+    "gelu".into()
+}
+
+/// What a stage minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveKind {
+    /// Next-token loss on the answers, given picture and question.
+    Vlm,
+    /// Next-token loss on the answers of text-only conversations.
+    Text,
+    /// Sigmoid loss of picture-text pairs (Zhai et al. 2023).
+    Siglip,
+    /// Softmax loss of picture-text pairs (Radford et al. 2021).
+    Clip,
+}
+
+/// One stage of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecipe {
+    /// What is minimised.
+    pub objective: ObjectiveKind,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Samples of a micro-batch.
+    pub batch: usize,
+    /// Micro-batches of one optimizer step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// `pattern -> learning rate`; what no pattern names is frozen.
+    pub train: BTreeMap<String, f64>,
+    /// Warmup and decay.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// AdamW.
+    #[serde(default)]
+    pub optimizer: AdamWConfig,
+    /// Samples.
+    pub data: DataRecipe,
+    /// A log line every so many steps.
+    #[serde(default = "log_every")]
+    pub log_every: usize,
+    /// A checkpoint every so many steps; 0 for none but the last.
+    #[serde(default)]
+    pub checkpoint_every: usize,
+    /// How many checkpoints are kept.
+    #[serde(default = "two")]
+    pub keep_checkpoints: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn log_every() -> usize {
+    20
+}
+
+/// A kind of sample and what the model is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// Picture -> name.
+    Caption,
+    /// Picture -> keywords.
+    Keywords,
+    /// Picture of a flag -> country.
+    Flag,
+    /// Picture and four lettered options -> letter.
+    Choice,
+    /// Picture and a yes/no question -> yes or no.
+    YesNo,
+    /// Keywords -> name, text only.
+    KeywordsToName,
+    /// Name in one language -> name in another, text only.
+    Translate,
+    /// Keywords in one language -> name in another, text only.
+    KeywordsAcross,
+}
+
+impl TaskKind {
+    /// Whether the sample has a picture.
+    pub fn has_picture(self) -> bool {
+        !matches!(self, Self::KeywordsToName | Self::Translate | Self::KeywordsAcross)
+    }
+}
+
+/// Which samples a stage sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Languages of the answers.
+    pub languages: Vec<Language>,
+    /// Share of English among the samples; absent: every language the same share.
+    #[serde(default)]
+    pub english: Option<f64>,
+    /// Weights of the tasks; for the contrastive objectives this is left empty.
+    #[serde(default)]
+    pub tasks: BTreeMap<TaskKind, f64>,
+    /// Share of contrastive texts that carry keywords behind the name.
+    #[serde(default)]
+    pub keyword_share: f64,
+    /// Light augmentation of pictures.
+    #[serde(default = "yes")]
+    pub augment: bool,
+    /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
+    #[serde(default)]
+    pub views: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl DataRecipe {
+    /// Share of each language, in the order of [`DataRecipe::languages`].
+    pub fn shares(&self) -> Vec<f64> {
+        let count = self.languages.len() as f64;
+        match self.english {
+            Some(share) if self.languages.len() > 1 => self
+                .languages
+                .iter()
+                .map(|&language| if language == Language::EN { share } else { (1.0 - share) / (count - 1.0) })
+                .collect(),
+            _ => vec![1.0 / count; self.languages.len()],
+        }
+    }
+}
+
+/// A byte-level BPE tokenizer trained on the training texts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerRecipe {
+    /// Number of entries, special tokens included.
+    pub vocab_size: usize,
+    /// Languages whose training texts it sees.
+    pub languages: Vec<Language>,
+}
+
+/// How a part is pretrained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
+pub enum PartRecipe {
+    /// A vision encoder, pretrained with a text tower by a contrastive loss.
+    Encoder {
+        /// The vision tower.
+        vision_config: Box<VisionConfig>,
+        /// The text tower it is pretrained against.
+        text_config: Box<SiglipTextConfig>,
+        /// Seed of this part.
+        #[serde(default)]
+        seed: u64,
+        /// Its training.
+        stage: Box<StageRecipe>,
+    },
+    /// A language model, pretrained on texts.
+    Backbone {
+        /// The decoder.
+        text_config: Box<LanguageConfig>,
+        /// Seed of this part.
+        #[serde(default)]
+        seed: u64,
+        /// Its training.
+        stage: Box<StageRecipe>,
+    },
+}
+
+impl PartRecipe {
+    /// The part's training stage.
+    pub fn stage(&self) -> &StageRecipe {
+        match self {
+            Self::Encoder { stage, .. } | Self::Backbone { stage, .. } => stage,
+        }
+    }
+}
+
+/// How an answer's likelihood becomes a score in cloze evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum ClozeScore {
+    /// Mean log-likelihood of the answer's tokens given picture and question.
+    Likelihood,
+    /// The same minus the mean log-likelihood given the question alone.
+    Pmi,
+}
+
+/// Which items are scored and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRecipe {
+    /// Languages of the questions.
+    pub languages: Vec<Language>,
+    /// The headline rule of the cloze form, fixed once on the validation split.
+    pub cloze: ClozeScore,
+    /// Seen concepts asked (drawn once, the same in every cell); 0 for all.
+    pub seen: usize,
+    /// Unseen concepts asked; 0 for all.
+    pub unseen: usize,
+    /// Concepts of each kind that are captioned; 0 for none.
+    #[serde(default)]
+    pub captions: usize,
+    /// Whether the lettered form in four rotations is asked too.
+    #[serde(default)]
+    pub lettered: bool,
+    /// Seed of the items.
+    #[serde(default)]
+    pub seed: u64,
+    /// Rows of a scoring batch.
+    #[serde(default = "rows")]
+    pub batch: usize,
+    /// Asks the validation items instead of the test items; for fixing choices, never for reported numbers.
+    #[serde(default)]
+    pub validation: bool,
+}
+
+fn rows() -> usize {
+    128
+}
+
+impl Recipe {
+    /// Reads a recipe from a merged TOML table.
+    ///
+    /// # Errors
+    /// An unknown key, a wrong type, a stage that is listed but not described.
+    pub fn from_table(table: toml::Table) -> Result<Self> {
+        let recipe: Self =
+            toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| TrainError::Recipe(e.to_string()))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<()> {
+        for name in &self.stages {
+            if !self.stage.contains_key(name) {
+                let known: Vec<&str> = self.stage.keys().map(String::as_str).collect();
+                return Err(TrainError::Recipe(format!(
+                    "`stages` lists `{name}`, but there is no [stage.{name}]; there are: {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        for (name, stage) in &self.stage {
+            stage.check(name)?;
+        }
+        for (name, part) in &self.part {
+            part.stage().check(&format!("part.{name}.stage"))?;
+        }
+        Ok(())
+    }
+}
+
+impl StageRecipe {
+    fn check(&self, name: &str) -> Result<()> {
+        let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
+        if self.steps == 0 || self.batch == 0 || self.accumulate == 0 || self.log_every == 0 {
+            return fail("`steps`, `batch`, `accumulate` and `log_every` must be at least 1".into());
+        }
+        if self.data.languages.is_empty() {
+            return fail("`data.languages` is empty".into());
+        }
+        if let Some(share) = self.data.english {
+            if !(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN) {
+                return fail(format!("`data.english = {share}` must lie in 0..1, with `en` among the languages"));
+            }
+        }
+        let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
+        if !contrastive {
+            if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
+                return fail("`data.tasks` needs at least one task with a positive weight".into());
+            }
+            let wrong = self.data.tasks.keys().find(|task| task.has_picture() != (self.objective == ObjectiveKind::Vlm) && self.objective == ObjectiveKind::Text);
+            if let Some(task) = wrong {
+                return fail(format!("the task {task:?} has a picture, the objective `text` has none"));
+            }
+        }
+        Ok(())
+    }
+}

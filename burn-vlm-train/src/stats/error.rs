@@ -1,0 +1,51 @@
+//! What can be wrong with a set of outcomes.
+
+use thiserror::Error;
+
+/// Outcomes from which no honest score can be computed.
+#[derive(Debug, Error, PartialEq)]
+pub enum StatsError {
+    /// Not one outcome was given.
+    #[error("no outcomes to score: train and evaluate at least one cell first")]
+    NoOutcomes,
+    /// A score that is not in `0..=1`.
+    #[error("the score {score} of concept `{concept}`, language `{language}` in {run} is not within 0..=1: store shares, not percent")]
+    ScoreOutOfRange {
+        /// The offending score.
+        score: f64,
+        /// Its concept.
+        concept: String,
+        /// Its language.
+        language: String,
+        /// The cell and seed.
+        run: String,
+    },
+    /// Two runs of one group did not answer the same questions, so their scores cannot be compared.
+    #[error(
+        "{group}: {run} has {found} outcomes of concept `{concept}` in `{language}`, but {other} has {expected}; every cell and seed must answer the same questions: delete the predictions of the shorter one and run the study again"
+    )]
+    QuestionsDiffer {
+        /// Protocol, distractors and concepts.
+        group: String,
+        /// The run that deviates.
+        run: String,
+        /// The run it is compared with.
+        other: String,
+        /// The concept of the questions.
+        concept: String,
+        /// The language of the questions.
+        language: String,
+        /// How many outcomes the other run has.
+        expected: usize,
+        /// How many outcomes this run has.
+        found: usize,
+    },
+    /// More runs, languages or concepts than the arrays can index.
+    #[error("too many {what} in one study (more than {limit})")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}

@@ -1,0 +1,25 @@
+//! Scores of texts, and intervals of scores.
+//!
+//! - [`chrf`] and [`exact_match`] score one generated text against one reference;
+//! - [`Outcome`] is one scored question, [`Scores`] many of them as dense arrays;
+//! - [`Group::resample`] draws bootstrap replicates, [`Resampled::estimate`] reads scores, differences and their 95 %
+//!   intervals off them.
+//!
+//! Unusual here:
+//! - the unit that is resampled is the *concept*: all its questions, in every language, seed and rotation, enter a
+//!   replicate together, since they succeed and fail together. Questions drawn one by one would give intervals that are
+//!   too short;
+//! - one set of replicates serves every cell, column and language of a group, so a difference between two cells is paired:
+//!   both are measured on the same resampled concepts;
+//! - an interval therefore says how far the score may move with *other concepts*. How far it moves with *another training
+//!   run* is what several seeds show; that spread is reported beside the interval, never mixed into it.
+
+mod bootstrap;
+mod error;
+mod outcome;
+mod text;
+
+pub use bootstrap::{Bootstrap, Estimate, Resampled, Term, percentile};
+pub use error::StatsError;
+pub use outcome::{Axes, Group, GroupKey, Outcome, RunKey, Scores};
+pub use text::{chrf, exact_match, normalise};

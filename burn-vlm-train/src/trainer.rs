@@ -1,0 +1,251 @@
+//! The training loop of one stage, the same for every objective.
+//!
+//! Unusual here:
+//! - a micro-batch is a pure function of its number, so worker threads may build it ahead of the step, and the step is
+//!   the data cursor;
+//! - losses are summed over a whole optimizer step and divided by its number of targets once, so accumulation over
+//!   micro-batches of different lengths equals one large batch;
+//! - nothing is updated from a loss or gradient that is not finite.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn_vlm_data::loader::Prefetcher;
+
+use crate::checkpoint;
+use crate::error::{Result, TrainError};
+use crate::log::{LogWriter, StepLog};
+use crate::optim::{AdamW, LearningRates, global_norm};
+use crate::params::list_params;
+use crate::progress::{Progress, human_time};
+use crate::recipe::StageRecipe;
+
+/// What a batch contains, for weighting and for the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BatchSize {
+    /// What the summed loss is divided by: targets of a language model, pairs of a contrastive loss.
+    pub weight: f64,
+    /// Tokens, visual ones counted, padding not.
+    pub tokens: usize,
+    /// Pictures.
+    pub images: usize,
+}
+
+/// A loss and the samples it is taken on.
+pub trait Objective: Send + Sync + 'static {
+    /// What is trained.
+    type Model: Module + Clone;
+    /// What a worker thread prepares.
+    type Batch: Send + 'static;
+
+    /// Micro-batch number `index` (from 0), the same whenever it is asked for.
+    ///
+    /// # Errors
+    /// A sample that cannot be made, by name.
+    fn batch(&self, index: usize) -> Result<Self::Batch>;
+
+    /// Ids of the samples of micro-batch `index`, for error messages.
+    fn ids(&self, index: usize) -> Vec<String>;
+
+    /// What the batch contains.
+    fn size(batch: &Self::Batch) -> BatchSize;
+
+    /// The loss, summed over the batch's weight; `[1]`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model.
+    fn loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Result<Tensor<1>>;
+}
+
+/// Where and how a stage runs.
+pub struct StageRun<'a> {
+    /// Name of the stage, for people.
+    pub name: &'a str,
+    /// Its recipe.
+    pub recipe: &'a StageRecipe,
+    /// Folder of its checkpoints and `log.jsonl`.
+    pub folder: &'a Path,
+    /// What a checkpoint must have been made with to be resumed.
+    pub fingerprint: &'a str,
+    /// Device, with autodiff.
+    pub device: &'a Device,
+    /// Threads that build batches.
+    pub workers: usize,
+    /// Where to tell how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What a finished stage looks like.
+#[derive(Debug, Clone)]
+pub struct StageResult {
+    /// The log, all of it.
+    pub log: Vec<StepLog>,
+}
+
+/// Trains one stage, going on from its newest usable checkpoint.
+///
+/// # Errors
+/// A recipe that does not fit the model, a batch that cannot be made, a loss that is not finite, a full disk.
+pub fn train_stage<O: Objective>(
+    run: &StageRun<'_>,
+    objective: Arc<O>,
+    model: O::Model,
+) -> Result<(O::Model, StageResult)> {
+    let recipe = run.recipe;
+    let rates = LearningRates::new(&recipe.train)?;
+    rates.check(&list_params(&model))?;
+    let mut model = rates.apply(model);
+    let mut optimizer = AdamW::new(recipe.optimizer);
+    std::fs::create_dir_all(run.folder).map_err(|e| TrainError::io("cannot create", run.folder, e))?;
+
+    let mut start = 0;
+    if let Some(resumed) = checkpoint::resume(run.folder, &model, &optimizer, run.fingerprint, run.device)? {
+        for message in &resumed.passed_over {
+            run.progress.line(&format!("{}: damaged checkpoint passed over: {message}", run.name));
+        }
+        model = rates.apply(resumed.module);
+        optimizer = resumed.optimizer;
+        start = resumed.step;
+        run.progress.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
+    }
+    let (mut log_file, mut log) = LogWriter::open(&run.folder.join("log.jsonl"), start)?;
+    if start == 0 {
+        run.progress.line(&format!("{}: {} steps of {} samples", run.name, recipe.steps, recipe.batch * recipe.accumulate));
+        for part in rates.report(&model) {
+            run.progress.line(&format!("  {part}"));
+        }
+    }
+
+    let accumulate = recipe.accumulate;
+    let source = objective.clone();
+    let batches = Prefetcher::new(start * accumulate..recipe.steps * accumulate, run.workers, move |i| source.batch(i));
+    let mut batches = batches.into_iter();
+    let mut meter = Meter::new(log.last());
+    let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
+
+    for step in start..recipe.steps {
+        let mut micro = Vec::with_capacity(accumulate);
+        for _ in 0..accumulate {
+            let batch = batches.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
+            micro.push(batch.map_err(|e| TrainError::Data(e.to_string()))?);
+        }
+        let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
+        let weight: f64 = sizes.iter().map(|size| size.weight).sum();
+
+        let mut loss_sum = 0.0;
+        let mut accumulator = GradientsAccumulator::new();
+        let mut single = None;
+        for batch in micro {
+            let loss = objective.loss(&model, batch, run.device)? / weight;
+            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
+            if !loss_sum.is_finite() {
+                return Err(not_finite(run, &*objective, step, loss_sum));
+            }
+            let grads = GradientsParams::from_grads(loss.backward(), &model);
+            if accumulate == 1 {
+                single = Some(grads);
+            } else {
+                accumulator.accumulate(&model, grads);
+            }
+        }
+        let grads = single.unwrap_or_else(|| accumulator.grads());
+        let norm = global_norm(&model, &grads);
+        if !norm.is_finite() {
+            return Err(not_finite(run, &*objective, step, norm));
+        }
+        let clip = recipe.optimizer.clip;
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let factor = recipe.schedule.factor(step, recipe.steps);
+        model = optimizer.step(model, grads, &rates, factor, scale);
+
+        meter.add(loss_sum, &sizes);
+        let done = step + 1;
+        if done % recipe.log_every == 0 || done == recipe.steps {
+            let entry = meter.entry(done, loss_sum, factor, top_rate * factor, norm);
+            let eta = meter.eta(done - start, recipe.steps - done);
+            run.progress.step(run.name, done, recipe.steps, &entry.line(recipe.steps, eta));
+            log_file.write(&entry)?;
+            log.push(entry);
+        }
+        let due = recipe.checkpoint_every > 0 && done % recipe.checkpoint_every == 0;
+        if due && done < recipe.steps {
+            checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+        }
+    }
+    if start < recipe.steps {
+        checkpoint::save(run.folder, &model, &optimizer, recipe.steps, run.fingerprint, recipe.keep_checkpoints)?;
+        run.progress.line(&format!("{}: done in {}", run.name, human_time(meter.elapsed())));
+    }
+    Ok((model, StageResult { log }))
+}
+
+fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, step: usize, loss: f64) -> TrainError {
+    let accumulate = run.recipe.accumulate;
+    let ids: Vec<String> = (step * accumulate..(step + 1) * accumulate).flat_map(|i| objective.ids(i)).collect();
+    let newest = checkpoint::list(run.folder).ok().and_then(|found| found.into_iter().next_back());
+    let good = match newest {
+        Some(path) => format!("The last good checkpoint is {}.", path.display()),
+        None => "There is no checkpoint yet.".into(),
+    };
+    TrainError::NotFinite { stage: run.name.into(), step: step + 1, loss, samples: ids.join(", "), good }
+}
+
+/// Counts tokens and time between log lines.
+struct Meter {
+    began: Instant,
+    last: Instant,
+    losses: Vec<f64>,
+    tokens: u64,
+    images: u64,
+    tokens_before: u64,
+    images_before: u64,
+}
+
+impl Meter {
+    fn new(previous: Option<&StepLog>) -> Self {
+        let now = Instant::now();
+        let (tokens, images) = previous.map_or((0, 0), |log| (log.tokens, log.images));
+        Self { began: now, last: now, losses: Vec::new(), tokens, images, tokens_before: tokens, images_before: images }
+    }
+
+    fn add(&mut self, loss: f64, sizes: &[BatchSize]) {
+        self.losses.push(loss);
+        self.tokens += sizes.iter().map(|size| size.tokens as u64).sum::<u64>();
+        self.images += sizes.iter().map(|size| size.images as u64).sum::<u64>();
+    }
+
+    fn entry(&mut self, step: usize, loss: f64, lr_factor: f64, lr: f64, grad_norm: f64) -> StepLog {
+        let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
+        let loss_mean = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
+        let entry = StepLog {
+            step,
+            loss,
+            loss_mean,
+            lr_factor,
+            lr,
+            grad_norm,
+            tokens: self.tokens,
+            images: self.images,
+            tokens_per_second: (self.tokens - self.tokens_before) as f64 / seconds,
+            images_per_second: (self.images - self.images_before) as f64 / seconds,
+            seconds: self.began.elapsed().as_secs_f64(),
+        };
+        self.last = Instant::now();
+        self.losses.clear();
+        self.tokens_before = self.tokens;
+        self.images_before = self.images;
+        entry
+    }
+
+    fn eta(&self, done: usize, left: usize) -> Duration {
+        self.began.elapsed().mul_f64(left as f64 / done.max(1) as f64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}

@@ -1,0 +1,47 @@
+//! One AdamW update as PyTorch computes it, on tensors without autodiff.
+
+use burn::tensor::Tensor;
+
+use super::composed;
+
+/// Hyper-parameters of one update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWHyper {
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Decay of the mean of the gradients.
+    pub beta1: f64,
+    /// Decay of the mean of their squares.
+    pub beta2: f64,
+    /// Added to the root of the second moment, after its bias correction.
+    pub eps: f64,
+    /// Decoupled weight decay: the parameter shrinks by `lr * weight_decay`.
+    pub weight_decay: f64,
+    /// Number of this update, from 1.
+    pub step: usize,
+}
+
+impl AdamWHyper {
+    /// `1 - beta1^step` and `1 - beta2^step`.
+    pub fn bias_corrections(&self) -> (f64, f64) {
+        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        (correction(self.beta1), correction(self.beta2))
+    }
+}
+
+/// Updates a parameter and its two moments.
+///
+/// The order of operations is that of `torch.optim.AdamW`: decay the parameter, update the moments, then
+/// `param -= lr / (1 - beta1^t) * exp_avg / (sqrt(exp_avg_sq) / sqrt(1 - beta2^t) + eps)`.
+///
+/// # Shapes
+/// All four tensors and the three results have one shape. Pass tensors without autodiff (`.inner()`).
+pub fn adamw_step<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    exp_avg: Tensor<D>,
+    exp_avg_sq: Tensor<D>,
+    hyper: &AdamWHyper,
+) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+    composed::adamw_step(param, grad, exp_avg, exp_avg_sq, hyper)
+}

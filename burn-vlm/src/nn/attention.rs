@@ -1,0 +1,112 @@
+//! Scaled dot-product attention with grouped queries, sliding window, padding and soft-cap.
+//!
+//! Unusual here:
+//! - the layout is `[batch, tokens, heads, head_dim]`, the one the projections produce;
+//! - keys and values of a group are shared, never copied once per query head;
+//! - a query that may see no key at all gives zeros (and zero gradients), never NaN.
+
+use burn::tensor::{Bool, Tensor};
+
+use super::composed;
+
+/// Which keys a query may see.
+///
+/// The queries are the last `tq` of the `tk` positions, so that one call serves training (`tq == tk`) and
+/// cached decoding (`tq < tk`). With `p = i + tk - tq`, the position of query `i`:
+/// - `causal`: key `j` is visible iff `j <= p`;
+/// - `window`: additionally `p - j < window` (Gemma 2's and Qwen 2's sliding window);
+/// - `key_padding`: additionally the key is a real token.
+#[derive(Clone, Debug, Default)]
+pub struct AttentionMask {
+    /// Hide the keys after the query.
+    pub causal: bool,
+    /// Number of positions a query sees, itself included; `None` is unlimited.
+    pub window: Option<usize>,
+    /// `[batch, keys]`, true where the key is a real token; `None` if all are.
+    pub key_padding: Option<Tensor<2, Bool>>,
+}
+
+impl AttentionMask {
+    /// Every query sees every key (an encoder without padding).
+    pub fn full() -> Self {
+        Self::default()
+    }
+
+    /// Every query sees itself and what precedes it (a decoder).
+    pub fn causal() -> Self {
+        Self {
+            causal: true,
+            ..Self::default()
+        }
+    }
+
+    /// The same mask limited to the last `window` positions.
+    pub fn with_window(mut self, window: Option<usize>) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// The same mask with padding keys hidden; `key_padding` is `[batch, keys]`, true where the token is real.
+    pub fn with_key_padding(mut self, key_padding: Option<Tensor<2, Bool>>) -> Self {
+        self.key_padding = key_padding;
+        self
+    }
+}
+
+/// How scores become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionOptions {
+    /// Factor on `q . k` (usually `head_dim^-1/2`; Gemma 2: `query_pre_attn_scalar^-1/2`).
+    pub scale: f64,
+    /// `softcap * tanh(score / softcap)` on the scaled scores (Gemma 2), before masking.
+    pub softcap: Option<f64>,
+}
+
+impl AttentionOptions {
+    /// The usual scale, `head_dim^-1/2`, and no soft-cap.
+    pub fn new(head_dim: usize) -> Self {
+        Self {
+            scale: (head_dim as f64).powf(-0.5),
+            softcap: None,
+        }
+    }
+}
+
+/// `softmax(mask(softcap(scale * q k^T))) v`, the softmax in f32.
+///
+/// # Shapes
+/// - `q`: `[batch, tq, heads, head_dim]`
+/// - `k`, `v`: `[batch, tk, kv_heads, head_dim]`, `heads` a multiple of `kv_heads`; query head `h` reads
+///   key head `h / (heads / kv_heads)`
+/// - returns `[batch, tq, heads, head_dim]`
+///
+/// # Panics
+/// If the shapes do not fit together as above.
+pub fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &AttentionMask,
+    options: &AttentionOptions,
+) -> Tensor<4> {
+    check_shapes(&q, &k, &v, mask);
+    composed::attention(q, k, v, mask, options)
+}
+
+fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMask) {
+    let ([b, _, h, d], [kb, tk, kvh, kd]) = (q.dims(), k.dims());
+    assert!(
+        v.dims() == k.dims() && kb == b && kd == d && kvh > 0 && h % kvh == 0,
+        "attention: q is {:?}, k is {:?}, v is {:?}; expected [b, tq, h, d], [b, tk, kv, d] twice, with h a multiple of kv",
+        q.dims(),
+        k.dims(),
+        v.dims()
+    );
+    if let Some(padding) = &mask.key_padding {
+        assert_eq!(
+            padding.dims(),
+            [b, tk],
+            "attention: the key padding must be [batch, keys]"
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Rows of a table by index.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+
+use super::Init;
+
+/// A table of vectors; the checkpoint key is `weight`.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[rows, hidden]`
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// A table drawn from `init`.
+    pub fn new(rows: usize, hidden: usize, init: Init, device: &Device) -> Self {
+        Self {
+            weight: init.param_with_fans([rows, hidden], rows, hidden, device),
+        }
+    }
+
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`, each below the number of rows
+    /// - returns `[batch, tokens, hidden]`
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        embedding(self.weight.val(), ids)
+    }
+}
+
+/// Rows of `weight` by index.
+///
+/// # Shapes
+/// - `weight`: `[rows, hidden]`; `ids`: `[batch, tokens]`
+/// - returns `[batch, tokens, hidden]`
+pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+    burn::tensor::module::embedding(weight, ids)
+}

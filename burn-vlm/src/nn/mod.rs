@@ -1,0 +1,27 @@
+//! Building blocks that all models share: attention, rotary positions, normalisation, gated units, losses.
+//!
+//! Every function works on every backend, on plain and on autodiff tensors. What is unusual here:
+//! - activations keep the layout `[batch, tokens, heads, head_dim]` from the projections to the output
+//!   projection, so no transposed copy is ever made;
+//! - modules name their parameters as the published checkpoints do (`weight`, `bias`).
+
+pub mod activation;
+pub mod adamw;
+pub mod attention;
+pub mod composed;
+pub mod embedding;
+pub mod init;
+pub mod linear;
+pub mod loss;
+pub mod norm;
+pub mod rope;
+
+pub use activation::{Activation, gated};
+pub use adamw::{AdamWHyper, adamw_step};
+pub use attention::{AttentionMask, AttentionOptions, attention};
+pub use embedding::{Embedding, embedding};
+pub use init::Init;
+pub use linear::{Linear, linear};
+pub use loss::{cross_entropy, token_log_probs};
+pub use norm::{LayerNorm, RmsNorm, layer_norm, rms_norm};
+pub use rope::{RopeAngles, RopeTable, rope};

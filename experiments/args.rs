@@ -1,0 +1,77 @@
+//! The command line that all studies share.
+
+use std::path::PathBuf;
+
+use burn_vlm_train::ablation::Shard;
+use burn_vlm_train::device::DeviceChoice;
+use clap::Parser;
+
+/// Options of a study.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cargo run --release --example ablate_encoder                        the default study, on this machine\n  \
+        cargo run --release --example ablate_encoder -- --preset smoke      does it run at all? (a minute)\n  \
+        cargo run --release --example ablate_encoder -- --dry-run           what would be trained, how long it takes\n  \
+        cargo run --release --example ablate_encoder -- --only siglip2/en   one cell\n  \
+        cargo run --release --features cuda --example ablate_encoder -- --preset small\n\n\
+        Running the same command again continues where it stopped; finished cells are not trained again."
+)]
+pub struct StudyArgs {
+    /// Size of the study: `smoke` (a minute, checks that everything runs), `tiny` (minutes on two cores), `small` (one GPU)
+    #[arg(long, default_value = "tiny")]
+    pub preset: String,
+
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+
+    /// Folder of the results [default: runs/<study>/<preset>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Training seeds per cell [default: the preset's]
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<usize>,
+
+    /// Train only this cell, by the name --dry-run shows (`siglip2/en`, or one seed: `siglip2/en/seed0`)
+    #[arg(long, value_name = "CELL")]
+    pub only: Option<String>,
+
+    /// Print cells, parameters, tokens and an estimate of the time, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print errors and the final table only
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// Run every N-th cell, for job arrays on a shared folder: 1/4, 2/4, ...
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+
+    /// Only write the summary of the cells that are finished
+    #[arg(long, conflicts_with_all = ["shard", "dry_run"])]
+    pub merge: bool,
+
+    /// Cells trained at the same time, each with its share of the cores [default: one per core up to 2 on CPU, 1 on GPU]
+    #[arg(long, value_name = "J")]
+    pub jobs: Option<usize>,
+
+    /// Pretrain encoders and backbone in the study instead of taking the shipped ones
+    #[arg(long)]
+    pub from_scratch: bool,
+
+    /// Folder of pretrained parts [default: parts/ of the repository]
+    #[arg(long, value_name = "DIR")]
+    pub parts: Option<PathBuf>,
+
+    /// Folder of another copy of the emoji corpus [default: the embedded one]
+    #[arg(long, value_name = "DIR")]
+    pub corpus: Option<PathBuf>,
+
+    /// Another study file in the place of the built-in one
+    #[arg(long, value_name = "TOML")]
+    pub config: Option<PathBuf>,
+}
