@@ -1,1 +1,28 @@
-//! burn-vlm-data
+//! Data for vision-language models: everything that comes before the tensor.
+//!
+//! - [`language`]: languages and the papers' language sets
+//! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
+//! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
+//! - [`conversation`], [`sample`]: turns, and a conversation with its origin
+//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels
+//! - [`image`]: picture bytes -> normalised pixels, and light augmentation
+//! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
+//!
+//! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
+//! position ([`random`]), so that an interrupted run continues exactly.
+
+#![deny(missing_docs)]
+
+pub mod chat_template;
+pub mod collate;
+pub mod conversation;
+pub mod emoji;
+pub mod encode;
+pub mod image;
+pub mod language;
+pub mod loader;
+pub mod random;
+pub mod sample;
+pub mod sampler;
+pub mod tasks;
+pub mod tokenizer;

@@ -59,7 +59,7 @@ impl ModuleVisitor for Collect<'_> {
 }
 
 fn to_bytes(data: TensorData) -> (Vec<usize>, Vec<u8>) {
-    let shape = data.shape.to_vec();
+    let shape = data.shape().to_vec();
     let data = data.convert_dtype(DType::F32);
     (shape, data.as_bytes().to_vec())
 }

@@ -48,9 +48,12 @@ pub enum TrainError {
     #[error("device: {0}")]
     Device(String),
     /// From the models' crate.
-    #[error("{0}")]
-    Model(String),
-    /// From the data crate.
+    #[error(transparent)]
+    Model(#[from] burn_vlm::ModelError),
+    /// A model's folder that cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    /// A sample or picture, by name.
     #[error("{0}")]
     Data(String),
 }

@@ -1,1 +1,27 @@
-//! burn-vlm-train
+//! Training, evaluation and ablations of vision-language models on Burn.
+//!
+//! - [`recipe`]: what is trained, as TOML; [`trainer`]: the loop; [`optim`], [`checkpoint`], [`log`]: its parts;
+//! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
+//! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
+//! - [`eval`]: four-way choice, captions, retrieval;
+//! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
+#![deny(missing_docs)]
+
+pub mod ablation;
+pub mod assemble;
+pub mod checkpoint;
+pub mod device;
+pub mod error;
+pub mod eval;
+pub mod features;
+pub mod log;
+pub mod objective;
+pub mod optim;
+pub mod params;
+pub mod pictures;
+pub mod pretrain;
+pub mod recipe;
+pub mod report;
+pub mod samples;
+pub mod stats;
+pub mod trainer;

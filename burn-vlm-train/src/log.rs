@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
 use crate::optim::thousands;
-use crate::progress::human_time;
+use crate::ablation::show_duration;
 
 /// One line of `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl StepLog {
             self.lr,
             self.grad_norm,
             thousands(self.tokens_per_second as usize),
-            human_time(eta)
+            show_duration(eta)
         )
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_line_has_every_figure_a_person_looks_for() {
         let line = log(50).line(200, Duration::from_secs(75));
-        for part in ["50/200", "25%", "loss 1.5000", "1,234 tok/s", "12 img/s", "ETA 1m15s"] {
+        for part in ["50/200", "25%", "loss 1.5000", "1,234 tok/s", "12 img/s", "ETA 1m 15s"] {
             assert!(line.contains(part), "{line}");
         }
     }

@@ -17,11 +17,12 @@
 
 use std::collections::BTreeMap;
 
+use burn_vlm::dual::DualConfig;
 use burn_vlm::language::LanguageConfig;
-use burn_vlm::text::SiglipTextConfig;
-use burn_vlm::vision::VisionConfig;
-use burn_vlm::vlm::VisualTokens;
+use burn_vlm::nn::Activation;
+use burn_vlm::vlm::{FeatureLayer, VisualTokens};
 use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
@@ -45,8 +46,6 @@ pub struct Recipe {
     /// How each part is pretrained, by name.
     #[serde(default)]
     pub part: BTreeMap<String, PartRecipe>,
-    /// What is scored.
-    pub evaluation: EvaluationRecipe,
 }
 
 /// The VLM: its parts and how they are joined.
@@ -59,10 +58,10 @@ pub struct ModelRecipe {
     pub backbone: String,
     /// Layer whose output is taken from the tower, as in LLaVA's `vision_feature_layer`.
     #[serde(default = "last_layer")]
-    pub vision_feature_layer: i64,
+    pub vision_feature_layer: FeatureLayer,
     /// Activation between the projector's two layers.
     #[serde(default = "gelu")]
-    pub projector_hidden_act: String,
+    pub projector_hidden_act: Activation,
     /// Pooling, pooled head, normalisation and noise of the visual tokens.
     #[serde(default)]
     pub visual_tokens: VisualTokens,
@@ -71,12 +70,12 @@ pub struct ModelRecipe {
     pub scale_visual_embeds: bool,
 }
 
-fn last_layer() -> i64 {
-    -1
+fn last_layer() -> FeatureLayer {
+    FeatureLayer::One(-1)
 }
 
-fn gelu() -> String {
-    "gelu".into()
+fn gelu() -> Activation {
+    Activation::Gelu
 }
 
 /// What a stage minimises.
@@ -139,35 +138,6 @@ fn log_every() -> usize {
     20
 }
 
-/// A kind of sample and what the model is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskKind {
-    /// Picture -> name.
-    Caption,
-    /// Picture -> keywords.
-    Keywords,
-    /// Picture of a flag -> country.
-    Flag,
-    /// Picture and four lettered options -> letter.
-    Choice,
-    /// Picture and a yes/no question -> yes or no.
-    YesNo,
-    /// Keywords -> name, text only.
-    KeywordsToName,
-    /// Name in one language -> name in another, text only.
-    Translate,
-    /// Keywords in one language -> name in another, text only.
-    KeywordsAcross,
-}
-
-impl TaskKind {
-    /// Whether the sample has a picture.
-    pub fn has_picture(self) -> bool {
-        !matches!(self, Self::KeywordsToName | Self::Translate | Self::KeywordsAcross)
-    }
-}
-
 /// Which samples a stage sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +149,7 @@ pub struct DataRecipe {
     pub english: Option<f64>,
     /// Weights of the tasks; for the contrastive objectives this is left empty.
     #[serde(default)]
-    pub tasks: BTreeMap<TaskKind, f64>,
+    pub tasks: BTreeMap<Task, f64>,
     /// Share of contrastive texts that carry keywords behind the name.
     #[serde(default)]
     pub keyword_share: f64,
@@ -226,10 +196,8 @@ pub struct TokenizerRecipe {
 pub enum PartRecipe {
     /// A vision encoder, pretrained with a text tower by a contrastive loss.
     Encoder {
-        /// The vision tower.
-        vision_config: Box<VisionConfig>,
-        /// The text tower it is pretrained against.
-        text_config: Box<SiglipTextConfig>,
+        /// The vision tower and the text tower it is pretrained against.
+        model: Box<DualConfig>,
         /// Seed of this part.
         #[serde(default)]
         seed: u64,
@@ -239,7 +207,7 @@ pub enum PartRecipe {
     /// A language model, pretrained on texts.
     Backbone {
         /// The decoder.
-        text_config: Box<LanguageConfig>,
+        model: Box<LanguageConfig>,
         /// Seed of this part.
         #[serde(default)]
         seed: u64,
@@ -300,14 +268,37 @@ fn rows() -> usize {
     128
 }
 
+/// Whether the task's samples have a picture.
+pub fn has_picture(task: Task) -> bool {
+    !matches!(task, Task::Name | Task::KeywordsToName | Task::Translation | Task::KeywordsTranslation)
+}
+
+/// A table as `T`; an unknown key or a wrong type is an error that names the table.
+fn from_table<T: serde::de::DeserializeOwned>(table: toml::Table, what: &str) -> Result<T> {
+    toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| TrainError::Recipe(format!("[{what}]: {e}")))
+}
+
+impl EvaluationRecipe {
+    /// Reads the `[evaluation]` table of a study.
+    ///
+    /// # Errors
+    /// An unknown key, a wrong type, no language.
+    pub fn from_table(table: toml::Table) -> Result<Self> {
+        let evaluation: Self = from_table(table, "evaluation")?;
+        if evaluation.languages.is_empty() || evaluation.batch == 0 {
+            return Err(TrainError::Recipe("[evaluation]: `languages` and `batch` must not be empty".into()));
+        }
+        Ok(evaluation)
+    }
+}
+
 impl Recipe {
     /// Reads a recipe from a merged TOML table.
     ///
     /// # Errors
     /// An unknown key, a wrong type, a stage that is listed but not described.
     pub fn from_table(table: toml::Table) -> Result<Self> {
-        let recipe: Self =
-            toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| TrainError::Recipe(e.to_string()))?;
+        let recipe: Self = from_table(table, "recipe")?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -351,10 +342,13 @@ impl StageRecipe {
             if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
                 return fail("`data.tasks` needs at least one task with a positive weight".into());
             }
-            let wrong = self.data.tasks.keys().find(|task| task.has_picture() != (self.objective == ObjectiveKind::Vlm) && self.objective == ObjectiveKind::Text);
-            if let Some(task) = wrong {
-                return fail(format!("the task {task:?} has a picture, the objective `text` has none"));
+            let pictured = self.data.tasks.keys().find(|task| has_picture(**task));
+            if let (ObjectiveKind::Text, Some(task)) = (self.objective, pictured) {
+                return fail(format!("the task `{}` has a picture, the objective `text` has none", task.as_str()));
             }
+        }
+        if self.checkpoint_every % self.log_every != 0 {
+            return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
         }
         Ok(())
     }

@@ -16,13 +16,16 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn_vlm_data::loader::Prefetcher;
 
+use crate::ablation::{Reporter, show_duration};
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::log::{LogWriter, StepLog};
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::params::list_params;
-use crate::progress::{Progress, human_time};
 use crate::recipe::StageRecipe;
+
+/// Batches that wait for the step at most; a few smooth out slow ones, more would only hold memory.
+const BATCHES_AHEAD: usize = 4;
 
 /// What a batch contains, for weighting and for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -76,7 +79,7 @@ pub struct StageRun<'a> {
     /// Threads that build batches.
     pub workers: usize,
     /// Where to tell how far it is.
-    pub progress: &'a dyn Progress,
+    pub reporter: &'a Reporter,
 }
 
 /// What a finished stage looks like.
@@ -105,28 +108,30 @@ pub fn train_stage<O: Objective>(
     let mut start = 0;
     if let Some(resumed) = checkpoint::resume(run.folder, &model, &optimizer, run.fingerprint, run.device)? {
         for message in &resumed.passed_over {
-            run.progress.line(&format!("{}: damaged checkpoint passed over: {message}", run.name));
+            run.reporter.line(&format!("{}: damaged checkpoint passed over: {message}", run.name));
         }
         model = rates.apply(resumed.module);
         optimizer = resumed.optimizer;
         start = resumed.step;
-        run.progress.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
+        run.reporter.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
     }
     let (mut log_file, mut log) = LogWriter::open(&run.folder.join("log.jsonl"), start)?;
     if start == 0 {
-        run.progress.line(&format!("{}: {} steps of {} samples", run.name, recipe.steps, recipe.batch * recipe.accumulate));
+        run.reporter.line(&format!("{}: {} steps of {} samples", run.name, recipe.steps, recipe.batch * recipe.accumulate));
         for part in rates.report(&model) {
-            run.progress.line(&format!("  {part}"));
+            run.reporter.line(&format!("  {part}"));
         }
     }
 
     let accumulate = recipe.accumulate;
     let source = objective.clone();
-    let batches = Prefetcher::new(start * accumulate..recipe.steps * accumulate, run.workers, move |i| source.batch(i));
-    let mut batches = batches.into_iter();
+    let range = (start * accumulate) as u64..(recipe.steps * accumulate) as u64;
+    let mut batches = Prefetcher::new(range, run.workers, BATCHES_AHEAD, move |index| source.batch(index as usize))
+        .map_err(|e| TrainError::Data(e.to_string()))?;
     let mut meter = Meter::new(log.last());
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
 
+    let bar = run.reporter.bar(run.name, recipe.steps as u64);
     for step in start..recipe.steps {
         let mut micro = Vec::with_capacity(accumulate);
         for _ in 0..accumulate {
@@ -167,7 +172,9 @@ pub fn train_stage<O: Objective>(
         if done % recipe.log_every == 0 || done == recipe.steps {
             let entry = meter.entry(done, loss_sum, factor, top_rate * factor, norm);
             let eta = meter.eta(done - start, recipe.steps - done);
-            run.progress.step(run.name, done, recipe.steps, &entry.line(recipe.steps, eta));
+            let line = entry.line(recipe.steps, eta);
+            bar.set(done as u64, format!("loss {:.3}  ETA {}", entry.loss_mean, show_duration(eta)));
+            run.reporter.line(&format!("{} {line}", run.name));
             log_file.write(&entry)?;
             log.push(entry);
         }
@@ -178,7 +185,7 @@ pub fn train_stage<O: Objective>(
     }
     if start < recipe.steps {
         checkpoint::save(run.folder, &model, &optimizer, recipe.steps, run.fingerprint, recipe.keep_checkpoints)?;
-        run.progress.line(&format!("{}: done in {}", run.name, human_time(meter.elapsed())));
+        run.reporter.line(&format!("{}: done in {}", run.name, show_duration(meter.elapsed())));
     }
     Ok((model, StageResult { log }))
 }

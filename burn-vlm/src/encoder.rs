@@ -8,12 +8,11 @@
 //! Unusual here: a layer whose output nobody asked for is not run, so a feature layer of -2 costs one layer less.
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::error::ModelError;
-use crate::init::{Fill, Init};
-use crate::nn::{Activation, AttentionMask, AttentionOptions, LayerNorm, attention};
+use crate::init::{Fill, Scope};
+use crate::nn::{Activation, AttentionMask, AttentionOptions, LayerNorm, Linear, attention};
 
 /// Shape of an encoder.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +76,7 @@ pub struct EncoderAttention {
 }
 
 impl EncoderAttention {
-    fn new(shape: &EncoderShape, init: &Init) -> Self {
+    fn new(shape: &EncoderShape, init: &Scope) -> Self {
         let hidden = shape.hidden_size;
         let (inward, outward, ..) = fills(shape);
         let linear = |name, fill| init.linear(name, hidden, hidden, fill, Some(Fill::ZEROS));
@@ -99,7 +98,7 @@ impl EncoderAttention {
         let q = split(self.q_proj.forward(x.clone()));
         let k = split(self.k_proj.forward(x.clone()));
         let v = split(self.v_proj.forward(x));
-        let options = AttentionOptions { scale: (head_dim as f64).powf(-0.5), softcap: None };
+        let options = AttentionOptions::new(head_dim);
         let y = attention(q, k, v, mask, &options);
         self.out_proj.forward(y.reshape([batch, tokens, hidden]))
     }
@@ -118,7 +117,7 @@ pub struct EncoderMlp {
 
 impl EncoderMlp {
     /// The MLP of a layer of this shape (also of SigLIP's pooling head).
-    pub fn new(shape: &EncoderShape, init: &Init) -> Self {
+    pub fn new(shape: &EncoderShape, init: &Scope) -> Self {
         let (_, _, fc1, fc2, bias) = fills(shape);
         Self {
             fc1: init.linear("fc1", shape.hidden_size, shape.intermediate_size, fc1, Some(bias)),
@@ -148,7 +147,7 @@ pub struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    fn new(shape: &EncoderShape, init: &Init) -> Self {
+    fn new(shape: &EncoderShape, init: &Scope) -> Self {
         let norm = || LayerNorm::new(shape.hidden_size, shape.layer_norm_eps, init.device());
         Self {
             self_attn: EncoderAttention::new(shape, &init.at("self_attn")),
@@ -175,10 +174,9 @@ pub struct Encoder {
 
 impl Encoder {
     /// A stack of `num_hidden_layers` layers.
-    pub fn new(shape: &EncoderShape, init: &Init) -> Self {
-        let layers = (0..shape.num_hidden_layers)
-            .map(|layer| EncoderLayer::new(shape, &init.at("layers").at(layer)))
-            .collect();
+    pub fn new(shape: &EncoderShape, init: &Scope) -> Self {
+        let layers =
+            (0..shape.num_hidden_layers).map(|layer| EncoderLayer::new(shape, &init.at("layers").at(layer))).collect();
         Self { layers }
     }
 

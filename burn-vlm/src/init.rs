@@ -9,9 +9,10 @@
 use std::fmt::Display;
 
 use burn::module::{Param, ParamId};
-use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rayon::prelude::*;
+
+use crate::nn::{Embedding, Linear};
 
 /// The seed of `init(&device)`, where the caller names none.
 pub const DEFAULT_SEED: u64 = 0;
@@ -82,13 +83,13 @@ impl Fill {
 
 /// The scope in which a module creates its parameters: device, seed, and the name so far.
 #[derive(Debug, Clone)]
-pub struct Init {
+pub struct Scope {
     device: Device,
     seed: u64,
     path: String,
 }
 
-impl Init {
+impl Scope {
     /// The root scope of a model.
     pub fn new(seed: u64, device: &Device) -> Self {
         Self { device: device.clone(), seed, path: String::new() }
@@ -180,8 +181,7 @@ impl Stream {
 pub fn seeded_normal<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
     let key = key(seed, "noise");
     let count = shape.iter().product::<usize>() as u64;
-    let values: Vec<f32> =
-        (0..count).into_par_iter().map(|index| Stream::new(key, index).normal() as f32).collect();
+    let values: Vec<f32> = (0..count).into_par_iter().map(|index| Stream::new(key, index).normal() as f32).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 

@@ -82,14 +82,7 @@ pub const PARROT_6: LanguageSet = LanguageSet {
     name: "parrot-6",
     source: "Parrot, section 3.1: English (en), Chinese (zh), Portuguese (pt), Arabic (ar), Turkish (tr), Russian (ru). \
              zh is zh-Hans; pt is pt-BR (the paper names no variant)",
-    languages: &[
-        Language::EN,
-        Language::ZH_HANS,
-        Language::PT_BR,
-        Language::AR,
-        Language::TR,
-        Language::RU,
-    ],
+    languages: &[Language::EN, Language::ZH_HANS, Language::PT_BR, Language::AR, Language::TR, Language::RU],
 };
 
 /// Multi-PixMo's five European languages.
@@ -104,14 +97,7 @@ pub const TOWERVISION_UNSEEN: LanguageSet = LanguageSet {
     name: "towervision-unseen",
     source: "TowerVision, Table 11, the rows marked with an asterisk: Danish, Finnish, Hungarian, Icelandic, Japanese, \
              Swedish. Footnote 2 lists Japanese among the 20 trained languages; the table marks it as unseen",
-    languages: &[
-        Language::DA,
-        Language::FI,
-        Language::HU,
-        Language::IS,
-        Language::JA,
-        Language::SV,
-    ],
+    languages: &[Language::DA, Language::FI, Language::HU, Language::IS, Language::JA, Language::SV],
 };
 
 /// The languages of ViMUL-Bench.
@@ -140,13 +126,7 @@ pub const VIMUL_14: LanguageSet = LanguageSet {
 pub const TINY_5: LanguageSet = LanguageSet {
     name: "tiny-5",
     source: "this project: English and four languages of three scripts, few enough for minutes of training on a CPU",
-    languages: &[
-        Language::EN,
-        Language::DE,
-        Language::FR,
-        Language::RU,
-        Language::ZH_HANS,
-    ],
+    languages: &[Language::EN, Language::DE, Language::FR, Language::RU, Language::ZH_HANS],
 };
 
 /// Languages that the tiny studies evaluate in and leave out of the finetuning.

@@ -85,14 +85,9 @@ where
     // Temporary files are private by default, but a study's folder may be shared: the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temp = builder
-        .tempfile_in(folder)
-        .map_err(FileError::io("create a file in", folder))?;
-    write(temp.as_file_mut())
-        .and_then(|()| temp.as_file().sync_all())
-        .map_err(FileError::io("write", path))?;
-    temp.persist(path)
-        .map_err(|error| FileError::io("write", path)(error.error))?;
+    let mut temp = builder.tempfile_in(folder).map_err(FileError::io("create a file in", folder))?;
+    write(temp.as_file_mut()).and_then(|()| temp.as_file().sync_all()).map_err(FileError::io("write", path))?;
+    temp.persist(path).map_err(|error| FileError::io("write", path)(error.error))?;
     sync_folder(folder)
 }
 
@@ -116,11 +111,7 @@ pub fn write_json_atomic<T: Serialize + ?Sized>(path: &Path, value: &T) -> Resul
 /// Names the file, and what in it was not as expected.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let bytes = fs::read(path).map_err(FileError::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| FileError::Json {
-        path: path.to_owned(),
-        line: None,
-        source,
-    })
+    serde_json::from_slice(&bytes).map_err(|source| FileError::Json { path: path.to_owned(), line: None, source })
 }
 
 /// Reads a JSON file that may not be there.
@@ -196,8 +187,7 @@ fn sync_tree(folder: &Path) -> Result<(), FileError> {
         } else if kind.is_file() {
             // Opened for writing where allowed: Windows flushes only such handles.
             let file = File::options().append(true).open(&path).or_else(|_| File::open(&path));
-            file.and_then(|file| file.sync_all())
-                .map_err(FileError::io("flush", &path))?;
+            file.and_then(|file| file.sync_all()).map_err(FileError::io("flush", &path))?;
         }
     }
     sync_folder(folder)

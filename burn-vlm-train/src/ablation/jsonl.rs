@@ -51,15 +51,8 @@ impl JsonlWriter {
             .open(path)
             .map_err(FileError::io("open", path))?;
         let (records, end) = scan(&file, path, keep)?;
-        file.set_len(end)
-            .and_then(|()| file.seek(SeekFrom::Start(end)))
-            .map_err(FileError::io("write", path))?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            records,
-            end,
-        })
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(FileError::io("write", path))?;
+        Ok(Self { file, path: path.to_owned(), records, end })
     }
 
     /// Appends one record.
@@ -90,9 +83,7 @@ impl JsonlWriter {
     /// # Errors
     /// Names the file.
     pub fn sync(&self) -> Result<(), FileError> {
-        self.file
-            .sync_all()
-            .map_err(FileError::io("flush", &self.path))
+        self.file.sync_all().map_err(FileError::io("flush", &self.path))
     }
 
     /// Number of records in the file.
@@ -142,21 +133,13 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(file: &'a File, path: &'a Path) -> Self {
-        Self {
-            reader: BufReader::new(file),
-            path,
-            line: 0,
-            offset: 0,
-        }
+        Self { reader: BufReader::new(file), path, line: 0, offset: 0 }
     }
 
     /// The next record and the byte after its newline; `None` at the end or at a torn last line.
     fn next_record<T: DeserializeOwned>(&mut self) -> Result<Option<(u64, T)>, FileError> {
         let mut bytes = Vec::new();
-        let read = self
-            .reader
-            .read_until(b'\n', &mut bytes)
-            .map_err(FileError::io("read", self.path))?;
+        let read = self.reader.read_until(b'\n', &mut bytes).map_err(FileError::io("read", self.path))?;
         // Without its newline a line is torn, even if it happens to be valid JSON.
         if bytes.last() != Some(&b'\n') {
             return Ok(None);
@@ -168,18 +151,11 @@ impl<'a> Lines<'a> {
             Err(source) => {
                 // A power cut can leave garbage at the end; in the middle of a file it is damage that only a person
                 // can judge.
-                let rest = self
-                    .reader
-                    .fill_buf()
-                    .map_err(FileError::io("read", self.path))?;
+                let rest = self.reader.fill_buf().map_err(FileError::io("read", self.path))?;
                 if rest.is_empty() && !source.is_data() {
                     return Ok(None);
                 }
-                Err(FileError::Json {
-                    path: self.path.to_owned(),
-                    line: Some(self.line),
-                    source,
-                })
+                Err(FileError::Json { path: self.path.to_owned(), line: Some(self.line), source })
             }
         }
     }

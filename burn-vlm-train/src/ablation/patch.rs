@@ -81,10 +81,7 @@ impl Touched {
     /// A key that both set, if `later` is merged after `self`: `self`'s setting would be lost.
     pub(super) fn lost_to<'a>(&self, later: &'a Self) -> Option<&'a KeyPath> {
         let overlaps = |a: &KeyPath, b: &KeyPath| a.starts_with(b) || b.starts_with(a);
-        let leaf = later
-            .leaves
-            .iter()
-            .find(|leaf| self.leaves.iter().any(|own| overlaps(own, leaf)));
+        let leaf = later.leaves.iter().find(|leaf| self.leaves.iter().any(|own| overlaps(own, leaf)));
         leaf.or_else(|| {
             later.replaced.iter().find(|table| {
                 let mut own = self.leaves.iter().chain(&self.replaced);
@@ -112,12 +109,7 @@ pub(super) fn merge_touching(base: &mut Table, patch: &Table, rules: &PatchRules
         });
     }
     let root = base.clone();
-    let mut merger = Merger {
-        root: &root,
-        rules,
-        path: Vec::new(),
-        touched: Touched::default(),
-    };
+    let mut merger = Merger { root: &root, rules, path: Vec::new(), touched: Touched::default() };
     merger.table(base, patch)?;
     Ok(merger.touched)
 }
@@ -173,10 +165,8 @@ impl Merger<'_> {
 
     /// A patch of the elements of an array of tables, addressed by their `name`.
     fn elements(&mut self, items: &mut [Value], patch: &Table) -> Result<(), PatchError> {
-        let names: Vec<String> = items
-            .iter()
-            .filter_map(|item| item.get("name")?.as_str().map(str::to_owned))
-            .collect();
+        let names: Vec<String> =
+            items.iter().filter_map(|item| item.get("name")?.as_str().map(str::to_owned)).collect();
         if names.len() != items.len() || names.is_empty() {
             return Err(self.error(format!(
                 "`{}` is an array whose elements have no `name` to address them by: give the whole array",
@@ -198,10 +188,9 @@ impl Merger<'_> {
         match patch.get(REPLACE) {
             None => Ok(false),
             Some(Value::Boolean(true)) => Ok(true),
-            Some(_) => Err(self.error(format!(
-                "`{}.{REPLACE}` can only be true (leave it out to merge)",
-                show(&self.path)
-            ))),
+            Some(_) => {
+                Err(self.error(format!("`{}.{REPLACE}` can only be true (leave it out to merge)", show(&self.path))))
+            }
         }
     }
 
@@ -230,17 +219,11 @@ impl Merger<'_> {
                 hint = format!("; did you mean `{}`?", show(path));
             }
         }
-        self.error(format!(
-            "unknown key `{}`: the base recipe does not have it{hint}",
-            show(&self.path)
-        ))
+        self.error(format!("unknown key `{}`: the base recipe does not have it{hint}", show(&self.path)))
     }
 
     fn error(&self, message: String) -> PatchError {
-        PatchError {
-            path: self.path.clone(),
-            message,
-        }
+        PatchError { path: self.path.clone(), message }
     }
 }
 
@@ -269,12 +252,18 @@ fn find_key(table: &Table, key: &str, path: &mut KeyPath, found: &mut Vec<KeyPat
 }
 
 /// A path as it is written in TOML: `stage.align."vision_tower.*"`.
-pub fn show(path: &[String]) -> String {
+pub(super) fn show(path: &[String]) -> String {
+    let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+    show_strs(&keys)
+}
+
+/// [`show`] of borrowed keys.
+pub(super) fn show_strs(path: &[&str]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let quoted: Vec<String> = path
         .iter()
         .map(|key| match key.chars().all(bare) && !key.is_empty() {
-            true => key.clone(),
+            true => (*key).to_owned(),
             false => format!("\"{key}\""),
         })
         .collect();

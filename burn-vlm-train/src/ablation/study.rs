@@ -205,7 +205,9 @@ struct StudyFile {
     open_tables: Vec<String>,
     #[serde(default)]
     evaluation: Table,
+    #[serde(default)]
     presets: BTreeMap<String, Preset>,
+    #[serde(default)]
     axis: Vec<Axis>,
     #[serde(default)]
     column: Vec<Column>,
@@ -261,10 +263,7 @@ impl Study {
             columns: content.column,
             papers: content.paper,
             caveats: content.caveats,
-            source: Source {
-                file: file.to_owned(),
-                text: text.to_owned(),
-            },
+            source: Source { file: file.to_owned(), text: text.to_owned() },
         };
         study.fill_labels();
         study_check::check(&study)?;

@@ -26,11 +26,7 @@ pub struct TomlError {
 impl TomlError {
     /// An error at a place of `file`.
     pub fn new(file: impl Into<PathBuf>, place: Option<Place>, message: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            place,
-            message: message.into(),
-        }
+        Self { file: file.into(), place, message: message.into() }
     }
 }
 
@@ -53,10 +49,7 @@ impl Place {
     fn of_offset(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }
 
@@ -79,9 +72,7 @@ pub fn parse_table<T: DeserializeOwned>(what: &str, table: &toml::Table) -> Resu
     table.clone().try_into().map_err(|error: toml::de::Error| {
         // The path of the key is only in the display form: "message\nin `a.b`\n".
         let shown = error.to_string();
-        let path = shown
-            .lines()
-            .find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+        let path = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
         let message = with_suggestion(error.message());
         let message = match path {
             Some(path) => format!("in `{path}`: {message}"),
@@ -106,9 +97,10 @@ pub(super) fn locate<S: AsRef<str>>(text: &str, path: &[S]) -> Option<Place> {
         let mut value = value.get_ref();
         while let DeValue::Array(items) = value {
             let Some(segment) = segments.next() else { break };
-            let item = items.iter().enumerate().find(|(index, item)| {
-                segment.parse() == Ok(*index) || element_name(item.get_ref()) == Some(segment)
-            });
+            let item = items
+                .iter()
+                .enumerate()
+                .find(|(index, item)| segment.parse() == Ok(*index) || element_name(item.get_ref()) == Some(segment));
             let Some((_, item)) = item else { break };
             found = Some(item.span().start);
             value = item.get_ref();
@@ -123,13 +115,10 @@ pub(super) fn locate<S: AsRef<str>>(text: &str, path: &[S]) -> Option<Place> {
 
 fn element_name<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
     let DeValue::Table(table) = value else { return None };
-    table
-        .iter()
-        .find(|(key, _)| key.get_ref() == "name")
-        .and_then(|(_, value)| match value.get_ref() {
-            DeValue::String(name) => Some(name.as_ref()),
-            _ => None,
-        })
+    table.iter().find(|(key, _)| key.get_ref() == "name").and_then(|(_, value)| match value.get_ref() {
+        DeValue::String(name) => Some(name.as_ref()),
+        _ => None,
+    })
 }
 
 /// Adds the nearest valid name to serde's `unknown field` and `unknown variant` messages.

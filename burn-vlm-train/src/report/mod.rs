@@ -1,1 +1,42 @@
+//! From outcomes to what a reader sees: `summary.json`, tables, plots and `report.html`.
+//!
+//! - [`StudySpec`] says what a study is called and how its numbers are grouped; [`summarise`] turns outcomes into a
+//!   [`Summary`], the serde type of `summary.json`;
+//! - [`write_report`] writes every file of a result, each whole or not at all; [`markdown`], [`csv`], [`html`] and [`charts`]
+//!   make single ones;
+//! - charts are written as SVG by a small layout of our own ([`Chart`]) and turned into PNG with an embedded font, so they
+//!   look the same on every machine.
 
+mod charts;
+mod contrasts;
+mod csv;
+mod curves;
+mod error;
+mod example;
+mod files;
+mod font;
+mod html;
+mod layout;
+mod markdown;
+mod palette;
+mod panels;
+mod spec;
+mod summary;
+mod svg;
+mod table;
+mod words;
+mod write;
+
+pub use charts::{Chart, LossSeries, charts};
+pub use csv::csv;
+pub use error::ReportError;
+pub use example::{Example, ExampleAnswer, ExamplePicture};
+pub use files::write_atomically;
+pub use html::{ReportInput, html};
+pub use markdown::markdown;
+pub use spec::{Axis, AxisValue, Column, Paper, PaperRow, Protocol, StudySpec};
+pub use summary::{Difference, Provenance, Score, Summary, Timing, summarise};
+pub use write::write_report;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -132,7 +132,8 @@ impl Resampled<'_> {
             terms.iter().map(of_term).sum()
         };
         let value = value_of(&self.observed);
-        let mut values: Vec<f64> = self.replicates.iter().map(|means| value_of(means)).filter(|v| !v.is_nan()).collect();
+        let mut values: Vec<f64> =
+            self.replicates.iter().map(|means| value_of(means)).filter(|v| !v.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
         if value.is_nan() || values.is_empty() {
             return None;
@@ -144,13 +145,16 @@ impl Resampled<'_> {
 
 /// The mean of the values that are numbers; NaN if none is.
 fn macro_mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.filter(|value| !value.is_nan()).fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+    let (sum, count) =
+        values.filter(|value| !value.is_nan()).fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
     sum / count
 }
 
 /// The `share` quantile (0..=1) of sorted values, linear between neighbours (numpy's default). NaN for no values.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
     let at = share.clamp(0.0, 1.0) * last as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()

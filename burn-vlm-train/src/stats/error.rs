@@ -9,7 +9,9 @@ pub enum StatsError {
     #[error("no outcomes to score: train and evaluate at least one cell first")]
     NoOutcomes,
     /// A score that is not in `0..=1`.
-    #[error("the score {score} of concept `{concept}`, language `{language}` in {run} is not within 0..=1: store shares, not percent")]
+    #[error(
+        "the score {score} of concept `{concept}`, language `{language}` in {run} is not within 0..=1: store shares, not percent"
+    )]
     ScoreOutOfRange {
         /// The offending score.
         score: f64,
@@ -22,7 +24,7 @@ pub enum StatsError {
     },
     /// Two runs of one group did not answer the same questions, so their scores cannot be compared.
     #[error(
-        "{group}: {run} has {found} outcomes of concept `{concept}` in `{language}`, but {other} has {expected}; every cell and seed must answer the same questions: delete the predictions of the shorter one and run the study again"
+        "{group}: {run} has {found} outcomes of {question}, but {other} has {expected}; every cell and seed must answer the same questions: delete the predictions of the shorter one and run the study again"
     )]
     QuestionsDiffer {
         /// Protocol, distractors and concepts.
@@ -31,10 +33,8 @@ pub enum StatsError {
         run: String,
         /// The run it is compared with.
         other: String,
-        /// The concept of the questions.
-        concept: String,
-        /// The language of the questions.
-        language: String,
+        /// Concept and language of the questions.
+        question: String,
         /// How many outcomes the other run has.
         expected: usize,
         /// How many outcomes this run has.

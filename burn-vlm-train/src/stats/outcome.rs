@@ -105,7 +105,9 @@ impl Scores {
         for outcome in outcomes {
             let outcome = outcome.borrow();
             let same = |key: &GroupKey| {
-                key.protocol == outcome.protocol && key.distractors == outcome.distractors && key.concepts == outcome.concepts
+                key.protocol == outcome.protocol
+                    && key.distractors == outcome.distractors
+                    && key.concepts == outcome.concepts
             };
             let at = match builders.iter().position(|(key, _)| same(key)) {
                 Some(at) => at,
@@ -278,8 +280,7 @@ impl Builder {
                         group: key.to_string(),
                         run: runs[run].to_string(),
                         other: runs[0].to_string(),
-                        concept: concept.clone(),
-                        language: language.clone(),
+                        question: format!("concept `{concept}` in `{language}`"),
                         expected: expected as usize,
                         found: of_run(run) as usize,
                     });

@@ -47,10 +47,6 @@ impl Activation {
 /// # Panics
 /// If the two shapes differ.
 pub fn gated<const D: usize>(activation: Activation, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    assert_eq!(
-        gate.dims(),
-        up.dims(),
-        "gated: gate and up must have one shape"
-    );
+    assert_eq!(gate.dims(), up.dims(), "gated: gate and up must have one shape");
     composed::gated(activation, gate, up)
 }

@@ -34,10 +34,7 @@ impl AttentionMask {
 
     /// Every query sees itself and what precedes it (a decoder).
     pub fn causal() -> Self {
-        Self {
-            causal: true,
-            ..Self::default()
-        }
+        Self { causal: true, ..Self::default() }
     }
 
     /// The same mask limited to the last `window` positions.
@@ -65,10 +62,7 @@ pub struct AttentionOptions {
 impl AttentionOptions {
     /// The usual scale, `head_dim^-1/2`, and no soft-cap.
     pub fn new(head_dim: usize) -> Self {
-        Self {
-            scale: (head_dim as f64).powf(-0.5),
-            softcap: None,
-        }
+        Self { scale: (head_dim as f64).powf(-0.5), softcap: None }
     }
 }
 
@@ -103,10 +97,6 @@ fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMas
         v.dims()
     );
     if let Some(padding) = &mask.key_padding {
-        assert_eq!(
-            padding.dims(),
-            [b, tk],
-            "attention: the key padding must be [batch, keys]"
-        );
+        assert_eq!(padding.dims(), [b, tk], "attention: the key padding must be [batch, keys]");
     }
 }

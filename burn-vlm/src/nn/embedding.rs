@@ -15,9 +15,7 @@ pub struct Embedding {
 impl Embedding {
     /// A table drawn from `init`.
     pub fn new(rows: usize, hidden: usize, init: Init, device: &Device) -> Self {
-        Self {
-            weight: init.param_with_fans([rows, hidden], rows, hidden, device),
-        }
+        Self { weight: init.param_with_fans([rows, hidden], rows, hidden, device) }
     }
 
     /// # Shapes

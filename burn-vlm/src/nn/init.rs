@@ -64,11 +64,7 @@ impl Init {
             ParamId::new(),
             move |device, require_grad| {
                 let value = self.tensor(shape, fan_in, fan_out, device);
-                if require_grad {
-                    value.require_grad()
-                } else {
-                    value
-                }
+                if require_grad { value.require_grad() } else { value }
             },
             device.clone(),
             true,
@@ -85,8 +81,7 @@ impl Init {
         device: &Device,
     ) -> Tensor<D> {
         let xavier = (2.0 / (fan_in + fan_out) as f64).sqrt();
-        let uniform =
-            |bound: f64| Tensor::random(shape, Distribution::Uniform(-bound, bound), device);
+        let uniform = |bound: f64| Tensor::random(shape, Distribution::Uniform(-bound, bound), device);
         let normal = |std: f64| Tensor::random(shape, Distribution::Normal(0.0, std), device);
         match self {
             Self::Zeros => Tensor::zeros(shape, device),
@@ -96,9 +91,7 @@ impl Init {
             Self::Normal { std } => normal(std),
             Self::XavierUniform => uniform(xavier * 3f64.sqrt()),
             Self::XavierNormal => normal(xavier),
-            Self::LecunNormal => {
-                truncated_normal(shape, (fan_in as f64).powf(-0.5) / TRUNCATED_STD, device)
-            }
+            Self::LecunNormal => truncated_normal(shape, (fan_in as f64).powf(-0.5) / TRUNCATED_STD, device),
         }
     }
 }
@@ -111,9 +104,7 @@ fn truncated_normal<const D: usize>(shape: [usize; D], std: f64, device: &Device
     let data = uniform.into_data().convert::<f64>();
     let values: Vec<f32> = data
         .iter::<f64>()
-        .map(|u| {
-            (normal_quantile(low + u * (high - low)).clamp(-TRUNCATION, TRUNCATION) * std) as f32
-        })
+        .map(|u| (normal_quantile(low + u * (high - low)).clamp(-TRUNCATION, TRUNCATION) * std) as f32)
         .collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
@@ -151,12 +142,8 @@ fn normal_quantile(p: f64) -> f64 {
         4.374_664_141_464_968,
         2.938_163_982_698_783,
     ];
-    const D: [f64; 4] = [
-        7.784_695_709_041_462e-3,
-        3.224_671_290_700_398e-1,
-        2.445_134_137_142_996,
-        3.754_408_661_907_416,
-    ];
+    const D: [f64; 4] =
+        [7.784_695_709_041_462e-3, 3.224_671_290_700_398e-1, 2.445_134_137_142_996, 3.754_408_661_907_416];
     /// Below this probability the tail formula takes over.
     const TAIL: f64 = 0.024_25;
     let polynomial = |c: &[f64], x: f64| c.iter().fold(0.0, |sum, c| sum * x + c);

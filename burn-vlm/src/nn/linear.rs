@@ -20,20 +20,12 @@ pub struct Linear {
 impl Linear {
     /// As `torch.nn.Linear`: weight and bias uniform in `+-1/sqrt(input)`.
     pub fn new(input: usize, output: usize, bias: bool, device: &Device) -> Self {
-        let init = Init::Uniform {
-            bound: (input as f64).powf(-0.5),
-        };
+        let init = Init::Uniform { bound: (input as f64).powf(-0.5) };
         Self::with_init(input, output, bias.then_some(init), init, device)
     }
 
     /// Weight from `weight`, and a bias from `bias` if given.
-    pub fn with_init(
-        input: usize,
-        output: usize,
-        bias: Option<Init>,
-        weight: Init,
-        device: &Device,
-    ) -> Self {
+    pub fn with_init(input: usize, output: usize, bias: Option<Init>, weight: Init, device: &Device) -> Self {
         Self {
             weight: weight.param_with_fans([input, output], input, output, device),
             bias: bias.map(|init| init.param_with_fans([output], input, output, device)),
@@ -44,11 +36,7 @@ impl Linear {
     /// - `x`: `[.., input]`
     /// - returns `[.., output]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(
-            x,
-            self.weight.val(),
-            self.bias.as_ref().map(|bias| bias.val()),
-        )
+        linear(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
     }
 }
 
@@ -57,10 +45,6 @@ impl Linear {
 /// # Shapes
 /// - `x`: `[.., input]`; `weight`: `[input, output]`; `bias`: `[output]`
 /// - returns `[.., output]`
-pub fn linear<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-) -> Tensor<D> {
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     burn::tensor::module::linear(x, weight, bias)
 }

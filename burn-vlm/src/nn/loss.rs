@@ -16,16 +16,8 @@ use super::composed;
 /// - `targets`: `[rows]`, the class, or negative where the row does not count
 /// - `softcap`: `cap * tanh(logits / cap)` before the softmax (Gemma 2's final soft-cap)
 /// - returns `[rows]`
-pub fn cross_entropy(
-    logits: Tensor<2>,
-    targets: Tensor<1, Int>,
-    softcap: Option<f64>,
-) -> Tensor<1> {
-    assert_eq!(
-        logits.dims()[0],
-        targets.dims()[0],
-        "cross_entropy: logits and targets must have one row count"
-    );
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
+    assert_eq!(logits.dims()[0], targets.dims()[0], "cross_entropy: logits and targets must have one row count");
     composed::cross_entropy(logits, targets, softcap)
 }
 
@@ -33,10 +25,6 @@ pub fn cross_entropy(
 ///
 /// # Shapes
 /// As [`cross_entropy`].
-pub fn token_log_probs(
-    logits: Tensor<2>,
-    targets: Tensor<1, Int>,
-    softcap: Option<f64>,
-) -> Tensor<1> {
+pub fn token_log_probs(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
     cross_entropy(logits, targets, softcap).neg()
 }

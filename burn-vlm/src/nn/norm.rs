@@ -27,11 +27,7 @@ impl RmsNorm {
     /// The identity scale: zeros with `offset`, ones without.
     pub fn new(hidden: usize, eps: f64, offset: bool, device: &Device) -> Self {
         let init = if offset { Init::Zeros } else { Init::Ones };
-        Self {
-            weight: init.param([hidden], device),
-            eps,
-            offset,
-        }
+        Self { weight: init.param([hidden], device), eps, offset }
     }
 
     /// # Shapes
@@ -58,11 +54,7 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// The identity scale, as PyTorch initialises it.
     pub fn new(hidden: usize, eps: f64, device: &Device) -> Self {
-        Self {
-            weight: Init::Ones.param([hidden], device),
-            bias: Init::Zeros.param([hidden], device),
-            eps,
-        }
+        Self { weight: Init::Ones.param([hidden], device), bias: Init::Zeros.param([hidden], device), eps }
     }
 
     /// # Shapes
@@ -82,12 +74,7 @@ impl LayerNorm {
 ///
 /// # Panics
 /// If the last dimension of `x` is not `hidden`.
-pub fn rms_norm<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    eps: f64,
-    offset: bool,
-) -> Tensor<D> {
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64, offset: bool) -> Tensor<D> {
     assert_hidden(&x, &weight);
     composed::rms_norm(x, weight, eps, offset)
 }
@@ -99,12 +86,7 @@ pub fn rms_norm<const D: usize>(
 ///
 /// # Panics
 /// If the last dimension of `x` is not `hidden`.
-pub fn layer_norm<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    eps: f64,
-) -> Tensor<D> {
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
     assert_hidden(&x, &weight);
     assert_hidden(&x, &bias);
     composed::layer_norm(x, weight, bias, eps)

@@ -34,25 +34,17 @@ impl RopeTable {
     /// # Panics
     /// If `head_dim` is odd.
     pub fn new(head_dim: usize, theta: f64, max_positions: usize, device: &Device) -> Self {
-        assert!(
-            head_dim.is_multiple_of(2),
-            "rope: head_dim {head_dim} must be even"
-        );
+        assert!(head_dim.is_multiple_of(2), "rope: head_dim {head_dim} must be even");
         let half = head_dim / 2;
         let angle = |n: usize| {
             let frequency = theta.powf(-2.0 * (n % half) as f64 / head_dim as f64);
             (n / half) as f64 * frequency
         };
         let table = |f: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..max_positions * half)
-                .map(|n| f(angle(n)) as f32)
-                .collect();
+            let values: Vec<f32> = (0..max_positions * half).map(|n| f(angle(n)) as f32).collect();
             Tensor::from_data(TensorData::new(values, [max_positions, half]), device)
         };
-        Self {
-            cos: table(f64::cos),
-            sin: table(f64::sin),
-        }
+        Self { cos: table(f64::cos), sin: table(f64::sin) }
     }
 
     /// Number of positions in the table.
@@ -66,10 +58,7 @@ impl RopeTable {
     /// If the table ends before `offset + tokens`; compare with [`RopeTable::max_positions`] first.
     pub fn contiguous(&self, offset: usize, tokens: usize) -> RopeAngles {
         let rows = |table: &Tensor<2>| table.clone().narrow(0, offset, tokens).unsqueeze_dim(0);
-        RopeAngles {
-            cos: rows(&self.cos),
-            sin: rows(&self.sin),
-        }
+        RopeAngles { cos: rows(&self.cos), sin: rows(&self.sin) }
     }
 
     /// Angles of positions given one by one, as left-padded batches need them.
@@ -81,15 +70,9 @@ impl RopeTable {
         let index = positions.reshape([batch * tokens]);
         let rows = |table: &Tensor<2>| {
             let half = table.dims()[1];
-            table
-                .clone()
-                .select(0, index.clone())
-                .reshape([batch, tokens, half])
+            table.clone().select(0, index.clone()).reshape([batch, tokens, half])
         };
-        RopeAngles {
-            cos: rows(&self.cos),
-            sin: rows(&self.sin),
-        }
+        RopeAngles { cos: rows(&self.cos), sin: rows(&self.sin) }
     }
 }
 

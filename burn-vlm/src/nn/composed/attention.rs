@@ -23,24 +23,17 @@ pub fn attention(
     let ([b, tq, h, d], [_, tk, kv, _]) = (q.dims(), k.dims());
     let (group, dtype, device) = (h / kv, q.dtype(), q.device());
     // The query heads of a group become rows of one product with their shared keys.
-    let q = q
-        .reshape([b, tq, kv, group, d])
-        .permute([0, 2, 3, 1, 4])
-        .reshape([b, kv, group * tq, d]);
+    let q = q.reshape([b, tq, kv, group, d]).permute([0, 2, 3, 1, 4]).reshape([b, kv, group * tq, d]);
     let mut scores = q.matmul(k.permute([0, 2, 3, 1])).cast(DType::F32) * options.scale;
     if let Some(cap) = options.softcap {
         scores = (scores / cap).tanh() * cap;
     }
-    let hidden = hidden_keys(mask, b, tq, tk, &device).map(|m| {
-        m.expand([b, kv, group, tq, tk])
-            .reshape([b, kv, group * tq, tk])
-    });
+    let hidden = hidden_keys(mask, b, tq, tk, &device)
+        .map(|m| m.expand([b, kv, group, tq, tk]).reshape([b, kv, group * tq, tk]));
     let probabilities = match hidden {
         None => softmax(scores, 3),
         // The second fill zeroes the rows that see no key; the others have exact zeros there already.
-        Some(hidden) => {
-            softmax(scores.mask_fill(hidden.clone(), HIDDEN_SCORE), 3).mask_fill(hidden, 0.0)
-        }
+        Some(hidden) => softmax(scores.mask_fill(hidden.clone(), HIDDEN_SCORE), 3).mask_fill(hidden, 0.0),
     };
     probabilities
         .cast(dtype)
@@ -51,13 +44,7 @@ pub fn attention(
 }
 
 /// True where a key is hidden, `[batch or 1, 1, 1, tq, tk]`; `None` if every key is visible.
-fn hidden_keys(
-    mask: &AttentionMask,
-    batch: usize,
-    tq: usize,
-    tk: usize,
-    device: &Device,
-) -> Option<Tensor<5, Bool>> {
+fn hidden_keys(mask: &AttentionMask, batch: usize, tq: usize, tk: usize, device: &Device) -> Option<Tensor<5, Bool>> {
     let offset = tk as i64 - tq as i64;
     let query = Tensor::<1, Int>::arange(offset..tk as i64, device).reshape([tq, 1]);
     let key = Tensor::<1, Int>::arange(0..tk as i64, device).reshape([1, tk]);
@@ -74,15 +61,12 @@ fn hidden_keys(
         });
     }
     let hidden = hidden.map(|m| m.reshape([1, 1, 1, tq, tk]));
-    let padding = mask.key_padding.clone().map(|real| {
-        real.bool_not()
-            .reshape([batch, 1, 1, 1, tk])
-            .expand([batch, 1, 1, tq, tk])
-    });
+    let padding = mask
+        .key_padding
+        .clone()
+        .map(|real| real.bool_not().reshape([batch, 1, 1, 1, tk]).expand([batch, 1, 1, tq, tk]));
     match (hidden, padding) {
-        (Some(hidden), Some(padding)) => {
-            Some(hidden.expand([batch, 1, 1, tq, tk]).bool_or(padding))
-        }
+        (Some(hidden), Some(padding)) => Some(hidden.expand([batch, 1, 1, tq, tk]).bool_or(padding)),
         (hidden, padding) => hidden.or(padding),
     }
 }

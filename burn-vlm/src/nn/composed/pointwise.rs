@@ -35,12 +35,7 @@ pub fn gated<const D: usize>(kind: Activation, gate: Tensor<D>, up: Tensor<D>) -
 }
 
 /// See [`crate::nn::rms_norm`].
-pub fn rms_norm<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    eps: f64,
-    offset: bool,
-) -> Tensor<D> {
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64, offset: bool) -> Tensor<D> {
     let dtype = x.dtype();
     let x = x.cast(DType::F32);
     let inverse = (x.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
@@ -50,22 +45,12 @@ pub fn rms_norm<const D: usize>(
 }
 
 /// See [`crate::nn::layer_norm`].
-pub fn layer_norm<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    eps: f64,
-) -> Tensor<D> {
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
     let dtype = x.dtype();
     let x = x.cast(DType::F32);
     let centred = x.clone() - x.mean_dim(D - 1);
-    let inverse = (centred.clone().square().mean_dim(D - 1) + eps)
-        .sqrt()
-        .recip();
-    let (weight, bias) = (
-        weight.cast(DType::F32).unsqueeze(),
-        bias.cast(DType::F32).unsqueeze(),
-    );
+    let inverse = (centred.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
+    let (weight, bias) = (weight.cast(DType::F32).unsqueeze(), bias.cast(DType::F32).unsqueeze());
     (centred * inverse * weight + bias).cast(dtype)
 }
 
@@ -78,33 +63,19 @@ pub fn rope(x: Tensor<4>, angles: &RopeAngles) -> Tensor<4> {
     let sin = angles.sin.clone().unsqueeze_dim::<4>(2);
     let first = x.clone().narrow(3, 0, half);
     let second = x.narrow(3, half, half);
-    Tensor::cat(
-        vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos + first * sin,
-        ],
-        3,
-    )
-    .cast(dtype)
+    Tensor::cat(vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin], 3)
+        .cast(dtype)
 }
 
 /// See [`crate::nn::cross_entropy`].
-pub fn cross_entropy(
-    logits: Tensor<2>,
-    targets: Tensor<1, Int>,
-    softcap: Option<f64>,
-) -> Tensor<1> {
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
     let mut logits = logits.cast(DType::F32);
     if let Some(cap) = softcap {
         logits = (logits / cap).tanh() * cap;
     }
     let ignored = targets.clone().lower_scalar(0);
     let index = targets.clamp_min(0).unsqueeze_dim::<2>(1);
-    log_softmax(logits, 1)
-        .gather(1, index)
-        .squeeze_dim::<1>(1)
-        .neg()
-        .mask_fill(ignored, 0.0)
+    log_softmax(logits, 1).gather(1, index).squeeze_dim::<1>(1).neg().mask_fill(ignored, 0.0)
 }
 
 /// See [`crate::nn::adamw_step`].

@@ -1,0 +1,254 @@
+//! The configuration of an image processor, with the keys of Hugging Face's `preprocessor_config.json`.
+
+use super::ImageError;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::path::Path;
+
+/// What `preprocessor_config.json` says; keys that are not listed are ignored (those of any-resolution tiling).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageProcessorConfig {
+    /// Resize to `size`.
+    #[serde(default = "yes")]
+    pub do_resize: bool,
+    /// Target of resizing.
+    pub size: Size,
+    /// Filter of resizing.
+    #[serde(default)]
+    pub resample: Resample,
+    /// Cut `crop_size` from the centre.
+    #[serde(default)]
+    pub do_center_crop: bool,
+    /// Size of the cut; `size` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop_size: Option<CropSize>,
+    /// Multiply by `rescale_factor`.
+    #[serde(default = "yes")]
+    pub do_rescale: bool,
+    /// 1/255: from bytes to 0..1.
+    #[serde(default = "one_over_255")]
+    pub rescale_factor: f64,
+    /// Subtract `image_mean`, divide by `image_std`.
+    #[serde(default = "yes")]
+    pub do_normalize: bool,
+    /// Mean of each channel.
+    pub image_mean: [f64; 3],
+    /// Standard deviation of each channel.
+    pub image_std: [f64; 3],
+    /// Our own key: the colour that transparent pixels are laid over. Where absent the alpha channel is dropped, as
+    /// `do_convert_rgb` does it in Hugging Face's processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<[u8; 3]>,
+}
+
+/// The target of resizing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Size {
+    /// Exactly this size; the aspect ratio is not kept (SigLIP).
+    Exact {
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+    },
+    /// The shorter edge gets this length; the aspect ratio is kept (CLIP).
+    ShortestEdge {
+        /// Length of the shorter edge.
+        shortest_edge: u32,
+    },
+    /// As old files write `shortest_edge`.
+    Bare(u32),
+}
+
+/// The size of the centre crop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CropSize {
+    /// Rows and columns.
+    Exact {
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+    },
+    /// A square, as old files write it.
+    Bare(u32),
+}
+
+/// The filter of resizing, written as PIL's number. All but `Nearest` smooth when they shrink (antialiasing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resample {
+    /// 0
+    Nearest,
+    /// 1
+    Lanczos,
+    /// 2
+    Bilinear,
+    /// 3
+    #[default]
+    Bicubic,
+    /// 4
+    Box,
+    /// 5
+    Hamming,
+}
+
+impl ImageProcessorConfig {
+    /// SigLIP's preprocessing to `size` x `size`: bicubic, aspect ratio not kept, mean and deviation 0.5; transparent
+    /// pixels over white.
+    pub fn siglip(size: u32) -> Self {
+        Self {
+            do_resize: true,
+            size: Size::Exact { height: size, width: size },
+            resample: Resample::Bicubic,
+            do_center_crop: false,
+            crop_size: None,
+            do_rescale: true,
+            rescale_factor: one_over_255(),
+            do_normalize: true,
+            image_mean: [0.5; 3],
+            image_std: [0.5; 3],
+            background: Some([255; 3]),
+        }
+    }
+
+    /// CLIP's preprocessing to `size` x `size`: bicubic to the shorter edge, centre crop, CLIP's mean and deviation;
+    /// transparent pixels over white.
+    pub fn clip(size: u32) -> Self {
+        Self {
+            size: Size::ShortestEdge { shortest_edge: size },
+            do_center_crop: true,
+            crop_size: Some(CropSize::Exact { height: size, width: size }),
+            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            image_std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            ..Self::siglip(size)
+        }
+    }
+
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// A file that is missing or does not have these keys, named.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ImageError> {
+        let path = path.as_ref();
+        let fail = |reason: String| ImageError::ConfigFile { path: path.to_owned(), reason };
+        let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
+    }
+
+    /// Checks that sizes and deviations are positive.
+    ///
+    /// # Errors
+    /// The key that is wrong.
+    pub fn check(&self) -> Result<(), ImageError> {
+        let (height, width) = match self.size {
+            Size::Exact { height, width } => (height, width),
+            Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge) => (edge, edge),
+        };
+        let wrong = |key, expected, found: String| Err(ImageError::Config { key, expected, found });
+        if height == 0 || width == 0 {
+            return wrong("size", "positive lengths", format!("{:?}", self.size));
+        }
+        let crop = self.crop_size.map(CropSize::height_width);
+        if let Some((0, _) | (_, 0)) = crop {
+            return wrong("crop_size", "positive lengths", format!("{:?}", self.crop_size));
+        }
+        if !self.image_std.iter().all(|std| *std > 0.0 && std.is_finite()) {
+            return wrong("image_std", "three positive numbers", format!("{:?}", self.image_std));
+        }
+        if !self.image_mean.iter().all(|mean| mean.is_finite()) || !self.rescale_factor.is_finite() {
+            return wrong("image_mean", "finite numbers here and in rescale_factor", format!("{:?}", self.image_mean));
+        }
+        Ok(())
+    }
+
+    /// Height and width of the processed picture, where they do not depend on the picture.
+    pub fn output_size(&self) -> Option<(u32, u32)> {
+        match (self.do_center_crop, self.crop_size, self.size) {
+            (true, Some(crop), _) => Some(crop.height_width()),
+            (true, None, Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge)) => Some((edge, edge)),
+            (_, _, Size::Exact { height, width }) if self.do_resize => Some((height, width)),
+            _ => None,
+        }
+    }
+}
+
+impl CropSize {
+    /// Rows and columns.
+    pub fn height_width(self) -> (u32, u32) {
+        match self {
+            Self::Exact { height, width } => (height, width),
+            Self::Bare(edge) => (edge, edge),
+        }
+    }
+}
+
+impl Serialize for Resample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
+}
+
+impl<'de> Deserialize<'de> for Resample {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => Ok(Self::Nearest),
+            1 => Ok(Self::Lanczos),
+            2 => Ok(Self::Bilinear),
+            3 => Ok(Self::Bicubic),
+            4 => Ok(Self::Box),
+            5 => Ok(Self::Hamming),
+            other => Err(serde::de::Error::custom(format!(
+                "resample: expected 0 (nearest), 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box) or 5 (hamming), found {other}"
+            ))),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one_over_255() -> f64 {
+    1.0 / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_published_files() {
+        let siglip = r#"{"do_convert_rgb": null, "do_normalize": true, "do_rescale": true, "do_resize": true,
+            "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5],
+            "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 384, "width": 384}}"#;
+        let config: ImageProcessorConfig = serde_json::from_str(siglip).unwrap();
+        assert_eq!(
+            config,
+            ImageProcessorConfig {
+                resample: Resample::Bilinear,
+                background: None,
+                ..ImageProcessorConfig::siglip(384)
+            }
+        );
+        let clip = r#"{"crop_size": 224, "do_center_crop": true, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
+        let config: ImageProcessorConfig = serde_json::from_str(clip).unwrap();
+        assert_eq!((config.size, config.output_size()), (Size::Bare(224), Some((224, 224))));
+        assert_eq!(config.image_mean, ImageProcessorConfig::clip(224).image_mean);
+        let again: ImageProcessorConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+        assert_eq!(again, config);
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let error = serde_json::from_str::<Resample>("9").unwrap_err().to_string();
+        assert!(error.contains("bicubic"), "{error}");
+        let mut config = ImageProcessorConfig::siglip(64);
+        config.image_std[1] = 0.0;
+        assert!(config.check().unwrap_err().to_string().contains("image_std"));
+        config = ImageProcessorConfig::siglip(0);
+        assert!(config.check().unwrap_err().to_string().contains("size"));
+        assert!(ImageProcessorConfig::from_file("/nowhere.json").unwrap_err().to_string().contains("/nowhere.json"));
+    }
+}

@@ -1,0 +1,129 @@
+//! Decoding WebP, PNG and JPEG with limits, and conversion to RGB.
+
+use super::ImageError;
+use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage};
+use std::io::Cursor;
+
+/// What a decoder may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// The most pixels of a picture, width times height.
+    pub max_pixels: u64,
+    /// The most bytes that the decoder may allocate.
+    pub max_bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    /// 64 million pixels (a large photograph) and 512 MiB.
+    fn default() -> Self {
+        Self { max_pixels: 64 << 20, max_bytes: 512 << 20 }
+    }
+}
+
+/// Decodes a WebP, PNG or JPEG file; the format is told by its contents.
+///
+/// # Errors
+/// An unknown format, damaged data, or a picture beyond the limits (found before its pixels are read); `name` says which.
+pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+    let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
+    let reader = ImageReader::new(Cursor::new(bytes));
+    let mut reader = reader.with_guessed_format().map_err(|error| fail(error.to_string()))?;
+    if reader.format().is_none() {
+        return Err(fail("not a WebP, PNG or JPEG file".to_owned()));
+    }
+    let mut decoder_limits = Limits::default();
+    decoder_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(decoder_limits);
+    let decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
+    }
+    DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))
+}
+
+/// Converts to RGB. Transparent pixels are laid over `background`; where there is none the alpha channel is dropped, as
+/// PIL's `convert("RGB")` does.
+pub fn to_rgb(image: DynamicImage, background: Option<[u8; 3]>) -> RgbImage {
+    match (image, background) {
+        (DynamicImage::ImageRgb8(rgb), _) => rgb,
+        (image, Some(background)) if image.color().has_alpha() => over(&image, background),
+        (image, _) => image.into_rgb8(),
+    }
+}
+
+/// Lays a picture with alpha over a plain ground.
+fn over(image: &DynamicImage, background: [u8; 3]) -> RgbImage {
+    let rgba = image.to_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, alpha] = rgba.get_pixel(x, y).0;
+        let alpha = u32::from(alpha);
+        let blend =
+            |value: u8, ground: u8| ((u32::from(value) * alpha + u32::from(ground) * (255 - alpha) + 127) / 255) as u8;
+        Rgb([blend(r, background[0]), blend(g, background[1]), blend(b, background[2])])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emoji::EmojiCorpus;
+    use ::image::{ImageFormat, Rgba, RgbaImage};
+
+    fn png(image: &DynamicImage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn corpus_pictures_decode() {
+        let corpus = EmojiCorpus::embedded().unwrap();
+        for picture in corpus.pictures().iter().step_by(97) {
+            let name = corpus.picture_name(picture.id);
+            let image = to_rgb(decode(&name, &picture.webp, &DecodeLimits::default()).unwrap(), Some([255; 3]));
+            assert_eq!(image.dimensions(), (64, 64), "{name}");
+        }
+    }
+
+    #[test]
+    fn alpha_over_white_or_dropped() {
+        let image = RgbaImage::from_fn(2, 1, |x, _| Rgba([200, 0, 0, if x == 0 { 0 } else { 128 }]));
+        let bytes = png(&DynamicImage::ImageRgba8(image));
+        let decoded = || decode("a", &bytes, &DecodeLimits::default()).unwrap();
+        let white = to_rgb(decoded(), Some([255; 3]));
+        // 200 * 128/255 + 255 * 127/255 = 227.4, 255 * 127/255 = 127
+        assert_eq!((white.get_pixel(0, 0).0, white.get_pixel(1, 0).0), ([255, 255, 255], [227, 127, 127]));
+        assert_eq!(to_rgb(decoded(), None).get_pixel(0, 0).0, [200, 0, 0]);
+    }
+
+    #[test]
+    fn errors_name_the_picture() {
+        let corpus = EmojiCorpus::embedded().unwrap();
+        let webp = &corpus.pictures()[0].webp;
+        for bytes in [&b""[..], b"hello", &webp[..20], &webp[..webp.len() / 2]] {
+            let error = decode("noto/1f600", bytes, &DecodeLimits::default()).unwrap_err();
+            assert!(error.to_string().contains("noto/1f600"), "{error}");
+        }
+        let limits = DecodeLimits { max_pixels: 1000, ..Default::default() };
+        let error = decode("large.webp", webp, &limits).unwrap_err().to_string();
+        assert!(error.contains("large.webp") && error.contains("64 x 64"), "{error}");
+    }
+
+    /// A PNG that claims 60,000 x 60,000 pixels must be refused by its header.
+    #[test]
+    fn decompression_bombs_are_refused() {
+        let mut bytes = png(&DynamicImage::ImageRgb8(RgbImage::new(8, 8)));
+        bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+        let crc = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        let error = decode("bomb.png", &bytes, &DecodeLimits::default()).unwrap_err().to_string();
+        assert!(error.contains("bomb.png"), "{error}");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
+        })
+    }
+}

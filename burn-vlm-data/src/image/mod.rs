@@ -1,0 +1,74 @@
+//! Pictures: encoded bytes -> RGB -> resized and normalised pixels, and light augmentation.
+//!
+//! Unusual here:
+//! - the arithmetic follows Hugging Face's processors on PIL: resizing in 8 bits with antialiasing, then rescaling and
+//!   normalising in f32;
+//! - nothing from outside is trusted: decoders have limits, and every error names the picture.
+
+mod augment;
+mod config;
+mod decode;
+mod processor;
+
+pub use ::image::{DynamicImage, RgbImage};
+pub use augment::Augmentation;
+pub use config::{CropSize, ImageProcessorConfig, Resample, Size};
+pub use decode::{DecodeLimits, decode, to_rgb};
+pub use processor::{ImageProcessor, PixelTensor};
+
+use std::path::PathBuf;
+
+/// A picture or an image processor that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A picture cannot be decoded.
+    #[error("picture {name}: {reason}")]
+    Decode {
+        /// The picture's name.
+        name: String,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A picture is larger than allowed.
+    #[error(
+        "picture {name}: {width} x {height} pixels, at most {max_pixels} are allowed; shrink it, or raise the limit"
+    )]
+    TooLarge {
+        /// The picture's name.
+        name: String,
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The limit on width times height.
+        max_pixels: u64,
+    },
+    /// A picture cannot be resized.
+    #[error("resizing a picture of {width} x {height} pixels: {reason}")]
+    Resize {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// What the resizer said.
+        reason: String,
+    },
+    /// A processor configuration cannot be read.
+    #[error("{}: {reason}", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        reason: String,
+    },
+    /// A processor configuration makes no sense.
+    #[error("image processor: {key}: expected {expected}, found {found}")]
+    Config {
+        /// The key of `preprocessor_config.json`.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+}

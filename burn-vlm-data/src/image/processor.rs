@@ -1,0 +1,219 @@
+//! The image processor: resize, crop, rescale, normalise.
+
+use super::ImageError;
+use super::config::{ImageProcessorConfig, Resample, Size};
+use super::decode::{DecodeLimits, decode, to_rgb};
+use ::image::RgbImage;
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use std::path::Path;
+
+/// Normalised pixels of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelTensor {
+    /// `3 * height * width` values, channel by channel, row by row.
+    pub data: Vec<f32>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// Turns pictures into normalised pixels as the configuration says.
+#[derive(Debug, Clone)]
+pub struct ImageProcessor {
+    config: ImageProcessorConfig,
+    limits: DecodeLimits,
+    /// The normalised value of each byte, for each channel: rescaling and normalising are two look-ups.
+    values: Box<[[f32; 256]; 3]>,
+}
+
+impl ImageProcessor {
+    /// A processor for a configuration.
+    ///
+    /// # Errors
+    /// A configuration whose sizes or deviations are not positive.
+    pub fn new(config: ImageProcessorConfig) -> Result<Self, ImageError> {
+        config.check()?;
+        let values = std::array::from_fn(|channel| std::array::from_fn(|byte| normalised(&config, channel, byte)));
+        Ok(Self { config, limits: DecodeLimits::default(), values: Box::new(values) })
+    }
+
+    /// The processor of a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// A file that is missing or does not describe a processor, named.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ImageError> {
+        Self::new(ImageProcessorConfig::from_file(path)?)
+    }
+
+    /// Sets what the decoder may use.
+    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ImageProcessorConfig {
+        &self.config
+    }
+
+    /// Decodes a file to RGB, on the configured ground.
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+        Ok(to_rgb(decode(name, bytes, &self.limits)?, self.config.background))
+    }
+
+    /// Decodes and processes a file.
+    ///
+    /// # Errors
+    /// As [`decode`] and [`ImageProcessor::process`].
+    pub fn process_bytes(&self, name: &str, bytes: &[u8]) -> Result<PixelTensor, ImageError> {
+        self.process(&self.decode(name, bytes)?)
+    }
+
+    /// Processes a picture.
+    ///
+    /// # Errors
+    /// A picture that cannot be resized (one without pixels).
+    pub fn process(&self, image: &RgbImage) -> Result<PixelTensor, ImageError> {
+        let resized = if self.config.do_resize { self.resize(image)? } else { None };
+        let image = resized.as_ref().unwrap_or(image);
+        let size = if self.config.do_center_crop { self.config.output_size() } else { None };
+        Ok(self.crop_and_normalise(image, size.unwrap_or((image.height(), image.width()))))
+    }
+
+    /// The resized picture; none where it has the right size already.
+    fn resize(&self, image: &RgbImage) -> Result<Option<RgbImage>, ImageError> {
+        let (width, height) = image.dimensions();
+        let fail = |reason: String| ImageError::Resize { width, height, reason };
+        if width == 0 || height == 0 {
+            return Err(fail("it has no pixels".to_owned()));
+        }
+        let (to_height, to_width) = target(self.config.size, height, width);
+        if (to_height, to_width) == (height, width) {
+            return Ok(None);
+        }
+        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| fail(e.to_string()))?;
+        let mut resized = Image::new(to_width, to_height, PixelType::U8x3);
+        let options = ResizeOptions::new().resize_alg(algorithm(self.config.resample)).use_alpha(false);
+        Resizer::new().resize(&source, &mut resized, Some(&options)).map_err(|e| fail(e.to_string()))?;
+        let pixels = RgbImage::from_raw(to_width, to_height, resized.into_vec());
+        pixels.map(Some).ok_or_else(|| fail("the resizer returned too few pixels".to_owned()))
+    }
+
+    /// Takes `height` x `width` pixels from the centre (zeros where the picture is smaller) and normalises them.
+    fn crop_and_normalise(&self, image: &RgbImage, (height, width): (u32, u32)) -> PixelTensor {
+        let (height, width) = (height as usize, width as usize);
+        let (rows, columns) = (image.height() as usize, image.width() as usize);
+        let plane = height * width;
+        let mut data = Vec::with_capacity(3 * plane);
+        for values in self.values.iter() {
+            data.resize(data.len() + plane, values[0]);
+        }
+        // Floor of half the difference on either side, as the reference: it pads by the ceiling where it must pad.
+        let (top, skipped_rows) = offsets(height, rows);
+        let (left, skipped_columns) = offsets(width, columns);
+        let bytes = image.as_raw();
+        for row in 0..height.min(rows) {
+            let count = width.min(columns);
+            let from = ((row + skipped_rows) * columns + skipped_columns) * 3;
+            let to = (row + top) * width + left;
+            for (channel, values) in self.values.iter().enumerate() {
+                let target = &mut data[channel * plane + to..channel * plane + to + count];
+                let pixels = bytes[from..from + count * 3].chunks_exact(3);
+                for (value, pixel) in target.iter_mut().zip(pixels) {
+                    *value = values[usize::from(pixel[channel])];
+                }
+            }
+        }
+        PixelTensor { data, height, width }
+    }
+}
+
+/// Where `available` lines are put among `wanted` ones, and how many of them are skipped first.
+fn offsets(wanted: usize, available: usize) -> (usize, usize) {
+    (wanted.saturating_sub(available).div_ceil(2), available.saturating_sub(wanted) / 2)
+}
+
+/// The value of a byte after rescaling and normalising, in the reference's order and precision.
+fn normalised(config: &ImageProcessorConfig, channel: usize, byte: usize) -> f32 {
+    let mut value = byte as f32;
+    if config.do_rescale {
+        value = (byte as f64 * config.rescale_factor) as f32;
+    }
+    if config.do_normalize {
+        value = (value - config.image_mean[channel] as f32) / config.image_std[channel] as f32;
+    }
+    value
+}
+
+/// Height and width after resizing.
+fn target(size: Size, height: u32, width: u32) -> (u32, u32) {
+    match size {
+        Size::Exact { height, width } => (height, width),
+        Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge) => {
+            let long = |long: u32, short: u32| (u64::from(edge) * u64::from(long) / u64::from(short)) as u32;
+            if width <= height { (long(height, width), edge) } else { (edge, long(width, height)) }
+        }
+    }
+}
+
+fn algorithm(resample: Resample) -> ResizeAlg {
+    match resample {
+        Resample::Nearest => ResizeAlg::Nearest,
+        Resample::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
+        Resample::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        // PIL's bicubic has a = -0.5, which is Catmull-Rom.
+        Resample::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+        Resample::Box => ResizeAlg::Convolution(FilterType::Box),
+        Resample::Hamming => ResizeAlg::Convolution(FilterType::Hamming),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::image::Rgb;
+
+    fn gradient(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 255]))
+    }
+
+    #[test]
+    fn normalises_channel_by_channel() {
+        let processor = ImageProcessor::new(ImageProcessorConfig::siglip(4)).unwrap();
+        let pixels = processor.process(&gradient(4, 4)).unwrap();
+        assert_eq!((pixels.height, pixels.width, pixels.data.len()), (4, 4, 48));
+        // Column 3 of row 2: (3/255 - 0.5) / 0.5, (2/255 - 0.5) / 0.5, (1 - 0.5) / 0.5.
+        let at = |channel: usize| pixels.data[channel * 16 + 2 * 4 + 3];
+        assert!((at(0) + 0.976_470_6).abs() < 1e-6 && (at(1) + 0.984_313_7).abs() < 1e-6);
+        assert_eq!(at(2), 1.0);
+    }
+
+    #[test]
+    fn shortest_edge_and_centre_crop() {
+        let mut config = ImageProcessorConfig::clip(10);
+        config.do_normalize = false;
+        config.do_rescale = false;
+        let processor = ImageProcessor::new(config.clone()).unwrap();
+        // 30 x 20 -> 15 x 10 -> the middle 10 columns, from floor(5 / 2) on.
+        let pixels = processor.process(&gradient(30, 20)).unwrap();
+        assert_eq!((pixels.height, pixels.width), (10, 10));
+        assert_eq!(&pixels.data[..3], [4.0 + 0.5, 6.0 + 0.5, 8.0 + 0.5].map(f32::ceil));
+        // No resizing: a picture smaller than the crop is padded with zeros.
+        config.do_resize = false;
+        let pixels = ImageProcessor::new(config).unwrap().process(&gradient(4, 3)).unwrap();
+        assert_eq!(pixels.data[..30].iter().sum::<f32>(), 0.0);
+        assert_eq!(pixels.data[200 + 4 * 10..200 + 5 * 10], [0., 0., 0., 255., 255., 255., 255., 0., 0., 0.]);
+    }
+
+    #[test]
+    fn a_picture_without_pixels_is_an_error() {
+        let processor = ImageProcessor::new(ImageProcessorConfig::siglip(8)).unwrap();
+        let error = processor.process(&RgbImage::new(0, 5)).unwrap_err().to_string();
+        assert!(error.contains("0 x 5"), "{error}");
+    }
+}

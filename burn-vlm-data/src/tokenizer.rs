@@ -1,0 +1,335 @@
+//! Tokenizers: any Hugging Face `tokenizer.json`, and small byte-level BPE ones trained here.
+//!
+//! Unusual here:
+//! - [`Tokenizer::encode`] never adds special tokens: the chat template has written them, and they are recognised in the
+//!   text;
+//! - training is deterministic: the same texts give the same bytes on every run;
+//! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
+//!   are not cut at each vowel sign.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, TokenizerImpl};
+
+/// The special tokens of the tiny models; they have the ids 0 to 6.
+pub const TINY_SPECIAL_TOKENS: [&str; 7] =
+    ["<pad>", "<bos>", "<eos>", "<image>", "<|user|>", "<|assistant|>", "<|end|>"];
+
+/// Words with their combining marks, single digits, runs of signs, runs of spaces.
+const WORDS: &str = r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}]+| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+";
+
+/// A tokenizer that cannot be loaded, trained or used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is no tokenizer.
+    #[error("{}: not a Hugging Face tokenizer.json: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+    /// The vocabulary has no room for the bytes and the special tokens.
+    #[error("vocabulary size {given} is too small: {least} are needed for the 256 bytes and {special} special tokens")]
+    VocabularyTooSmall {
+        /// The size asked for.
+        given: usize,
+        /// The least possible.
+        least: usize,
+        /// Number of special tokens.
+        special: usize,
+    },
+    /// Training failed.
+    #[error("training a tokenizer: {0}")]
+    Training(String),
+    /// A text could not be encoded, or ids not decoded.
+    #[error("tokenizing {text:?}: {reason}")]
+    Encoding {
+        /// The text, shortened.
+        text: String,
+        /// What the library said.
+        reason: String,
+    },
+}
+
+/// A tokenizer with its special tokens.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special: BTreeMap<u32, String>,
+    roles: Roles,
+}
+
+/// Which special token plays which role.
+#[derive(Debug, Clone, Default)]
+struct Roles {
+    pad: Option<String>,
+    bos: Option<String>,
+    eos: Option<String>,
+}
+
+impl Tokenizer {
+    /// Trains a byte-level BPE on `texts`: every string can be encoded, and decodes to itself.
+    ///
+    /// `vocab_size` counts the special tokens, which get the first ids in their order, and the 256 bytes. The
+    /// vocabulary is smaller where the texts do not have that many pairs.
+    ///
+    /// # Errors
+    /// A vocabulary without room for the bytes and special tokens.
+    pub fn train_bpe<I, S>(texts: I, vocab_size: usize, special: &[&str]) -> Result<Self, TokenizerError>
+    where
+        I: IntoIterator<Item = S>,
+        I::IntoIter: Send,
+        S: AsRef<str> + Send,
+    {
+        let least = 256 + special.len();
+        if vocab_size < least {
+            return Err(TokenizerError::VocabularyTooSmall { given: vocab_size, least, special: special.len() });
+        }
+        let failed = |error: tokenizers::Error| TokenizerError::Training(error.to_string());
+        let words = Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(failed)?;
+        let bytes = ByteLevel::new(false, false, false);
+        let tokens: Vec<AddedToken> = special.iter().map(|token| AddedToken::from(*token, true)).collect();
+        let mut trainer = BpeTrainer::builder()
+            .vocab_size(vocab_size)
+            .show_progress(false)
+            .special_tokens(tokens.clone())
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .build();
+        let mut inner =
+            TokenizerImpl::<BPE, tokenizers::NormalizerWrapper, Sequence, ByteLevel, ByteLevel>::new(BPE::default());
+        inner.with_pre_tokenizer(Some(Sequence::new(vec![words.into(), bytes.into()])));
+        inner.with_decoder(Some(bytes));
+        inner.train(&mut trainer, texts.into_iter()).map_err(failed)?;
+        inner.add_special_tokens(&tokens);
+        // Through the file format, so that a trained tokenizer and a loaded one are the same thing.
+        let json = inner.to_string(false).map_err(failed)?;
+        Self::from_bytes(json.as_bytes(), Path::new("(trained tokenizer)"))
+    }
+
+    /// Loads a `tokenizer.json`; a `tokenizer_config.json` beside it names the padding, start and end tokens.
+    ///
+    /// # Errors
+    /// A file that is missing or no tokenizer, named.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        let path = path.as_ref();
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source });
+        let mut tokenizer = Self::from_bytes(&read(path)?, path)?;
+        let config = path.with_file_name("tokenizer_config.json");
+        if config.is_file() {
+            let value: serde_json::Value = serde_json::from_slice(&read(&config)?)
+                .map_err(|error| TokenizerError::Invalid { path: config.clone(), reason: error.to_string() })?;
+            for (key, role) in [
+                ("pad_token", &mut tokenizer.roles.pad),
+                ("bos_token", &mut tokenizer.roles.bos),
+                ("eos_token", &mut tokenizer.roles.eos),
+            ] {
+                let token = value.get(key).and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
+                *role = token.map(str::to_owned);
+            }
+        }
+        Ok(tokenizer)
+    }
+
+    /// Reads the contents of a `tokenizer.json`; `path` is named in errors.
+    ///
+    /// `<pad>`, `<bos>` and `<eos>`, where they are in the vocabulary, play those roles.
+    ///
+    /// # Errors
+    /// Contents that are no tokenizer.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TokenizerError> {
+        let inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| TokenizerError::Invalid { path: path.to_owned(), reason: error.to_string() })?;
+        let added = inner.get_added_tokens_decoder();
+        let special =
+            added.into_iter().filter(|(_, token)| token.special).map(|(id, token)| (id, token.content)).collect();
+        let known = |token: &str| inner.token_to_id(token).map(|_| token.to_owned());
+        let roles = Roles { pad: known("<pad>"), bos: known("<bos>"), eos: known("<eos>") };
+        Ok(Self { inner, special, roles })
+    }
+
+    /// The contents of `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Only if the library cannot serialise the tokenizer.
+    pub fn to_json(&self) -> Result<String, TokenizerError> {
+        self.inner.to_string(false).map_err(|error| TokenizerError::Training(error.to_string()))
+    }
+
+    /// Writes `tokenizer.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// A file that cannot be written, named.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TokenizerError> {
+        let path = path.as_ref();
+        let io = |source| TokenizerError::Io { path: path.to_owned(), source };
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        std::fs::write(&temporary, self.to_json()?).and_then(|()| std::fs::rename(&temporary, path)).map_err(io)
+    }
+
+    /// The ids of a text. No special token is added; those that stand in the text are recognised.
+    ///
+    /// # Errors
+    /// A text that the model has no tokens for (byte-level models have them for every text).
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|error| TokenizerError::Encoding {
+            text: text.chars().take(60).collect(),
+            reason: error.to_string(),
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of some ids, without the special tokens if `skip_special_tokens`.
+    ///
+    /// # Errors
+    /// Only if the library's decoder fails; unknown ids are left out.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, skip_special_tokens).map_err(|error| TokenizerError::Encoding {
+            text: format!("{:?}", &ids[..ids.len().min(20)]),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Number of ids, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The id of a token by its text, `"<image>"`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// True for the ids of special tokens.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special.contains_key(&id)
+    }
+
+    /// The special tokens by id.
+    pub fn special_tokens(&self) -> &BTreeMap<u32, String> {
+        &self.special
+    }
+
+    /// The start token's text; empty where there is none.
+    pub fn bos_token(&self) -> &str {
+        self.roles.bos.as_deref().unwrap_or_default()
+    }
+
+    /// The end token's text; empty where there is none.
+    pub fn eos_token(&self) -> &str {
+        self.roles.eos.as_deref().unwrap_or_default()
+    }
+
+    /// The id to pad with.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.roles.pad.as_deref().and_then(|token| self.token_id(token))
+    }
+
+    /// The id of the start token.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.roles.bos.as_deref().and_then(|token| self.token_id(token))
+    }
+
+    /// The id of the end token.
+    pub fn eos_id(&self) -> Option<u32> {
+        self.roles.eos.as_deref().and_then(|token| self.token_id(token))
+    }
+
+    /// The id of `<image>`.
+    pub fn image_id(&self) -> Option<u32> {
+        self.token_id(crate::conversation::IMAGE_PLACEHOLDER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emoji::{EmojiCorpus, Split};
+    use crate::language::TINY_5;
+    use crate::random::hash_bytes;
+
+    fn training_texts() -> Vec<String> {
+        let corpus = EmojiCorpus::embedded().unwrap();
+        let mut texts = Vec::new();
+        for concept in corpus.split(Split::Train) {
+            for language in TINY_5.languages {
+                let text = corpus.text(concept.id, *language).unwrap();
+                texts.push(text.name.clone());
+                texts.extend(text.keywords.iter().cloned());
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn training_is_deterministic_and_lossless() {
+        let texts = training_texts();
+        let train = || Tokenizer::train_bpe(texts.iter(), 4096, &TINY_SPECIAL_TOKENS).unwrap();
+        let first = train();
+        assert_eq!(first.to_json().unwrap(), train().to_json().unwrap());
+        // Pins the bytes across processes too: hash maps are seeded anew in each.
+        assert_eq!(hash_bytes(first.to_json().unwrap().as_bytes()), 0xd362_e7f6_c522_b5d9);
+        assert_eq!(first.vocab_size(), 4096);
+        for (id, token) in TINY_SPECIAL_TOKENS.iter().enumerate() {
+            assert_eq!(first.token_id(token), Some(id as u32));
+            assert!(first.is_special(id as u32));
+        }
+        assert_eq!(
+            (first.pad_id(), first.bos_id(), first.eos_id(), first.image_id()),
+            (Some(0), Some(1), Some(2), Some(3))
+        );
+        for text in ["red apple", "  двойные  пробелы\n", "这是什么？", "हिन्दी में", "emoji 😀 \u{0}\u{7f}"]
+        {
+            let ids = first.encode(text).unwrap();
+            assert_eq!(first.decode(&ids, false).unwrap(), text);
+        }
+        let ids = first.encode("<|user|><image>\nWas ist das?<|assistant|>Apfel<|end|>").unwrap();
+        assert_eq!((ids[0], ids[1], *ids.last().unwrap()), (4, 3, 6));
+        assert_eq!(first.decode(&ids, true).unwrap(), "\nWas ist das?Apfel");
+    }
+
+    #[test]
+    fn saved_and_loaded_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let trained = Tokenizer::train_bpe(["low lower lowest", "new newer"], 300, &TINY_SPECIAL_TOKENS).unwrap();
+        trained.save(&path).unwrap();
+        let loaded = Tokenizer::from_file(&path).unwrap();
+        assert_eq!(loaded.to_json().unwrap(), trained.to_json().unwrap());
+        assert_eq!(loaded.encode("lower<eos>").unwrap(), trained.encode("lower<eos>").unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_file_and_size() {
+        let error = Tokenizer::train_bpe(["a"], 100, &TINY_SPECIAL_TOKENS).unwrap_err().to_string();
+        assert!(error.contains("263"), "{error}");
+        let error = Tokenizer::from_file("/nowhere/tokenizer.json").unwrap_err().to_string();
+        assert!(error.contains("/nowhere/tokenizer.json"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken.json");
+        std::fs::write(&path, "{\"version\": 1").unwrap();
+        let error = Tokenizer::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("broken.json"), "{error}");
+    }
+}

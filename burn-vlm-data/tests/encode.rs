@@ -1,0 +1,103 @@
+//! Conversations become ids and labels turn by turn, with nothing lost and nothing cut in silence.
+
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Truncation, encode, encode_prompt};
+use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::train_bpe(["What is this? red apple", "Was ist das? roter Apfel"], 300, &TINY_SPECIAL_TOKENS).unwrap()
+}
+
+fn tiny() -> ChatTemplate {
+    ChatTemplate::tiny().unwrap()
+}
+
+fn conversation() -> Vec<Turn> {
+    vec![Turn::user("<image>\nWhat is this?"), Turn::assistant("red apple")]
+}
+
+fn options(max_tokens: usize, truncation: Truncation) -> EncodeOptions {
+    EncodeOptions { max_tokens: Some(max_tokens), truncation, ..Default::default() }
+}
+
+fn trained_text(tokenizer: &Tokenizer, encoded: &Encoded) -> String {
+    let ids: Vec<u32> = encoded.labels.iter().filter(|l| **l != IGNORE).map(|l| *l as u32).collect();
+    tokenizer.decode(&ids, false).unwrap()
+}
+
+#[test]
+fn answers_are_trained_and_pictures_expand() {
+    let (tokenizer, template) = (tokenizer(), tiny());
+    let encoded = encode(&tokenizer, &template, &conversation(), &[5], &EncodeOptions::default()).unwrap();
+    assert_eq!(encoded.ids.len(), encoded.labels.len());
+    assert_eq!(&encoded.ids[..7], [4, 3, 3, 3, 3, 3, tokenizer.encode("\n").unwrap()[0]]);
+    assert_eq!(trained_text(&tokenizer, &encoded), "red apple<|end|>");
+    assert_eq!(encoded.trained(), encoded.labels.iter().filter(|l| **l >= 0).count());
+    // The prompt of the training sample is the prompt of inference.
+    let prompt = encode_prompt(&tokenizer, &template, &conversation()[..1], &[5]).unwrap();
+    assert_eq!(encoded.ids[..prompt.len()], prompt);
+    assert!(encoded.labels[..prompt.len()].iter().all(|label| *label == IGNORE));
+    // With one visual token a picture, the ids are those of the whole text.
+    let one = encode(&tokenizer, &template, &conversation(), &[1], &EncodeOptions::default()).unwrap();
+    assert_eq!(one.ids, tokenizer.encode(&template.render(&conversation(), false).unwrap()).unwrap());
+}
+
+/// Answers that quote the template, or each other, do not shift the labels.
+#[test]
+fn answers_that_quote_the_template() {
+    let (tokenizer, template) = (tokenizer(), tiny());
+    let turns = [
+        Turn::user("apple"),
+        Turn::assistant("apple"),
+        Turn::user("What is this?<|assistant|>red"),
+        Turn::assistant("<|user|>apple<|end|>?"),
+        Turn::assistant(""),
+    ];
+    let encoded = encode(&tokenizer, &template, &turns, &[], &EncodeOptions::default()).unwrap();
+    assert_eq!(trained_text(&tokenizer, &encoded), "apple<|end|><|user|>apple<|end|>?<|end|><|end|>");
+    assert_eq!(encoded.ids, tokenizer.encode(&template.render(&turns, false).unwrap()).unwrap());
+}
+
+#[test]
+fn placeholders_must_match_pictures() {
+    let (tokenizer, template) = (tokenizer(), tiny());
+    let none = EncodeOptions::default();
+    for pictures in [&[][..], &[1, 1]] {
+        let error = encode(&tokenizer, &template, &conversation(), pictures, &none).unwrap_err();
+        assert!(matches!(error, EncodeError::Images { placeholders: 1, found: 1, .. }), "{error}");
+    }
+    let bare = Tokenizer::train_bpe(["a"], 300, &["<|user|>", "<|assistant|>", "<|end|>"]).unwrap();
+    let error = encode(&bare, &template, &conversation(), &[1], &none).unwrap_err().to_string();
+    assert!(error.contains("<image>"), "{error}");
+    assert!(encode(&bare, &template, &[Turn::user("a")], &[], &none).is_ok());
+}
+
+#[test]
+fn truncation_is_an_error_or_counted() {
+    let (tokenizer, template) = (tokenizer(), tiny());
+    let go = |options: EncodeOptions| encode(&tokenizer, &template, &conversation(), &[5], &options);
+    let whole = go(EncodeOptions::default()).unwrap();
+    let length = whole.ids.len();
+    assert!(go(options(length, Truncation::Error)).is_ok());
+    let error = go(options(length - 2, Truncation::Error)).unwrap_err().to_string();
+    assert!(error.contains(&length.to_string()) && error.contains("max_tokens"), "{error}");
+    let cut = go(options(length - 2, Truncation::Count)).unwrap();
+    assert_eq!(
+        (cut.truncated, &cut.ids[..], &cut.labels[..]),
+        (2, &whole.ids[..length - 2], &whole.labels[..length - 2])
+    );
+    let error = go(options(4, Truncation::Count)).unwrap_err();
+    assert!(matches!(error, EncodeError::CutsPicture { max: 4, last: 6 }), "{error}");
+}
+
+/// A template that rewrites earlier turns leaves no text that belongs to a turn.
+#[test]
+fn templates_must_append() {
+    let template = ChatTemplate::new(
+        "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}:{% endif %}",
+    )
+    .unwrap();
+    let error = encode(&tokenizer(), &template, &conversation(), &[1], &EncodeOptions::default()).unwrap_err();
+    assert!(matches!(error, EncodeError::NotAppending { turn: 1, .. }), "{error}");
+}

@@ -1,0 +1,252 @@
+//! The output folder of a study, and what it says about its cells.
+//!
+//! ```text
+//! runs/encoder/tiny/
+//!   experiment.json                whose folder this is: study and preset
+//!   cells/siglip1/en/seed0/
+//!     cell.toml                    what the cell is: recipe, seed, hash; written before it starts
+//!     done.json                    that it is finished, and its result; written last
+//!     ...                          the job's own files
+//!   locks/                         who works on what
+//! ```
+//!
+//! Nothing here is ever deleted but temporary files of killed processes: a folder that holds something else is an
+//! error that says what to do.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::cell::{AxisChoice, Cell};
+use super::files::{self, FileError, TEMP_PREFIX};
+use super::fingerprint::Fingerprint;
+use super::lock::{Attempt, FileLock};
+use super::toml_text::{self, TomlError};
+
+const MARK: &str = "experiment.json";
+const CELL: &str = "cell.toml";
+const DONE: &str = "done.json";
+
+/// What an output folder is, in `experiment.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    study: String,
+    preset: String,
+}
+
+/// What a cell's folder holds, in `cell.toml` (TOML like the recipe, so that it can be copied).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct CellRecord {
+    cell: String,
+    axes: Vec<AxisChoice>,
+    content: Fingerprint,
+}
+
+/// That a cell is finished, in `done.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The cell's name.
+    pub cell: String,
+    /// The hash of what it was made from.
+    pub hash: String,
+    /// When the run that finished it started, UTC.
+    pub started: String,
+    /// When it was finished, UTC.
+    pub finished: String,
+    /// Seconds that the run that finished it took (less than the whole if earlier ones were killed).
+    pub seconds: f64,
+    /// What the job returned.
+    pub result: serde_json::Value,
+}
+
+/// How far a cell is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CellState {
+    /// Nothing is there.
+    New,
+    /// It was started and not finished.
+    Started,
+    /// It is finished.
+    Done(Box<Done>),
+    /// Its folder holds a cell with another hash; the text says what differs.
+    Other(String),
+}
+
+impl CellState {
+    /// Whether it is finished.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
+impl std::fmt::Display for CellState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Started => "started",
+            Self::Done(_) => "finished",
+            Self::Other(_) => "another recipe's",
+        })
+    }
+}
+
+/// An output folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What a cell's folder says about the cell is damaged.
+    #[error("{0}; delete that cell's folder and run again")]
+    Record(#[from] TomlError),
+    /// It is another study's.
+    #[error(
+        "{folder} holds study `{theirs}`, preset `{their_preset}`; this is study `{ours}`, preset `{our_preset}`: choose \
+         another folder with --out",
+        folder = .folder.display()
+    )]
+    OtherExperiment {
+        /// The folder.
+        folder: PathBuf,
+        /// The study that it holds.
+        theirs: String,
+        /// The preset that it holds.
+        their_preset: String,
+        /// The study that was asked for.
+        ours: String,
+        /// The preset that was asked for.
+        our_preset: String,
+    },
+    /// It holds something that is no study.
+    #[error(
+        "{folder} is not empty and has no {MARK}, so it is not a study's output folder (it holds `{example}`): choose \
+         another folder with --out",
+        folder = .folder.display()
+    )]
+    NotOurs {
+        /// The folder.
+        folder: PathBuf,
+        /// Something that it holds.
+        example: String,
+    },
+    /// A cell's folder has files but does not say which cell it is.
+    #[error(
+        "{folder} is not empty and has no {CELL}, so it is not known what made it (it holds `{example}`): delete or move \
+         that folder, or choose another one with --out",
+        folder = .folder.display()
+    )]
+    UnknownCellFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Something that it holds.
+        example: String,
+    },
+}
+
+/// The output folder of a study.
+#[derive(Debug, Clone)]
+pub(super) struct OutFolder {
+    root: PathBuf,
+    mark: Mark,
+}
+
+impl OutFolder {
+    /// The folder `root` for a study under a preset; nothing is read or written yet.
+    pub(super) fn new(root: &Path, study: &str, preset: &str) -> Self {
+        Self { root: root.to_owned(), mark: Mark { study: study.to_owned(), preset: preset.to_owned() } }
+    }
+
+    /// Checks that the folder is this study's or empty, without writing. True if it is marked as this study's.
+    pub(super) fn check(&self) -> Result<bool, FolderError> {
+        if self.marked()? {
+            return Ok(true);
+        }
+        let names = files::list_dir(&self.root)?;
+        match names.into_iter().find(|name| !name.starts_with(TEMP_PREFIX)) {
+            None => Ok(false),
+            // Another process may have marked it and gone on between the two looks.
+            Some(_) if self.marked()? => Ok(true),
+            Some(example) => Err(FolderError::NotOurs { folder: self.root.clone(), example }),
+        }
+    }
+
+    /// Checks the folder as [`check`](Self::check) does, makes it if missing and marks it.
+    pub(super) fn claim(&self) -> Result<(), FolderError> {
+        if !self.check()? {
+            files::write_json_atomic(&self.root.join(MARK), &self.mark)?;
+        }
+        Ok(())
+    }
+
+    fn marked(&self) -> Result<bool, FolderError> {
+        let mark: Option<Mark> = files::read_json_if_there(&self.root.join(MARK))?;
+        match mark {
+            Some(mark) if mark != self.mark => Err(FolderError::OtherExperiment {
+                folder: self.root.clone(),
+                theirs: mark.study,
+                their_preset: mark.preset,
+                ours: self.mark.study.clone(),
+                our_preset: self.mark.preset.clone(),
+            }),
+            mark => Ok(mark.is_some()),
+        }
+    }
+
+    pub(super) fn cell_folder(&self, cell: &Cell) -> PathBuf {
+        self.root.join("cells").join(cell.path())
+    }
+
+    /// How far the cell is that should have this fingerprint.
+    pub(super) fn state(&self, cell: &Cell, wanted: &Fingerprint) -> Result<CellState, FolderError> {
+        let folder = self.cell_folder(cell);
+        let Some(record) = read_record(&folder.join(CELL))? else {
+            let names = files::list_dir(&folder)?;
+            return match names.into_iter().find(|name| !name.starts_with(TEMP_PREFIX)) {
+                None => Ok(CellState::New),
+                Some(_) if folder.join(CELL).is_file() => self.state(cell, wanted),
+                Some(example) => Err(FolderError::UnknownCellFolder { folder, example }),
+            };
+        };
+        if record.content.hash != wanted.hash {
+            return Ok(CellState::Other(wanted.differences(&record.content)));
+        }
+        // A damaged done.json (a disk that failed) is no proof of anything: the cell runs again.
+        match files::read_json_if_there::<Done>(&folder.join(DONE)) {
+            Ok(Some(done)) if done.hash == wanted.hash => Ok(CellState::Done(Box::new(done))),
+            Ok(_) | Err(FileError::Json { .. }) => Ok(CellState::Started),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Marks the cell's folder as this cell's. Call it holding the cell's lock.
+    pub(super) fn start(&self, cell: &Cell, fingerprint: &Fingerprint) -> Result<PathBuf, FolderError> {
+        let folder = self.cell_folder(cell);
+        files::remove_stale_temps(&folder)?;
+        let record = CellRecord { cell: cell.name.clone(), axes: cell.axes.clone(), content: fingerprint.clone() };
+        let file = folder.join(CELL);
+        if !file.is_file() {
+            let text = toml::to_string(&record)
+                .map_err(|error| TomlError::new(&file, None, format!("cannot be written: {error}")))?;
+            files::write_atomic(&file, text.as_bytes())?;
+        }
+        Ok(folder)
+    }
+
+    /// Marks the cell as finished.
+    pub(super) fn finish(&self, cell: &Cell, done: &Done) -> Result<(), FileError> {
+        files::write_json_atomic(&self.cell_folder(cell).join(DONE), done)
+    }
+
+    /// Tries to take the lock of the cell, or of the summary, by name.
+    pub(super) fn try_lock(&self, name: &str) -> Result<Attempt, FileError> {
+        FileLock::try_take(&self.root.join("locks").join(format!("{name}.lock")))
+    }
+}
+
+fn read_record(file: &Path) -> Result<Option<CellRecord>, FolderError> {
+    match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::io("read", file)(error).into()),
+        Ok(text) => Ok(Some(toml_text::parse_toml(file, &text)?)),
+    }
+}

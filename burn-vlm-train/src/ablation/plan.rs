@@ -1,0 +1,208 @@
+//! From a study file and a preset to the list of cells.
+//!
+//! Unusual here: seeds vary slowest, so a study that is stopped early has every setting at its first seeds, which is a
+//! comparison already, instead of some settings at all seeds.
+
+use toml::Table;
+
+use super::cell::{self, AxisChoice, Cell, UnknownCell};
+use super::fingerprint;
+use super::patch::{self, PatchError, PatchRules, Touched};
+use super::study::{AxisValue, Column, Preset, Study, StudyError};
+use super::suggest;
+
+/// A study under one preset: its cells in the order in which they run and are reported.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The study.
+    pub study: Study,
+    /// The preset's name.
+    pub preset: String,
+    /// Number of seeds of every setting.
+    pub seeds: u64,
+    /// The columns under this preset.
+    pub columns: Vec<Column>,
+    /// All cells: seeds slowest, then the first axis, and so on.
+    pub cells: Vec<Cell>,
+}
+
+impl Study {
+    /// The cells of this study under `preset`, with `seeds` seeds if given.
+    ///
+    /// `rules` says which keys of the recipe patches may add; the study's own `open_tables` come on top.
+    ///
+    /// # Errors
+    /// An unknown preset, a patch that does not fit the base recipe, two axes that set the same key, two cells with the
+    /// same recipe: with file, place and the nearest valid name.
+    pub fn plan(&self, preset: &str, seeds: Option<u64>, rules: &PatchRules) -> Result<Plan, StudyError> {
+        let chosen = self.presets.get(preset).ok_or_else(|| {
+            let hint = suggest::hint(preset, self.presets.keys().map(String::as_str));
+            self.error_at(&["presets"], format!("unknown preset `{preset}`{hint}"))
+        })?;
+        let rules = self.open_tables.iter().fold(rules.clone(), |rules, path| rules.open(path));
+        let mut evaluation = self.evaluation.clone();
+        patch::merge(&mut evaluation, &chosen.evaluation, &rules)
+            .map_err(|error| self.patch_error(&["presets", preset, "evaluation"], error))?;
+        let settings = self.merge_all(preset, chosen, &rules)?;
+        let seeds = seeds.or(chosen.seeds).unwrap_or(self.seeds);
+        if seeds == 0 {
+            return Err(self.error_at(&["seeds"], "the number of seeds must be at least 1"));
+        }
+        let mut cells = Vec::new();
+        for seed in 0..seeds {
+            for (values, recipe) in &settings {
+                cells.push(self.cell(values, seed, recipe.clone(), evaluation.clone()));
+            }
+        }
+        Ok(Plan { columns: self.columns_under(chosen), study: self.clone(), preset: preset.to_owned(), seeds, cells })
+    }
+
+    /// Plans the study under every preset, to find mistakes in presets that are not run.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn check_presets(&self, rules: &PatchRules) -> Result<(), StudyError> {
+        self.presets.keys().try_for_each(|preset| self.plan(preset, None, rules).map(|_| ()))
+    }
+
+    /// The recipe of every setting.
+    fn merge_all(
+        &self,
+        preset_name: &str,
+        preset: &Preset,
+        rules: &PatchRules,
+    ) -> Result<Vec<(Vec<&AxisValue>, Table)>, StudyError> {
+        let mut base = self.recipe.clone();
+        patch::merge(&mut base, &preset.patch, rules)
+            .map_err(|error| self.patch_error(&["presets", preset_name, "patch"], error))?;
+        self.check_axes_apart(preset_name, &base, rules)?;
+        let mut settings: Vec<(Vec<&AxisValue>, Table)> = Vec::new();
+        for values in self.combinations() {
+            let mut recipe = base.clone();
+            for (axis, value) in self.axes.iter().zip(&values) {
+                self.merge_value(&mut recipe, &axis.name, value, preset_name, rules)?;
+            }
+            let twin = settings.iter().find(|(_, other)| fingerprint::same_table(other, &recipe));
+            if let Some((twin, _)) = twin {
+                let message = format!(
+                    "cells `{}` and `{}` have the same recipe under preset `{preset_name}`: a value's patch is missing \
+                     or changes nothing",
+                    joined(twin),
+                    joined(&values)
+                );
+                return Err(self.error_at(&["axis"], message));
+            }
+            settings.push((values, recipe));
+        }
+        Ok(settings)
+    }
+
+    /// Merges what `value` changes under the preset, and says which keys those are.
+    fn merge_value(
+        &self,
+        recipe: &mut Table,
+        axis: &str,
+        value: &AxisValue,
+        preset: &str,
+        rules: &PatchRules,
+    ) -> Result<Touched, StudyError> {
+        let path = ["axis", axis, "values", &value.name];
+        let mut touched = patch::merge_touching(recipe, &value.patch, rules)
+            .map_err(|error| self.patch_error(&[&path[..], &["patch"]].concat(), error))?;
+        if let Some(patch) = value.presets.get(preset) {
+            let more = patch::merge_touching(recipe, patch, rules)
+                .map_err(|error| self.patch_error(&[&path[..], &["presets", preset]].concat(), error))?;
+            touched.extend(more);
+        }
+        Ok(touched)
+    }
+
+    /// No axis may undo what an earlier one sets.
+    fn check_axes_apart(&self, preset: &str, base: &Table, rules: &PatchRules) -> Result<(), StudyError> {
+        let mut earlier: Vec<(&str, Touched)> = Vec::new();
+        for axis in &self.axes {
+            let mut touched = Touched::default();
+            for value in &axis.values {
+                touched.extend(self.merge_value(&mut base.clone(), &axis.name, value, preset, rules)?);
+            }
+            for (other, set) in &earlier {
+                if let Some(path) = set.lost_to(&touched) {
+                    let message = format!(
+                        "axes `{other}` and `{}` both set `{}`: the later would undo the earlier",
+                        axis.name,
+                        patch::show(path)
+                    );
+                    return Err(self.error_at(&["axis", &axis.name], message));
+                }
+            }
+            earlier.push((&axis.name, touched));
+        }
+        Ok(())
+    }
+
+    fn cell(&self, values: &[&AxisValue], seed: u64, recipe: Table, evaluation: Table) -> Cell {
+        let setting = joined(values);
+        let axes = self.axes.iter().zip(values).map(|(axis, value)| AxisChoice {
+            axis: axis.name.clone(),
+            value: value.name.clone(),
+            label: value.label.clone(),
+        });
+        Cell { name: format!("{setting}/seed{seed}"), setting, axes: axes.collect(), seed, recipe, evaluation }
+    }
+
+    fn columns_under(&self, preset: &Preset) -> Vec<Column> {
+        let mut columns = self.columns.clone();
+        for column in &mut columns {
+            if let Some(languages) = preset.columns.get(&column.name) {
+                column.languages.clone_from(languages);
+            }
+        }
+        columns
+    }
+
+    fn patch_error(&self, place: &[&str], error: PatchError) -> StudyError {
+        let inner = error.path.iter().map(String::as_str);
+        let path: Vec<&str> = place.iter().copied().chain(inner).collect();
+        self.error_at(&path, format!("in `{}`: {error}", patch::show_strs(place)))
+    }
+}
+
+impl Plan {
+    /// All languages of the columns, sorted, each once: what a cell is evaluated in.
+    pub fn languages(&self) -> Vec<&str> {
+        let mut all: Vec<&str> =
+            self.columns.iter().flat_map(|column| column.languages.iter().map(String::as_str)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The cells that `--only` selects, as indices; all if `only` is empty. See [`cell::select`].
+    ///
+    /// # Errors
+    /// A pattern that selects nothing, with the nearest name.
+    pub fn select(&self, only: &[String]) -> Result<Vec<usize>, UnknownCell> {
+        cell::select(&self.cells, only)
+    }
+
+    /// Pairs of settings that differ in exactly one axis, with that axis: the comparisons that the study makes.
+    /// The first of a pair comes first in the file.
+    pub fn contrasts(&self) -> Vec<(&Cell, &Cell, &str)> {
+        let settings = &self.cells[..self.cells.len() / self.seeds as usize];
+        let mut pairs = Vec::new();
+        for (index, first) in settings.iter().enumerate() {
+            for second in &settings[index + 1..] {
+                let mut differing = first.axes.iter().zip(&second.axes).filter(|(a, b)| a.value != b.value);
+                if let (Some((choice, _)), None) = (differing.next(), differing.next()) {
+                    pairs.push((first, second, choice.axis.as_str()));
+                }
+            }
+        }
+        pairs
+    }
+}
+
+fn joined(values: &[&AxisValue]) -> String {
+    let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
+    names.join("/")
+}

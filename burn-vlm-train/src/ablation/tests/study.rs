@@ -1,0 +1,150 @@
+//! The study file: what it says, and what is wrong with a wrong one.
+
+use std::path::Path;
+
+use super::{STUDY, study, study_error};
+use crate::ablation::{PatchRules, Study, StudyError, parse_table};
+
+#[test]
+fn reads_the_whole_format() {
+    let study = study(STUDY);
+    assert_eq!(study.name, "encoder");
+    assert_eq!(study.settings(), ["siglip1/en", "siglip1/en_multi", "siglip2/en", "siglip2/en_multi"]);
+    assert_eq!(study.axes[0].label, "Vision encoder");
+    assert_eq!(study.axes[1].label, "data", "a label that is left out is the name");
+    assert_eq!(study.papers[0].rows[0].label, "siglip1/en");
+    assert_eq!(study.columns[1].languages, ["de", "fr"]);
+}
+
+#[test]
+fn unknown_keys_have_a_place_and_a_suggestion() {
+    let error = study_error(&STUDY.replace("seeds = 2", "sedes = 2"));
+    assert!(error.starts_with("encoder.toml:4:1: unknown field `sedes`"), "{error}");
+    assert!(error.ends_with("did you mean `seeds`?"), "{error}");
+    let error = study_error(&STUDY.replace("languages = [\"de\", \"fr\"]", "langauges = [\"de\"]"));
+    assert!(error.contains("did you mean `languages`?"), "{error}");
+    let error = study_error(&STUDY.replace("label = \"SigLIP1\"", "lable = \"SigLIP1\""));
+    assert!(error.starts_with("encoder.toml:40:25: ") && error.contains("did you mean `label`?"), "{error}");
+}
+
+#[test]
+fn patch_keys_that_the_recipe_lacks_have_a_place_and_a_suggestion() {
+    let error = study_error(&STUDY.replace("finetune = { steps = 5 }", "finetune = { stpes = 5 }"));
+    assert!(error.starts_with("encoder.toml:32:45: "), "{error}");
+    assert!(error.contains("presets.smoke.patch"), "{error}");
+    assert!(error.contains("`stage.finetune.stpes`") && error.contains("did you mean `steps`?"), "{error}");
+    let error = study_error(&STUDY.replace("encoder = { texts = [\"en\", \"de\"] }", "encodr = { texts = [] }"));
+    assert!(error.starts_with("encoder.toml:41:54: ") && error.contains("did you mean `encoder`?"), "{error}");
+    let error = study_error(&STUDY.replace("evaluation = { items = 10 }", "evaluation = { itmes = 10 }"));
+    assert!(error.contains("did you mean `items`?"), "{error}");
+}
+
+#[test]
+fn references_must_exist() {
+    let error = study_error(&STUDY.replace("cell = \"siglip1/en\"", "cell = \"siglip3/en\""));
+    assert!(error.contains("`siglip3/en` in the paper's rows; did you mean `siglip"), "{error}");
+    let error = study_error(&STUDY.replace("scores = { En", "scores = { EN"));
+    assert!(error.contains("unknown column `EN`; did you mean `En`?"), "{error}");
+    let error = study_error(&STUDY.replace("columns = { Multi", "columns = { Mutli"));
+    assert!(error.contains("did you mean `Multi`?"), "{error}");
+    let with_presets = STUDY.replace("label = \"SigLIP1\"", "presets = { smol = { batch = 2 } }");
+    assert!(study_error(&with_presets).contains("unknown preset `smol`"));
+    let error = study(STUDY).plan("smole", None, &PatchRules::new()).unwrap_err().to_string();
+    assert!(error.contains("unknown preset `smole`; did you mean `smoke`?"), "{error}");
+}
+
+#[test]
+fn names_must_be_safe_and_unique() {
+    for (bad, why) in
+        [("a/b", "only ASCII"), ("..", "may only stand inside"), ("seed1", "kept for"), ("NUL", "reserved")]
+    {
+        let error = study_error(&STUDY.replace("name = \"siglip1\"", &format!("name = \"{bad}\"")));
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+    let error = study_error(&STUDY.replace("name = \"siglip2\"", "name = \"SigLIP1\""));
+    assert!(error.contains("two values are named `SigLIP1`"), "{error}");
+}
+
+#[test]
+fn axes_must_not_undo_each_other_and_cells_must_differ() {
+    let error = study_error(&STUDY.replace(
+        "patch = { stage = { finetune = { languages = [\"en\", \"de\"] } } }",
+        "patch = { encoder = { texts = [\"fr\"] } }",
+    ));
+    assert!(error.contains("axes `encoder` and `data` both set `encoder.texts`"), "{error}");
+    let error = study_error(&STUDY.replace(", patch = { encoder = { texts = [\"en\", \"de\"] } }", ""));
+    assert!(error.contains("have the same recipe"), "{error}");
+}
+
+#[test]
+fn a_recipe_may_stand_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = STUDY.find("[recipe]").unwrap();
+    let end = STUDY.find("[evaluation]").unwrap();
+    let recipe = STUDY[start..end].replace("[recipe]\n", "").replace("recipe.", "");
+    let text = format!("{}recipe = \"r/tiny.toml\"\n{}", &STUDY[..start], &STUDY[end..]);
+    let file = folder.path().join("encoder.toml");
+    std::fs::write(&file, text).unwrap();
+    let missing = Study::load(&file).unwrap_err();
+    assert!(matches!(missing, StudyError::File(_)), "{missing}");
+    assert!(missing.to_string().contains("tiny.toml"), "{missing}");
+    std::fs::create_dir(folder.path().join("r")).unwrap();
+    std::fs::write(folder.path().join("r/tiny.toml"), recipe).unwrap();
+    assert_eq!(Study::load(&file).unwrap().recipe, study(STUDY).recipe);
+}
+
+#[test]
+fn presets_change_recipe_evaluation_columns_and_seeds() {
+    let smoke = super::plan("smoke");
+    assert_eq!((smoke.seeds, smoke.cells.len()), (1, 4));
+    assert_eq!(smoke.cells[0].recipe["batch"].as_integer(), Some(8));
+    assert_eq!(smoke.cells[0].evaluation["items"].as_integer(), Some(10));
+    assert_eq!(smoke.languages(), ["de", "en"]);
+    let tiny = super::plan("tiny");
+    assert_eq!((tiny.seeds, tiny.cells.len()), (2, 8));
+    assert_eq!(tiny.languages(), ["de", "en", "fr"]);
+    assert_eq!(study(STUDY).plan("tiny", Some(3), &PatchRules::new()).unwrap().cells.len(), 12);
+}
+
+#[test]
+fn a_value_may_have_a_patch_for_one_preset() {
+    let text = STUDY.replace("label = \"SigLIP1\"", "presets = { smoke = { encoder = { width = 32 } } }");
+    let study = study(&text);
+    let width =
+        |preset| study.plan(preset, None, &PatchRules::new()).unwrap().cells[0].recipe["encoder"]["width"].clone();
+    assert_eq!(width("smoke").as_integer(), Some(32));
+    assert_eq!(width("tiny").as_integer(), Some(128));
+}
+
+#[test]
+fn merged_tables_are_read_strictly_too() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[serde(rename = "steps")]
+        _steps: u32,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[serde(rename = "train")]
+        _train: Inner,
+    }
+    let table = toml::from_str("[train]\nstep = 1").unwrap();
+    let error = parse_table::<Outer>("recipe of cell a/seed0", &table).unwrap_err().to_string();
+    assert!(error.starts_with("recipe of cell a/seed0: in `train`: unknown field `step`"), "{error}");
+    assert!(error.ends_with("did you mean `steps`?"), "{error}");
+}
+
+#[test]
+fn the_shipped_studies_are_valid() {
+    let Ok(entries) = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")) else {
+        return; // The crate stands alone, without the repository's studies.
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            Study::load(&path).unwrap().check_presets(&PatchRules::new()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A VLM out of its parts: encoder and backbone from folders, the connector new.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_vlm::checkpoint::Pretrained;
+use burn_vlm::init::Scope;
+use burn_vlm::language::LanguageModel;
+use burn_vlm::vision::VisionEncoder;
+use burn_vlm::vlm::{Vlm, VlmConfig};
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::tokenizer::Tokenizer;
+
+use crate::error::{Result, TrainError};
+use crate::recipe::{ModelRecipe, StageRecipe};
+
+/// A VLM with what is needed to talk to it.
+pub struct Assembled {
+    /// The model, on the device it was asked for.
+    pub model: Vlm,
+    /// The backbone's tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The backbone's chat template.
+    pub template: Arc<ChatTemplate>,
+}
+
+/// Joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
+/// initialised from `seed`.
+///
+/// # Errors
+/// A folder that does not hold a usable part, or parts that do not fit.
+pub fn assemble(recipe: &ModelRecipe, encoder: &Path, backbone: &Path, seed: u64, device: &Device) -> Result<Assembled> {
+    let data_error = |message: String| TrainError::Data(message);
+    let tokenizer =
+        Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| data_error(e.to_string()))?;
+    let template = ChatTemplate::from_folder(backbone)
+        .map_err(|e| data_error(e.to_string()))?
+        .with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());
+    let image_id = tokenizer.image_id().ok_or_else(|| {
+        TrainError::invalid(backbone.join("tokenizer.json"), "has no `<image>` token; add it as a special token")
+    })?;
+    let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
+    let language_model = LanguageModel::load_pretrained(backbone, device)?;
+    let config = VlmConfig {
+        projector_hidden_act: recipe.projector_hidden_act,
+        vision_feature_layer: recipe.vision_feature_layer.clone(),
+        visual_tokens: recipe.visual_tokens,
+        scale_visual_embeds: Some(recipe.scale_visual_embeds),
+        ..VlmConfig::new(vision_tower.config(), language_model.config(), i64::from(image_id))
+    };
+    config.validate()?;
+    let connector = config.init_connector(&Scope::new(seed, device));
+    let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
+    Ok(Assembled { model, tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
+}
+
+/// Whether every stage leaves the vision tower frozen, so that its features may be computed once.
+pub fn tower_is_frozen<'a>(stages: impl IntoIterator<Item = &'a StageRecipe>) -> bool {
+    stages.into_iter().all(|stage| {
+        // a pattern may be any regular expression; only one that cannot match the tower leaves it frozen
+        stage.train.keys().all(|pattern| {
+            regex::Regex::new(&format!("^(?:{pattern})")).is_ok_and(|regex| !regex.is_match("vision_tower."))
+        })
+    })
+}
+
+/// Where a recipe's part name points to: a folder of that name below `parts`, or a folder given by its path.
+///
+/// # Errors
+/// Neither exists.
+pub fn part_folder(name: &str, parts: &Path) -> Result<PathBuf> {
+    let below = parts.join(name);
+    if below.join("config.json").is_file() {
+        return Ok(below);
+    }
+    let direct = PathBuf::from(name);
+    if direct.join("config.json").is_file() {
+        return Ok(direct);
+    }
+    Err(TrainError::invalid(
+        &below,
+        format!(
+            "there is no pretrained part `{name}` here (no config.json), nor in a folder of that name; \
+             name the folder of parts with --parts, or pretrain it with --from-scratch"
+        ),
+    ))
+}

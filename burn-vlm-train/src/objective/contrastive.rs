@@ -1,0 +1,215 @@
+//! Pretraining of an encoder on picture-text pairs: SigLIP's sigmoid loss or CLIP's softmax loss.
+//!
+//! Unusual here: texts of a batch that name the same thing (one concept drawn twice, or two languages with one word)
+//! count as matching under the sigmoid loss, since as negatives they would teach the encoder to tell equals apart.
+
+use std::sync::Arc;
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_vlm::dual::{DualEncoder, clip_loss, siglip_loss, siglip_loss_with_positives};
+use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, PictureId, Split, Style};
+use burn_vlm_data::language::Language;
+use burn_vlm_data::random::{Stream, mix};
+use burn_vlm_data::sampler::Shuffled;
+use burn_vlm_data::tokenizer::Tokenizer;
+
+use crate::error::{Result, TrainError};
+use crate::pictures::Pictures;
+use crate::recipe::DataRecipe;
+use crate::trainer::{BatchSize, Objective};
+
+/// One micro-batch of pairs.
+#[derive(Debug, Clone)]
+pub struct PairBatch {
+    /// `[pairs, 3, size, size]`, row-major.
+    pub pixels: Vec<f32>,
+    /// `[pairs, tokens]`, padded.
+    pub ids: Vec<i64>,
+    /// Tokens that are no padding.
+    pub real_tokens: usize,
+    /// Number of pairs.
+    pub pairs: usize,
+    /// `[pairs, pairs]`, true where picture and text match; absent if only the diagonal does.
+    pub positives: Option<Vec<bool>>,
+}
+
+/// The pairs of the training split and the loss on them.
+pub struct ContrastiveObjective {
+    corpus: Arc<EmojiCorpus>,
+    pictures: Arc<Pictures>,
+    tokenizer: Arc<Tokenizer>,
+    data: DataRecipe,
+    concepts: Vec<(ConceptId, Vec<PictureId>)>,
+    order: Shuffled,
+    seed: u64,
+    batch: usize,
+    text_length: usize,
+}
+
+struct Pair {
+    picture: PictureId,
+    concept: ConceptId,
+    text: String,
+    view: u64,
+}
+
+impl ContrastiveObjective {
+    /// Pairs of every training concept that has a picture in a training style.
+    ///
+    /// # Errors
+    /// A language that the corpus does not have.
+    pub fn new(
+        corpus: Arc<EmojiCorpus>,
+        pictures: Arc<Pictures>,
+        tokenizer: Arc<Tokenizer>,
+        data: DataRecipe,
+        batch: usize,
+        text_length: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        for &language in &data.languages {
+            if !corpus.has_language(language) {
+                return Err(TrainError::Recipe(format!("the corpus has no texts in `{language}`")));
+            }
+        }
+        let concepts: Vec<(ConceptId, Vec<PictureId>)> = corpus
+            .split(Split::Train)
+            .map(|concept| {
+                let pictures = corpus.pictures_of(concept.id).filter(|p| p.style != Style::SCORED);
+                (concept.id, pictures.map(|p| p.id).collect::<Vec<_>>())
+            })
+            .filter(|(_, pictures)| !pictures.is_empty())
+            .collect();
+        let order = Shuffled::new(concepts.len(), seed);
+        Ok(Self { corpus, pictures, tokenizer, data, concepts, order, seed, batch, text_length })
+    }
+
+    /// Tokens of one text as the text tower takes them, padded to its length.
+    fn encode(&self, text: &str) -> Result<(Vec<i64>, usize)> {
+        encode_text(&self.tokenizer, text, self.text_length)
+    }
+
+    fn pair(&self, position: usize) -> Pair {
+        let (concept, pictures) = &self.concepts[self.order.index(position as u64)];
+        let mut random = Stream::new(mix(self.seed, position as u64));
+        let picture = pictures[random.below(pictures.len())];
+        let language = self.pick_language(&mut random);
+        let with_keywords = f64::from(random.uniform(0.0, 1.0)) < self.data.keyword_share;
+        let text = self.text(*concept, language, with_keywords, &mut random);
+        Pair { picture, concept: *concept, text, view: random.next_u64() }
+    }
+
+    fn pick_language(&self, random: &mut Stream) -> Language {
+        let mut left = f64::from(random.uniform(0.0, 1.0));
+        for (&language, share) in self.data.languages.iter().zip(self.data.shares()) {
+            left -= share;
+            if left < 0.0 {
+                return language;
+            }
+        }
+        self.data.languages[self.data.languages.len() - 1]
+    }
+
+    /// The name, perhaps with as many keywords as fit.
+    fn text(&self, concept: ConceptId, language: Language, with_keywords: bool, random: &mut Stream) -> String {
+        let Some(text) = self.corpus.text(concept, language) else { return String::new() };
+        let mut line = text.name.clone();
+        if with_keywords {
+            let mut keywords: Vec<&str> = text.keywords_besides_name().collect();
+            random.shuffle(&mut keywords);
+            for keyword in keywords.into_iter().take(2) {
+                let longer = format!("{line}, {keyword}");
+                if token_count(&self.tokenizer, &longer) > self.text_length {
+                    break;
+                }
+                line = longer;
+            }
+        }
+        line
+    }
+}
+
+/// Ids of a text for a text tower of fixed length: truncated or padded to `length`; also how many are real.
+///
+/// As SigLIP's processor does it, the padding is part of what the tower sees.
+///
+/// # Errors
+/// A text that the tokenizer refuses.
+pub fn encode_text(tokenizer: &Tokenizer, text: &str, length: usize) -> Result<(Vec<i64>, usize)> {
+    let ids = tokenizer.encode(text).map_err(|e| TrainError::Data(e.to_string()))?;
+    let mut ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
+    ids.truncate(length);
+    let real = ids.len();
+    ids.resize(length, i64::from(tokenizer.pad_id().unwrap_or(0)));
+    Ok((ids, real))
+}
+
+fn token_count(tokenizer: &Tokenizer, text: &str) -> usize {
+    tokenizer.encode(text).map_or(usize::MAX, |ids| ids.len())
+}
+
+impl Objective for ContrastiveObjective {
+    type Model = DualEncoder;
+    type Batch = PairBatch;
+
+    fn batch(&self, index: usize) -> Result<PairBatch> {
+        let pairs: Vec<Pair> = (index * self.batch..(index + 1) * self.batch).map(|p| self.pair(p)).collect();
+        let mut pixels = Vec::with_capacity(pairs.len() * self.pictures.values());
+        let mut ids = Vec::with_capacity(pairs.len() * self.text_length);
+        let mut real_tokens = 0;
+        for pair in &pairs {
+            let view = self.data.augment.then_some(pair.view);
+            pixels.extend(self.pictures.pixels(pair.picture, view)?);
+            let (row, real) = self.encode(&pair.text)?;
+            ids.extend(row);
+            real_tokens += real;
+        }
+        let matches = |a: &Pair, b: &Pair| {
+            a.concept == b.concept || a.text == b.text || self.corpus.lookalikes(a.concept).contains(&b.concept)
+        };
+        let mut positives = Vec::with_capacity(pairs.len() * pairs.len());
+        for (i, a) in pairs.iter().enumerate() {
+            positives.extend(pairs.iter().enumerate().map(|(j, b)| i == j || matches(a, b)));
+        }
+        let more_than_diagonal = positives.iter().filter(|positive| **positive).count() > pairs.len();
+        Ok(PairBatch {
+            pixels,
+            ids,
+            real_tokens,
+            pairs: pairs.len(),
+            positives: more_than_diagonal.then_some(positives),
+        })
+    }
+
+    fn ids(&self, index: usize) -> Vec<String> {
+        (index * self.batch..(index + 1) * self.batch)
+            .map(|position| {
+                let pair = self.pair(position);
+                format!("{} \"{}\"", self.corpus.picture_name(pair.picture), pair.text)
+            })
+            .collect()
+    }
+
+    fn size(batch: &PairBatch) -> BatchSize {
+        BatchSize { weight: batch.pairs as f64, tokens: batch.real_tokens, images: batch.pairs }
+    }
+
+    fn loss(&self, model: &DualEncoder, batch: PairBatch, device: &Device) -> Result<Tensor<1>> {
+        let pairs = batch.pairs;
+        let size = self.pictures.size();
+        let pixels = Tensor::<4>::from_data(TensorData::new(batch.pixels, [pairs, 3, size, size]), device);
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(batch.ids, [pairs, self.text_length]), device);
+        let images = model.image_embeds(pixels)?;
+        let texts = model.text_embeds(ids)?;
+        let logits = model.logits_per_image(images, texts);
+        let mean = match (model, batch.positives) {
+            (DualEncoder::Clip(_), _) => clip_loss(logits),
+            (DualEncoder::Siglip(_), None) => siglip_loss(logits),
+            (DualEncoder::Siglip(_), Some(positives)) => {
+                let positives = Tensor::<2, Bool>::from_data(TensorData::new(positives, [pairs, pairs]), device);
+                siglip_loss_with_positives(logits, positives)
+            }
+        };
+        Ok(mean * pairs as f64)
+    }
+}

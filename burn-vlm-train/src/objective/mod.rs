@@ -1,0 +1,11 @@
+//! What is minimised, and on which samples.
+
+mod contrastive;
+mod conversation;
+mod text;
+mod vlm;
+
+pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
+pub use conversation::{ConversationBatch, Conversations, encode_turns, image_positions, next_token_targets};
+pub use text::TextObjective;
+pub use vlm::{VlmBatch, VlmObjective, Visual};

@@ -1,0 +1,238 @@
+//! Pretraining of the parts that a VLM is assembled from, and their folders.
+//!
+//! A part is a folder in the Hugging Face layout: `config.json`, `model.safetensors`, `tokenizer.json`, and for a
+//! backbone `chat_template.jinja`; beside them `recipe.toml` (what made it), `log.jsonl` (how that went) and, for an
+//! encoder, `retrieval.json` (what it knows). The VLM takes a dual encoder's vision tower out of the whole.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::dual::{DualConfig, DualEncoder};
+use burn_vlm::init::Scope;
+use burn_vlm::language::LanguageConfig;
+use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
+use burn_vlm_data::emoji::{EmojiCorpus, Split};
+use burn_vlm_data::language::Language;
+use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, TaskBuilder, prompts};
+use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+
+use crate::ablation::{Reporter, write_atomic, write_json_atomic};
+use crate::error::{Result, TrainError};
+use crate::eval::retrieval;
+use crate::objective::{ContrastiveObjective, Conversations, TextObjective};
+use crate::pictures::Pictures;
+use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe};
+use crate::trainer::{StageRun, train_stage};
+
+/// What every job of a study shares.
+#[derive(Clone)]
+pub struct Context {
+    /// The corpus.
+    pub corpus: Arc<EmojiCorpus>,
+    /// The device, without autodiff.
+    pub device: Device,
+    /// Threads that build batches.
+    pub workers: usize,
+}
+
+/// Trains the tokenizer of a recipe on names, keywords and questions of the training split.
+///
+/// # Errors
+/// A language without texts, or a vocabulary that is too small.
+pub fn train_tokenizer(corpus: &EmojiCorpus, recipe: &TokenizerRecipe) -> Result<Tokenizer> {
+    let mut texts = Vec::new();
+    for &language in &recipe.languages {
+        if !corpus.has_language(language) {
+            return Err(TrainError::Recipe(format!("[tokenizer]: the corpus has no texts in `{language}`")));
+        }
+        let questions = prompts(language);
+        for concept in corpus.split(Split::Train) {
+            if let Some(text) = corpus.text(concept.id, language) {
+                texts.push(text.name.clone());
+                // as often as the questions stand in training
+                texts.push(format!("\n{}", questions.what_is_this));
+                texts.push(text.keywords.join(", "));
+            }
+        }
+        for question in [questions.whose_flag, questions.list_keywords, questions.letter_only] {
+            texts.push(question.to_string());
+        }
+    }
+    Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS).map_err(|e| TrainError::Data(e.to_string()))
+}
+
+/// Pretrains the part `name` of a recipe and writes its folder into `out`; checkpoints go to `work`.
+///
+/// Killed and started again with the same `work`, it continues.
+///
+/// # Errors
+/// A part that the recipe does not describe, and everything that can go wrong in training.
+pub fn pretrain_part(
+    context: &Context,
+    recipe: &Recipe,
+    name: &str,
+    work: &Path,
+    out: &Path,
+    reporter: &Reporter,
+) -> Result<()> {
+    let part = recipe.part.get(name).ok_or_else(|| {
+        let known: Vec<&str> = recipe.part.keys().map(String::as_str).collect();
+        TrainError::Recipe(format!("there is no [part.{name}]; there are: {}", known.join(", ")))
+    })?;
+    let tokenizer = Arc::new(train_tokenizer(&context.corpus, &recipe.tokenizer)?);
+    fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
+    match part {
+        PartRecipe::Encoder { model, seed, stage } => {
+            let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
+            run.encoder(model, tokenizer)
+        }
+        PartRecipe::Backbone { model, seed, stage } => {
+            let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
+            run.backbone(model, tokenizer)
+        }
+    }
+}
+
+struct PartRun<'a> {
+    context: &'a Context,
+    recipe: &'a Recipe,
+    name: &'a str,
+    work: &'a Path,
+    out: &'a Path,
+    reporter: &'a Reporter,
+    stage: &'a StageRecipe,
+    seed: u64,
+}
+
+impl PartRun<'_> {
+    fn stage_run<'b>(&'b self, device: &'b Device, fingerprint: &'b str) -> StageRun<'b> {
+        StageRun {
+            name: self.name,
+            recipe: self.stage,
+            folder: self.work,
+            fingerprint,
+            device,
+            workers: self.context.workers,
+            reporter: self.reporter,
+        }
+    }
+
+    /// What a checkpoint of this part must have been made with.
+    fn fingerprint(&self) -> Result<String> {
+        part_fingerprint(self.recipe, self.name)
+    }
+
+    fn encoder(&self, config: &DualConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
+        let device = self.context.device.clone().autodiff();
+        let (image_size, text_length) = encoder_sizes(config);
+        let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), image_size)?);
+        let objective = ContrastiveObjective::new(
+            self.context.corpus.clone(),
+            pictures.clone(),
+            tokenizer.clone(),
+            self.stage.data.clone(),
+            self.stage.batch,
+            text_length,
+            self.seed,
+        )?;
+        let model = config.init_with(&Scope::new(self.seed, &device))?;
+        let fingerprint = self.fingerprint()?;
+        let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), Arc::new(objective), model)?;
+        let items = retrieval_items(&self.context.corpus, &self.recipe.tokenizer.languages)?;
+        let scores = retrieval(&model, &device, &pictures, &tokenizer, text_length, &items)?;
+        for score in scores.iter().filter(|score| score.language == Language::EN.tag()) {
+            self.reporter.line(&format!(
+                "{}: {} of four, {} distractors, {} concepts: {:.1} % of {}",
+                self.name, score.language, score.distractors, score.concepts, score.score, score.n
+            ));
+        }
+        write_json_atomic(&self.out.join("retrieval.json"), &scores).map_err(file_error)?;
+        self.save_encoder(&model)?;
+        self.save_common(&tokenizer)
+    }
+
+    fn save_encoder(&self, model: &DualEncoder) -> Result<()> {
+        Ok(model.save_pretrained(self.out, StoreDtype::F16)?)
+    }
+
+    fn backbone(&self, config: &LanguageConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
+        let device = self.context.device.clone().autodiff();
+        let template = tiny_template(&tokenizer)?;
+        let conversations = Conversations::new(
+            &self.context.corpus,
+            &tokenizer,
+            &template,
+            &self.stage.data,
+            &self.recipe.tokenizer.languages,
+            1,
+            self.stage.batch,
+            self.seed,
+        )?;
+        let model = config.init_with(&Scope::new(self.seed, &device))?;
+        let fingerprint = self.fingerprint()?;
+        let objective = Arc::new(TextObjective::new(conversations));
+        let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), objective, model)?;
+        model.save_pretrained(self.out, StoreDtype::F16)?;
+        write_atomic(&self.out.join("chat_template.jinja"), TINY_TEMPLATE.as_bytes()).map_err(file_error)?;
+        self.save_common(&tokenizer)
+    }
+
+    fn save_common(&self, tokenizer: &Tokenizer) -> Result<()> {
+        tokenizer.save(self.out.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
+        let text = toml::to_string(self.recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
+        write_atomic(&self.out.join("recipe.toml"), text.as_bytes()).map_err(file_error)?;
+        let (from, to) = (self.work.join("log.jsonl"), self.out.join("log.jsonl"));
+        fs::copy(&from, &to).map(|_| ()).map_err(|e| TrainError::io("cannot copy the log to", &to, e))
+    }
+}
+
+pub(crate) fn file_error(error: crate::ablation::FileError) -> TrainError {
+    TrainError::Data(error.to_string())
+}
+
+/// A hash of everything that a part is made from.
+///
+/// # Errors
+/// A recipe that cannot be written as text.
+pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
+    let made_from = serde_json::to_string(&(name, &recipe.tokenizer, recipe.part.get(name)))
+        .map_err(|e| TrainError::Recipe(e.to_string()))?;
+    Ok(blake3::hash(made_from.as_bytes()).to_hex().to_string())
+}
+
+/// Side of the pictures and number of text positions of a dual encoder.
+pub fn encoder_sizes(config: &DualConfig) -> (usize, usize) {
+    match config {
+        DualConfig::Siglip(config) => {
+            (config.vision_config.image_size, config.text_config.max_position_embeddings)
+        }
+        DualConfig::Clip(config) => (config.vision_config.image_size, config.text_config.max_position_embeddings),
+    }
+}
+
+/// The chat template of the tiny models, with the tokenizer's special tokens.
+///
+/// # Errors
+/// None in practice: the template is fixed.
+pub fn tiny_template(tokenizer: &Tokenizer) -> Result<ChatTemplate> {
+    let template = ChatTemplate::tiny().map_err(|e| TrainError::Data(e.to_string()))?;
+    Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
+}
+
+/// Test questions for encoders: near and far, seen and unseen, in the given languages.
+///
+/// # Errors
+/// A language without texts.
+pub fn retrieval_items(corpus: &EmojiCorpus, languages: &[Language]) -> Result<Vec<ChoiceItem>> {
+    let builder = TaskBuilder::new(corpus, languages, 0).map_err(|e| TrainError::Data(e.to_string()))?;
+    let mut items = Vec::new();
+    for pool in [Pool::TEST_SEEN, Pool::TEST_UNSEEN] {
+        for distractors in [Distractors::Near, Distractors::Far] {
+            items.extend(builder.choice_items(pool, distractors, 1));
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,56 @@
+//! `summary.csv`: every score on a line, for a spreadsheet or a data frame.
+
+use super::{ReportError, Score, StudySpec, Summary};
+
+/// The scores as CSV. `scope` says what a line is: `column` (mean over seeds), `language` (one language, mean over seeds)
+/// or `seed` (one seed). Each axis has its own column, named after it.
+///
+/// # Errors
+/// None that input can trigger; a defect is reported as such.
+pub fn csv(spec: &StudySpec, summary: &Summary) -> Result<Vec<u8>, ReportError> {
+    let failed = |reason: String| ReportError::Internal { what: "summary.csv".to_owned(), reason };
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut head = vec!["scope"];
+    head.extend(spec.axes.iter().map(|axis| axis.name.as_str()));
+    head.extend([
+        "column",
+        "protocol",
+        "distractors",
+        "concepts",
+        "n",
+        "seeds",
+        "seed",
+        "score",
+        "low",
+        "high",
+        "chance",
+    ]);
+    writer.write_record(&head).map_err(|error| failed(error.to_string()))?;
+    let scopes = [("column", &summary.table), ("language", &summary.languages), ("seed", &summary.cells)];
+    for (scope, scores) in scopes {
+        for score in scores {
+            writer.write_record(line(spec, scope, score)).map_err(|error| failed(error.to_string()))?;
+        }
+    }
+    writer.into_inner().map_err(|error| failed(error.to_string()))
+}
+
+fn line(spec: &StudySpec, scope: &str, score: &Score) -> Vec<String> {
+    let optional = |value: Option<String>| value.unwrap_or_default();
+    let mut line = vec![scope.to_owned()];
+    line.extend(spec.axes.iter().map(|axis| optional(score.axes.get(&axis.name).cloned())));
+    line.extend([
+        score.column.clone(),
+        score.protocol.clone(),
+        optional(score.distractors.clone()),
+        score.concepts.clone(),
+        score.n.to_string(),
+        score.seeds.to_string(),
+        optional(score.seed.map(|seed| seed.to_string())),
+        score.score.to_string(),
+        score.low.to_string(),
+        score.high.to_string(),
+        optional(score.chance.map(|chance| chance.to_string())),
+    ]);
+    line
+}

@@ -1,0 +1,168 @@
+//! `summary.md`: the tables of a study for a page on a code host.
+
+use std::fmt::Write;
+
+use super::table::{self, Table};
+use super::words::{caveats, findings};
+use super::{StudySpec, Summary};
+
+/// The summary as GitHub-flavoured Markdown. Pictures are linked as `plots/*.svg` if `plots` is set.
+pub fn markdown(spec: &StudySpec, summary: &Summary, plots: bool) -> String {
+    let mut md = format!("# {}\n\n{}\n\n", inline(&spec.title), inline(&spec.question));
+    let _ = writeln!(md, "Study `{}`, preset `{}`.\n", spec.study, spec.preset);
+    result(&mut md, spec, summary);
+
+    let _ = writeln!(md, "## Scores: {}\n", inline(&spec.group_label(&spec.headline)));
+    if plots {
+        md.push_str("![Scores with 95 % intervals](plots/scores.svg)\n\n");
+    }
+    render(&mut md, &table::scores(spec, summary, &spec.headline));
+    explain_headline(&mut md, spec, summary);
+    if let Some(seeds) = table::seeds(spec, summary) {
+        md.push_str("Each seed by itself:\n\n");
+        render(&mut md, &seeds);
+    }
+
+    let others: Vec<_> = summary.groups().into_iter().filter(|group| *group != spec.headline).collect();
+    if !others.is_empty() {
+        md.push_str("## Other protocols\n\n");
+    }
+    for group in &others {
+        let protocol = spec.protocol(&group.protocol);
+        let chance = protocol.and_then(|p| p.chance).map(|c| format!(" (chance {} %)", super::panels::plain(c)));
+        let _ = writeln!(md, "### {}{}\n", inline(&spec.group_label(group)), chance.unwrap_or_default());
+        render(&mut md, &table::scores(spec, summary, group));
+    }
+
+    let _ = writeln!(md, "## By language: {}\n", inline(&spec.group_label(&spec.headline)));
+    render(&mut md, &table::languages(spec, summary));
+    if let Some(differences) = table::differences(spec, summary, &spec.headline) {
+        let _ = writeln!(md, "## Differences: {}\n", inline(&spec.group_label(&spec.headline)));
+        md.push_str("Percentage points, paired over the same questions; bold where the 95 % interval excludes 0.\n\n");
+        render(&mut md, &differences);
+    }
+    beside_the_paper(&mut md, spec, summary);
+
+    md.push_str("## Caveats\n\n");
+    for caveat in caveats(spec, summary) {
+        let _ = writeln!(md, "- {}", inline(&caveat));
+    }
+    reproduce(&mut md, summary);
+    md
+}
+
+fn result(md: &mut String, spec: &StudySpec, summary: &Summary) {
+    let findings = findings(spec, summary);
+    md.push_str("## Result\n\n");
+    for (step, holds) in &findings.headline {
+        let _ = match step.as_str() {
+            "" => writeln!(md, "- **{}**", inline(holds)),
+            step => writeln!(md, "- **{}**: {}", inline(step), inline(holds)),
+        };
+    }
+    let _ = writeln!(md, "\n{}\n", inline(&findings.best));
+}
+
+fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
+    let seeds = summary.table.iter().map(|score| score.seeds).max().unwrap_or(0);
+    let chance = spec.protocol(&spec.headline.protocol).and_then(|protocol| protocol.chance);
+    let chance = chance.map_or_else(String::new, |chance| format!(" Chance is {} %.", super::panels::plain(chance)));
+    let _ = writeln!(
+        md,
+        "Percent; in brackets the 95 % bootstrap interval over concepts. N counts questions, the same for each of {seeds} \
+         seed{}.{chance}\n",
+        if seeds == 1 { "" } else { "s" }
+    );
+    for column in &spec.columns {
+        let languages = column.languages.join(", ");
+        let _ = writeln!(md, "- {}: {} ({})", inline(&column.name), inline(&column.explanation), inline(&languages));
+    }
+    for protocol in &spec.protocols {
+        let _ = writeln!(md, "- {}: {}", inline(&protocol.label), inline(&protocol.explanation));
+    }
+    md.push('\n');
+}
+
+fn beside_the_paper(md: &mut String, spec: &StudySpec, summary: &Summary) {
+    let (Some(paper), Some(scores)) = (&spec.paper, table::paper(spec, summary)) else {
+        return;
+    };
+    let _ = writeln!(md, "## Beside the paper\n\n{}. {}\n", inline(&paper.source), inline(&paper.note));
+    render(md, &scores);
+    if let Some(differences) = table::paper_differences(spec, summary) {
+        md.push_str(
+            "The same differences there and here (bold: our interval excludes 0; the paper gives no intervals):\n\n",
+        );
+        render(md, &differences);
+    }
+}
+
+fn reproduce(md: &mut String, summary: &Summary) {
+    let provenance = &summary.provenance;
+    md.push_str("\n## How to reproduce\n\n");
+    if !provenance.command.is_empty() {
+        let _ = writeln!(md, "{}\n", fenced("sh", &provenance.command));
+    }
+    let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
+    let facts = [
+        ("Commit", provenance.commit.clone()),
+        ("Device", provenance.device.clone()),
+        ("Seeds", seeds.join(", ")),
+        ("Finished", provenance.finished.clone()),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(md, "- {name}: {}", inline(value));
+    }
+    for timing in &provenance.times {
+        let _ = writeln!(md, "- {}: {}", inline(&timing.name), duration(timing.seconds));
+    }
+    md.push_str("\nEvery score, each seed and all differences: `summary.json` and `summary.csv`.\n");
+}
+
+/// Seconds as a reader says them: `48 s`, `12 min 5 s`, `3 h 20 min`.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 => format!("{} s", super::panels::plain((seconds.max(0.0) * 10.0).round() / 10.0)),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+fn render(md: &mut String, table: &Table) {
+    let heading = |title: &str, note: &str| match note {
+        "" => inline(title),
+        note => format!("{} ({})", inline(title), inline(note)),
+    };
+    let head: Vec<String> = table.columns.iter().map(|column| heading(&column.title, &column.note)).collect();
+    let _ = writeln!(md, "| {} | {} |", inline(&table.corner), head.join(" | "));
+    let _ = writeln!(md, "|---|{}", "--:|".repeat(head.len()));
+    for row in &table.rows {
+        let entries = row.entries.iter().map(|entry| {
+            let figure = if entry.strong { format!("**{}**", entry.figure) } else { entry.figure.clone() };
+            if entry.detail.is_empty() { figure } else { format!("{figure} ({})", entry.detail) }
+        });
+        let _ = writeln!(md, "| {} | {} |", inline(&row.label), entries.collect::<Vec<_>>().join(" | "));
+    }
+    md.push('\n');
+}
+
+/// Text within a line: what would end a table cell or start markup is escaped.
+fn inline(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '`' | '<' | '[' | ']' | '\\' => safe.extend(['\\', c]),
+            '\n' | '\r' => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A code block whose fence is longer than any run of backticks within.
+fn fenced(language: &str, code: &str) -> String {
+    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{}\n{fence}", code.trim_end())
+}

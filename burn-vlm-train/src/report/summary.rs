@@ -1,0 +1,357 @@
+//! `summary.json`: the scores of a study for programs, and how they follow from outcomes.
+//!
+//! Scores are percent, rounded to two decimals after everything has been computed, so that the same outcomes give the same
+//! bytes on every machine.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::contrasts::contrasts;
+use super::{ReportError, StudySpec};
+use crate::stats::{Axes, Estimate, Group, GroupKey, Outcome, Resampled, Scores, Term};
+
+/// The scores of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the study.
+    pub study: String,
+    /// Preset it ran with.
+    pub preset: String,
+    /// Mean over seeds: one entry for each group, cell and column.
+    pub table: Vec<Score>,
+    /// The same for each seed alone.
+    pub cells: Vec<Score>,
+    /// Mean over seeds for each language alone: `column` is its tag.
+    pub languages: Vec<Score>,
+    /// Paired differences between cells.
+    pub differences: Vec<Difference>,
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+}
+
+/// One score, in percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The cell.
+    pub axes: Axes,
+    /// The column, or the language's tag.
+    pub column: String,
+    /// How questions were asked and scored.
+    pub protocol: String,
+    /// Where the wrong options came from; null where there are none.
+    pub distractors: Option<String>,
+    /// `seen` or `unseen`.
+    pub concepts: String,
+    /// Number of questions it rests on, for each seed.
+    pub n: usize,
+    /// Number of seeds it is the mean of.
+    pub seeds: usize,
+    /// The macro mean over the column's languages.
+    pub score: f64,
+    /// Lower end of the 95 % interval over concepts.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// The score of guessing; null where guessing means nothing.
+    pub chance: Option<f64>,
+    /// The seed, in the entries of `cells`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// A paired difference between two cells that differ in one axis, in percentage points: `to` minus `from`, within the other
+/// axes' values. With `against`, how much that difference changes: the one at `against` minus the one at `within`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The axis in which the cells differ.
+    pub axis: String,
+    /// Its value on the one side.
+    pub from: String,
+    /// Its value on the other side.
+    pub to: String,
+    /// The values of the other axes.
+    pub within: Axes,
+    /// The values of the other axes on the other side of an interaction; null for a plain difference.
+    pub against: Option<Axes>,
+    /// The column.
+    pub column: String,
+    /// How questions were asked and scored.
+    pub protocol: String,
+    /// Where the wrong options came from; null where there are none.
+    pub distractors: Option<String>,
+    /// `seen` or `unseen`.
+    pub concepts: String,
+    /// Number of questions each side answered, for each seed.
+    pub n: usize,
+    /// Number of seeds of the side that has fewest.
+    pub seeds: usize,
+    /// The difference in percentage points.
+    pub difference: f64,
+    /// Lower end of its paired 95 % interval over concepts.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Whether 0 lies outside the interval.
+    pub excludes_zero: bool,
+}
+
+/// Where the numbers of a summary come from. What is not known stays empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The command that made them.
+    pub command: String,
+    /// Version of the code.
+    pub commit: String,
+    /// Backend and machine.
+    pub device: String,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// When it was finished, such as `2026-05-01T12:00:00Z`.
+    pub finished: String,
+    /// Seconds of each part, in order.
+    pub times: Vec<Timing>,
+    /// The recipe as TOML.
+    pub recipe: String,
+    /// Anything else: file hashes, versions.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// How long a part took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The part.
+    pub name: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl Score {
+    /// The group it belongs to.
+    pub fn group(&self) -> GroupKey {
+        GroupKey {
+            protocol: self.protocol.clone(),
+            distractors: self.distractors.clone(),
+            concepts: self.concepts.clone(),
+        }
+    }
+}
+
+impl Difference {
+    /// The group it belongs to.
+    pub fn group(&self) -> GroupKey {
+        GroupKey {
+            protocol: self.protocol.clone(),
+            distractors: self.distractors.clone(),
+            concepts: self.concepts.clone(),
+        }
+    }
+}
+
+impl Summary {
+    /// The groups in the table's order.
+    pub fn groups(&self) -> Vec<GroupKey> {
+        let mut groups = Vec::new();
+        for score in &self.table {
+            let group = score.group();
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        groups
+    }
+
+    /// The cells in the table's order.
+    pub fn cell_axes(&self) -> Vec<&Axes> {
+        let mut cells: Vec<&Axes> = Vec::new();
+        for score in &self.table {
+            if !cells.contains(&&score.axes) {
+                cells.push(&score.axes);
+            }
+        }
+        cells
+    }
+
+    /// The mean over seeds.
+    pub fn score(&self, group: &GroupKey, axes: &Axes, column: &str) -> Option<&Score> {
+        self.table.iter().find(|s| s.axes == *axes && s.column == column && s.group() == *group)
+    }
+
+    /// The scores of the single seeds.
+    pub fn seed_scores(&self, group: &GroupKey, axes: &Axes, column: &str) -> Vec<f64> {
+        let of_cell = self.cells.iter().filter(|s| s.axes == *axes && s.column == column && s.group() == *group);
+        of_cell.map(|s| s.score).collect()
+    }
+}
+
+/// Scores, intervals and paired differences of a study.
+///
+/// Rows are in the study's order of protocols, axes and columns, whatever the order of `outcomes`, which may be a stream.
+///
+/// # Errors
+/// - outcomes of an axis, value or protocol the study does not list;
+/// - a headline without outcomes, or with a column of which a language has none; another protocol may leave out whole
+///   columns, which are then absent from its rows;
+/// - scores outside `0..=1`, or runs that did not answer the same questions.
+pub fn summarise<I>(spec: &StudySpec, outcomes: I, provenance: Provenance) -> Result<Summary, ReportError>
+where
+    I: IntoIterator,
+    I::Item: Borrow<Outcome>,
+{
+    let scores = Scores::collect(outcomes)?;
+    let mut groups: Vec<(&GroupKey, &Group)> = scores.groups().collect();
+    check(spec, &groups)?;
+    groups.sort_by_key(|(key, _)| group_order(spec, key));
+    let mut summary = Summary {
+        study: spec.study.clone(),
+        preset: spec.preset.clone(),
+        table: Vec::new(),
+        cells: Vec::new(),
+        languages: Vec::new(),
+        differences: Vec::new(),
+        provenance,
+    };
+    for (key, group) in groups {
+        let resampled = group.resample(&spec.bootstrap);
+        let view = GroupView { spec, key, group, resampled: &resampled };
+        let mut cells: Vec<&Axes> = group.runs().iter().map(|run| &run.axes).collect();
+        cells.sort_by_key(|axes| spec.cell_order(axes));
+        cells.dedup();
+        for &axes in &cells {
+            let runs = group.runs_of(axes);
+            for column in &spec.columns {
+                let languages = view.languages(&column.languages);
+                summary.table.extend(view.score(axes, &column.name, &languages, &runs, None));
+                for &run in &runs {
+                    let seed = Some(group.runs()[run].seed);
+                    summary.cells.extend(view.score(axes, &column.name, &languages, &[run], seed));
+                }
+            }
+            for (language, tag) in group.languages().iter().enumerate() {
+                summary.languages.extend(view.score(axes, tag, &[language], &runs, None));
+            }
+        }
+        summary.differences.extend(contrasts(&view, &cells));
+    }
+    Ok(summary)
+}
+
+/// The headline first, then by protocol as listed, seen before unseen, far before near.
+fn group_order(spec: &StudySpec, key: &GroupKey) -> (bool, usize, bool, GroupKey) {
+    let protocol = spec.protocols.iter().position(|p| p.name == key.protocol).unwrap_or(usize::MAX);
+    (*key != spec.headline, protocol, key.concepts != spec.headline.concepts, key.clone())
+}
+
+fn check(spec: &StudySpec, groups: &[(&GroupKey, &Group)]) -> Result<(), ReportError> {
+    let unknown = |what: String, name: &str, known: Vec<&str>| ReportError::Unknown {
+        what,
+        name: name.to_owned(),
+        study: spec.study.clone(),
+        known: known.join(", "),
+    };
+    for (key, group) in groups {
+        if spec.protocol(&key.protocol).is_none() {
+            let known = spec.protocols.iter().map(|p| p.name.as_str()).collect();
+            return Err(unknown("protocol".to_owned(), &key.protocol, known));
+        }
+        for run in group.runs() {
+            for (name, value) in &run.axes {
+                let Some(axis) = spec.axes.iter().find(|axis| axis.name == *name) else {
+                    return Err(unknown("axis".to_owned(), name, spec.axes.iter().map(|a| a.name.as_str()).collect()));
+                };
+                if !axis.values.iter().any(|v| v.value == *value) {
+                    let known = axis.values.iter().map(|v| v.value.as_str()).collect();
+                    return Err(unknown(format!("value of the axis `{name}`"), value, known));
+                }
+            }
+            if let Some(axis) = spec.axes.iter().find(|axis| !run.axes.contains_key(&axis.name)) {
+                return Err(ReportError::AxisMissing { study: spec.study.clone(), axis: axis.name.clone() });
+            }
+        }
+        for column in &spec.columns {
+            let missing: Vec<&String> =
+                column.languages.iter().filter(|tag| !group.languages().contains(tag)).collect();
+            // A protocol may leave out a whole column, but never a part of it: the mean would be of other languages.
+            let left_out = missing.len() == column.languages.len() && **key != spec.headline;
+            if let Some(language) = missing.first().filter(|_| !left_out) {
+                return Err(ReportError::LanguageMissing {
+                    group: key.to_string(),
+                    column: column.name.clone(),
+                    language: (*language).clone(),
+                });
+            }
+        }
+    }
+    if !groups.iter().any(|(key, _)| **key == spec.headline) {
+        return Err(ReportError::HeadlineMissing {
+            headline: spec.headline.to_string(),
+            known: groups.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join("; "),
+        });
+    }
+    Ok(())
+}
+
+/// One group while its scores are read off.
+pub(super) struct GroupView<'a> {
+    pub spec: &'a StudySpec,
+    pub key: &'a GroupKey,
+    pub group: &'a Group,
+    pub resampled: &'a Resampled<'a>,
+}
+
+impl GroupView<'_> {
+    /// The indices of the languages with these tags.
+    pub fn languages(&self, tags: &[String]) -> Vec<usize> {
+        let index = |tag: &String| self.group.languages().iter().position(|language| language == tag);
+        tags.iter().filter_map(index).collect()
+    }
+
+    /// The number of questions in these languages.
+    pub fn questions(&self, languages: &[usize]) -> usize {
+        languages.iter().map(|&language| self.group.questions(language)).sum()
+    }
+
+    fn score(
+        &self,
+        axes: &Axes,
+        column: &str,
+        languages: &[usize],
+        runs: &[usize],
+        seed: Option<u64>,
+    ) -> Option<Score> {
+        let estimate = self.resampled.estimate(&[Term { weight: 1.0, runs: runs.to_vec() }], languages)?;
+        let Estimate { value, low, high } = percent(estimate);
+        Some(Score {
+            axes: axes.clone(),
+            column: column.to_owned(),
+            protocol: self.key.protocol.clone(),
+            distractors: self.key.distractors.clone(),
+            concepts: self.key.concepts.clone(),
+            n: self.questions(languages),
+            seeds: runs.len(),
+            score: value,
+            low,
+            high,
+            chance: self.spec.protocol(&self.key.protocol).and_then(|protocol| protocol.chance).map(round),
+            seed,
+        })
+    }
+}
+
+/// A share as percent with two decimals.
+pub(super) fn percent(estimate: Estimate) -> Estimate {
+    Estimate {
+        value: round(100.0 * estimate.value),
+        low: round(100.0 * estimate.low),
+        high: round(100.0 * estimate.high),
+    }
+}
+
+/// Two decimals, and never `-0`.
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0 + 0.0
+}

@@ -1,0 +1,7 @@
+//! Tests of summaries, charts and pages on made-up studies.
+
+pub(crate) mod fake;
+
+mod drawings;
+mod numbers;
+mod pages;

@@ -1,0 +1,206 @@
+//! The numbers of a summary.
+
+use std::collections::BTreeMap;
+
+use super::fake;
+use crate::report::{ReportError, StudySpec, Summary, summarise};
+use crate::stats::{Axes, Outcome};
+
+const SEEDS: [u64; 2] = [0, 1];
+
+fn cell(encoder: &str, data: &str) -> Axes {
+    Axes::from([("encoder".into(), encoder.into()), ("data".into(), data.into())])
+}
+
+fn summary(spec: &StudySpec, outcomes: &[Outcome]) -> Summary {
+    summarise(spec, outcomes, fake::provenance(&SEEDS)).unwrap()
+}
+
+/// One English question a concept and language, for every cell: the score is what `score` says.
+fn outcomes(concepts: usize, score: impl Fn(&str, &str, &str, usize) -> f64) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for encoder in ["siglip1", "siglip2"] {
+        for data in ["en", "en+multi"] {
+            for (language, _) in fake::LANGUAGES {
+                for concept in 0..concepts {
+                    outcomes.push(Outcome {
+                        axes: cell(encoder, data),
+                        seed: 7,
+                        protocol: "cloze".into(),
+                        distractors: Some("far".into()),
+                        concepts: "seen".into(),
+                        language: language.into(),
+                        concept: concept.to_string(),
+                        score: score(encoder, data, language, concept),
+                    });
+                }
+            }
+        }
+    }
+    outcomes
+}
+
+#[test]
+fn columns_are_macro_means_in_percent() {
+    // SigLIP 2 answers every question in English and a quarter of those in German; all else is wrong.
+    let outcomes = outcomes(8, |encoder, _, language, concept| match (encoder, language) {
+        ("siglip2", "en") => 1.0,
+        ("siglip2", "de") => f64::from(u8::from(concept < 2)),
+        _ => 0.0,
+    });
+    let spec = fake::two_by_two();
+    let summary = summary(&spec, &outcomes);
+    let score = |column: &str| summary.score(&spec.headline, &cell("siglip2", "en"), column).unwrap();
+    assert_eq!([score("En").score, score("En").low, score("En").high], [100.0, 100.0, 100.0]);
+    // German 25 %, French, Russian and Chinese 0 %: the mean over four languages.
+    assert_eq!((score("Multi").score, score("Multi").n, score("Multi").seeds), (6.25, 32, 1));
+    assert_eq!((score("Unseen").score, score("Unseen").chance), (0.0, Some(25.0)));
+    let german = summary.languages.iter().find(|s| s.column == "de" && s.axes == cell("siglip2", "en")).unwrap();
+    assert_eq!((german.score, german.n), (25.0, 8));
+    assert_eq!(summary.cells[0].seed, Some(7));
+    assert_eq!(summary.table[0].seed, None);
+}
+
+#[test]
+fn differences_are_paired_and_interactions_are_differences_of_differences() {
+    // In English: siglip1 20 %, siglip2 60 % with `en`; 50 % and 70 % with `en+multi`.
+    let limit = |encoder: &str, data: &str| match (encoder, data) {
+        ("siglip1", "en") => 2,
+        ("siglip2", "en") => 6,
+        ("siglip1", _) => 5,
+        _ => 7,
+    };
+    let outcomes = outcomes(100, |encoder, data, language, concept| {
+        f64::from(u8::from(language == "en" && concept % 10 < limit(encoder, data)))
+    });
+    let spec = fake::two_by_two();
+    let summary = summary(&spec, &outcomes);
+    let english: Vec<_> = summary.differences.iter().filter(|d| d.column == "En").collect();
+    let found: Vec<(String, f64)> = english.iter().map(|d| (d.label(&spec), d.difference)).collect();
+    let expected = [
+        ("SigLIP 2 (multilingual) − SigLIP 1 (English), with En", 40.0),
+        ("SigLIP 2 (multilingual) − SigLIP 1 (English), with En + Multi", 20.0),
+        ("SigLIP 2 (multilingual) − SigLIP 1 (English), change from En to En + Multi", -20.0),
+        ("En + Multi − En, with SigLIP 1 (English)", 30.0),
+        ("En + Multi − En, with SigLIP 2 (multilingual)", 10.0),
+    ];
+    assert_eq!(found, expected.map(|(label, value)| (label.to_owned(), value)));
+    // 40 of 100 concepts move from wrong to right: the interval of a share of 0.4 is 0.4 ± 1.96 * sqrt(0.24 / 100).
+    let [low, high] = [english[0].low, english[0].high];
+    assert!((low - 30.4).abs() < 1.5 && (high - 49.6).abs() < 1.5, "{low} to {high}");
+    assert!(english.iter().all(|d| d.excludes_zero && d.n == 100));
+    // Nothing differs in the other languages.
+    let unseen = summary.differences.iter().find(|d| d.column == "Unseen").unwrap();
+    assert_eq!((unseen.difference, unseen.low, unseen.high, unseen.excludes_zero), (0.0, 0.0, 0.0, false));
+}
+
+#[test]
+fn four_values_are_compared_with_the_first() {
+    let values = [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D")];
+    let spec = fake::spec(&values, &[("en", "En")]);
+    let summary = summary(&spec, &fake::outcomes(&spec, &[0], 5));
+    let pairs: Vec<(&str, &str)> = summary
+        .differences
+        .iter()
+        .filter(|d| d.column == "En" && d.group() == spec.headline)
+        .map(|d| (d.from.as_str(), d.to.as_str()))
+        .collect();
+    assert_eq!(pairs, [("a", "b"), ("a", "c"), ("a", "d")]);
+}
+
+#[test]
+fn json_has_the_documented_keys_and_the_same_bytes_for_any_order() {
+    let spec = fake::two_by_two();
+    let mut outcomes = fake::outcomes(&spec, &SEEDS, 20);
+    let first = summary(&spec, &outcomes).to_json().unwrap();
+    outcomes.reverse();
+    assert!(first == summary(&spec, &outcomes).to_json().unwrap(), "the order of outcomes changes the bytes");
+
+    let json: serde_json::Value = serde_json::from_slice(&first).unwrap();
+    let keys = |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let sorted = |names: &[&str]| {
+        let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        names.sort();
+        names
+    };
+    let mut top = keys(&json);
+    top.sort();
+    let expected = sorted(&["study", "preset", "table", "cells", "languages", "differences", "provenance"]);
+    assert_eq!(top, expected);
+    let score =
+        ["axes", "column", "protocol", "distractors", "concepts", "n", "seeds", "score", "low", "high", "chance"];
+    let mut row = keys(&json["table"][0]);
+    row.sort();
+    assert_eq!(row, sorted(&score));
+    let mut row = keys(&json["cells"][0]);
+    row.sort();
+    assert_eq!(row, sorted(&[&score[..], &["seed"]].concat()));
+    // Groups: the headline first; captions have neither distractors nor a chance level.
+    assert_eq!(json["table"][0]["protocol"], "cloze");
+    let last = json["table"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["distractors"], &last["chance"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    // Two seeds: twice as many cells as rows of the table.
+    let len = |key: &str| json[key].as_array().unwrap().len();
+    assert_eq!((len("table"), len("cells")), (5 * 4 * 3, 5 * 4 * 3 * 2));
+    let back: Summary = serde_json::from_slice(&first).unwrap();
+    assert_eq!(back.to_json().unwrap(), first);
+}
+
+#[test]
+fn what_does_not_fit_the_study_is_an_error() {
+    let spec = fake::two_by_two();
+    let good = fake::outcomes(&spec, &[0], 3);
+    let error = |change: &dyn Fn(&mut Outcome)| {
+        let mut outcomes = good.clone();
+        outcomes.iter_mut().for_each(change);
+        summarise(&spec, &outcomes, fake::provenance(&[0])).unwrap_err().to_string()
+    };
+    let text = error(&|o| o.protocol = o.protocol.replace("cloze", "clozes"));
+    assert!(text.contains("protocol `clozes`") && text.contains("did you mean `cloze`?"), "{text}");
+    let text = error(&|o| {
+        o.axes.insert("encoder".into(), "siglip3".into());
+    });
+    assert!(text.contains("value of the axis `encoder` `siglip3`") && text.contains("siglip1, siglip2"), "{text}");
+    let text = error(&|o| {
+        let value = o.axes.remove("encoder").unwrap();
+        o.axes.insert("encodr".into(), value);
+    });
+    assert!(text.contains("axis `encodr`") && text.contains("did you mean `encoder`?"), "{text}");
+    let text = error(&|o| {
+        o.axes.remove("data");
+    });
+    assert!(text.contains("no value for the axis `data`"), "{text}");
+    let text = error(&|o| o.concepts = "unseen".into());
+    assert!(text.contains("headline `cloze, far distractors, seen concepts` has no outcomes"), "{text}");
+
+    let without = |tags: &[&str], protocol: Option<&str>| -> Result<Summary, ReportError> {
+        let keep = |o: &&Outcome| {
+            !tags.contains(&o.language.as_str()) || protocol.is_some_and(|protocol| o.protocol != protocol)
+        };
+        summarise(&spec, good.iter().filter(keep), fake::provenance(&[0]))
+    };
+    let text = without(&["fr"], None).unwrap_err().to_string();
+    assert!(text.contains("column `Multi` needs the language `fr`"), "{text}");
+    // Another protocol may leave out a whole column, but no part of it.
+    let summary = without(&["es", "nl"], Some("lettered")).unwrap();
+    assert!(!summary.table.iter().any(|s| s.protocol == "lettered" && s.column == "Unseen"));
+    assert!(without(&["es"], Some("lettered")).is_err());
+}
+
+#[test]
+fn a_spec_reads_from_toml() {
+    let spec = fake::two_by_two();
+    let text = toml::to_string(&spec).unwrap();
+    assert_eq!(toml::from_str::<StudySpec>(&text).unwrap(), spec);
+    let wrong = text.replace("question =", "qestion =");
+    assert!(toml::from_str::<StudySpec>(&wrong).is_err());
+}
+
+#[test]
+fn provenance_keeps_what_it_does_not_know() {
+    let mut provenance = fake::provenance(&SEEDS);
+    provenance.more = BTreeMap::from([("corpus".to_owned(), serde_json::json!({"blake3": "00ff"}))]);
+    let json = serde_json::to_string(&provenance).unwrap();
+    assert!(json.contains(r#""corpus":{"blake3":"00ff"}"#), "{json}");
+    assert_eq!(serde_json::from_str::<crate::report::Provenance>(&json).unwrap(), provenance);
+}

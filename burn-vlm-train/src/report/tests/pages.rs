@@ -1,0 +1,184 @@
+//! Markdown, CSV, HTML and the files.
+
+use std::fs;
+
+use super::fake;
+use crate::report::{
+    Example, ExampleAnswer, ExamplePicture, ReportInput, StudySpec, Summary, csv, html, markdown, summarise,
+    write_report,
+};
+use crate::stats::Axes;
+
+const SEEDS: [u64; 2] = [0, 1];
+
+fn study() -> (StudySpec, Summary) {
+    let spec = fake::two_by_two();
+    let outcomes = fake::outcomes(&spec, &SEEDS, 40);
+    let summary = summarise(&spec, &outcomes, fake::provenance(&SEEDS)).unwrap();
+    (spec, summary)
+}
+
+fn example(prompt: &str, options: &[&str], scores: &[f64], right: usize) -> Example {
+    Example {
+        axes: Axes::from([("encoder".into(), "siglip2".into()), ("data".into(), "en".into())]),
+        group: fake::group("cloze", "near", "seen"),
+        language: "de".into(),
+        picture: Some(ExamplePicture {
+            media_type: "image/webp".into(),
+            bytes: vec![0, 1, 2],
+            description: "a \"red\" apple".into(),
+        }),
+        prompt: prompt.into(),
+        answer: ExampleAnswer::Choice {
+            options: options.iter().map(|text| (*text).to_owned()).zip(scores.iter().copied()).collect(),
+            right,
+        },
+    }
+}
+
+fn page(spec: &StudySpec, summary: &Summary, examples: &[Example]) -> String {
+    html(&ReportInput { spec, summary, losses: &fake::losses(spec, &SEEDS, 100), examples })
+}
+
+#[test]
+fn markdown_has_tables_caveats_and_the_paper() {
+    let (spec, summary) = study();
+    let md = markdown(&spec, &summary, true);
+    let best = summary.score(&spec.headline, &summary.table[0].axes, "En").unwrap();
+    for text in [
+        "| Encoder · Finetuning data | En (N = 40) | Multi (N = 160) | Unseen (N = 80) |",
+        &format!("| SigLIP 1 (English) · En | {:.1} ({:.1}–{:.1}) |", best.score, best.low, best.high),
+        "## Other protocols",
+        "### lettered · far distractors · seen concepts (chance 0.39 %)",
+        "ours is a tiny model on icons",
+        "| SigLIP 1 (English) · En | 67.4 | 60.2 | 78.3 | 81.2 |",
+        "| SigLIP 2 (multilingual) − SigLIP 1 (English), with En | +1.9 | +6.9 | −1.1 | −0.1 |",
+        "results show mechanisms, not real-world quality",
+        "not corrected for the number of comparisons",
+        "```sh\ncargo run --release --example ablate_encoder -- --preset tiny\n```",
+        "- Training: 8 min 32 s",
+    ] {
+        assert!(md.contains(text), "no `{text}` in\n{md}");
+    }
+}
+
+#[test]
+fn markdown_escapes_what_would_break_a_table() {
+    let (mut spec, summary) = study();
+    spec.axes[0].values[0].label = "a|b <i>*c*".to_owned();
+    assert!(markdown(&spec, &summary, false).contains(r"| a\|b \<i>\*c\* · En |"));
+}
+
+#[test]
+fn csv_has_a_line_for_each_score() {
+    let (spec, summary) = study();
+    let bytes = csv(&spec, &summary).unwrap();
+    let mut reader = ::csv::Reader::from_reader(&bytes[..]);
+    let head = reader.headers().unwrap().clone();
+    let expected = "scope,encoder,data,column,protocol,distractors,concepts,n,seeds,seed,score,low,high,chance";
+    assert_eq!(head.iter().collect::<Vec<_>>().join(","), expected);
+    let lines: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(lines.len(), summary.table.len() + summary.languages.len() + summary.cells.len());
+    assert_eq!(lines[0][10].parse::<f64>().unwrap(), summary.table[0].score);
+}
+
+#[test]
+fn the_report_needs_nothing_outside_itself() {
+    let (spec, summary) = study();
+    let examples = [example("Was ist das?", &["Apfel", "Birne"], &[-0.5, -1.5], 0)];
+    let page = page(&spec, &summary, &examples);
+    let without_namespace = page.replace("http://www.w3.org/2000/svg", "");
+    for outside in ["http:", "https:", "//", "<script", "<link", "<iframe", "@import", "url(h"] {
+        assert!(!without_namespace.contains(outside), "the page has `{outside}`");
+    }
+    assert!(page.contains("src=\"data:image/webp;base64,AAEC\" alt=\"a &quot;red&quot; apple\""));
+    assert!(page.contains("✓ right") && page.contains("prefers-color-scheme:dark"));
+    for section in
+        ["scores", "differences", "languages", "protocols", "losses", "examples", "paper", "caveats", "provenance"]
+    {
+        assert!(page.contains(&format!("<h2 id=\"{section}\">")), "no section {section}");
+        assert!(page.contains(&format!("href=\"#{section}\"")), "no link to {section}");
+    }
+}
+
+#[test]
+fn the_report_escapes_everything() {
+    const EVIL: &str = "<script>alert('1')</script>\"&";
+    let (mut spec, mut summary) = study();
+    for text in [&mut spec.title, &mut spec.question, &mut spec.study, &mut spec.preset, &mut spec.caveats[0]] {
+        *text = EVIL.to_owned();
+    }
+    spec.axes[0].values[0].label = EVIL.to_owned();
+    spec.axes[0].label = EVIL.to_owned();
+    spec.columns[1].explanation = EVIL.to_owned();
+    spec.protocols[0].explanation = EVIL.to_owned();
+    spec.protocols[0].label = EVIL.to_owned();
+    spec.language_names.insert("de".to_owned(), EVIL.to_owned());
+    let provenance = &mut summary.provenance;
+    for text in [&mut provenance.command, &mut provenance.recipe, &mut provenance.device, &mut provenance.commit] {
+        *text = EVIL.to_owned();
+    }
+    provenance.more.insert(EVIL.to_owned(), EVIL.into());
+    let mut examples = [example(EVIL, &[EVIL, "x"], &[f64::NAN, f64::NEG_INFINITY], 7)];
+    examples[0].language = EVIL.to_owned();
+    if let Some(picture) = &mut examples[0].picture {
+        (picture.media_type, picture.description) = (EVIL.to_owned(), EVIL.to_owned());
+    }
+    let page = page(&spec, &summary, &examples);
+    assert!(!page.contains("<script"));
+    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot;&amp;"));
+    // Only the document's own elements open and close.
+    for tag in ["svg", "table", "details", "article", "ul", "dl", "figure", "div"] {
+        let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+}
+
+#[test]
+fn words_follow_the_intervals() {
+    let (spec, mut summary) = study();
+    for difference in &mut summary.differences {
+        difference.excludes_zero = false;
+    }
+    let md = markdown(&spec, &summary, false);
+    assert!(md.contains("None of the 12 differences between cells goes beyond its 95 % interval"), "{md}");
+
+    let encoder_en = |d: &&mut crate::report::Difference| {
+        d.axis == "encoder"
+            && d.column == "Multi"
+            && d.against.is_none()
+            && d.within["data"] == "en"
+            && d.group() == spec.headline
+    };
+    let difference = summary.differences.iter_mut().find(encoder_en).unwrap();
+    (difference.difference, difference.low, difference.high) = (4.1, 1.2, 7.0);
+    difference.excludes_zero = true;
+    let md = markdown(&spec, &summary, false);
+    let text = "- **Encoder: SigLIP 2 (multilingual) instead of SigLIP 1 (English)**: one of 6 differences goes beyond its 95 % \
+                interval (Multi, with En: +4.1 (+1.2 to +7.0)).";
+    assert!(md.contains(text), "{md}");
+    assert!(
+        md.contains("- **Finetuning data: En + Multi instead of En**: no difference goes beyond its 95 % interval"),
+        "{md}"
+    );
+}
+
+#[test]
+fn all_files_are_written_and_written_again_alike() {
+    let (spec, summary) = study();
+    let losses = fake::losses(&spec, &SEEDS, 100);
+    let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &[] };
+    let folder = tempfile::tempdir().unwrap();
+    let paths = write_report(folder.path(), &input).unwrap();
+    let names: Vec<String> =
+        paths.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect();
+    for name in ["report.html", "summary.md", "summary.csv", "summary.json", "plots/scores.svg", "plots/losses.png"] {
+        assert!(names.iter().any(|written| written == name), "{name} is not among {names:?}");
+    }
+    let read = || paths.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    let first = read();
+    write_report(folder.path(), &input).unwrap();
+    assert!(first == read(), "the same input gave other bytes");
+    let back: Summary = serde_json::from_slice(&fs::read(folder.path().join("summary.json")).unwrap()).unwrap();
+    assert_eq!(back, summary);
+}

@@ -1,0 +1,46 @@
+//! All files of a study's result.
+
+use std::path::{Path, PathBuf};
+
+use super::charts::charts;
+use super::html::html_with;
+use super::{ReportError, ReportInput, Summary, csv, markdown, write_atomically};
+
+impl Summary {
+    /// The bytes of `summary.json`: the same summary always gives the same bytes.
+    ///
+    /// # Errors
+    /// None that input can trigger; a defect is reported as such.
+    pub fn to_json(&self) -> Result<Vec<u8>, ReportError> {
+        let failed = |error: serde_json::Error| ReportError::Internal {
+            what: "summary.json".to_owned(),
+            reason: error.to_string(),
+        };
+        let mut json = serde_json::to_vec_pretty(self).map_err(failed)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+}
+
+/// Writes `summary.json`, `summary.csv`, `summary.md`, `plots/*.svg`, `plots/*.png` and `report.html` into a folder, each
+/// atomically, and returns their paths. `summary.json` comes last: where it stands, the others stand too.
+///
+/// # Errors
+/// A file that cannot be written; those written before it stay.
+pub fn write_report(folder: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBuf>, ReportError> {
+    let charts = charts(input.spec, input.summary, input.losses);
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for chart in &charts {
+        files.push((format!("plots/{}.svg", chart.name), chart.wide.clone().into_bytes()));
+        files.push((format!("plots/{}.png", chart.name), chart.png()?));
+    }
+    files.push(("report.html".to_owned(), html_with(input, &charts).into_bytes()));
+    files.push(("summary.md".to_owned(), markdown(input.spec, input.summary, true).into_bytes()));
+    files.push(("summary.csv".to_owned(), csv(input.spec, input.summary)?));
+    files.push(("summary.json".to_owned(), input.summary.to_json()?));
+    let write = |(name, bytes): (String, Vec<u8>)| {
+        let path = folder.join(name);
+        write_atomically(&path, &bytes).map(|()| path)
+    };
+    files.into_iter().map(write).collect()
+}

@@ -1,0 +1,60 @@
+//! From a recipe's task and language to training samples.
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::{Sample, Task};
+use burn_vlm_data::tasks::{Distractors, TaskBuilder};
+
+use crate::error::{Result, TrainError};
+
+/// How many random keyword subsets of a concept become samples.
+const KEYWORD_VARIANTS: usize = 3;
+
+/// All training samples of one task whose answers are in one language.
+///
+/// `parallel` are the languages of the whole study: concepts without a name in one of them are left out in all, so that
+/// cells with different languages see the same concepts. Translation tasks have their sources in `sources`.
+///
+/// # Errors
+/// A language that the corpus does not have.
+pub fn training_samples(
+    corpus: &EmojiCorpus,
+    task: Task,
+    language: Language,
+    sources: &[Language],
+    parallel: &[Language],
+    seed: u64,
+) -> Result<Vec<Sample>> {
+    let data_error = |e: burn_vlm_data::tasks::TaskError| TrainError::Data(e.to_string());
+    let builder = |languages: &[Language]| {
+        TaskBuilder::new(corpus, languages, seed).and_then(|b| b.parallel_to(parallel)).map_err(data_error)
+    };
+    let alone = builder(&[language])?;
+    Ok(match task {
+        Task::Caption => alone.captions(),
+        Task::KeywordList => alone.keyword_lists(),
+        Task::FlagCountry => alone.flag_countries(),
+        Task::Choice => {
+            let mut samples = alone.choice_samples(Distractors::Near);
+            samples.extend(alone.choice_samples(Distractors::Far));
+            samples
+        }
+        Task::YesNo => alone.yes_no_samples(Distractors::Far),
+        Task::Name => alone.names(),
+        Task::KeywordsToName => alone.keywords_to_name(KEYWORD_VARIANTS),
+        Task::Translation | Task::KeywordsTranslation => {
+            let pairs: Vec<(Language, Language)> =
+                sources.iter().filter(|source| **source != language).map(|source| (*source, language)).collect();
+            let mut languages: Vec<Language> = sources.to_vec();
+            if !languages.contains(&language) {
+                languages.push(language);
+            }
+            let many = builder(&languages)?;
+            if task == Task::Translation {
+                many.translations(&pairs)
+            } else {
+                many.keywords_translations(&pairs, 1)
+            }
+        }
+    })
+}

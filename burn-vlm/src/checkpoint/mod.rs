@@ -1,0 +1,95 @@
+//! Models in and out of Hugging Face folders: `config.json` and safetensors.
+//!
+//! Unusual here:
+//! - strict: every missing, unexpected or misshapen key stands in one error, with both shapes and the file; nothing loads
+//!   partially;
+//! - streamed: one tensor at a time is read or written, so the peak is the model plus one tensor;
+//! - atomic: a file appears whole under its name or not at all;
+//! - loaded parameters are always f32, whatever the file stores.
+//!
+//! Weights only. Exact resume of a training run needs Burn's records, because optimizer state is found by parameter ids that
+//! safetensors do not hold.
+
+mod atomic;
+mod keys;
+mod load;
+mod pretrained;
+mod reader;
+mod save;
+
+pub use atomic::write_atomically;
+pub use keys::{Parameter, parameters};
+pub use load::load_parameters;
+pub use pretrained::{Layout, Pretrained};
+pub use reader::{StoredTensor, TensorSource};
+pub use save::{StoreDtype, save_parameters};
+
+use std::path::{Path, PathBuf};
+
+use crate::error::ModelError;
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The operating system refused.
+    #[error("{path}: {action} failed: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The folder holds no weights.
+    #[error("{path}: no model.safetensors and no model.safetensors.index.json here", path = path.display())]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not what its name says: truncated, corrupt or of another kind.
+    #[error("{path}: {reason}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// `config.json` describes another model or holds an impossible value.
+    #[error("{path}: {source}", path = path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ModelError,
+    },
+    /// The keys of file and model differ.
+    #[error("{path}: the weights do not fit the model ({count} keys):\n  {list}", path = path.display(), count = problems.len(), list = problems.join("\n  "))]
+    Keys {
+        /// The file or folder.
+        path: PathBuf,
+        /// One line a key.
+        problems: Vec<String>,
+    },
+    /// A tensor could not be read back from its device.
+    #[error("{key}: reading the tensor from its device failed: {reason}")]
+    Device {
+        /// The parameter.
+        key: String,
+        /// The backend's own words.
+        reason: String,
+    },
+}
+
+impl CheckpointError {
+    /// An [`CheckpointError::Io`] for `map_err`.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, action, source }
+    }
+
+    /// A [`CheckpointError::Format`].
+    pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Format { path: path.to_path_buf(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,256 @@
+//! Whole models in Hugging Face folders: which keys they use, and what their `config.json` says.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::atomic::write_bytes;
+use super::{CheckpointError, StoreDtype, TensorSource, load_parameters, save_parameters};
+use crate::dual::{DualConfig, DualEncoder};
+use crate::error::ModelError;
+use crate::language::{LanguageConfig, LanguageModel};
+use crate::vision::{VisionConfig, VisionEncoder};
+use crate::vlm::{Vlm, VlmConfig};
+
+/// How the keys of files and the names of a module's parameters correspond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// The same names.
+    Plain,
+    /// A vision tower alone: `vision_model.*`, or no prefix as transformers 5.x writes; the rest of a dual encoder is skipped.
+    Vision,
+    /// A dual encoder; CLIP's `logit_scale` is a scalar there.
+    Dual {
+        /// Whether it is CLIP.
+        clip: bool,
+    },
+    /// LLaVA in the three layouts that occur: 4.x (`vision_tower.vision_model.*`), 5.x (`vision_tower.*`), and module names
+    /// (`model.language_model.*`, `lm_head.weight`).
+    Llava,
+}
+
+/// Buffers that some versions stored though they hold no weights.
+const BUFFERS: [&str; 2] = ["position_ids", "rotary_emb.inv_freq"];
+
+impl Layout {
+    /// The parameter that a key of a file stands for; `None` where the key is to be skipped.
+    pub fn module_name(&self, key: &str) -> Option<String> {
+        if BUFFERS.iter().any(|buffer| key.ends_with(buffer)) {
+            return None;
+        }
+        match self {
+            Self::Plain | Self::Dual { .. } => Some(key.to_string()),
+            Self::Vision => {
+                let others = ["text_model.", "logit_", "visual_projection.", "text_projection."];
+                let skipped = others.iter().any(|prefix| key.starts_with(prefix));
+                (!skipped).then(|| key.strip_prefix("vision_model.").unwrap_or(key).to_string())
+            }
+            Self::Llava => {
+                let replaced = [
+                    ("model.language_model.", "language_model.model."),
+                    ("lm_head.", "language_model.lm_head."),
+                    ("vision_tower.vision_model.", "vision_tower."),
+                    ("model.vision_tower.vision_model.", "vision_tower."),
+                    ("model.vision_tower.", "vision_tower."),
+                    ("model.multi_modal_projector.", "multi_modal_projector."),
+                ];
+                let renamed =
+                    replaced.iter().find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+                Some(renamed.unwrap_or_else(|| key.to_string()))
+            }
+        }
+    }
+
+    /// The key under which a parameter is written.
+    pub fn file_key(&self, name: &str) -> String {
+        match self {
+            Self::Plain | Self::Dual { .. } => name.to_string(),
+            Self::Vision => format!("vision_model.{name}"),
+            Self::Llava => match name.strip_prefix("vision_tower.") {
+                Some(rest) => format!("vision_tower.vision_model.{rest}"),
+                None => name.to_string(),
+            },
+        }
+    }
+
+    /// Whether a parameter of shape `[1]` is written as a scalar.
+    pub(super) fn is_scalar(&self, name: &str) -> bool {
+        *self == Self::Dual { clip: true } && name == "logit_scale"
+    }
+}
+
+/// A model that lives in a Hugging Face folder.
+pub trait Pretrained: Module {
+    /// Its configuration.
+    type Config: Serialize + DeserializeOwned;
+
+    /// The configuration that the model was built from.
+    fn pretrained_config(&self) -> Self::Config;
+
+    /// `architectures` and `model_type` of `config.json`.
+    fn architecture(&self) -> (&'static str, &'static str);
+
+    /// The keys that its files use.
+    fn layout(&self) -> Layout;
+
+    /// The part of a folder's `config.json` that describes this model.
+    fn select_config(config: Value) -> Value {
+        config
+    }
+
+    /// A model with random weights, filled afterwards.
+    ///
+    /// # Errors
+    /// What the configuration cannot be run with.
+    fn from_config(config: &Self::Config, device: &Device) -> Result<Self, ModelError>
+    where
+        Self: Sized;
+
+    /// Reads `config.json` and the weights of a folder.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; every error names the file.
+    fn load_pretrained(dir: &Path, device: &Device) -> Result<Self, CheckpointError>
+    where
+        Self: Sized,
+    {
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path, "reading"))?;
+        let invalid = |error: serde_json::Error| CheckpointError::format(&path, error.to_string());
+        let config = Self::select_config(serde_json::from_str(&text).map_err(invalid)?);
+        let config: Self::Config = serde_json::from_value(config).map_err(invalid)?;
+        let model = Self::from_config(&config, device)
+            .map_err(|source| CheckpointError::Config { path: path.clone(), source })?;
+        let layout = model.layout();
+        load_parameters(model, &TensorSource::open(dir)?, &layout)
+    }
+
+    /// Writes `model.safetensors`, then `config.json`: a folder with a config is complete.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; what was there before an error stays readable.
+    fn save_pretrained(&self, dir: &Path, dtype: StoreDtype) -> Result<(), CheckpointError>
+    where
+        Self: Sized,
+    {
+        save_parameters(self, &dir.join("model.safetensors"), &self.layout(), dtype)?;
+        let path = dir.join("config.json");
+        let invalid = |error: serde_json::Error| CheckpointError::format(&path, error.to_string());
+        let mut config = serde_json::to_value(self.pretrained_config()).map_err(invalid)?;
+        let (architecture, model_type) = self.architecture();
+        config["architectures"] = json!([architecture]);
+        config["model_type"] = json!(model_type);
+        config["torch_dtype"] = json!(dtype.name());
+        let text = serde_json::to_string_pretty(&config).map_err(invalid)?;
+        write_bytes(&path, format!("{text}\n").as_bytes())
+    }
+}
+
+impl Pretrained for VisionEncoder {
+    type Config = VisionConfig;
+
+    fn pretrained_config(&self) -> VisionConfig {
+        self.config()
+    }
+
+    fn architecture(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Siglip(_) => ("SiglipVisionModel", "siglip_vision_model"),
+            Self::Clip(_) => ("CLIPVisionModel", "clip_vision_model"),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Vision
+    }
+
+    /// A dual encoder's folder serves too: its `vision_config`, whose `model_type` old configs leave out.
+    fn select_config(config: Value) -> Value {
+        match config.get("vision_config") {
+            Some(vision) => {
+                let mut vision = vision.clone();
+                if vision.get("model_type").is_none() {
+                    vision["model_type"] = config["model_type"].clone();
+                }
+                vision
+            }
+            None => config,
+        }
+    }
+
+    fn from_config(config: &VisionConfig, device: &Device) -> Result<Self, ModelError> {
+        config.init(device)
+    }
+}
+
+impl Pretrained for DualEncoder {
+    type Config = DualConfig;
+
+    fn pretrained_config(&self) -> DualConfig {
+        self.config()
+    }
+
+    fn architecture(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Siglip(_) => ("SiglipModel", "siglip"),
+            Self::Clip(_) => ("CLIPModel", "clip"),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Dual { clip: matches!(self, Self::Clip(_)) }
+    }
+
+    fn from_config(config: &DualConfig, device: &Device) -> Result<Self, ModelError> {
+        config.init(device)
+    }
+}
+
+impl Pretrained for LanguageModel {
+    type Config = LanguageConfig;
+
+    fn pretrained_config(&self) -> LanguageConfig {
+        self.config()
+    }
+
+    fn architecture(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Gemma2(_) => ("Gemma2ForCausalLM", "gemma2"),
+            Self::Qwen2(_) => ("Qwen2ForCausalLM", "qwen2"),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Plain
+    }
+
+    fn from_config(config: &LanguageConfig, device: &Device) -> Result<Self, ModelError> {
+        config.init(device)
+    }
+}
+
+impl Pretrained for Vlm {
+    type Config = VlmConfig;
+
+    fn pretrained_config(&self) -> VlmConfig {
+        // The resolved switch: the file's `transformers_version` may be absent.
+        let scale = self.config.scales_visual_embeds();
+        VlmConfig { scale_visual_embeds: Some(scale), ..self.config.clone() }
+    }
+
+    fn architecture(&self) -> (&'static str, &'static str) {
+        ("LlavaForConditionalGeneration", "llava")
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Llava
+    }
+
+    fn from_config(config: &VlmConfig, device: &Device) -> Result<Self, ModelError> {
+        config.init(device)
+    }
+}

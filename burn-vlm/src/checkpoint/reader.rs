@@ -1,0 +1,188 @@
+//! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::CheckpointError;
+
+/// Longest header that is read: the format's own limit.
+const MAX_HEADER: u64 = 100_000_000;
+/// The header's length field.
+const LENGTH_BYTES: u64 = 8;
+
+/// A tensor in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredTensor {
+    /// Element type in the file.
+    pub dtype: Dtype,
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// Which file.
+    file: usize,
+    /// First byte, from the start of the file.
+    start: u64,
+    /// Number of bytes.
+    len: usize,
+}
+
+/// The tensors of a checkpoint; the values stay on disk until they are read.
+#[derive(Debug)]
+pub struct TensorSource {
+    path: PathBuf,
+    files: Vec<PathBuf>,
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+impl TensorSource {
+    /// Opens a safetensors file, or a folder with `model.safetensors` or its index. Headers are read and checked.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoWeights`], [`CheckpointError::Io`], [`CheckpointError::Format`] for a truncated or corrupt file.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
+        let mut source = Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
+        if !path.is_dir() {
+            source.add_file(path)?;
+        } else if single.is_file() {
+            source.add_file(&single)?;
+        } else if index.is_file() {
+            source.add_shards(path, &index)?;
+        } else {
+            return Err(CheckpointError::NoWeights { path: path.to_path_buf() });
+        }
+        Ok(source)
+    }
+
+    /// The file or folder that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All tensors by key.
+    pub fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+        &self.tensors
+    }
+
+    /// The file that holds a tensor.
+    pub fn file_of(&self, tensor: &StoredTensor) -> &Path {
+        &self.files[tensor.file]
+    }
+
+    fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<(), CheckpointError> {
+        let text = std::fs::read_to_string(index).map_err(CheckpointError::io(index, "reading"))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| CheckpointError::format(index, error.to_string()))?;
+        let map: BTreeMap<String, String> = serde_json::from_value(json["weight_map"].clone())
+            .map_err(|error| CheckpointError::format(index, format!("`weight_map`: {error}")))?;
+        let mut shards: Vec<&String> = map.values().collect();
+        shards.sort();
+        shards.dedup();
+        for shard in shards {
+            // Only plain names: the index must not lead out of the folder.
+            if Path::new(shard).file_name() != Some(std::ffi::OsStr::new(shard)) {
+                return Err(CheckpointError::format(
+                    index,
+                    format!("`weight_map` names `{shard}`, expected a file name"),
+                ));
+            }
+            self.add_file(&folder.join(shard))?;
+        }
+        for (key, shard) in &map {
+            let file = self.tensors.get(key).map(|tensor| self.files[tensor.file].as_path());
+            if file != Some(&folder.join(shard)) {
+                return Err(CheckpointError::format(index, format!("`{key}` is not in {shard} as `weight_map` says")));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let (data, header) = read_header(path)?;
+        let file = self.files.len();
+        self.files.push(path.to_path_buf());
+        for (key, info) in header.tensors() {
+            let (start, end) = info.data_offsets;
+            let tensor = StoredTensor {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                file,
+                start: data + start as u64,
+                len: end - start,
+            };
+            if self.tensors.insert(key.clone(), tensor).is_some() {
+                return Err(CheckpointError::format(path, format!("`{key}` is in two shards")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of a tensor as f32, in row-major order.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`]; [`CheckpointError::Format`] for an element type that is no float.
+    pub fn read_f32(&self, key: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
+        let path = self.file_of(tensor);
+        let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
+        file.seek(SeekFrom::Start(tensor.start)).map_err(CheckpointError::io(path, "seeking"))?;
+        let mut bytes = vec![0; tensor.len];
+        file.read_exact(&mut bytes).map_err(CheckpointError::io(path, "reading"))?;
+        decode(tensor.dtype, &bytes).ok_or_else(|| {
+            let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
+            CheckpointError::format(path, reason)
+        })
+    }
+}
+
+/// Reads and checks a header; returns where the data begins.
+fn read_header(path: &Path) -> Result<(u64, Metadata), CheckpointError> {
+    let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
+    let size = file.metadata().map_err(CheckpointError::io(path, "reading the size"))?.len();
+    let too_short =
+        |needed: u64| CheckpointError::format(path, format!("truncated: {size} bytes, the header promises {needed}"));
+    let mut length = [0; LENGTH_BYTES as usize];
+    if size < LENGTH_BYTES {
+        return Err(too_short(LENGTH_BYTES));
+    }
+    file.read_exact(&mut length).map_err(CheckpointError::io(path, "reading the header's length"))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(CheckpointError::format(path, format!("header of {length} bytes: not a safetensors file")));
+    }
+    let data = LENGTH_BYTES + length;
+    if size < data {
+        return Err(too_short(data));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(CheckpointError::io(path, "reading the header"))?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| CheckpointError::format(path, format!("corrupt safetensors header: {error}")))?;
+    let end = data.saturating_add(header.data_len() as u64);
+    match size.cmp(&end) {
+        std::cmp::Ordering::Less => Err(too_short(end)),
+        std::cmp::Ordering::Greater => {
+            Err(CheckpointError::format(path, format!("{} bytes after the last tensor", size - end)))
+        }
+        std::cmp::Ordering::Equal => Ok((data, header)),
+    }
+}
+
+/// Little-endian bytes to f32; `None` for what is no float.
+fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        let (chunks, _) = bytes.as_chunks::<N>();
+        chunks.iter().map(|chunk| value(*chunk)).collect()
+    }
+    match dtype {
+        Dtype::F64 => Some(each(bytes, |b| f64::from_le_bytes(b) as f32)),
+        Dtype::F32 => Some(each(bytes, f32::from_le_bytes)),
+        Dtype::F16 => Some(each(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => Some(each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        _ => None,
+    }
+}

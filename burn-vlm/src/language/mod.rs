@@ -1,0 +1,218 @@
+//! Decoders: embeddings in, hidden states out, logits where they are wanted.
+//!
+//! A new backbone is one file here and one line of [`LanguageModel`] and [`LanguageConfig`].
+
+mod config;
+mod decoder;
+mod gemma2;
+mod kv_cache;
+mod qwen2;
+
+pub use config::{LayerType, RopeParameters, TokenIds};
+pub use decoder::{AttentionInput, Decoder, DecoderAttention, DecoderLayer, GatedMlp};
+pub use gemma2::{Gemma2Config, Gemma2DecoderLayer, Gemma2ForCausalLm};
+pub use kv_cache::KvCache;
+pub use qwen2::{Qwen2Config, Qwen2DecoderLayer, Qwen2ForCausalLm};
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+use crate::init::{DEFAULT_SEED, Scope};
+use crate::nn::cross_entropy;
+
+/// Configuration of a decoder, told apart by `model_type` as in the published `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model_type")]
+pub enum LanguageConfig {
+    /// Gemma 2, and Tower+ on it.
+    #[serde(rename = "gemma2")]
+    Gemma2(Gemma2Config),
+    /// Qwen 1.5 and Qwen 2.
+    #[serde(rename = "qwen2")]
+    Qwen2(Qwen2Config),
+}
+
+/// Calls the same expression on the inside of every variant.
+macro_rules! each {
+    ($value:expr, $inner:ident => $body:expr) => {
+        match $value {
+            Self::Gemma2($inner) => $body,
+            Self::Qwen2($inner) => $body,
+        }
+    };
+}
+
+impl LanguageConfig {
+    /// A decoder with seeded random weights ([`DEFAULT_SEED`]).
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] where a key holds what this library cannot run.
+    pub fn init(&self, device: &Device) -> Result<LanguageModel, ModelError> {
+        self.init_with(&Scope::new(DEFAULT_SEED, device))
+    }
+
+    /// A decoder with random weights from the scope's seed.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] where a key holds what this library cannot run.
+    pub fn init_with(&self, scope: &Scope) -> Result<LanguageModel, ModelError> {
+        Ok(match self {
+            Self::Gemma2(config) => LanguageModel::Gemma2(config.init_with(scope)?),
+            Self::Qwen2(config) => LanguageModel::Qwen2(config.init_with(scope)?),
+        })
+    }
+
+    /// Width of embeddings and hidden states.
+    pub fn hidden_size(&self) -> usize {
+        each!(self, config => config.hidden_size)
+    }
+
+    /// Number of token ids.
+    pub fn vocab_size(&self) -> usize {
+        each!(self, config => config.vocab_size)
+    }
+
+    /// Longest sequence.
+    pub fn max_position_embeddings(&self) -> usize {
+        each!(self, config => config.max_position_embeddings)
+    }
+
+    /// Whether the head is the transposed embedding table.
+    pub fn tie_word_embeddings(&self) -> bool {
+        each!(self, config => config.tie_word_embeddings)
+    }
+
+    /// Ids that end a text, as the config names them.
+    pub fn eos_token_ids(&self) -> Vec<u32> {
+        each!(self, config => config.eos_token_id.as_ref().map(TokenIds::to_vec).unwrap_or_default())
+    }
+}
+
+/// A decoder with its language-model head.
+#[derive(Module, Debug)]
+pub enum LanguageModel {
+    /// Gemma 2, and Tower+ on it.
+    Gemma2(Gemma2ForCausalLm),
+    /// Qwen 1.5 and Qwen 2.
+    Qwen2(Qwen2ForCausalLm),
+}
+
+impl LanguageModel {
+    /// The configuration that it was built from.
+    pub fn config(&self) -> LanguageConfig {
+        match self {
+            Self::Gemma2(model) => LanguageConfig::Gemma2(model.config.clone()),
+            Self::Qwen2(model) => LanguageConfig::Qwen2(model.config.clone()),
+        }
+    }
+
+    /// Width of embeddings and hidden states.
+    pub fn hidden_size(&self) -> usize {
+        each!(self, model => model.config.hidden_size)
+    }
+
+    /// Embeddings as the first layer takes them: Gemma's are multiplied by `sqrt(hidden)` here, not in [`Self::forward`].
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`, each below `vocab_size`
+    /// - returns `[batch, tokens, hidden]`
+    pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        each!(self, model => model.embed(ids))
+    }
+
+    /// The factor in [`Self::embed`]: `sqrt(hidden)` for Gemma, 1 for the others.
+    pub fn embed_scale(&self) -> f64 {
+        match self {
+            Self::Gemma2(model) => model.embed_scale(),
+            Self::Qwen2(_) => 1.0,
+        }
+    }
+
+    /// Hidden states after the final norm.
+    ///
+    /// # Shapes
+    /// - `embeds`: `[batch, tokens, hidden]`, and so is the result
+    ///
+    /// # Errors
+    /// [`ModelError::TooLong`] beyond the position table or the cache.
+    pub fn forward(
+        &self,
+        embeds: Tensor<3>,
+        input: &AttentionInput,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor<3>, ModelError> {
+        each!(self, model => model.forward(embeds, input, cache))
+    }
+
+    /// Output of every layer: the embeddings, each layer's, and the normed last one in place of the last layer's own, as
+    /// Hugging Face's `hidden_states` has them.
+    ///
+    /// # Shapes
+    /// - `embeds` and every result: `[batch, tokens, hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::TooLong`] beyond the position table.
+    pub fn hidden_states(&self, embeds: Tensor<3>, input: &AttentionInput) -> Result<Vec<Tensor<3>>, ModelError> {
+        each!(self, model => model.hidden_states(embeds, input))
+    }
+
+    /// Head without the soft-cap.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[.., hidden]`
+    /// - returns `[.., vocab_size]`
+    pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        each!(self, model => model.head(hidden))
+    }
+
+    /// The soft-cap on the logits (Gemma 2), `cap * tanh(logits / cap)`.
+    pub fn final_softcap(&self) -> Option<f64> {
+        match self {
+            Self::Gemma2(model) => model.config.final_logit_softcapping,
+            Self::Qwen2(_) => None,
+        }
+    }
+
+    /// Logits, soft-capped where the model does so.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[.., hidden]`, after the final norm
+    /// - returns `[.., vocab_size]`
+    pub fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        let logits = self.head(hidden);
+        match self.final_softcap() {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        }
+    }
+
+    /// Next-token loss of each target. Only rows that have a target go through the head, which for a small decoder is half of
+    /// the work.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[batch, tokens, hidden]`, after the final norm
+    /// - `target_rows`: `[n]`, flat index `row * tokens + position` of each position that predicts a target (the position
+    ///   *before* the label's)
+    /// - `targets`: `[n]`, the ids to be predicted
+    /// - returns `[n]`, `-log p(target)`, in order
+    pub fn target_losses(&self, hidden: Tensor<3>, target_rows: Tensor<1, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        let [batch, tokens, width] = hidden.dims();
+        let rows = hidden.reshape([batch * tokens, width]).select(0, target_rows);
+        cross_entropy(self.head(rows), targets, self.final_softcap())
+    }
+
+    /// An empty KV cache for this model on `device`.
+    pub fn new_cache(&self, batch: usize, max_tokens: usize, device: &Device) -> KvCache {
+        let (layers, kv_heads, head_dim) = match self {
+            Self::Gemma2(model) => {
+                (model.config.num_hidden_layers, model.config.num_key_value_heads, model.config.head_dim)
+            }
+            Self::Qwen2(model) => {
+                (model.config.num_hidden_layers, model.config.num_key_value_heads, model.config.head_dim())
+            }
+        };
+        KvCache::new(layers, [batch, max_tokens, kv_heads, head_dim], device)
+    }
+}

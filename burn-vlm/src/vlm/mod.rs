@@ -1,0 +1,277 @@
+//! The vision-language model: vision tower x connector x language model (LLaVA's composition, TowerVision's too).
+//!
+//! Unusual here:
+//! - visual tokens are scattered onto the places of the image token, so shapes are static and text-only rows need no path of
+//!   their own;
+//! - the way of an image is cut in two: [`Vlm::encode_images`] is deterministic, so the features of a frozen tower can be
+//!   computed once and fed again, and [`Vlm::connect`] adds what changes from step to step (noise) and what is trained;
+//! - Gemma's `sqrt(hidden)` on visual tokens is the switch `scale_visual_embeds`: wrong, a model still writes fluent text,
+//!   about another picture.
+
+mod config;
+
+pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig};
+
+use burn::module::Module;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+
+use crate::connector::Connector;
+use crate::error::ModelError;
+use crate::init::seeded_normal;
+use crate::language::{AttentionInput, LanguageModel};
+use crate::vision::VisionEncoder;
+
+/// Added to the mean square of a feature vector before its root.
+const NORMALIZE_EPS: f64 = 1e-6;
+
+/// A vision-language model.
+#[derive(Module, Debug)]
+pub struct Vlm {
+    /// Pixels to features.
+    pub vision_tower: VisionEncoder,
+    /// Features to embeddings.
+    pub multi_modal_projector: Connector,
+    /// Embeddings to text.
+    pub language_model: LanguageModel,
+    /// What the model was built from.
+    #[module(skip)]
+    pub config: VlmConfig,
+}
+
+/// One batch for [`Vlm::forward`].
+#[derive(Debug, Clone)]
+pub struct VlmInput {
+    /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens.
+    pub ids: Tensor<2, Int>,
+    /// `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
+    /// `ids`, row by row; `None` if no row has one.
+    pub features: Option<Tensor<3>>,
+    /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
+    pub image_positions: Option<Tensor<1, Int>>,
+    /// Seed of the noise on the features; `None` (evaluation) adds none.
+    pub noise_seed: Option<u64>,
+    /// Padding and positions.
+    pub attention: AttentionInput,
+}
+
+impl VlmInput {
+    /// A batch without images, padding on the right or none.
+    pub fn new(ids: Tensor<2, Int>) -> Self {
+        Self { ids, features: None, image_positions: None, noise_seed: None, attention: AttentionInput::contiguous() }
+    }
+
+    /// With features of the images in `ids`.
+    pub fn with_features(mut self, features: Tensor<3>) -> Self {
+        self.features = Some(features);
+        self
+    }
+}
+
+impl Vlm {
+    /// A model from parts, which may come from anywhere; `config` says how they meet. Its `vision_config` and `text_config`
+    /// are replaced by the parts' own.
+    ///
+    /// # Errors
+    /// [`ModelError::Width`] where the connector does not fit its neighbours, and what [`VlmConfig::validate`] finds.
+    pub fn from_parts(
+        vision_tower: VisionEncoder,
+        multi_modal_projector: Connector,
+        language_model: LanguageModel,
+        config: &VlmConfig,
+    ) -> Result<Self, ModelError> {
+        let config =
+            VlmConfig { vision_config: vision_tower.config(), text_config: language_model.config(), ..config.clone() };
+        config.validate()?;
+        check_width("visual features", config.feature_width(), multi_modal_projector.input_width())?;
+        check_width("the connector's tokens", multi_modal_projector.output_width(), language_model.hidden_size())?;
+        Ok(Self { vision_tower, multi_modal_projector, language_model, config })
+    }
+
+    /// The features that the connector takes: chosen layers, class token dropped or kept, patches pooled, pooled output
+    /// appended, normalised, as the config says. Deterministic.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[images, channels, image_size, image_size]`
+    /// - returns `[images, num_visual_tokens, d_vision]`
+    ///
+    /// # Errors
+    /// [`ModelError::Pixels`] for another shape.
+    pub fn encode_images(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        let config = &self.config;
+        let tokens = config.visual_tokens;
+        let output = self.vision_tower.features(pixels, config.vision_feature_layer.layers(), tokens.pooled_head)?;
+        let mut features = if output.layers.len() == 1 {
+            output.layers.into_iter().next().ok_or_else(|| ModelError::Input("no feature layer".into()))?
+        } else {
+            Tensor::cat(output.layers, 2)
+        };
+        let [_, count, _] = features.dims();
+        let class = usize::from(config.vision_config.has_class_token());
+        let mut parts = Vec::with_capacity(3);
+        if config.keeps_class_token() {
+            parts.push(features.clone().narrow(1, 0, 1));
+        }
+        if class > 0 {
+            features = features.narrow(1, class, count - class);
+        }
+        parts.push(match tokens.pool {
+            Some(window) => average_pool(features, config.vision_config.grid(), window),
+            None => features,
+        });
+        parts.extend(output.pooled.map(|pooled| pooled.unsqueeze_dim::<3>(1)));
+        let features = Tensor::cat(parts, 1);
+        Ok(if tokens.normalize { unit_rms(features) } else { features })
+    }
+
+    /// Features to embeddings, through the connector. With `noise_seed` (training), Gaussian noise with the config's
+    /// `visual_tokens.noise` as deviation is added to the features first; the same seed gives the same noise on every backend.
+    ///
+    /// # Shapes
+    /// - `features`: `[images, tokens, d_vision]`
+    /// - returns `[images, tokens, hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::Width`].
+    pub fn connect(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
+        let shape = features.dims();
+        check_width("visual features", shape[2], self.multi_modal_projector.input_width())?;
+        let noise = self.config.visual_tokens.noise;
+        let features = match noise_seed {
+            Some(seed) if noise > 0.0 => {
+                let device = features.device();
+                features + seeded_normal(shape, seed, &device) * noise
+            }
+            _ => features,
+        };
+        Ok(self.multi_modal_projector.forward(features))
+    }
+
+    /// Flat indices of the image tokens in `ids`, `[n]`; `None` if there are none. Reads the ids back from the device.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`].
+    pub fn image_positions(&self, ids: &Tensor<2, Int>) -> Result<Option<Tensor<1, Int>>, ModelError> {
+        let found = ids
+            .clone()
+            .try_into_vec_as::<i64>()
+            .map_err(|error| ModelError::Read { what: "token ids", reason: format!("{error:?}") })?;
+        let positions: Vec<i64> = (0i64..)
+            .zip(&found)
+            .filter(|(_, id)| **id == self.config.image_token_index)
+            .map(|(position, _)| position)
+            .collect();
+        let count = positions.len();
+        Ok((count > 0).then(|| Tensor::from_data(TensorData::new(positions, [count]), &ids.device())))
+    }
+
+    /// Embeddings of a batch: the text's, with the visual tokens in the places of the image token.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`
+    /// - `visual`: `[images, num_visual_tokens, hidden]` from [`Self::connect`], images in the order of their places
+    /// - returns `[batch, tokens, hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::ImageTokens`] unless there is one place for each visual token; [`ModelError::Read`].
+    pub fn merge(&self, ids: Tensor<2, Int>, visual: Option<Tensor<3>>) -> Result<Tensor<3>, ModelError> {
+        let positions = self.image_positions(&ids)?;
+        self.merge_at(ids, positions, visual)
+    }
+
+    /// As [`Self::merge`], with the places known (flat indices), so that nothing is read back from the device.
+    ///
+    /// # Errors
+    /// [`ModelError::ImageTokens`] unless there is one place for each visual token; [`ModelError::Width`].
+    pub fn merge_at(
+        &self,
+        ids: Tensor<2, Int>,
+        image_positions: Option<Tensor<1, Int>>,
+        visual: Option<Tensor<3>>,
+    ) -> Result<Tensor<3>, ModelError> {
+        let image_tokens = image_positions.as_ref().map_or(0, |positions| positions.dims()[0]);
+        let [images, tokens_per_image, width] = visual.as_ref().map_or([0, 0, 0], |visual| visual.dims());
+        if image_tokens != images * tokens_per_image {
+            return Err(ModelError::ImageTokens {
+                image_tokens,
+                image_token: self.config.image_token_index,
+                images,
+                tokens_per_image: if images == 0 { self.config.num_visual_tokens() } else { tokens_per_image },
+            });
+        }
+        let (Some(positions), Some(visual)) = (image_positions, visual) else {
+            return Ok(self.language_model.embed(ids));
+        };
+        check_width("visual tokens", width, self.language_model.hidden_size())?;
+        let [batch, tokens] = ids.dims();
+        let places = ids.clone().equal_elem(self.config.image_token_index);
+        // The image token's own row may lie outside the table; whatever is looked up there is zeroed.
+        let text = self.language_model.embed(ids.mask_fill(places.clone(), 0));
+        let text = text * places.bool_not().float().unsqueeze_dim::<3>(2);
+        let visual = visual.reshape([images * tokens_per_image, width]);
+        let scale = if self.config.scales_visual_embeds() { self.language_model.embed_scale() } else { 1.0 };
+        let visual = if scale == 1.0 { visual } else { visual * scale };
+        let merged = text.reshape([batch * tokens, width]).select_assign(0, positions, visual, IndexingUpdateOp::Add);
+        Ok(merged.reshape([batch, tokens, width]))
+    }
+
+    /// Connects and merges: the embeddings that the decoder's first layer takes.
+    ///
+    /// # Shapes
+    /// - returns `[batch, tokens, hidden]`
+    ///
+    /// # Errors
+    /// See [`Self::connect`] and [`Self::merge`].
+    pub fn embed(&self, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
+        let visual = input.features.clone().map(|features| self.connect(features, input.noise_seed)).transpose()?;
+        match &input.image_positions {
+            Some(positions) => self.merge_at(input.ids.clone(), Some(positions.clone()), visual),
+            None => self.merge(input.ids.clone(), visual),
+        }
+    }
+
+    /// Hidden states after the decoder's final norm; logits and losses are the language model's
+    /// ([`LanguageModel::logits`], [`LanguageModel::target_losses`]).
+    ///
+    /// # Shapes
+    /// - returns `[batch, tokens, hidden]`
+    ///
+    /// # Errors
+    /// See [`Self::connect`], [`Self::merge`] and [`LanguageModel::forward`].
+    pub fn forward(&self, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
+        self.language_model.forward(self.embed(input)?, &input.attention, None)
+    }
+
+    /// Next-token loss of each target, see [`LanguageModel::target_losses`].
+    ///
+    /// # Shapes
+    /// - `target_rows`, `targets` and the result: `[n]`
+    ///
+    /// # Errors
+    /// See [`Self::forward`].
+    pub fn target_losses(
+        &self,
+        input: &VlmInput,
+        target_rows: Tensor<1, Int>,
+        targets: Tensor<1, Int>,
+    ) -> Result<Tensor<1>, ModelError> {
+        let hidden = self.forward(input)?;
+        Ok(self.language_model.target_losses(hidden, target_rows, targets))
+    }
+}
+
+fn check_width(what: &'static str, found: usize, expected: usize) -> Result<(), ModelError> {
+    if found == expected { Ok(()) } else { Err(ModelError::Width { what, found, expected }) }
+}
+
+/// Means of `window x window` patches, `[n, grid * grid, d]` to `[n, (grid / window)^2, d]`.
+fn average_pool(features: Tensor<3>, grid: usize, window: usize) -> Tensor<3> {
+    let [n, _, width] = features.dims();
+    let side = grid / window;
+    features.reshape([n, side, window, side, window, width]).mean_dim(2).mean_dim(4).reshape([n, side * side, width])
+}
+
+/// Each vector divided by its root mean square.
+fn unit_rms(x: Tensor<3>) -> Tensor<3> {
+    let rms = (x.clone().square().mean_dim(2) + NORMALIZE_EPS).sqrt();
+    x / rms
+}

@@ -1,0 +1,202 @@
+//! Fixtures: reference inputs and outputs of Hugging Face's models, and the checks against them.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+pub mod tiny;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Bool, Device, Gradients, Int, Tensor, TensorData};
+use burn_vlm::checkpoint::{Layout, Parameter, parameters};
+use safetensors::{Dtype, SafeTensors};
+
+/// Features and logits, relative to the largest value of the tensor: f32 sums in another order.
+pub const FORWARD_TOLERANCE: f64 = 1e-4;
+/// Losses and gradients, relative to the largest value of the tensor: two passes of f32 sums in another order.
+pub const BACKWARD_TOLERANCE: f64 = 1e-3;
+
+/// The folder of this repository's fixtures.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+/// The device under test, with gradients.
+pub fn autodiff_device() -> Device {
+    Device::flex().autodiff()
+}
+
+/// A folder of the fixtures; remembers which of its tensors were looked at.
+pub struct Fixture {
+    pub name: String,
+    pub dir: PathBuf,
+    bytes: Vec<u8>,
+    seen: RefCell<BTreeSet<String>>,
+    failures: RefCell<Vec<String>>,
+}
+
+impl Fixture {
+    pub fn open(name: &str) -> Self {
+        let dir = fixtures().join(name);
+        let bytes = std::fs::read(dir.join("expected.safetensors")).unwrap();
+        Self { name: name.into(), dir, bytes, seen: RefCell::default(), failures: RefCell::default() }
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).unwrap()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.tensors().names().into_iter().map(String::from).collect()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors().tensor(name).is_ok()
+    }
+
+    /// Values and shape of a float tensor.
+    pub fn floats(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
+        self.seen.borrow_mut().insert(name.into());
+        let tensors = self.tensors();
+        let view = tensors.tensor(name).unwrap_or_else(|_| panic!("{}: no {name}", self.name));
+        assert_eq!(view.dtype(), Dtype::F32, "{name}");
+        let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        (values, view.shape().to_vec())
+    }
+
+    /// Values and shape of an integer tensor.
+    pub fn ints(&self, name: &str) -> (Vec<i64>, Vec<usize>) {
+        self.seen.borrow_mut().insert(name.into());
+        let tensors = self.tensors();
+        let view = tensors.tensor(name).unwrap_or_else(|_| panic!("{}: no {name}", self.name));
+        assert_eq!(view.dtype(), Dtype::I64, "{name}");
+        let values = view.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
+        (values, view.shape().to_vec())
+    }
+
+    pub fn float_tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        let (values, shape) = self.floats(name);
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    pub fn int_tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D, Int> {
+        let (values, shape) = self.ints(name);
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// `attention_mask` as booleans.
+    pub fn mask(&self, name: &str, device: &Device) -> Tensor<2, Bool> {
+        self.int_tensor::<2>(name, device).equal_elem(1)
+    }
+
+    /// Compares with the expected tensor `name`, prints a line, and remembers a failure.
+    pub fn check<const D: usize>(&self, name: &str, found: Tensor<D>, tolerance: f64) {
+        let shape = found.dims().to_vec();
+        self.check_values(name, &values(found), &shape, tolerance);
+    }
+
+    pub fn check_values(&self, name: &str, found: &[f32], shape: &[usize], tolerance: f64) {
+        let (expected, expected_shape) = self.floats(name);
+        if shape != expected_shape && !(expected_shape.is_empty() && shape == [1]) {
+            self.fail(format!("{name}: shape {shape:?}, expected {expected_shape:?}"));
+            return;
+        }
+        let largest = expected.iter().fold(0f64, |max, value| max.max(f64::from(value.abs())));
+        let worst = found
+            .iter()
+            .zip(&expected)
+            .map(|(found, expected)| f64::from(found - expected).abs())
+            // NaN must count as the worst
+            .fold(0f64, |max, difference| if difference <= max { max } else { difference });
+        let relative = worst / largest.max(f64::MIN_POSITIVE);
+        println!("{:24} {name:64} abs {worst:9.2e}  rel {relative:9.2e}  tolerance {tolerance:.0e}", self.name);
+        if !(relative <= tolerance || (largest == 0.0 && worst == 0.0)) {
+            self.fail(format!("{name}: relative difference {relative:e} > {tolerance:e}"));
+        }
+    }
+
+    pub fn fail(&self, message: String) {
+        println!("{:24} FAILED {message}", self.name);
+        self.failures.borrow_mut().push(message);
+    }
+
+    /// Compares all `grad.*` tensors; `rename` turns the fixture's name into the module's.
+    pub fn check_gradients<M: Module>(&self, model: &M, gradients: Gradients, rename: impl Fn(&str) -> String) {
+        let parameters = parameters(model);
+        let gradients = GradientsParams::from_grads(gradients, model);
+        for name in self.names() {
+            let Some(key) = name.strip_prefix("grad.") else { continue };
+            let Some(parameter) = parameters.iter().find(|parameter| parameter.name == rename(key)) else {
+                self.fail(format!("{name}: no such parameter"));
+                continue;
+            };
+            match gradient(&gradients, parameter) {
+                Some(values) => self.check_values(&name, &values, &parameter.shape, BACKWARD_TOLERANCE),
+                None => self.fail(format!("{name}: no gradient")),
+            }
+        }
+    }
+
+    /// Fails if anything differed, or if a tensor was not looked at and is not in `uncovered`.
+    pub fn finish(self, uncovered: &[&str]) {
+        let seen = self.seen.borrow();
+        let missed: Vec<String> = self
+            .names()
+            .into_iter()
+            .filter(|name| !seen.contains(name) && !uncovered.iter().any(|prefix| name.starts_with(prefix)))
+            .collect();
+        assert!(missed.is_empty(), "{}: not checked: {missed:?}", self.name);
+        let failures = self.failures.borrow();
+        assert!(failures.is_empty(), "{}:\n{}", self.name, failures.join("\n"));
+    }
+}
+
+/// The gradient of a parameter in the file's layout.
+fn gradient(gradients: &GradientsParams, parameter: &Parameter) -> Option<Vec<f32>> {
+    let id = parameter.id;
+    match parameter.shape.len() {
+        1 => gradients.get::<1>(id).map(values),
+        2 if parameter.transposed => gradients.get::<2>(id).map(|gradient| values(gradient.transpose())),
+        2 => gradients.get::<2>(id).map(values),
+        3 => gradients.get::<3>(id).map(values),
+        _ => gradients.get::<4>(id).map(values),
+    }
+}
+
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec::<f32>().unwrap()
+}
+
+/// Rows of a padded batch without their padding.
+pub fn rows(ids: &[i64], mask: &[i64], width: usize) -> Vec<Vec<u32>> {
+    ids.chunks(width)
+        .zip(mask.chunks(width))
+        .map(|(ids, mask)| ids.iter().zip(mask).filter(|(_, real)| **real == 1).map(|(id, _)| *id as u32).collect())
+        .collect()
+}
+
+/// (target rows, targets) of shifted labels: position `p` predicts label `p + 1`.
+pub fn shifted(labels: &[i64], width: usize, device: &Device) -> (Tensor<1, Int>, Tensor<1, Int>) {
+    let pairs: Vec<(i64, i64)> = (0..labels.len())
+        .filter(|at| at % width != 0 && labels[*at] != -100)
+        .map(|at| (at as i64 - 1, labels[at]))
+        .collect();
+    let (rows, targets): (Vec<i64>, Vec<i64>) = pairs.into_iter().unzip();
+    let count = rows.len();
+    let tensor = |values| Tensor::<1, Int>::from_data(TensorData::new(values, [count]), device);
+    (tensor(rows), tensor(targets))
+}
+
+/// Module names as they are.
+pub fn same(name: &str) -> String {
+    name.to_string()
+}
+
+/// Module names of a VLM from the names of the module in memory.
+pub fn llava(name: &str) -> String {
+    Layout::Llava.module_name(name).unwrap_or_default()
+}

@@ -1,0 +1,86 @@
+//! Tiny models with random weights.
+
+use burn::tensor::Device;
+use burn_vlm::init::Scope;
+use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, Qwen2Config};
+use burn_vlm::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig};
+use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig};
+
+pub const VOCABULARY: usize = 50;
+pub const IMAGE_TOKEN: i64 = 49;
+
+/// Large enough that logits differ by more than rounding.
+const RANGE: f64 = 0.3;
+
+pub fn gemma2() -> LanguageConfig {
+    LanguageConfig::Gemma2(Gemma2Config {
+        vocab_size: VOCABULARY,
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 8,
+        max_position_embeddings: 64,
+        initializer_range: RANGE,
+        query_pre_attn_scalar: 8.0,
+        sliding_window: Some(5),
+        ..Gemma2Config::default()
+    })
+}
+
+pub fn qwen2() -> LanguageConfig {
+    LanguageConfig::Qwen2(Qwen2Config {
+        vocab_size: VOCABULARY,
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 6,
+        num_key_value_heads: 3,
+        max_position_embeddings: 64,
+        initializer_range: RANGE,
+        ..Qwen2Config::default()
+    })
+}
+
+pub fn language(config: &LanguageConfig, seed: u64, device: &Device) -> LanguageModel {
+    config.init_with(&Scope::new(seed, device)).unwrap()
+}
+
+/// Pictures of 16 x 16 in patches of 4.
+pub fn siglip() -> VisionConfig {
+    VisionConfig::Siglip(SiglipVisionConfig {
+        hidden_size: 16,
+        intermediate_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        image_size: 16,
+        patch_size: 4,
+        ..SiglipVisionConfig::default()
+    })
+}
+
+pub fn clip() -> VisionConfig {
+    VisionConfig::Clip(ClipVisionConfig {
+        hidden_size: 16,
+        intermediate_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        image_size: 16,
+        patch_size: 4,
+        ..ClipVisionConfig::default()
+    })
+}
+
+/// Four pooled patches and the pooled head output, normalised: 5 visual tokens.
+pub fn vlm_config(vision: VisionConfig, text: LanguageConfig) -> VlmConfig {
+    VlmConfig {
+        visual_tokens: VisualTokens { pool: Some(2), pooled_head: true, normalize: true, noise: 0.0 },
+        vision_feature_select_strategy: SelectStrategy::Default,
+        ..VlmConfig::new(vision, text, IMAGE_TOKEN)
+    }
+}
+
+pub fn vlm(config: &VlmConfig, seed: u64, device: &Device) -> Vlm {
+    config.init_with(&Scope::new(seed, device)).unwrap()
+}

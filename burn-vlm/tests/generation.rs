@@ -1,0 +1,150 @@
+//! Cached generation equals full recomputation, and a batch equals its rows one by one, on tiny random models.
+
+#![cfg(feature = "flex")]
+
+mod common;
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_vlm::generate::{Finish, GenerationConfig};
+use burn_vlm::language::{AttentionInput, LanguageConfig, LanguageModel};
+use common::tiny;
+use common::values;
+
+/// Sums of other lengths in another order, on logits of order 1.
+const ROUNDING: f32 = 2e-5;
+
+fn both() -> [LanguageConfig; 2] {
+    [tiny::gemma2(), tiny::qwen2()]
+}
+
+fn ids(row: &[u32], device: &Device) -> Tensor<2, Int> {
+    let row: Vec<i64> = row.iter().map(|id| i64::from(*id)).collect();
+    let count = row.len();
+    Tensor::from_data(TensorData::new(row, [1, count]), device)
+}
+
+fn prompts(seed: u64) -> Vec<Vec<u32>> {
+    // Lengths below, at and above the sliding window of 5.
+    [9usize, 3, 5, 1]
+        .iter()
+        .map(|length| (0..*length as u64).map(|at| ((at * 7 + seed * 13 + 3 * *length as u64) % 48) as u32).collect())
+        .collect()
+}
+
+/// Greedy continuation by running the whole sequence again for every token.
+fn uncached(model: &LanguageModel, prompt: &[u32], count: usize, device: &Device) -> Vec<u32> {
+    let mut row = prompt.to_vec();
+    for _ in 0..count {
+        let hidden = model.forward(model.embed(ids(&row, device)), &AttentionInput::contiguous(), None).unwrap();
+        let [_, tokens, _] = hidden.dims();
+        let logits = values(model.logits(hidden.narrow(1, tokens - 1, 1)));
+        let best = (0..logits.len()).fold(0, |best, id| if logits[id] > logits[best] { id } else { best });
+        row.push(best as u32);
+    }
+    row.split_off(prompt.len())
+}
+
+#[test]
+fn cached_equals_uncached_and_batched_equals_single() {
+    let device = Device::flex();
+    let config = GenerationConfig { max_new_tokens: 12, ..Default::default() };
+    for language in both() {
+        for seed in 0..3 {
+            let model = tiny::language(&language, seed, &device);
+            let prompts = prompts(seed);
+            let batch = model.generate(&prompts, &config, &device).unwrap();
+            for (prompt, row) in prompts.iter().zip(&batch) {
+                assert_eq!(row.finish, Finish::Length);
+                assert_eq!(row.ids, uncached(&model, prompt, 12, &device), "{language:?} seed {seed}");
+                let single = model.generate(std::slice::from_ref(prompt), &config, &device).unwrap();
+                assert_eq!(&single[0], row);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cached_prefix_gives_the_same_hidden_states() {
+    let device = Device::flex();
+    for language in both() {
+        let model = tiny::language(&language, 5, &device);
+        let row: Vec<u32> = (0..11).map(|at| (at * 5 + 1) % 48).collect();
+        let full = model.forward(model.embed(ids(&row, &device)), &AttentionInput::contiguous(), None).unwrap();
+        let mut cache = model.new_cache(1, 16, &device);
+        let mut parts = Vec::new();
+        // Pieces of several tokens, of one token, and beyond the window.
+        for piece in [&row[..4], &row[4..5], &row[5..11]] {
+            let embeds = model.embed(ids(piece, &device));
+            parts.push(model.forward(embeds, &AttentionInput::contiguous(), Some(&mut cache)).unwrap());
+        }
+        assert_eq!(cache.len(), 11);
+        let difference = values((Tensor::cat(parts, 1) - full).abs().max());
+        assert!(difference[0] < ROUNDING, "{difference:?}");
+    }
+}
+
+#[test]
+fn left_padding_changes_nothing() {
+    let device = Device::flex();
+    for language in both() {
+        let model = tiny::language(&language, 1, &device);
+        let row: Vec<u32> = vec![4, 8, 15, 16, 23, 42, 3];
+        let alone = model.forward(model.embed(ids(&row, &device)), &AttentionInput::contiguous(), None).unwrap();
+        let padded: Vec<u32> = [vec![0; 4], row].concat();
+        let mask: Vec<bool> = (0..11).map(|at| at >= 4).collect();
+        let mask = Tensor::<2, Bool>::from_data(TensorData::new(mask, [1, 11]), &device);
+        let input = AttentionInput::left_padded(mask);
+        let padded = model.forward(model.embed(ids(&padded, &device)), &input, None).unwrap().narrow(1, 4, 7);
+        let difference = values((alone - padded).abs().max());
+        assert!(difference[0] < ROUNDING, "{difference:?}");
+    }
+}
+
+#[test]
+fn sampling_repeats_with_its_seed_and_does_not_see_its_neighbours() {
+    let device = Device::flex();
+    let model = tiny::language(&tiny::qwen2(), 2, &device);
+    let config = GenerationConfig {
+        max_new_tokens: 16,
+        temperature: 1.0,
+        top_k: Some(20),
+        top_p: Some(0.95),
+        repetition_penalty: 1.1,
+        seed: 11,
+        ..Default::default()
+    };
+    let prompts = prompts(0);
+    let first = model.generate(&prompts, &config, &device).unwrap();
+    assert_eq!(first, model.generate(&prompts, &config, &device).unwrap());
+    assert_eq!(first[..1], model.generate(&prompts[..1], &config, &device).unwrap());
+    let other = GenerationConfig { seed: 12, ..config };
+    assert_ne!(first, model.generate(&prompts, &other, &device).unwrap());
+}
+
+#[test]
+fn stop_tokens_end_their_row_only() {
+    let device = Device::flex();
+    let model = tiny::language(&tiny::gemma2(), 0, &device);
+    let prompts = prompts(0);
+    let mut config = GenerationConfig { max_new_tokens: 10, ..Default::default() };
+    let free = model.generate(&prompts, &config, &device).unwrap();
+    let stop = free[0].ids[2];
+    config.stop_tokens = vec![stop];
+    for (free, row) in free.iter().zip(model.generate(&prompts, &config, &device).unwrap()) {
+        let expected: Vec<u32> = free.ids.iter().copied().take_while(|id| *id != stop).collect();
+        let finish = if expected.len() < free.ids.len() { Finish::Stop(stop) } else { Finish::Length };
+        assert_eq!((row.ids, row.finish), (expected, finish));
+    }
+}
+
+#[test]
+fn bad_requests_are_errors() {
+    let device = Device::flex();
+    let model = tiny::language(&tiny::qwen2(), 0, &device);
+    let config = GenerationConfig { max_new_tokens: 100, ..Default::default() };
+    let error = |prompts: &[Vec<u32>]| model.generate(prompts, &config, &device).unwrap_err().to_string();
+    assert!(error(&[]).contains("at least one prompt"));
+    assert!(error(&[vec![1], vec![]]).contains("no empty one"));
+    // 64 positions
+    assert!(error(&[vec![1, 2, 3]]).contains("max_position_embeddings"));
+}

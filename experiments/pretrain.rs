@@ -1,0 +1,70 @@
+//! `cargo run --release --example pretrain`: makes the pretrained parts that ship with the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_train::ablation::{PatchRules, Reporter, Study, chain};
+use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::pretrain::{Context, pretrain_part};
+use burn_vlm_train::recipe::Recipe;
+use clap::Parser;
+
+/// Pretrain the parts (encoders and backbone) of a study by its recipe
+#[derive(Debug, Parser)]
+#[command(name = "pretrain", max_term_width = 100)]
+struct Args {
+    /// Parts to pretrain [default: all of the recipe]
+    parts: Vec<String>,
+
+    /// Study file whose recipe describes the parts
+    #[arg(long, default_value = "experiments/encoder.toml", value_name = "TOML")]
+    config: PathBuf,
+
+    /// Preset of the study
+    #[arg(long, default_value = "tiny")]
+    preset: String,
+
+    /// Folder to write the parts to; checkpoints go to `<out>/.work`, so that a killed run continues
+    #[arg(long, default_value = "runs/parts", value_name = "DIR")]
+    out: PathBuf,
+
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+
+    /// Print errors only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// The program.
+pub fn pretrain() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let reporter = Reporter::new(args.quiet);
+    let chosen = choose(args.device)?;
+    reporter.line(&format!("device: {}", chosen.choice));
+    let study = Study::load(&args.config)?;
+    let plan = study.plan(&args.preset, None, &PatchRules::new())?;
+    let first = plan.cells.first().ok_or("the study has no cells")?;
+    let recipe = Recipe::from_table(first.recipe.clone())?;
+    let context = Context { corpus: EmojiCorpus::embedded()?, device: chosen.device, workers: 1 };
+    let names: Vec<String> =
+        if args.parts.is_empty() { recipe.part.keys().cloned().collect() } else { args.parts.clone() };
+    for name in &names {
+        let (work, out): (PathBuf, &Path) = (args.out.join(".work").join(name), &args.out.join(name));
+        pretrain_part(&context, &recipe, name, &work, out, &reporter)?;
+        reporter.line(&format!("{name}: written to {}", out.display()));
+    }
+    Ok(())
+}
