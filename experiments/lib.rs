@@ -1,7 +1,10 @@
 //! The studies of burn-vlm: one command line for all of them, their TOML files, and their recorded results.
 #![deny(missing_docs)]
 
-// pub mod args;
+mod args;
 mod pretrain;
+mod study;
 
+pub use args::StudyArgs;
 pub use pretrain::pretrain;
+pub use study::run_study;

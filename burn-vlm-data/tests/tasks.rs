@@ -152,6 +152,20 @@ fn text_tasks_have_the_shape_of_captions() {
     );
 }
 
+/// The tokenizer learns from training concepts only: names that stand nowhere else in the corpus are not in its texts.
+#[test]
+fn tokenizer_texts_are_of_the_training_split() {
+    let corpus = corpus();
+    let tasks = TaskBuilder::new(&corpus, &[Language::EN, Language::RU], 0).unwrap();
+    let texts: HashSet<&str> = tasks.tokenizer_texts().into_iter().collect();
+    assert!(texts.contains("grinning face") && texts.contains("Что это?"));
+    let held_out =
+        corpus.split(Split::Test).map(|concept| corpus.text(concept.id, Language::EN).unwrap().name.as_str());
+    let shared: Vec<&str> = held_out.filter(|name| texts.contains(name)).collect();
+    // A few unseen names are keywords of seen concepts ("fox"): that is no leak of a concept's own text.
+    assert!(shared.len() < 30, "{shared:?}");
+}
+
 #[test]
 fn choice_items_are_fair_and_parallel() {
     let corpus = corpus();

@@ -24,4 +24,5 @@ pub mod recipe;
 pub mod report;
 pub mod samples;
 pub mod stats;
+pub mod study;
 pub mod trainer;

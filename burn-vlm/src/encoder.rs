@@ -225,6 +225,15 @@ pub(crate) fn resolve_layer(layer: i64, layers: usize) -> Result<usize, ModelErr
     if (0..states).contains(&index) { Ok(index as usize) } else { Err(ModelError::FeatureLayer { layer, layers }) }
 }
 
+/// Checks that the heads divide the width.
+pub(crate) fn check_heads(model: &'static str, hidden: usize, heads: usize) -> Result<(), ModelError> {
+    if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
+        let expected = format!("a positive divisor of hidden_size {hidden}");
+        return Err(ModelError::config(model, "num_attention_heads", heads, expected));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,11 +25,7 @@ fn dump<M: Module>(module: &M) -> Vec<(String, Vec<f32>)> {
     let path = dir.path().join("dump.safetensors");
     save_parameters(module, &path, &Layout::Plain, StoreDtype::F32).unwrap();
     let source = TensorSource::open(&path).unwrap();
-    source
-        .tensors()
-        .iter()
-        .map(|(key, tensor)| (key.clone(), source.read_f32(key, tensor).unwrap()))
-        .collect()
+    source.tensors().iter().map(|(key, tensor)| (key.clone(), source.read_f32(key, tensor).unwrap())).collect()
 }
 
 fn round_trip<M: Pretrained>(model: &M, seeded_otherwise: M) {
@@ -40,10 +36,8 @@ fn round_trip<M: Pretrained>(model: &M, seeded_otherwise: M) {
     let expected = dump(model);
     assert_ne!(dump(&seeded_otherwise), expected, "the seed must matter");
     assert_eq!(dump(&back), expected);
-    let names: Vec<String> = std::fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let names: Vec<String> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
     // Writing again gives the same bytes.
     let first = std::fs::read(dir.path().join("model.safetensors")).unwrap();
@@ -101,10 +95,10 @@ fn a_vlm_keeps_its_config() {
     assert!(source.tensors().contains_key("vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight"));
     assert!(source.tensors().contains_key("language_model.model.embed_tokens.weight"));
     assert!(!source.tensors().contains_key("language_model.lm_head.weight"), "tied");
-    // bf16 keeps 8 bits: a relative error of 2^-9 at most
+    // bf16 keeps 8 bits: a relative error of 2^-8 at most
     for ((name, found), (_, expected)) in dump(&back).iter().zip(dump(&model)) {
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= expected.abs() / 512.0, "{name}: {found} {expected}");
+            assert!((found - expected).abs() <= expected.abs() / 256.0, "{name}: {found} {expected}");
         }
     }
 }
@@ -117,7 +111,10 @@ fn names_are_those_of_the_published_files() {
     for name in ["gemma2", "qwen2_untied", "siglip_dual", "clip_dual"] {
         let folder = fixtures().join(name);
         if name.ends_with("dual") {
-            DualEncoder::load_pretrained(&folder, &device).unwrap().save_pretrained(dir.path(), StoreDtype::F32).unwrap();
+            DualEncoder::load_pretrained(&folder, &device)
+                .unwrap()
+                .save_pretrained(dir.path(), StoreDtype::F32)
+                .unwrap();
         } else {
             LanguageModel::load_pretrained(&folder, &device)
                 .unwrap()
@@ -196,7 +193,13 @@ fn damaged_files_are_errors_that_name_the_file() {
     for (bad, names) in [
         (config[..config.len() / 2].to_vec(), "config.json"),
         (br#"{"model_type": "mamba"}"#.to_vec(), "mamba"),
-        (String::from_utf8(config.clone()).unwrap().replace("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4").into(), "num_key_value_heads"),
+        (
+            String::from_utf8(config.clone())
+                .unwrap()
+                .replace("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4")
+                .into(),
+            "num_key_value_heads",
+        ),
         (String::from_utf8(config).unwrap().replace("\"default\"", "\"yarn\"").into(), "rope_type"),
     ] {
         let error = attempt(&good, &bad).unwrap_err();

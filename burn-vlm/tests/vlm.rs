@@ -57,7 +57,8 @@ fn a_batch_equals_its_rows_with_and_without_images() {
         let features = model.encode_images(pixels(2, &device)).unwrap();
         assert_eq!(features.dims(), [2, 5, 16]);
         assert_eq!(model.config.num_visual_tokens(), 5);
-        let rows = [with_image(&[7, 8, 9], 12), vec![2, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0], with_image(&[1, 3, 5, 7, 9], 12)];
+        let rows =
+            [with_image(&[7, 8, 9], 12), vec![2, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0], with_image(&[1, 3, 5, 7, 9], 12)];
         let input = VlmInput::new(tensor(&rows, &device)).with_features(features.clone());
         let batch = model.forward(&input).unwrap();
         for (row, length, image) in [(0, 9, Some(0)), (1, 4, None), (2, 11, Some(1))] {
@@ -92,7 +93,10 @@ fn features_computed_before_equal_the_way_from_the_pixels() {
             let input = VlmInput::new(ids.clone()).with_features(features);
             losses.push(values(model.target_losses(&input, target_rows, targets).unwrap()));
         }
-        assert_eq!(losses[0], losses[1]);
+        // Burn decomposes softmax under autodiff, so the two ways round differently.
+        for (direct, stored) in losses[0].iter().zip(&losses[1]) {
+            assert!((direct - stored).abs() < ROUNDING, "{losses:?}");
+        }
         assert_eq!(losses[0].len(), 3);
     }
 }
@@ -115,7 +119,7 @@ fn losses_are_those_of_the_full_logits() {
     for model in models(&device) {
         let features = model.encode_images(pixels(1, &device)).unwrap();
         let row = with_image(&[7, 8, 9, 1], 10);
-        let input = VlmInput::new(tensor(&[row.clone()], &device)).with_features(features);
+        let input = VlmInput::new(tensor(std::slice::from_ref(&row), &device)).with_features(features);
         let logits = values(model.language_model.logits(model.forward(&input).unwrap()));
         let labels = [vec![IGNORED; 7], vec![8, IGNORED, 1]].concat();
         let (target_rows, targets) = shifted(&labels, 10, &device);
@@ -146,7 +150,8 @@ fn gradients_reach_every_part_and_not_the_image_tokens_row() {
     };
     assert!(norm("multi_modal_projector.linear_1.weight") > 0.0);
     assert!(norm("vision_tower.encoder.layers.0.mlp.fc1.weight") > 0.0);
-    let table = parameters.iter().find(|parameter| parameter.name == "language_model.model.embed_tokens.weight").unwrap();
+    let table =
+        parameters.iter().find(|parameter| parameter.name == "language_model.model.embed_tokens.weight").unwrap();
     // Untied head (Qwen): only tokens in the text have a gradient; neither the image token's row nor row 0, which stands in
     // for it, may get one.
     let rows = values(gradients.get::<2>(table.id).unwrap().abs().sum_dim(1));
@@ -225,11 +230,8 @@ fn generation_sees_the_picture_and_ignores_the_batch() {
     for model in models(&device) {
         let features = model.encode_images(pixels(2, &device)).unwrap();
         let image = vec![IMAGE_TOKEN as u32; 5];
-        let prompts = [
-            [vec![2], image.clone(), vec![3, 4]].concat(),
-            vec![2, 3, 4],
-            [vec![2], image, vec![3, 4, 5, 6]].concat(),
-        ];
+        let prompts =
+            [[vec![2], image.clone(), vec![3, 4]].concat(), vec![2, 3, 4], [vec![2], image, vec![3, 4, 5, 6]].concat()];
         let batch = model.generate(&prompts, Some(features.clone()), &config, &device).unwrap();
         for (row, image) in [(0, Some(0)), (1, None), (2, Some(1))] {
             let features = image.map(|image| features.clone().narrow(0, image, 1));
@@ -238,8 +240,7 @@ fn generation_sees_the_picture_and_ignores_the_batch() {
         }
         let mut heard = vec![Vec::new(); 3];
         let mut listen = |row: usize, token| heard[row].push(token);
-        let streamed =
-            model.generate_streaming(&prompts, Some(features), &config, &device, &mut listen).unwrap();
+        let streamed = model.generate_streaming(&prompts, Some(features), &config, &device, &mut listen).unwrap();
         assert_eq!(streamed, batch);
         assert_eq!(heard, batch.into_iter().map(|row| row.ids).collect::<Vec<_>>());
     }

@@ -1,14 +1,15 @@
 //! Pictures: encoded bytes -> RGB -> resized and normalised pixels, and light augmentation.
 //!
 //! Unusual here:
-//! - the arithmetic follows Hugging Face's processors on PIL: resizing in 8 bits with antialiasing, then rescaling and
-//!   normalising in f32;
+//! - the arithmetic is that of Hugging Face's processors on PIL: resizing in 8 bits with antialiasing (bit by bit the
+//!   same), then rescaling and normalising in f32;
 //! - nothing from outside is trusted: decoders have limits, and every error names the picture.
 
 mod augment;
 mod config;
 mod decode;
 mod processor;
+mod resample;
 
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;

@@ -1,11 +1,9 @@
 //! The image processor: resize, crop, rescale, normalise.
 
-use super::ImageError;
-use super::config::{ImageProcessorConfig, Resample, Size};
+use super::config::{ImageProcessorConfig, Size};
 use super::decode::{DecodeLimits, decode, to_rgb};
+use super::{ImageError, resample};
 use ::image::RgbImage;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use std::path::Path;
 
 /// Normalised pixels of one picture.
@@ -96,11 +94,8 @@ impl ImageProcessor {
         if (to_height, to_width) == (height, width) {
             return Ok(None);
         }
-        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|e| fail(e.to_string()))?;
-        let mut resized = Image::new(to_width, to_height, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(algorithm(self.config.resample)).use_alpha(false);
-        Resizer::new().resize(&source, &mut resized, Some(&options)).map_err(|e| fail(e.to_string()))?;
-        let pixels = RgbImage::from_raw(to_width, to_height, resized.into_vec());
+        let pixels = resample::resize(image, to_width as usize, to_height as usize, self.config.resample);
+        let pixels = RgbImage::from_raw(to_width, to_height, pixels);
         pixels.map(Some).ok_or_else(|| fail("the resizer returned too few pixels".to_owned()))
     }
 
@@ -161,18 +156,6 @@ fn target(size: Size, height: u32, width: u32) -> (u32, u32) {
     }
 }
 
-fn algorithm(resample: Resample) -> ResizeAlg {
-    match resample {
-        Resample::Nearest => ResizeAlg::Nearest,
-        Resample::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
-        Resample::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-        // PIL's bicubic has a = -0.5, which is Catmull-Rom.
-        Resample::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        Resample::Box => ResizeAlg::Convolution(FilterType::Box),
-        Resample::Hamming => ResizeAlg::Convolution(FilterType::Hamming),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +185,8 @@ mod tests {
         // 30 x 20 -> 15 x 10 -> the middle 10 columns, from floor(5 / 2) on.
         let pixels = processor.process(&gradient(30, 20)).unwrap();
         assert_eq!((pixels.height, pixels.width), (10, 10));
-        assert_eq!(&pixels.data[..3], [4.0 + 0.5, 6.0 + 0.5, 8.0 + 0.5].map(f32::ceil));
+        // Output x is centred between the input columns 2x and 2x + 1; the byte is rounded up.
+        assert_eq!(pixels.data[..3], [5.0, 7.0, 9.0]);
         // No resizing: a picture smaller than the crop is padded with zeros.
         config.do_resize = false;
         let pixels = ImageProcessor::new(config).unwrap().process(&gradient(4, 3)).unwrap();

@@ -13,7 +13,26 @@ use crate::sample::{Sample, Task};
 /// The fewest keywords that a name is asked from, where there are that many: one alone is often the next concept's too.
 const MIN_KEYWORDS: usize = 2;
 
-impl TaskBuilder<'_> {
+/// How often each question counts in the tokenizer's texts: it stands in every sample, so it should be few tokens.
+const PROMPT_WEIGHT: usize = 64;
+
+impl<'a> TaskBuilder<'a> {
+    /// The texts to train a tokenizer on: names and keywords of the training concepts in the builder's languages, and
+    /// the questions and fixed answers.
+    pub fn tokenizer_texts(&self) -> Vec<&'a str> {
+        let mut texts = Vec::new();
+        for language in &self.languages {
+            let p = prompts(*language);
+            let questions = [p.what_is_this, p.whose_flag, p.list_keywords, p.is_this, p.letter_only, p.yes, p.no];
+            (0..PROMPT_WEIGHT).for_each(|_| texts.extend(questions));
+            for text in self.training_concepts().into_iter().filter_map(|concept| self.text(concept, *language)) {
+                texts.push(text.name.as_str());
+                texts.extend(text.keywords.iter().map(String::as_str));
+            }
+        }
+        texts
+    }
+
     /// Plain names: the question alone -> name, one sample a concept and language. It teaches the words of the language
     /// in the place where answers stand.
     pub fn names(&self) -> Vec<Sample> {

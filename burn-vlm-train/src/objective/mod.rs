@@ -8,4 +8,4 @@ mod vlm;
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
 pub use conversation::{ConversationBatch, Conversations, encode_turns, image_positions, next_token_targets};
 pub use text::TextObjective;
-pub use vlm::{VlmBatch, VlmObjective, Visual};
+pub use vlm::{Visual, VisualSource, VlmBatch, VlmObjective};

@@ -149,7 +149,7 @@ fn language_chart(cells: &Cells<'_>, summary: &Summary) -> PanelChart {
     };
     PanelChart {
         title: format!("Score by language: {}", spec.group_label(&spec.headline)),
-        subtitle: format!("Mean over seeds. Study {}, preset {}", spec.study, spec.preset),
+        subtitle: format!("The same questions in every language. Study {}, preset {}", spec.study, spec.preset),
         x_label: score_axis(cells.headline_scale()),
         rows: cells.rows(),
         panels: ordered_languages(spec, summary).iter().map(panel).collect(),
@@ -267,7 +267,10 @@ fn loss_chart(cells: &Cells<'_>, losses: &[LossSeries]) -> Option<CurveChart> {
     }
     (!panels.is_empty()).then(|| CurveChart {
         title: "Training loss".to_owned(),
-        subtitle: "Smoothed over about 2 % of the steps; the faint lines are the losses as logged".to_owned(),
+        subtitle: format!(
+            "Smoothed over about 2 % of the steps; faint lines are the losses as logged. Study {}, preset {}",
+            cells.spec.study, cells.spec.preset
+        ),
         panels,
     })
 }

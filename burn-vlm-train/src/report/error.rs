@@ -55,6 +55,16 @@ pub enum ReportError {
         /// The groups that have outcomes.
         known: String,
     },
+    /// Too few replicates for the ends of an interval.
+    #[error(
+        "bootstrap.replicates is {found}: the ends of a 95 % interval need at least {least} replicates, better 4000"
+    )]
+    TooFewReplicates {
+        /// What the study asks for.
+        found: usize,
+        /// The least that is accepted.
+        least: usize,
+    },
     /// A file could not be written.
     #[error("cannot write {}: {source}; finished parts are kept, run the same command again when it is solved", path.display())]
     Write {

@@ -12,7 +12,7 @@ use super::markdown::duration;
 use super::panels::plain;
 use super::svg::escape;
 use super::table::{self, Table};
-use super::words::{caveats, findings};
+use super::words::{caveats, counts, findings};
 use super::{Example, LossSeries, StudySpec, Summary, palette};
 
 /// With more steps, the comparisons in words are folded: the chart says the same.
@@ -146,11 +146,8 @@ impl Page<'_> {
         self.section("scores", "Scores");
         self.figure("scores", "Each row is a cell of the study, each panel a column of the table.");
         self.table(&table::scores(spec, summary, &spec.headline));
-        let seeds = summary.table.iter().map(|score| score.seeds).max().unwrap_or(0);
-        self.paragraph(&format!(
-            "Percent, with the 95 % bootstrap interval over concepts below. N counts questions, the same for each of {seeds} seed{}.",
-            if seeds == 1 { "" } else { "s" }
-        ));
+        let counts = counts(summary);
+        self.paragraph(&format!("Percent, with the 95 % bootstrap interval over concepts below. {counts}"));
         self.html.push_str("<dl>");
         for column in &spec.columns {
             let languages: Vec<String> = column.languages.iter().map(|tag| spec.language_label(tag)).collect();
@@ -198,7 +195,7 @@ impl Page<'_> {
 
     fn languages(&mut self, input: &ReportInput<'_>) {
         self.section("languages", "By language");
-        self.figure("languages", "The same questions in every language; each panel is one language.");
+        self.figure("languages", "Each panel is one language; rows and colours are the cells of the study.");
         self.folded("The same as a table", &table::languages(input.spec, input.summary));
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::{self, Table};
-use super::words::{caveats, findings};
+use super::words::{caveats, counts, findings};
 use super::{StudySpec, Summary};
 
 /// The summary as GitHub-flavoured Markdown. Pictures are linked as `plots/*.svg` if `plots` is set.
@@ -64,15 +64,10 @@ fn result(md: &mut String, spec: &StudySpec, summary: &Summary) {
 }
 
 fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
-    let seeds = summary.table.iter().map(|score| score.seeds).max().unwrap_or(0);
     let chance = spec.protocol(&spec.headline.protocol).and_then(|protocol| protocol.chance);
     let chance = chance.map_or_else(String::new, |chance| format!(" Chance is {} %.", super::panels::plain(chance)));
-    let _ = writeln!(
-        md,
-        "Percent; in brackets the 95 % bootstrap interval over concepts. N counts questions, the same for each of {seeds} \
-         seed{}.{chance}\n",
-        if seeds == 1 { "" } else { "s" }
-    );
+    let counts = counts(summary);
+    let _ = writeln!(md, "Percent; in brackets the 95 % bootstrap interval over concepts. {counts}{chance}\n");
     for column in &spec.columns {
         let languages = column.languages.join(", ");
         let _ = writeln!(md, "- {}: {} ({})", inline(&column.name), inline(&column.explanation), inline(&languages));

@@ -39,4 +39,4 @@ pub use summary::{Difference, Provenance, Score, Summary, Timing, summarise};
 pub use write::write_report;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -188,11 +188,15 @@ impl Summary {
     }
 }
 
+/// With fewer replicates, a 2.5th percentile rests on less than three of them.
+const LEAST_REPLICATES: usize = 100;
+
 /// Scores, intervals and paired differences of a study.
 ///
 /// Rows are in the study's order of protocols, axes and columns, whatever the order of `outcomes`, which may be a stream.
 ///
 /// # Errors
+/// - fewer than 100 bootstrap replicates;
 /// - outcomes of an axis, value or protocol the study does not list;
 /// - a headline without outcomes, or with a column of which a language has none; another protocol may leave out whole
 ///   columns, which are then absent from its rows;
@@ -202,6 +206,9 @@ where
     I: IntoIterator,
     I::Item: Borrow<Outcome>,
 {
+    if spec.bootstrap.replicates < LEAST_REPLICATES {
+        return Err(ReportError::TooFewReplicates { found: spec.bootstrap.replicates, least: LEAST_REPLICATES });
+    }
     let scores = Scores::collect(outcomes)?;
     let mut groups: Vec<(&GroupKey, &Group)> = scores.groups().collect();
     check(spec, &groups)?;

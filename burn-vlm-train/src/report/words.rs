@@ -143,6 +143,20 @@ fn place(spec: &StudySpec, difference: &Difference) -> String {
     }
 }
 
+/// What N counts, and how many seeds there are.
+pub(super) fn counts(summary: &Summary) -> String {
+    let seeds = || summary.table.iter().map(|score| score.seeds);
+    match (seeds().min().unwrap_or(0), seeds().max().unwrap_or(0)) {
+        (_, 0 | 1) => "N counts questions; there is one seed.".to_owned(),
+        (fewest, most) if fewest == most => {
+            format!("Scores are means over {most} seeds; N counts the questions of one seed.")
+        }
+        (fewest, most) => {
+            format!("Scores are means over {fewest} to {most} seeds; N counts the questions of one seed.")
+        }
+    }
+}
+
 /// The study's caveats, and what its statistics cannot say.
 pub(super) fn caveats(spec: &StudySpec, summary: &Summary) -> Vec<String> {
     let mut caveats = spec.caveats.clone();

@@ -9,9 +9,9 @@ const CHAR_ORDER: usize = 6;
 /// Recall counts `BETA` times as much as precision.
 const BETA: f64 = 2.0;
 
-/// Sentence-level chrF2 in `0..=1`: the F2 score of character n-grams of length 1 to 6.
+/// Sentence-level chrF2 in percent: the F2 score of character n-grams of length 1 to 6.
 ///
-/// The same number, divided by 100, as sacrebleu's `CHRF()` with its defaults: whitespace is removed, case counts, there
+/// The same number, 0 to 100, as sacrebleu's `CHRF()` with its defaults: whitespace is removed, case counts, there
 /// are no word n-grams, and orders for which either side is too short do not count ("effective order"). Characters are
 /// Unicode scalar values. Two empty texts score 0, as in sacrebleu.
 pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
@@ -29,7 +29,7 @@ pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
     }
     let (precision, recall) = (precision / f64::from(orders), recall / f64::from(orders));
     let weight = BETA * BETA;
-    (1.0 + weight) * precision * recall / (weight * precision + recall)
+    100.0 * (1.0 + weight) * precision * recall / (weight * precision + recall)
 }
 
 fn without_whitespace(text: &str) -> Vec<char> {
@@ -98,8 +98,8 @@ mod tests {
         for (hypothesis, reference, percent) in expected {
             let score = chrf(hypothesis, reference);
             assert!(
-                (score - percent / 100.0).abs() < SAME_ARITHMETIC,
-                "chrf({hypothesis:?}, {reference:?}) = {score}, sacrebleu gives {percent} %"
+                (score - percent).abs() < SAME_ARITHMETIC,
+                "chrf({hypothesis:?}, {reference:?}) = {score}, sacrebleu gives {percent}"
             );
         }
     }

@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{TextEmbeddings, TextOutput};
-use crate::encoder::{Encoder, EncoderInit, EncoderShape};
+use crate::encoder::{Encoder, EncoderInit, EncoderShape, check_heads};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::nn::{Activation, AttentionMask, LayerNorm};
@@ -60,15 +60,6 @@ impl Default for ClipTextConfig {
             pad_token_id: Some(1),
         }
     }
-}
-
-/// Checks that the heads divide the width.
-pub(super) fn check_heads(model: &'static str, hidden: usize, heads: usize) -> Result<(), ModelError> {
-    if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
-        let expected = format!("a positive divisor of hidden_size {hidden}");
-        return Err(ModelError::config(model, "num_attention_heads", heads, expected));
-    }
-    Ok(())
 }
 
 impl ClipTextConfig {

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{TextEmbeddings, TextOutput};
-use crate::encoder::{Encoder, EncoderInit, EncoderShape};
+use crate::encoder::{Encoder, EncoderInit, EncoderShape, check_heads};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::nn::{Activation, AttentionMask, LayerNorm, Linear};
@@ -72,7 +72,7 @@ impl SiglipTextConfig {
     /// [`ModelError::Config`] where the sizes do not fit each other.
     pub fn init_with(&self, scope: &Scope) -> Result<SiglipTextModel, ModelError> {
         let hidden = self.hidden_size;
-        super::clip::check_heads("siglip_text_model", hidden, self.num_attention_heads)?;
+        check_heads("siglip_text_model", hidden, self.num_attention_heads)?;
         let shape = EncoderShape {
             hidden_size: hidden,
             intermediate_size: self.intermediate_size,

@@ -6,6 +6,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use crate::encoder::check_heads;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 
@@ -73,10 +74,7 @@ pub(super) fn check_sizes(
     image: usize,
     patch: usize,
 ) -> Result<(), ModelError> {
-    if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
-        let expected = format!("a positive divisor of hidden_size {hidden}");
-        return Err(ModelError::config(model, "num_attention_heads", heads, expected));
-    }
+    check_heads(model, hidden, heads)?;
     if patch == 0 || patch > image {
         return Err(ModelError::config(model, "patch_size", patch, format!("1..={image} (image_size)")));
     }

@@ -1,6 +1,6 @@
 //! Tests of summaries, charts and pages on made-up studies.
 
-pub(crate) mod fake;
+mod fake;
 
 mod drawings;
 mod numbers;

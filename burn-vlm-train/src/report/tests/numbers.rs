@@ -188,6 +188,14 @@ fn what_does_not_fit_the_study_is_an_error() {
 }
 
 #[test]
+fn too_few_replicates_are_an_error() {
+    let mut spec = fake::two_by_two();
+    spec.bootstrap.replicates = 0;
+    let error = summarise(&spec, fake::outcomes(&spec, &[0], 2), fake::provenance(&[0])).unwrap_err();
+    assert!(error.to_string().contains("bootstrap.replicates is 0"), "{error}");
+}
+
+#[test]
 fn a_spec_reads_from_toml() {
     let spec = fake::two_by_two();
     let text = toml::to_string(&spec).unwrap();

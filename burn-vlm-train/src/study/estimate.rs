@@ -1,0 +1,84 @@
+//! What `--dry-run` says of a study before it runs: parameters, tokens, floating-point operations, time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::emoji::EmojiCorpus;
+
+use crate::ablation::Cell;
+use crate::error::Result;
+use crate::objective::Conversations;
+use crate::params::list_params;
+use crate::pretrain::train_tokenizer;
+use crate::recipe::{PartRecipe, Recipe};
+
+/// Share of the device's matrix-product rate that a whole training step of small models reaches; measured on the
+/// recorded run of the default preset, so an estimate and no more.
+const EFFICIENCY: f64 = 0.25;
+
+/// What one cell costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Parameters of vision tower, projector and language model together.
+    pub parameters: usize,
+    /// Tokens of all stages, visual tokens counted.
+    pub tokens: u64,
+    /// Floating-point operations of all stages.
+    pub flops: f64,
+    /// Seconds, from a matrix product timed on this device.
+    pub seconds: f64,
+}
+
+/// Estimates one cell. Six operations a parameter and token (two forward, four backward), the usual count; embeddings
+/// are counted at answer tokens only, where the head runs.
+///
+/// # Errors
+/// A recipe that cannot be read, or a language without texts.
+pub fn estimate(cell: &Cell, corpus: &Arc<EmojiCorpus>, template: &ChatTemplate, device: &Device) -> Result<Estimate> {
+    let recipe = Recipe::from_table(cell.recipe.clone())?;
+    let tokenizer = train_tokenizer(corpus, &recipe.tokenizer)?;
+    let mut parameters = 0;
+    let mut body = 0;
+    for name in [&recipe.model.encoder, &recipe.model.backbone] {
+        match recipe.part.get(name) {
+            Some(PartRecipe::Encoder { model, .. }) => {
+                let listed = list_params(&model.init(device)?.into_vision());
+                parameters += listed.iter().map(|param| param.count()).sum::<usize>();
+            }
+            Some(PartRecipe::Backbone { model, .. }) => {
+                let listed = list_params(&model.init(device)?);
+                parameters += listed.iter().map(|param| param.count()).sum::<usize>();
+                let layers = listed.iter().filter(|param| !param.path.contains("embed_tokens"));
+                body += layers.map(|param| param.count()).sum::<usize>();
+            }
+            None => {}
+        }
+    }
+    let mut tokens = 0.0;
+    for stage in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)) {
+        let languages = &recipe.tokenizer.languages;
+        let conversations =
+            Conversations::new(corpus, &tokenizer, template, &stage.data, languages, 5, stage.batch, 0)?;
+        tokens += conversations.mean_tokens() * (stage.steps * stage.batch * stage.accumulate) as f64;
+    }
+    let flops = 6.0 * body as f64 * tokens;
+    let seconds = flops / (matmul_rate(device) * EFFICIENCY);
+    Ok(Estimate { parameters, tokens: tokens as u64, flops, seconds })
+}
+
+/// Floating-point operations a second of a matrix product that is large enough to show the device's rate.
+fn matmul_rate(device: &Device) -> f64 {
+    const SIDE: usize = 512;
+    const ROUNDS: usize = 8;
+    let ones = || Tensor::<2>::from_data(TensorData::new(vec![1.0f32; SIDE * SIDE], [SIDE, SIDE]), device);
+    let (a, b) = (ones(), ones());
+    let finish = |product: Tensor<2>| product.sum().into_data();
+    finish(a.clone().matmul(b.clone()));
+    let began = Instant::now();
+    for _ in 0..ROUNDS {
+        finish(a.clone().matmul(b.clone()));
+    }
+    2.0 * (SIDE * SIDE * SIDE * ROUNDS) as f64 / began.elapsed().as_secs_f64()
+}

@@ -1,0 +1,276 @@
+//! What one cell of a study does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::vlm::Vlm;
+use serde_json::json;
+
+use super::banks::{BankKey, bank, scored_pictures, training_pictures};
+use super::questions::questions;
+use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Reporter, hash_table, write_atomic};
+use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
+use crate::error::{Result, TrainError};
+use crate::eval::{Prediction, Scorer, captions, cloze, lettered};
+use crate::features::FeatureBank;
+use crate::objective::{Conversations, TextObjective, VisualSource, VlmObjective};
+use crate::pictures::Pictures;
+use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
+use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
+use crate::trainer::{StageRun, train_stage};
+
+/// Raised when the same recipe gives other results than before.
+const VERSION: u32 = 1;
+
+/// Where a study finds and keeps what its cells share.
+#[derive(Debug, Clone)]
+pub struct StudyInputs {
+    /// Folder of pretrained parts.
+    pub parts: PathBuf,
+    /// Folder of what is made on the way and shared by cells: features, parts that are pretrained in the study.
+    pub shared: PathBuf,
+    /// Pretrain the parts in the study instead of reading them from `parts`.
+    pub from_scratch: bool,
+}
+
+/// Trains and evaluates a VLM by the cell's recipe.
+pub struct VlmJob {
+    context: Context,
+    inputs: StudyInputs,
+    store: PartStore,
+}
+
+/// One cell's recipe, read and checked.
+struct Read {
+    recipe: Recipe,
+    evaluation: EvaluationRecipe,
+}
+
+impl VlmJob {
+    /// A job on a device, with its shared folder.
+    pub fn new(context: Context, inputs: StudyInputs) -> Self {
+        let store = PartStore::new(&inputs.shared);
+        Self { context, inputs, store }
+    }
+
+    fn read(&self, cell: &Cell) -> Result<Read> {
+        let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
+        let evaluation = EvaluationRecipe::from_table(cell.evaluation.clone())?;
+        Ok(Read { recipe, evaluation })
+    }
+
+    /// The folder of a part, pretrained here if the study starts from scratch.
+    fn part(&self, recipe: &Recipe, name: &str, reporter: &Reporter) -> Result<PathBuf> {
+        if !self.inputs.from_scratch {
+            return part_folder(name, &self.inputs.parts);
+        }
+        let key = part_fingerprint(recipe, name)?;
+        self.store
+            .get_or_make(&key, name, reporter, |making| {
+                pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter).map_err(Into::into)
+            })
+            .map_err(|e| TrainError::Data(e.to_string()))
+    }
+
+    /// Hash of what a part is, without making it.
+    fn part_hash(&self, recipe: &Recipe, name: &str) -> Result<String> {
+        if self.inputs.from_scratch {
+            return part_fingerprint(recipe, name);
+        }
+        hash_folder(&part_folder(name, &self.inputs.parts)?)
+    }
+
+    fn work(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value> {
+        let Read { recipe, evaluation } = self.read(cell)?;
+        let device = self.context.device.clone().autodiff();
+        let encoder = self.part(&recipe, &recipe.model.encoder, reporter)?;
+        let backbone = self.part(&recipe, &recipe.model.backbone, reporter)?;
+        let Assembled { model, tokenizer, template } = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+        let size = model.config.vision_config.image_size();
+        let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), size)?);
+        let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
+        let frozen = tower_is_frozen(stages().map(|(_, stage)| stage));
+        let encoder_hash = hash_folder(&encoder)?;
+        let shared_bank = |model: &Vlm, views: usize| -> Result<Arc<FeatureBank>> {
+            let which = match views {
+                0 => scored_pictures(&self.context.corpus),
+                _ => training_pictures(&self.context.corpus),
+            };
+            let config = format!("{:?} {:?}", model.config.vision_feature_layer, model.config.visual_tokens);
+            let key = BankKey { encoder: &encoder_hash, config, views };
+            bank(&self.store, &key, model, &pictures, &which, &device, reporter)
+        };
+        let fingerprint = format!(
+            "{}-{}-{}-{}",
+            hash_table(&cell.recipe),
+            cell.seed,
+            self.part_hash(&recipe, &recipe.model.encoder)?,
+            self.part_hash(&recipe, &recipe.model.backbone)?
+        );
+
+        let mut model = model;
+        let feature_shape = [model.config.num_visual_tokens(), model.config.feature_width()];
+        let mut losses = serde_json::Map::new();
+        for (number, (name, stage)) in stages().enumerate() {
+            let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
+            let conversations = Conversations::new(
+                &self.context.corpus,
+                &tokenizer,
+                &template,
+                &stage.data,
+                &recipe.tokenizer.languages,
+                feature_shape[0],
+                stage.batch,
+                seed,
+            )?;
+            let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
+            let fingerprint = format!("{fingerprint}-{number}-{name}");
+            let run = StageRun {
+                name,
+                recipe: stage,
+                folder: &stage_folder,
+                fingerprint: &fingerprint,
+                device: &device,
+                workers: self.context.workers,
+                reporter,
+            };
+            let log = match stage.objective {
+                ObjectiveKind::Vlm => {
+                    let source = if frozen && stage.data.views > 0 {
+                        VisualSource::Features(shared_bank(&model, stage.data.views)?)
+                    } else {
+                        VisualSource::Pixels { pictures: pictures.clone(), augment: stage.data.augment }
+                    };
+                    let objective = Arc::new(VlmObjective::new(conversations, source, feature_shape, size, seed));
+                    let (trained, result) = train_stage(&run, objective, model)?;
+                    model = trained;
+                    result.log
+                }
+                ObjectiveKind::Text => {
+                    let objective = Arc::new(TextObjective::new(conversations));
+                    let (trained, result) = train_stage(&run, objective, model.language_model.clone())?;
+                    model.language_model = trained;
+                    result.log
+                }
+                ObjectiveKind::Siglip | ObjectiveKind::Clip => {
+                    return Err(TrainError::Recipe(format!(
+                        "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
+                    )));
+                }
+            };
+            losses.insert(name.clone(), json!(log.last().map(|entry| entry.loss_mean)));
+        }
+
+        let features = if frozen {
+            shared_bank(&model, 0)?
+        } else {
+            let which = scored_pictures(&self.context.corpus);
+            Arc::new(FeatureBank::compute(&model, &pictures, &which, 0, &device, |_, _| {})?)
+        };
+        let scorer = Scorer::new(
+            &model,
+            &device,
+            &self.context.corpus,
+            &tokenizer,
+            &template,
+            features,
+            evaluation.batch,
+        );
+        let predictions = self.ask(&scorer, &evaluation, reporter)?;
+        let count = predictions.len();
+        write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
+        self.save_model(&model, &backbone, &folder.join("model"))?;
+        // the model is saved; checkpoints have done their work
+        for (number, (name, _)) in stages().enumerate() {
+            let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
+            for checkpoint in crate::checkpoint::list(&stage_folder)? {
+                fs::remove_dir_all(&checkpoint).map_err(|e| TrainError::io("cannot remove", &checkpoint, e))?;
+            }
+        }
+        Ok(json!({ "losses": losses, "predictions": count }))
+    }
+
+    fn ask(&self, scorer: &Scorer<'_>, recipe: &EvaluationRecipe, reporter: &Reporter) -> Result<Vec<Prediction>> {
+        let questions = questions(&self.context.corpus, recipe)?;
+        reporter.line(&format!("evaluation: {} choice questions", questions.choice.len()));
+        let bar = reporter.bar("cloze", 0);
+        let mut predictions = cloze(scorer, &questions.choice, recipe.cloze, |done, total| {
+            bar.set(done as u64, format!("of {total} answers scored"));
+        })?;
+        drop(bar);
+        if recipe.lettered {
+            let bar = reporter.bar("lettered", (questions.choice.len() * 4) as u64);
+            predictions.extend(lettered(scorer, &questions.choice, |done, _| bar.set(done as u64, "prompts"))?);
+        }
+        for (concepts, samples) in &questions.captions {
+            let bar = reporter.bar("captions", samples.len() as u64);
+            predictions.extend(captions(scorer, samples, concepts, |done, _| bar.set(done as u64, "pictures"))?);
+        }
+        Ok(predictions)
+    }
+
+    /// The trained model as a Hugging Face folder, with the backbone's tokenizer and template.
+    fn save_model(&self, model: &Vlm, backbone: &Path, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+        model.save_pretrained(folder, StoreDtype::F32)?;
+        for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+            let from = backbone.join(name);
+            if from.is_file() {
+                let to = folder.join(name);
+                fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CellJob for VlmJob {
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
+        let Read { recipe, .. } = self.read(cell)?;
+        let mut inputs = Inputs::new();
+        for name in [&recipe.model.encoder, &recipe.model.backbone] {
+            inputs.insert(format!("part {name}"), self.part_hash(&recipe, name)?);
+        }
+        Ok(inputs)
+    }
+
+    fn run(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value, JobError> {
+        Ok(self.work(cell, folder, reporter)?)
+    }
+}
+
+/// Hash of the files that decide what a part is.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn hash_folder(folder: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"] {
+        let path = folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                hasher.update(name.as_bytes());
+                hasher.update(blake3::hash(&bytes).as_bytes());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(TrainError::io("cannot read", &path, error)),
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
+    let mut text = String::new();
+    for prediction in predictions {
+        let line = serde_json::to_string(prediction).map_err(|e| TrainError::invalid(path, e.to_string()))?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    write_atomic(path, text.as_bytes()).map_err(file_error)
+}

@@ -1,0 +1,249 @@
+//! From finished cells to tables, plots and the report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::language::Language;
+use serde_json::json;
+
+use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult, read_jsonl};
+use crate::error::{Result, TrainError};
+use crate::eval::Prediction;
+use crate::log;
+use crate::recipe::{EvaluationRecipe, Recipe};
+use crate::report::{
+    Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Protocol, Provenance,
+    ReportInput, StudySpec, Timing, summarise, write_report,
+};
+use crate::stats::{Axes, Bootstrap, GroupKey, Outcome};
+
+/// Examples shown in the report.
+const EXAMPLES: usize = 6;
+
+/// Writes `summary.*`, `plots/` and `report.html` of a study into `out`.
+///
+/// # Errors
+/// A cell's file that cannot be read, cells whose questions differ, a full disk.
+pub fn write_summary(out: &Path, result: &StudyResult<'_>, corpus: &EmojiCorpus, origin: &Origin, device: &str) -> Result<()> {
+    let plan = result.plan;
+    let spec = spec(plan)?;
+    let mut outcomes = Vec::new();
+    let mut losses = Vec::new();
+    let mut examples = Vec::new();
+    let mut times = Vec::new();
+    for cell in &result.cells {
+        let axes = axes(cell);
+        let path = cell.folder.join("predictions.jsonl");
+        let predictions: Vec<Prediction> = read_jsonl(&path).map_err(|e| TrainError::invalid(&path, e.to_string()))?;
+        outcomes.extend(predictions.iter().flat_map(|prediction| to_outcomes(prediction, &axes, cell.cell.seed)));
+        examples.extend(pick_examples(&predictions, &spec, &axes, corpus));
+        losses.extend(loss_series(cell, &axes)?);
+        times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
+    }
+    let examples = spread(examples);
+    let provenance = provenance(result, origin, device, times);
+    let report_error = |e: crate::report::ReportError| TrainError::Data(e.to_string());
+    let summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
+    let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &examples };
+    write_report(out, &input).map_err(report_error)?;
+    Ok(())
+}
+
+fn axes(cell: &FinishedCell) -> Axes {
+    cell.cell.axes.iter().map(|choice| (choice.axis.clone(), choice.value.clone())).collect()
+}
+
+fn to_outcomes<'a>(prediction: &'a Prediction, axes: &'a Axes, seed: u64) -> impl Iterator<Item = Outcome> + 'a {
+    prediction.scores.iter().map(move |score| Outcome {
+        axes: axes.clone(),
+        seed,
+        protocol: score.protocol.clone(),
+        distractors: prediction.distractors.clone(),
+        concepts: prediction.concepts.clone(),
+        language: prediction.language.clone(),
+        concept: prediction.concept.clone(),
+        score: score.score,
+    })
+}
+
+/// The study as the report presents it.
+fn spec(plan: &Plan) -> Result<StudySpec> {
+    let study = &plan.study;
+    let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+    let evaluation = EvaluationRecipe::from_table(first.evaluation.clone())?;
+    let axes = study.axes.iter().map(|axis| Axis {
+        name: axis.name.clone(),
+        label: axis.label.clone(),
+        values: axis
+            .values
+            .iter()
+            .map(|value| AxisValue { value: value.name.clone(), label: value.label.clone() })
+            .collect(),
+    });
+    let columns = plan.columns.iter().map(|column| Column {
+        name: column.name.clone(),
+        explanation: column.description.clone(),
+        languages: column.languages.clone(),
+    });
+    let names = Language::ALL.iter().map(|language| (language.tag().to_string(), language.english_name().to_string()));
+    Ok(StudySpec {
+        study: study.name.clone(),
+        preset: plan.preset.clone(),
+        title: study.title.clone(),
+        question: study.description.clone(),
+        axes: axes.collect(),
+        columns: columns.collect(),
+        protocols: protocols(&evaluation),
+        headline: GroupKey { protocol: "cloze".into(), distractors: Some("far".into()), concepts: "seen".into() },
+        language_names: names.collect(),
+        paper: paper(plan),
+        caveats: study.caveats.clone(),
+        bootstrap: Bootstrap::default(),
+    })
+}
+
+fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
+    use crate::recipe::ClozeScore::{Likelihood, Pmi};
+    let rule = |rule| match rule {
+        Likelihood => "the mean log-likelihood of its tokens given picture and question",
+        Pmi => "the mean log-likelihood of its tokens given picture and question, less the same given the question alone",
+    };
+    let other = if evaluation.cloze == Likelihood { Pmi } else { Likelihood };
+    let mut protocols = vec![
+        Protocol {
+            name: "cloze".into(),
+            label: "Cloze".into(),
+            explanation: format!(
+                "\"What is this?\": of four names the one with the highest score is the answer; a name's score is {}.",
+                rule(evaluation.cloze)
+            ),
+            chance: Some(25.0),
+        },
+        Protocol {
+            name: crate::eval::cloze_protocol(other, evaluation.cloze).into(),
+            label: format!("Cloze, {}", if other == Pmi { "text prior subtracted" } else { "likelihood" }),
+            explanation: format!("The same questions; a name's score is {}.", rule(other)),
+            chance: Some(25.0),
+        },
+    ];
+    if evaluation.lettered {
+        protocols.push(Protocol {
+            name: "lettered".into(),
+            label: "Lettered".into(),
+            explanation: "The four names stand in the prompt with letters, in all four rotations; an item counts only if \
+                          all four answers are right."
+                .into(),
+            chance: Some(100.0 / 256.0),
+        });
+    }
+    if evaluation.captions > 0 {
+        for (name, label, explanation) in [
+            ("caption_exact", "Caption, exact", "The generated caption equals the name (case and spaces aside)."),
+            ("caption_chrf", "Caption, chrF", "chrF2 of the generated caption against the name."),
+        ] {
+            protocols.push(Protocol {
+                name: name.into(),
+                label: label.into(),
+                explanation: explanation.into(),
+                chance: None,
+            });
+        }
+    }
+    protocols
+}
+
+fn paper(plan: &Plan) -> Option<Paper> {
+    let paper = plan.study.papers.first()?;
+    let mut scales: Vec<String> = Vec::new();
+    let mut rows: Vec<PaperRow> = Vec::new();
+    for row in &paper.rows {
+        if !scales.contains(&row.scale) {
+            scales.push(row.scale.clone());
+        }
+        let cell = plan.cells.iter().find(|cell| Some(&cell.setting) == row.cell.as_ref())?;
+        let axes: Axes = cell.axes.iter().map(|choice| (choice.axis.clone(), choice.value.clone())).collect();
+        let scores = row.scores.clone();
+        match rows.iter_mut().find(|known| known.axes == axes) {
+            Some(known) => {
+                known.scores.insert(row.scale.clone(), scores);
+            }
+            None => rows.push(PaperRow { axes, scores: BTreeMap::from([(row.scale.clone(), scores)]) }),
+        }
+    }
+    Some(Paper { source: format!("{} ({})", paper.source, paper.metric), note: paper.note.clone(), scales, rows })
+}
+
+/// Loss curves of a cell's stages.
+fn loss_series(cell: &FinishedCell, axes: &Axes) -> Result<Vec<LossSeries>> {
+    let recipe = Recipe::from_table(cell.cell.recipe.clone())?;
+    let mut series = Vec::new();
+    for (number, name) in recipe.stages.iter().enumerate() {
+        let path = cell.folder.join("stages").join(format!("{}-{name}", number + 1)).join("log.jsonl");
+        series.push(LossSeries {
+            stage: name.clone(),
+            unit: "cross-entropy, nats per token".into(),
+            axes: axes.clone(),
+            name: String::new(),
+            seed: Some(cell.cell.seed),
+            points: log::read(&path)?.iter().map(|entry| (entry.step as u64, entry.loss_mean)).collect(),
+        });
+    }
+    Ok(series)
+}
+
+/// One prediction a language and concept kind of a cell, for the report's examples.
+fn pick_examples(predictions: &[Prediction], spec: &StudySpec, axes: &Axes, corpus: &EmojiCorpus) -> Vec<Example> {
+    let mut seen = BTreeSet::new();
+    let far = predictions.iter().filter(|p| p.protocol == "cloze" && p.distractors == spec.headline.distractors);
+    far.filter(|p| p.concepts == spec.headline.concepts)
+        .skip(7 * axes.len())
+        .filter(|p| seen.insert(p.language.clone()))
+        .filter_map(|prediction| example(prediction, spec, axes, corpus))
+        .collect()
+}
+
+fn example(prediction: &Prediction, spec: &StudySpec, axes: &Axes, corpus: &EmojiCorpus) -> Option<Example> {
+    let scores = prediction.option_scores.first()?;
+    let concept = corpus.by_code(&prediction.concept)?;
+    let picture = corpus.pictures_of(concept.id).find(|p| corpus.picture_name(p.id) == prediction.picture)?;
+    let description = corpus.text(concept.id, Language::EN).map(|text| text.name.clone()).unwrap_or_default();
+    let options = prediction.options.iter().cloned().zip(scores.values.iter().copied()).collect();
+    Some(Example {
+        axes: axes.clone(),
+        group: spec.headline.clone(),
+        language: prediction.language.clone(),
+        picture: Some(ExamplePicture { media_type: "image/webp".into(), bytes: picture.webp.to_vec(), description }),
+        prompt: prediction.question.clone(),
+        answer: ExampleAnswer::Choice { options, right: prediction.answer },
+    })
+}
+
+/// A few examples from all over the list, so that cells and languages differ.
+fn spread(examples: Vec<Example>) -> Vec<Example> {
+    let step = (examples.len() / EXAMPLES).max(1) + 1;
+    examples.into_iter().step_by(step).take(EXAMPLES).collect()
+}
+
+fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Vec<Timing>) -> Provenance {
+    let plan = result.plan;
+    let seeds: BTreeSet<u64> = result.cells.iter().map(|cell| cell.cell.seed).collect();
+    let dirty = if origin.commit.dirty == Some(true) { " (with local changes)" } else { "" };
+    let recipe = plan.cells.first().and_then(|cell| toml::to_string(&cell.recipe).ok()).unwrap_or_default();
+    let mut more = BTreeMap::new();
+    more.insert("crates".to_string(), json!(origin.crates));
+    more.insert("system".to_string(), json!(origin.system));
+    if !result.missing.is_empty() {
+        more.insert("missing_cells".to_string(), json!(result.missing));
+    }
+    Provenance {
+        command: origin.command_text(),
+        commit: format!("{}{dirty}", origin.commit.hash),
+        device: format!("{device}; {}, {} cores", origin.cpu, origin.cores),
+        seeds: seeds.into_iter().collect(),
+        finished: crate::ablation::now(),
+        times,
+        recipe,
+        more,
+    }
+}

@@ -1,0 +1,153 @@
+//! What every study's `main` does: read the study, find a device, run the cells, write the summary.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_train::ablation::{
+    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run,
+    show_duration, status,
+};
+use burn_vlm_train::device::{ChosenDevice, choose};
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, write_summary};
+use clap::Parser;
+
+use crate::args::StudyArgs;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs a built-in study with the command line of this process. `name` is the study's file name, `text` its TOML.
+pub fn run_study(name: &str, text: &str) -> ExitCode {
+    let args = StudyArgs::parse();
+    match execute(name, text, &args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
+    let reporter = Reporter::new(args.quiet);
+    let mut origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
+    let study = match &args.config {
+        Some(path) => Study::load(path)?,
+        None => Study::parse(Path::new(&format!("experiments/{name}.toml")), text)?,
+    };
+    let plan = study.plan(&args.preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
+    let chosen = choose(args.device)?;
+    reporter.line(&format!("{}: preset {}, {} cells, device {}", study.title, plan.preset, plan.cells.len(), chosen.choice));
+
+    let corpus = match &args.corpus {
+        Some(folder) => Arc::new(EmojiCorpus::open(folder)?),
+        None => EmojiCorpus::embedded()?,
+    };
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&study.name).join(&plan.preset));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(if chosen.is_cpu() { cores.min(2) } else { 1 });
+    let context = Context { corpus: corpus.clone(), device: chosen.device.clone(), workers: 1 };
+    let inputs = StudyInputs {
+        parts: args.parts.clone().unwrap_or_else(default_parts),
+        shared: out.join("shared"),
+        from_scratch: args.from_scratch || !has_shipped_parts(&plan),
+    };
+    let job = VlmJob::new(context, inputs);
+    let options = RunOptions {
+        shard: args.shard.unwrap_or(Shard::ALL),
+        only: args.only.iter().cloned().collect(),
+        jobs,
+        merge: args.merge,
+        ..RunOptions::new(&out)
+    };
+    if args.dry_run {
+        return dry_run(&plan, &job, &options, &chosen, &corpus);
+    }
+    let began = std::time::Instant::now();
+    let outcome = run(&plan, &job, &options, &reporter, |result| {
+        origin.finish();
+        write_summary(&out, result, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
+    });
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error @ AblationError::CellsFailed(_)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if outcome.summarised {
+        if let Ok(table) = std::fs::read_to_string(out.join("summary.md")) {
+            println!("{}", headline(&table));
+        }
+        println!("wrote {} (open report.html)", out.display());
+    }
+    reporter.line(&format!("took {}", show_duration(began.elapsed())));
+    Ok(())
+}
+
+/// The first table of `summary.md` with what stands above it.
+fn headline(markdown: &str) -> String {
+    let mut lines = Vec::new();
+    let mut in_table = false;
+    for line in markdown.lines() {
+        if in_table && !line.starts_with('|') {
+            break;
+        }
+        in_table |= line.starts_with('|');
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
+fn dry_run(
+    plan: &Plan,
+    job: &VlmJob,
+    options: &RunOptions,
+    chosen: &ChosenDevice,
+    corpus: &Arc<EmojiCorpus>,
+) -> Result<(), AnyError> {
+    let template = burn_vlm_data::chat_template::ChatTemplate::tiny()?;
+    println!("{:<28} {:>5} {:>12} {:>12} {:>9}  state", "cell", "seed", "parameters", "tokens", "time");
+    let mut left = 0.0;
+    for cell in status(plan, job, options)? {
+        let cost = estimate(&cell.cell, corpus, &template, &chosen.device)?;
+        let state = match (&cell.state, cell.selected) {
+            (CellState::Done(_), _) => "done",
+            (_, false) => "not selected",
+            _ => {
+                left += cost.seconds;
+                "to do"
+            }
+        };
+        println!(
+            "{:<28} {:>5} {:>12} {:>12} {:>9}  {state}",
+            cell.cell.setting,
+            cell.cell.seed,
+            cost.parameters,
+            cost.tokens,
+            show_duration(std::time::Duration::from_secs_f64(cost.seconds))
+        );
+    }
+    println!(
+        "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
+        show_duration(std::time::Duration::from_secs_f64(left)),
+        chosen.choice
+    );
+    Ok(())
+}
+
+/// The shipped parts have the sizes of the presets `smoke` and `tiny`; other sizes are pretrained in the study.
+fn has_shipped_parts(plan: &Plan) -> bool {
+    matches!(plan.preset.as_str(), "smoke" | "tiny")
+}
+
+/// Root of the repository: where the program was built, or the current folder if that is gone.
+fn repository() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    if built.is_dir() { built } else { PathBuf::from(".") }
+}
+
+fn default_parts() -> PathBuf {
+    let here = PathBuf::from("parts");
+    if here.is_dir() { here } else { repository().join("parts") }
+}
