@@ -194,7 +194,7 @@ mod tests {
     fn delivers_in_order_whatever_finishes_first() {
         for workers in [1, 2, 7] {
             let slow_even = |position: u64| {
-                std::thread::sleep(Duration::from_micros(if position % 2 == 0 { 300 } else { 10 }));
+                std::thread::sleep(Duration::from_micros(if position.is_multiple_of(2) { 300 } else { 10 }));
                 Ok(position * position)
             };
             let items: Vec<u64> = Plain::new(5..60, workers, 4, slow_even).unwrap().map(Result::unwrap).collect();

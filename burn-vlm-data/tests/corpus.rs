@@ -2,8 +2,10 @@
 
 use burn_vlm_data::emoji::{EmojiCorpus, Split, Style};
 use burn_vlm_data::language::Language;
+use parquet::file::writer::SerializedFileWriter;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/emoji")
@@ -146,4 +148,61 @@ fn wrong_schemas_name_the_column() {
         message.contains("texts.parquet") && message.contains("\"concept\"") && message.contains("lang"),
         "{message}"
     );
+}
+
+/// Writes a parquet file with string columns; an absent value is a null.
+fn write_table(path: &Path, columns: &[(&str, &[Option<&str>])]) {
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    let fields: String = columns.iter().map(|(name, _)| format!("optional binary {name} (UTF8);")).collect();
+    let schema = parquet::schema::parser::parse_message_type(&format!("message table {{ {fields} }}")).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for (_, values) in columns {
+        let mut column = group.next_column().unwrap().unwrap();
+        let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
+        let values: Vec<ByteArray> = values.iter().flatten().map(|value| ByteArray::from(*value)).collect();
+        column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn wrong_values_name_row_and_column() {
+    let folder = copy();
+    let path = folder.path().join("strings.parquet");
+    write_table(&path, &[("lang", &[Some("german")]), ("data", &[Some("{}")])]);
+    let message = error(&folder);
+    assert!(message.contains("row 0, column \"lang\"") && message.contains("such as de"), "{message}");
+    write_table(&path, &[("lang", &[Some("de"), None]), ("data", &[Some("{}"), Some("{}")])]);
+    let message = error(&folder);
+    assert!(message.contains("row 1, column \"lang\"") && message.contains("null"), "{message}");
+    write_table(&path, &[("lang", &[Some("de")]), ("data", &[Some("{\"yes\": 1}")])]);
+    let message = error(&folder);
+    assert!(message.contains("row 0, column \"data\""), "{message}");
+}
+
+/// Damage at many places of the two large files: an error or other values, never a panic. Takes half a minute.
+#[test]
+#[ignore = "slow"]
+fn damage_anywhere_never_panics() {
+    let folder = copy();
+    for file in ["texts.parquet", "images64_webp.parquet"] {
+        let path = folder.path().join(file);
+        let bytes = fs::read(&path).unwrap();
+        let mut refused = 0;
+        for number in 0..120u64 {
+            let mut damaged = bytes.clone();
+            let random = burn_vlm_data::random::mix(number, 1) as usize;
+            let at =
+                if number.is_multiple_of(3) { bytes.len() - 1 - random % 1500 } else { random % (bytes.len() - 8) };
+            damaged[at] ^= 1 << (number % 8);
+            fs::write(&path, &damaged).unwrap();
+            refused += usize::from(EmojiCorpus::open(folder.path()).is_err());
+        }
+        println!("{file}: {refused} of 120 refused");
+        fs::write(&path, &bytes).unwrap();
+    }
 }

@@ -139,7 +139,7 @@ fn masks_of_qwen() {
 #[test]
 fn processors_are_those_of_pil() {
     let plain = |config: ImageProcessorConfig| {
-        let config = ImageProcessorConfig { do_rescale: false, do_normalize: false, background: None, ..config };
+        let config = ImageProcessorConfig { do_rescale: false, do_normalize: false, ..config };
         ImageProcessor::new(config).unwrap()
     };
     let processors =

@@ -34,9 +34,9 @@ pub struct ImageProcessorConfig {
     pub image_mean: [f64; 3],
     /// Standard deviation of each channel.
     pub image_std: [f64; 3],
-    /// Our own key: the colour that transparent pixels are laid over. Where absent the alpha channel is dropped, as
-    /// `do_convert_rgb` does it in Hugging Face's processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Our own key: the colour that transparent pixels are laid over. White where the key is absent, as in transformers
+    /// 5; `null` drops the alpha channel, as transformers 4 did.
+    #[serde(default = "white")]
     pub background: Option<[u8; 3]>,
 }
 
@@ -108,7 +108,7 @@ impl ImageProcessorConfig {
             do_normalize: true,
             image_mean: [0.5; 3],
             image_std: [0.5; 3],
-            background: Some([255; 3]),
+            background: white(),
         }
     }
 
@@ -209,6 +209,10 @@ fn yes() -> bool {
     true
 }
 
+fn white() -> Option<[u8; 3]> {
+    Some([255; 3])
+}
+
 fn one_over_255() -> f64 {
     1.0 / 255.0
 }
@@ -223,14 +227,7 @@ mod tests {
             "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5],
             "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 384, "width": 384}}"#;
         let config: ImageProcessorConfig = serde_json::from_str(siglip).unwrap();
-        assert_eq!(
-            config,
-            ImageProcessorConfig {
-                resample: Resample::Bilinear,
-                background: None,
-                ..ImageProcessorConfig::siglip(384)
-            }
-        );
+        assert_eq!(config, ImageProcessorConfig { resample: Resample::Bilinear, ..ImageProcessorConfig::siglip(384) });
         let clip = r#"{"crop_size": 224, "do_center_crop": true, "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
         let config: ImageProcessorConfig = serde_json::from_str(clip).unwrap();

@@ -42,8 +42,8 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))
 }
 
-/// Converts to RGB. Transparent pixels are laid over `background`; where there is none the alpha channel is dropped, as
-/// PIL's `convert("RGB")` does.
+/// Converts to RGB. Transparent pixels are laid over `background`, as Hugging Face's processors do since transformers 5;
+/// where there is none the alpha channel is dropped, as those of transformers 4 did.
 pub fn to_rgb(image: DynamicImage, background: Option<[u8; 3]>) -> RgbImage {
     match (image, background) {
         (DynamicImage::ImageRgb8(rgb), _) => rgb,
@@ -58,8 +58,11 @@ fn over(image: &DynamicImage, background: [u8; 3]) -> RgbImage {
     RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [r, g, b, alpha] = rgba.get_pixel(x, y).0;
         let alpha = u32::from(alpha);
-        let blend =
-            |value: u8, ground: u8| ((u32::from(value) * alpha + u32::from(ground) * (255 - alpha) + 127) / 255) as u8;
+        let blend = |value: u8, ground: u8| {
+            // PIL's alpha_composite: a rounded division by 255, with seven fractional bits.
+            let sum = (u32::from(value) * alpha + u32::from(ground) * (255 - alpha) + 128) << 7;
+            ((((sum >> 8) + sum) >> 8) >> 7) as u8
+        };
         Rgb([blend(r, background[0]), blend(g, background[1]), blend(b, background[2])])
     })
 }

@@ -1,11 +1,11 @@
 //! Builders of choice and yes/no questions, and of training samples in the same forms.
 
 use super::builder::TaskBuilder;
-use super::items::{ChoiceItem, ChoiceQuestion, LETTERS, YesNoItem};
+use super::items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem, lettered};
 use super::pool::{Distractors, Pool};
 use super::prompts::prompts;
 use crate::conversation::Turn;
-use crate::emoji::{ConceptId, Picture, Split};
+use crate::emoji::{ConceptId, Split};
 use crate::language::Language;
 use crate::sample::{Sample, Task};
 
@@ -33,24 +33,29 @@ impl<'a> TaskBuilder<'a> {
         let candidates = self.candidates(Split::Train, distractors);
         let mut samples = Vec::new();
         for concept in self.training_concepts() {
+            let possible = candidates.of(self.corpus.concept(concept));
             for (number, picture) in self.training_pictures(concept).enumerate() {
-                let possible = candidates.of(self.corpus.concept(concept));
                 let mut stream = self.stream("choice-sample", concept, number);
                 let rotation = stream.below(4);
                 let Some(draw) = self.draw(ChoiceQuestion::Name, possible, concept, &mut stream) else { continue };
                 for language in &self.languages {
-                    let pool = Pool::TEST_SEEN; // The form alone is used; a training sample belongs to no pool.
-                    let Some(item) = self.item(ChoiceQuestion::Name, &draw, picture, *language, distractors, pool, 0)
-                    else {
-                        continue;
-                    };
-                    let lettered = item.lettered(rotation);
-                    let mut turns = lettered.turns;
-                    turns.push(Turn::assistant(LETTERS[lettered.answer]));
-                    let id =
-                        format!("choice/{}/{}/{language}", distractors.as_str(), self.corpus.picture_name(picture.id));
-                    let picture = Some(picture.id);
-                    samples.push(Sample { id, task: Task::Choice, language: *language, concept, picture, turns });
+                    let Some(options) = self.options(ChoiceQuestion::Name, &draw, *language) else { continue };
+                    let question = prompts(*language).what_is_this;
+                    let Lettered { mut turns, answer, .. } =
+                        lettered(*language, question, options, draw.answer, rotation);
+                    turns.push(Turn::assistant(LETTERS[answer]));
+                    samples.push(Sample {
+                        id: format!(
+                            "choice/{}/{}/{language}",
+                            distractors.as_str(),
+                            self.corpus.picture_name(picture.id)
+                        ),
+                        task: Task::Choice,
+                        language: *language,
+                        concept,
+                        picture: Some(picture.id),
+                        turns,
+                    });
                 }
             }
         }
@@ -102,7 +107,8 @@ impl<'a> TaskBuilder<'a> {
                         let Some(text) = self.text(named, *language) else { continue };
                         let question = words.is_this(&text.name);
                         let mut sample = self.about(Task::YesNo, picture, *language, &question, answer.to_owned());
-                        sample.id.push_str(if named == concept { "/yes" } else { "/no" });
+                        let word = if named == concept { "yes" } else { "no" };
+                        sample.id.push_str(&format!("/{}/{word}", distractors.as_str()));
                         samples.push(sample);
                     }
                 }
@@ -119,21 +125,37 @@ impl<'a> TaskBuilder<'a> {
         per_concept: usize,
     ) -> Vec<ChoiceItem> {
         let candidates = self.candidates(pool.split(), distractors);
+        let kind = match question {
+            ChoiceQuestion::Name => distractors.as_str(),
+            ChoiceQuestion::FlagCountry => "flag_country",
+        };
         let mut items = Vec::new();
         for (concept, picture) in self.scored_concepts(pool) {
-            let description = self.corpus.concept(concept);
-            if question == ChoiceQuestion::FlagCountry && !description.is_territory_flag() {
+            let described = self.corpus.concept(concept);
+            if question == ChoiceQuestion::FlagCountry && !described.is_territory_flag() {
                 continue;
             }
             for number in 0..per_concept {
-                let purpose = format!("choice/{}", distractors.as_str());
-                let mut stream = self.stream(&purpose, concept, number);
-                let Some(draw) = self.draw(question, candidates.of(description), concept, &mut stream) else {
-                    continue;
+                let mut stream = self.stream(&format!("choice/{kind}"), concept, number);
+                let Some(draw) = self.draw(question, candidates.of(described), concept, &mut stream) else { continue };
+                let parallel = format!("{}/{kind}/{}/{number}", pool_name(pool), described.code);
+                let item = |language: &Language| {
+                    Some(ChoiceItem {
+                        id: format!("{parallel}/{language}"),
+                        parallel: parallel.clone(),
+                        question,
+                        concept,
+                        picture: picture.id,
+                        language: *language,
+                        prompt: question.prompt(*language).to_owned(),
+                        options: self.options(question, &draw, *language)?.map(str::to_owned),
+                        option_concepts: draw.options,
+                        answer: draw.answer,
+                        distractors,
+                        pool,
+                    })
                 };
-                let in_language =
-                    |language: &Language| self.item(question, &draw, picture, *language, distractors, pool, number);
-                items.extend(self.languages.iter().filter_map(in_language));
+                items.extend(self.languages.iter().filter_map(item));
             }
         }
         items
@@ -165,43 +187,9 @@ impl<'a> TaskBuilder<'a> {
         self.draw_distractors(candidates, target, 1, &mut stream, name)?.pop()
     }
 
-    #[allow(clippy::too_many_arguments)] // All of them are what makes an item; a struct would only repeat ChoiceItem.
-    fn item(
-        &self,
-        question: ChoiceQuestion,
-        draw: &Draw,
-        picture: &Picture,
-        language: Language,
-        distractors: Distractors,
-        pool: Pool,
-        number: usize,
-    ) -> Option<ChoiceItem> {
-        let option = |position: usize| self.option(question, draw.options[position], language).map(str::to_owned);
-        let options = [option(0)?, option(1)?, option(2)?, option(3)?];
-        let prompt = match question {
-            ChoiceQuestion::Name => prompts(language).what_is_this,
-            ChoiceQuestion::FlagCountry => prompts(language).whose_flag,
-        };
-        let code = &self.corpus.concept(picture.concept).code;
-        let kind = match question {
-            ChoiceQuestion::Name => distractors.as_str(),
-            ChoiceQuestion::FlagCountry => "flag_country",
-        };
-        let parallel = format!("{}/{kind}/{code}/{number}", pool_name(pool));
-        Some(ChoiceItem {
-            id: format!("{parallel}/{language}"),
-            parallel,
-            question,
-            concept: picture.concept,
-            picture: picture.id,
-            language,
-            prompt: prompt.to_owned(),
-            options,
-            option_concepts: draw.options,
-            answer: draw.answer,
-            distractors,
-            pool,
-        })
+    fn options(&self, question: ChoiceQuestion, draw: &Draw, language: Language) -> Option<[&'a str; 4]> {
+        let [a, b, c, d] = draw.options.map(|concept| self.option(question, concept, language));
+        Some([a?, b?, c?, d?])
     }
 
     /// What an option reads.

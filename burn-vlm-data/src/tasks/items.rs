@@ -20,6 +20,16 @@ pub enum ChoiceQuestion {
     FlagCountry,
 }
 
+impl ChoiceQuestion {
+    /// The question in a language.
+    pub fn prompt(self, language: Language) -> &'static str {
+        match self {
+            Self::Name => prompts(language).what_is_this,
+            Self::FlagCountry => prompts(language).whose_flag,
+        }
+    }
+}
+
 /// A question with four possible answers, one of them right.
 ///
 /// Items of different languages with the same `parallel` id have the same picture, concepts and order of options.
@@ -86,13 +96,25 @@ impl ChoiceItem {
     /// Lettered form; with rotation `r` the option at position `i` gets letter `(i + r) % 4`, so that over the four
     /// rotations every option has every letter once.
     pub fn lettered(&self, rotation: usize) -> Lettered {
-        let rotation = rotation % 4;
-        let line = |letter: usize| format!("{}. {}", LETTERS[letter], self.options[(letter + 4 - rotation) % 4]);
-        let lines = [line(0), line(1), line(2), line(3)].join("\n");
-        let instruction = prompts(self.language).letter_only;
-        let text = format!("{IMAGE_PLACEHOLDER}\n{}\n{lines}\n{instruction}", self.prompt);
-        Lettered { rotation, turns: vec![Turn::user(text)], answer: (self.answer + rotation) % 4 }
+        let options = self.options.each_ref().map(String::as_str);
+        lettered(self.language, &self.prompt, options, self.answer, rotation)
     }
+}
+
+/// Writes a question with its options.
+pub(super) fn lettered(
+    language: Language,
+    prompt: &str,
+    options: [&str; 4],
+    answer: usize,
+    rotation: usize,
+) -> Lettered {
+    let rotation = rotation % 4;
+    let line = |letter: usize| format!("{}. {}", LETTERS[letter], options[(letter + 4 - rotation) % 4]);
+    let lines = [line(0), line(1), line(2), line(3)].join("\n");
+    let instruction = prompts(language).letter_only;
+    let text = format!("{IMAGE_PLACEHOLDER}\n{prompt}\n{lines}\n{instruction}");
+    Lettered { rotation, turns: vec![Turn::user(text)], answer: (answer + rotation) % 4 }
 }
 
 /// A yes/no question about a picture; each picture has two, one of either answer.

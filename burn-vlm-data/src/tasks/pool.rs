@@ -1,7 +1,7 @@
 //! Which concepts may be asked about: seen or unseen ones, for validation or for the final score.
 
 use crate::emoji::{Concept, Split};
-use crate::random::hash_bytes;
+use crate::random::{hash_bytes, mix};
 use serde::{Deserialize, Serialize};
 
 /// Whether the model has trained on the concept (in other styles).
@@ -109,7 +109,7 @@ impl Pool {
 /// nothing but the concept, so that no seed moves a question from one side to the other.
 fn is_reserved(concept: &Concept) -> bool {
     const SALT: u64 = 0x7661_6c69_6461_7465;
-    crate::random::mix(hash_bytes(concept.code.as_bytes()), SALT) % 3 == 0
+    mix(hash_bytes(concept.code.as_bytes()), SALT).is_multiple_of(3)
 }
 
 #[cfg(test)]

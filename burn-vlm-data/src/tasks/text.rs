@@ -47,7 +47,7 @@ impl<'a> TaskBuilder<'a> {
     /// (at least two of them, the name itself never among them). Concepts without such keywords are left out.
     pub fn keywords_to_name(&self, variants: usize) -> Vec<Sample> {
         let pairs: Vec<_> = self.languages.iter().map(|language| (*language, *language)).collect();
-        self.from_keywords(Task::KeywordsToName, &pairs, variants)
+        self.named_by_keywords(Task::KeywordsToName, &pairs, variants)
     }
 
     /// Name -> name in another language, for each `(from, to)` in `pairs`; see [`TaskBuilder::all_pairs`]. Pairs in which
@@ -67,7 +67,7 @@ impl<'a> TaskBuilder<'a> {
 
     /// Keywords in one language -> name in another, for each `(from, to)` in `pairs`, `variants` samples each.
     pub fn keywords_translations(&self, pairs: &[(Language, Language)], variants: usize) -> Vec<Sample> {
-        self.from_keywords(Task::KeywordsTranslation, pairs, variants)
+        self.named_by_keywords(Task::KeywordsTranslation, pairs, variants)
     }
 
     /// All ordered pairs of different languages of the builder.
@@ -76,7 +76,7 @@ impl<'a> TaskBuilder<'a> {
         self.languages.iter().flat_map(all).filter(|(from, to)| from != to).collect()
     }
 
-    fn from_keywords(&self, task: Task, pairs: &[(Language, Language)], variants: usize) -> Vec<Sample> {
+    fn named_by_keywords(&self, task: Task, pairs: &[(Language, Language)], variants: usize) -> Vec<Sample> {
         let mut samples = Vec::new();
         for concept in self.training_concepts() {
             for (from, to) in pairs {

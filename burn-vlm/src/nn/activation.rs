@@ -1,9 +1,10 @@
 //! Activation functions under the names of the published configs, and the gated unit of today's decoders.
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::composed;
+use super::fused::FusedOps;
 
 /// An element-wise activation; serialises as `hidden_act` is spelled in the published `config.json` files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub enum Activation {
 impl Activation {
     /// Applies the function to every element; any shape.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        composed::activation(self, x)
+        Tensor::from_dispatch(<Dispatch as FusedOps>::activation_op(x.into_dispatch(), self))
     }
 }
 
@@ -48,5 +49,6 @@ impl Activation {
 /// If the two shapes differ.
 pub fn gated<const D: usize>(activation: Activation, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "gated: gate and up must have one shape");
-    composed::gated(activation, gate, up)
+    let (gate, up) = (gate.into_dispatch(), up.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedOps>::gated_op(gate, up, activation))
 }

@@ -1,8 +1,9 @@
-//! One AdamW update as PyTorch computes it, on tensors without autodiff.
+//! One AdamW update as PyTorch computes it, and the sum of squares a global gradient norm is made of.
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-use super::composed;
+use super::fused::FusedOps;
 
 /// Hyper-parameters of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +30,15 @@ impl AdamWHyper {
     }
 }
 
+/// Sum of the squares of all elements, in one pass; the global gradient norm is the root of the sum of these.
+///
+/// # Shapes
+/// - `x`: any
+/// - returns `[1]`, f32
+pub fn sum_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as FusedOps>::sum_squares_op(x.into_dispatch()))
+}
+
 /// Updates a parameter and its two moments.
 ///
 /// The order of operations is that of `torch.optim.AdamW`: decay the parameter, update the moments, then
@@ -43,5 +53,8 @@ pub fn adamw_step<const D: usize>(
     exp_avg_sq: Tensor<D>,
     hyper: &AdamWHyper,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    composed::adamw_step(param, grad, exp_avg, exp_avg_sq, hyper)
+    let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
+    let (exp_avg, exp_avg_sq) = (exp_avg.into_dispatch(), exp_avg_sq.into_dispatch());
+    let (param, exp_avg, exp_avg_sq) = <Dispatch as FusedOps>::adamw_op(param, grad, exp_avg, exp_avg_sq, *hyper);
+    (Tensor::from_dispatch(param), Tensor::from_dispatch(exp_avg), Tensor::from_dispatch(exp_avg_sq))
 }

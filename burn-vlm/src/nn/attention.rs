@@ -5,9 +5,10 @@
 //! - keys and values of a group are shared, never copied once per query head;
 //! - a query that may see no key at all gives zeros (and zero gradients), never NaN.
 
+use burn::backend::Dispatch;
 use burn::tensor::{Bool, Tensor};
 
-use super::composed;
+use super::fused::{AttentionConfig, FusedOps, KeyPadding};
 
 /// Which keys a query may see.
 ///
@@ -84,7 +85,13 @@ pub fn attention(
     options: &AttentionOptions,
 ) -> Tensor<4> {
     check_shapes(&q, &k, &v, mask);
-    composed::attention(q, k, v, mask, options)
+    let padding = match mask.key_padding.clone() {
+        None => KeyPadding::AllReal,
+        Some(real) => KeyPadding::Real(real.into_dispatch()),
+    };
+    let config = AttentionConfig::new(mask, options);
+    let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedOps>::attention_op(q, k, v, padding, config))
 }
 
 fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMask) {

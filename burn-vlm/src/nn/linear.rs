@@ -46,5 +46,10 @@ impl Linear {
 /// - `x`: `[.., input]`; `weight`: `[input, output]`; `bias`: `[output]`
 /// - returns `[.., output]`
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    burn::tensor::module::linear(x, weight, bias)
+    // As one product of all rows, whatever the leading dimensions.
+    let mut dims = x.dims();
+    let (input, output) = (dims[D - 1], weight.dims()[1]);
+    let rows = dims[..D - 1].iter().product::<usize>();
+    dims[D - 1] = output;
+    burn::tensor::module::linear(x.reshape([rows, input]), weight, bias).reshape(dims)
 }

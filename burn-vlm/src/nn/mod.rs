@@ -10,6 +10,7 @@ pub mod adamw;
 pub mod attention;
 pub mod composed;
 pub mod embedding;
+mod fused;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -17,7 +18,7 @@ pub mod norm;
 pub mod rope;
 
 pub use activation::{Activation, gated};
-pub use adamw::{AdamWHyper, adamw_step};
+pub use adamw::{AdamWHyper, adamw_step, sum_squares};
 pub use attention::{AttentionMask, AttentionOptions, attention};
 pub use embedding::{Embedding, embedding};
 pub use init::Init;

@@ -4,10 +4,12 @@
 //! `gamma` and `beta`, which its PyTorch adapters rename; with the names used here those adapters find the
 //! key as it is in both directions, and no renaming takes place.
 
+use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::{Init, composed};
+use super::Init;
+use super::fused::FusedOps;
 
 /// Root-mean-square norm: `x / sqrt(mean(x^2) + eps) * weight`.
 ///
@@ -76,7 +78,8 @@ impl LayerNorm {
 /// If the last dimension of `x` is not `hidden`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64, offset: bool) -> Tensor<D> {
     assert_hidden(&x, &weight);
-    composed::rms_norm(x, weight, eps, offset)
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedOps>::rms_norm_op(x, weight, eps, offset))
 }
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`.
@@ -89,7 +92,8 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64, offse
 pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
     assert_hidden(&x, &weight);
     assert_hidden(&x, &bias);
-    composed::layer_norm(x, weight, bias, eps)
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedOps>::layer_norm_op(x, weight, bias, eps))
 }
 
 fn assert_hidden<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>) {

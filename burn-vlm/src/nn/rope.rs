@@ -3,10 +3,11 @@
 //! Unusual here: `burn::nn::RotaryEncoding` rotates neighbouring pairs `(2i, 2i+1)`; published Llama, Qwen and
 //! Gemma weights expect pairs `(i, i + head_dim/2)`.
 
+use burn::backend::Dispatch;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::composed;
+use super::fused::FusedOps;
 
 /// Cosines and sines of every position, computed once in f64.
 ///
@@ -92,5 +93,6 @@ pub fn rope(x: Tensor<4>, angles: &RopeAngles) -> Tensor<4> {
         angles.cos.dims(),
         x.dims()
     );
-    composed::rope(x, angles)
+    let (cos, sin) = (angles.cos.clone().into_dispatch(), angles.sin.clone().into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FusedOps>::rotate_op(x.into_dispatch(), cos, sin))
 }

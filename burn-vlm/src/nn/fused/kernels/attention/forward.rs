@@ -1,0 +1,179 @@
+//! Forward pass: one task per head and block of queries.
+
+use super::super::math::exp;
+use super::super::matmul::{Rows, RowsMut, Strided};
+use super::super::parallel::{self, Buffer, Shared, for_each, uninit};
+use super::super::simd::{Isa, Kernel, dispatch, dot, map_sum, max};
+use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_padding, with_scratch};
+
+/// Up to this many queries (cached decoding), dot products with the keys as they are beat transposing the keys.
+const FEW_QUERIES: usize = 4;
+
+/// `(out, lse)`: `[batch, tq, heads, head_dim]` and `[batch, heads, tq]`.
+///
+/// The log-sum-exp of a row without visible keys is `+inf`, which makes its recomputed probabilities zero.
+pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>) {
+    let mut out = uninit(p.batch * p.tq * p.heads * p.head_dim);
+    let mut lse = uninit(p.batch * p.heads * p.tq);
+    let head_keys = p.head_dim * p.padded_keys();
+    let packed = (p.tq > FEW_QUERIES).then(|| pack(p, k));
+    let (out_ptr, lse_ptr) = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
+    let blocks = p.tq.div_ceil(QUERY_BLOCK);
+    for_each(p.batch * p.heads * blocks, p.work(), |task| {
+        let (head, block) = (task / blocks, task % blocks);
+        let (b, h) = (head / p.heads, head % p.heads);
+        let kv = h / p.group();
+        let first = block * QUERY_BLOCK;
+        let last = (first + QUERY_BLOCK).min(p.tq);
+        with_scratch((last - first) * p.padded_keys(), |scores| {
+            dispatch(Block {
+                p,
+                rows: (first, last),
+                columns: p.columns(first, last),
+                padding: p.padding_row(b),
+                q: q.head(b, h),
+                packed: packed.as_ref().map(|keys| &keys[(b * p.kv_heads + kv) * head_keys..][..head_keys]),
+                k: k.head(b, kv),
+                v: v.head(b, kv),
+                out: RowsMut {
+                    // SAFETY: the head starts inside the output.
+                    data: unsafe { out_ptr.pointer().add((b * p.tq * p.heads + h) * p.head_dim) },
+                    row: p.heads * p.head_dim,
+                },
+                // SAFETY: the row starts inside `lse`.
+                lse: unsafe { lse_ptr.pointer().add(head * p.tq) },
+                scores,
+            });
+        });
+    });
+    (out, lse)
+}
+
+/// Every key head transposed.
+fn pack(p: &Problem, k: Heads) -> Vec<f32> {
+    let size = p.head_dim * p.padded_keys();
+    let mut packed = uninit(p.batch * p.kv_heads * size);
+    let elements = packed.len();
+    parallel::chunks(elements, (Buffer::in_place(&mut packed), size), |i, target| {
+        dispatch(Transpose {
+            source: k.head(i / p.kv_heads, i % p.kv_heads),
+            tokens: p.tk,
+            padded: p.padded_keys(),
+            head_dim: p.head_dim,
+            target,
+        });
+    });
+    packed
+}
+
+/// The queries `rows` of one head.
+struct Block<'a, 'p> {
+    p: &'a Problem<'p>,
+    rows: (usize, usize),
+    columns: Columns,
+    padding: Option<&'a [u8]>,
+    q: Rows,
+    packed: Option<&'a [f32]>,
+    k: Rows,
+    v: Rows,
+    out: RowsMut,
+    lse: *mut f32,
+    scores: &'a mut [f32],
+}
+
+impl Kernel for Block<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let (first, last) = self.rows;
+        let Columns { low, high, width } = self.columns;
+        let head_dim = self.p.head_dim;
+        let mut inverse_sums = [0f32; QUERY_BLOCK];
+        // SAFETY: rows `first..last` and keys `low..high` exist, `scores` holds a row of `width` for each query,
+        // and no other task writes these rows of `out` and `lse`.
+        unsafe {
+            self.raw_scores::<I>();
+            for (i, inverse_sum) in (first..last).zip(&mut inverse_sums) {
+                let row = &mut self.scores[(i - first) * width..][..width];
+                let (lse, inverse) = softmax_row::<I>(self.p, i, low, row, self.padding);
+                *self.lse.add(i) = lse;
+                *inverse_sum = inverse;
+            }
+            let out = RowsMut { data: self.out.data.add(first * self.out.row), row: self.out.row };
+            I::matmul(
+                (last - first, head_dim, high - low),
+                Strided { data: self.scores.as_ptr(), row: width, column: 1 },
+                Rows { data: self.v.data.wrapping_add(low * self.v.row), row: self.v.row },
+                out,
+                false,
+            );
+            for (i, inverse) in inverse_sums[..last - first].iter().enumerate() {
+                for value in std::slice::from_raw_parts_mut(out.data.add(i * out.row), head_dim) {
+                    *value *= inverse;
+                }
+            }
+        }
+    }
+}
+
+impl Block<'_, '_> {
+    /// `q k^T` of the block's rows and columns.
+    ///
+    /// # Safety
+    /// The block must describe live memory, as built by [`forward`].
+    #[inline(always)]
+    unsafe fn raw_scores<I: Isa>(&mut self) {
+        let (first, last) = self.rows;
+        let Columns { low, high, width } = self.columns;
+        let head_dim = self.p.head_dim;
+        // SAFETY: by the contract.
+        unsafe {
+            let q = self.q.data.add(first * self.q.row);
+            if let Some(packed) = self.packed {
+                I::matmul(
+                    (last - first, width, head_dim),
+                    Strided { data: q, row: self.q.row, column: 1 },
+                    Rows { data: packed.as_ptr().wrapping_add(low), row: self.p.padded_keys() },
+                    RowsMut { data: self.scores.as_mut_ptr(), row: width },
+                    false,
+                );
+                return;
+            }
+            for i in 0..last - first {
+                let query = std::slice::from_raw_parts(q.add(i * self.q.row), head_dim);
+                for j in low..high {
+                    let key = std::slice::from_raw_parts(self.k.data.add(j * self.k.row), head_dim);
+                    self.scores[i * width + j - low] = dot::<I>(query, key);
+                }
+            }
+        }
+    }
+}
+
+/// Turns raw scores of query `i` into `exp(score - max)`, zero where hidden; returns the log-sum-exp and `1 / sum`.
+#[inline(always)]
+fn softmax_row<I: Isa>(p: &Problem, i: usize, low: usize, row: &mut [f32], padding: Option<&[u8]>) -> (f32, f32) {
+    let (first, last) = p.visible(i);
+    row[..first - low].fill(0.0);
+    row[last - low..].fill(0.0);
+    let live = &mut row[first - low..last - low];
+    let mut scale = p.scale;
+    if let Some(cap) = p.softcap {
+        apply_softcap::<I>(live, scale, cap);
+        scale = 1.0;
+    }
+    if let Some(real) = padding {
+        hide_padding(live, &real[first..last]);
+    }
+    let mut largest = max::<I>(live) * scale;
+    if largest == f32::NEG_INFINITY {
+        if !live.iter().any(|score| score.is_nan()) {
+            live.fill(0.0);
+            return (f32::INFINITY, 0.0);
+        }
+        largest = f32::NAN;
+    }
+    let sum = map_sum::<I>(live, |score| exp::<I>(I::mul_add(score, scale, -largest)));
+    (largest + sum.ln(), 1.0 / sum)
+}

@@ -1,0 +1,183 @@
+//! Attention on tiles of one head: scores, softmax and products stay in cache, masked blocks are skipped.
+//!
+//! The forward pass keeps only the log-sum-exp of each row; the backward pass recomputes the probabilities from it.
+
+mod backward;
+mod forward;
+
+use std::cell::RefCell;
+
+pub use backward::{Saved, backward};
+pub use forward::forward;
+
+use super::math::tanh;
+use super::matmul::Rows;
+use super::simd::{Isa, Kernel, transpose};
+
+/// Queries handled together: their scores against a few hundred keys fit the first-level cache.
+const QUERY_BLOCK: usize = 32;
+/// Packed keys are padded to whole vectors.
+const PAD: usize = 16;
+
+/// `[batch, tokens, heads, head_dim]` with any strides, the last one being 1.
+#[derive(Clone, Copy)]
+pub struct Heads<'a> {
+    /// From the first element on.
+    pub data: &'a [f32],
+    /// Strides of batch, token and head.
+    pub strides: [usize; 3],
+}
+
+impl Heads<'_> {
+    /// One head of one batch row.
+    fn head(&self, batch: usize, head: usize) -> Rows {
+        Rows { data: self.data[batch * self.strides[0] + head * self.strides[2]..].as_ptr(), row: self.strides[1] }
+    }
+}
+
+/// Sizes and mask of one call.
+#[derive(Clone, Copy)]
+pub struct Problem<'a> {
+    /// Rows of the batch.
+    pub batch: usize,
+    /// Queries.
+    pub tq: usize,
+    /// Keys.
+    pub tk: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key heads.
+    pub kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Factor on the scores.
+    pub scale: f32,
+    /// Soft-cap on the scaled scores.
+    pub softcap: Option<f32>,
+    /// Hide later keys.
+    pub causal: bool,
+    /// Hide keys this far back.
+    pub window: Option<usize>,
+    /// `[batch, tk]`, nonzero where the key is real.
+    pub padding: Option<&'a [u8]>,
+}
+
+impl<'a> Problem<'a> {
+    /// The keys `low..high` that position and window leave visible to query `i`.
+    fn visible(&self, i: usize) -> (usize, usize) {
+        let tk = self.tk as isize;
+        let position = i as isize + tk - self.tq as isize;
+        let high = if self.causal { (position + 1).clamp(0, tk) } else { tk };
+        let low = match self.window {
+            Some(window) => position.saturating_sub_unsigned(window).saturating_add(1).clamp(0, high),
+            None => 0,
+        };
+        (low as usize, high as usize)
+    }
+
+    /// Columns that any query of a block sees; the first is a whole number of vectors.
+    fn columns(&self, first: usize, last: usize) -> Columns {
+        let low = self.visible(first).0 / PAD * PAD;
+        let high = self.visible(last - 1).1;
+        Columns { low, high, width: (high - low).next_multiple_of(PAD) }
+    }
+
+    fn padded_keys(&self) -> usize {
+        self.tk.next_multiple_of(PAD)
+    }
+
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// The padding of one batch row.
+    fn padding_row(&self, batch: usize) -> Option<&'a [u8]> {
+        self.padding.map(|mask| &mask[batch * self.tk..][..self.tk])
+    }
+
+    /// A measure of the work, to decide about threads.
+    fn work(&self) -> usize {
+        self.batch * self.heads * self.tq * self.tk * self.head_dim / 8
+    }
+}
+
+/// The columns of the score matrix one block of queries needs.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// First key.
+    low: usize,
+    /// After the last key.
+    high: usize,
+    /// `high - low` rounded up to whole vectors: the row stride of a tile.
+    width: usize,
+}
+
+thread_local! {
+    /// Tiles of the task that runs on this thread.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with `n` elements of this thread's scratch space, whose content is arbitrary.
+fn with_scratch(n: usize, f: impl FnOnce(&mut [f32])) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < n {
+            scratch.resize(n, 0.0);
+        }
+        f(&mut scratch[..n]);
+    });
+}
+
+/// Writes `[tokens, head_dim]` as `[head_dim, padded]`, zeros in the padding.
+struct Transpose<'a> {
+    source: Rows,
+    tokens: usize,
+    padded: usize,
+    head_dim: usize,
+    target: &'a mut [f32],
+}
+
+impl Kernel for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for start in (0..self.padded).step_by(PAD) {
+            let tokens = PAD.min(self.tokens.saturating_sub(start));
+            for d in (0..self.head_dim).step_by(PAD) {
+                let width = PAD.min(self.head_dim - d);
+                let mut block = [[0f32; PAD]; PAD];
+                for (token, row) in block[..tokens].iter_mut().enumerate() {
+                    // SAFETY: token `start + token` and elements `d..d + width` lie inside the head.
+                    unsafe {
+                        let source = self.source.data.add((start + token) * self.source.row + d);
+                        if width == PAD {
+                            *row = source.cast::<[f32; PAD]>().read_unaligned();
+                        } else {
+                            row[..width].copy_from_slice(std::slice::from_raw_parts(source, width));
+                        }
+                    }
+                }
+                for (i, row) in transpose(block)[..width].iter().enumerate() {
+                    self.target[(d + i) * self.padded + start..][..PAD].copy_from_slice(row);
+                }
+            }
+        }
+    }
+}
+
+/// `cap * tanh(scale * score / cap)`.
+#[inline(always)]
+fn apply_softcap<I: Isa>(scores: &mut [f32], scale: f32, cap: f32) {
+    let inner = scale / cap;
+    for score in scores {
+        *score = cap * tanh::<I>(*score * inner);
+    }
+}
+
+/// Minus infinity where the key is padding; `real` is nonzero where it is not.
+#[inline(always)]
+fn hide_padding(scores: &mut [f32], real: &[u8]) {
+    for (score, &real) in scores.iter_mut().zip(real) {
+        *score = if real == 0 { f32::NEG_INFINITY } else { *score };
+    }
+}

@@ -1,0 +1,10 @@
+//! CPU kernels on plain slices; nothing here knows about tensors.
+
+pub mod attention;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod math;
+pub mod matmul;
+pub mod norm;
+pub mod parallel;
+pub mod simd;

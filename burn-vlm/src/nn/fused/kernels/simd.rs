@@ -1,0 +1,306 @@
+//! One kernel source, compiled once per instruction set and chosen at run time.
+//!
+//! Kernels are plain loops over slices with a fixed number of independent lanes; the compiler vectorises them.
+//! The lane count and the order of every sum are the same for all instruction sets and thread counts; only
+//! whether a product and a sum are rounded once or twice (fused multiply-add) differs between processors.
+
+use super::matmul::{self, Rows, RowsMut, Strided};
+
+/// What a kernel needs to know about the processor.
+pub trait Isa: Copy {
+    /// `a * b + c`, fused where the processor has it in hardware.
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+    /// Whether eight rows of a matrix-product tile fit the registers, or only four.
+    const EIGHT_ROWS: bool;
+    /// The largest power of two of columns that fit beside them.
+    const COLUMNS: usize;
+
+    /// Sum of sixteen lanes, pairwise.
+    #[inline(always)]
+    fn sum16(lanes: [f32; 16]) -> f32 {
+        tree(lanes, |a, b| a + b)
+    }
+
+    /// Largest of sixteen lanes.
+    #[inline(always)]
+    fn max16(lanes: [f32; 16]) -> f32 {
+        tree(lanes, larger)
+    }
+
+    /// [`matmul::matmul`] as a function of its own, so that each kernel holds a call and not a copy of it.
+    ///
+    /// # Safety
+    /// As [`matmul::matmul`]; the processor must have this instruction set.
+    unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool);
+}
+
+/// A computation that can be compiled for any instruction set.
+///
+/// `run` must be `#[inline(always)]`, so that its body is compiled inside the function that enables the features.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The body.
+    fn run<I: Isa>(self) -> Self::Output;
+}
+
+/// AVX-512: 32 registers of 16 lanes.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Wide;
+/// AVX2 with fused multiply-add: 16 registers of 8 lanes.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Narrow;
+/// Whatever the target guarantees (SSE2, NEON).
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Wide {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+    // The compiler would take the lanes apart.
+    #[inline(always)]
+    fn sum16(lanes: [f32; 16]) -> f32 {
+        // SAFETY: this type is used only where AVX-512 was detected; the array has the size of the register.
+        unsafe {
+            std::arch::x86_64::_mm512_reduce_add_ps(std::mem::transmute::<[f32; 16], std::arch::x86_64::__m512>(lanes))
+        }
+    }
+
+    #[inline(always)]
+    fn max16(lanes: [f32; 16]) -> f32 {
+        // SAFETY: as above.
+        unsafe {
+            std::arch::x86_64::_mm512_reduce_max_ps(std::mem::transmute::<[f32; 16], std::arch::x86_64::__m512>(lanes))
+        }
+    }
+
+    const EIGHT_ROWS: bool = true;
+    const COLUMNS: usize = 32;
+
+    unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn compiled(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+            // SAFETY: passed on.
+            unsafe { matmul::matmul::<Wide>(size, a, b, c, accumulate) }
+        }
+        // SAFETY: passed on.
+        unsafe { compiled(size, a, b, c, accumulate) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Narrow {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+    const EIGHT_ROWS: bool = false;
+    const COLUMNS: usize = 16;
+
+    unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn compiled(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+            // SAFETY: passed on.
+            unsafe { matmul::matmul::<Narrow>(size, a, b, c, accumulate) }
+        }
+        // SAFETY: passed on.
+        unsafe { compiled(size, a, b, c, accumulate) }
+    }
+}
+
+impl Isa for Portable {
+    // Without hardware support `f32::mul_add` is a library call; NEON always has it.
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        if cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
+    }
+    const EIGHT_ROWS: bool = false;
+    const COLUMNS: usize = 8;
+
+    unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+        unsafe fn compiled(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+            // SAFETY: passed on.
+            unsafe { matmul::matmul::<Portable>(size, a, b, c, accumulate) }
+        }
+        // SAFETY: passed on.
+        unsafe { compiled(size, a, b, c, accumulate) }
+    }
+}
+
+/// Runs `kernel` with the best instruction set of this processor.
+#[inline]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        fn wide<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Wide>()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn narrow<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Narrow>()
+        }
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma")
+        {
+            // SAFETY: the features were just detected.
+            return unsafe { wide(kernel) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features were just detected.
+            return unsafe { narrow(kernel) };
+        }
+    }
+    kernel.run::<Portable>()
+}
+
+/// Independent partial results of a reduction.
+pub const LANES: usize = 32;
+
+/// Sums `f(x)` over a slice in `LANES` interleaved chains.
+#[inline(always)]
+pub fn sum<I: Isa>(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane += f(value);
+        }
+    }
+    if !tail.is_empty() {
+        let values = padded(tail, 0.0);
+        for (i, (lane, &value)) in lanes.iter_mut().zip(&values).enumerate() {
+            let term = f(value);
+            *lane += if i < tail.len() { term } else { 0.0 };
+        }
+    }
+    sum_lanes::<I>(lanes)
+}
+
+/// Sums over two slices of one length: `f(x, y, sum)` adds a term to a chain.
+#[inline(always)]
+pub fn sum2<I: Isa>(x: &[f32], y: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (xs, x_tail) = x.as_chunks::<LANES>();
+    let (ys, y_tail) = y.as_chunks::<LANES>();
+    for (x, y) in xs.iter().zip(ys) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane = f(x, y, *lane);
+        }
+    }
+    if !x_tail.is_empty() {
+        let (xs, ys) = (padded(x_tail, 0.0), padded(y_tail, 0.0));
+        for (i, ((lane, &x), &y)) in lanes.iter_mut().zip(&xs).zip(&ys).enumerate() {
+            let next = f(x, y, *lane);
+            *lane = if i < x_tail.len() { next } else { *lane };
+        }
+    }
+    sum_lanes::<I>(lanes)
+}
+
+/// Replaces every element by `f` of it and returns the sum of the new ones.
+#[inline(always)]
+pub fn map_sum<I: Isa>(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, tail) = x.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = f(*value);
+            *lane += *value;
+        }
+    }
+    if !tail.is_empty() {
+        let mut values = padded(tail, 0.0);
+        for (i, (lane, value)) in lanes.iter_mut().zip(&mut values).enumerate() {
+            *value = f(*value);
+            *lane += if i < tail.len() { *value } else { 0.0 };
+        }
+        tail.copy_from_slice(&values[..tail.len()]);
+    }
+    sum_lanes::<I>(lanes)
+}
+
+/// `sum(x * y)`.
+#[inline(always)]
+pub fn dot<I: Isa>(x: &[f32], y: &[f32]) -> f32 {
+    sum2::<I>(x, y, |x, y, sum| I::mul_add(x, y, sum))
+}
+
+/// The largest element; NaN is passed over (it shows up in the sum that always follows).
+#[inline(always)]
+pub fn max<I: Isa>(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, value);
+        }
+    }
+    if !tail.is_empty() {
+        for (lane, &value) in lanes.iter_mut().zip(&padded(tail, f32::NEG_INFINITY)) {
+            *lane = larger(*lane, value);
+        }
+    }
+    let mut half = [0.0; LANES / 2];
+    for (i, lane) in half.iter_mut().enumerate() {
+        *lane = larger(lanes[i], lanes[i + LANES / 2]);
+    }
+    I::max16(half)
+}
+
+/// The larger number; a NaN in second place is passed over.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// A tail with a neutral element behind it: loops with a constant number of lanes stay in registers.
+#[inline(always)]
+fn padded(tail: &[f32], neutral: f32) -> [f32; LANES] {
+    let mut values = [neutral; LANES];
+    values[..tail.len()].copy_from_slice(tail);
+    values
+}
+
+#[inline(always)]
+fn sum_lanes<I: Isa>(lanes: [f32; LANES]) -> f32 {
+    let mut half = [0.0; LANES / 2];
+    for (i, lane) in half.iter_mut().enumerate() {
+        *lane = lanes[i] + lanes[i + LANES / 2];
+    }
+    I::sum16(half)
+}
+
+/// Combines sixteen lanes pairwise, halves first.
+#[inline(always)]
+fn tree(mut lanes: [f32; 16], combine: fn(f32, f32) -> f32) -> f32 {
+    let mut width = 8;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = combine(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Transposes a block by four rounds of interleaving rows `i` and `i + 8`.
+#[inline(always)]
+pub fn transpose(mut rows: [[f32; 16]; 16]) -> [[f32; 16]; 16] {
+    for _ in 0..4 {
+        rows = std::array::from_fn(|i| {
+            let (x, y) = (&rows[i / 2], &rows[i / 2 + 8]);
+            let start = i % 2 * 8;
+            std::array::from_fn(|j| if j % 2 == 0 { x[start + j / 2] } else { y[start + j / 2] })
+        });
+    }
+    rows
+}
