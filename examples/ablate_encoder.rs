@@ -6,5 +6,5 @@
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    burn_vlm_experiments::run_study("encoder", include_str!("../experiments/encoder.toml"))
+    burn_vlm_experiments::run_study("encoder", burn_vlm_experiments::ENCODER)
 }

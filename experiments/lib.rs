@@ -7,4 +7,7 @@ mod study;
 
 pub use args::StudyArgs;
 pub use pretrain::pretrain;
-pub use study::run_study;
+pub use study::{AnyError, execute, run_study};
+
+/// The encoder study (`experiments/encoder.toml`).
+pub const ENCODER: &str = include_str!("encoder.toml");

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run,
-    show_duration, status,
+    CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run, show_duration, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
@@ -16,7 +15,8 @@ use clap::Parser;
 
 use crate::args::StudyArgs;
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error of a study; [`chain`] prints it with its causes.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a built-in study with the command line of this process. `name` is the study's file name, `text` its TOML.
 pub fn run_study(name: &str, text: &str) -> ExitCode {
@@ -30,7 +30,12 @@ pub fn run_study(name: &str, text: &str) -> ExitCode {
     }
 }
 
-fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
+/// The same for a parsed command line: trains what is missing and writes the summary.
+///
+/// # Errors
+/// A wrong study file or option, an output folder of another experiment, a device that does not answer, cells that
+/// failed. What is finished is kept.
+pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
     let mut origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
@@ -39,7 +44,13 @@ fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
     };
     let plan = study.plan(&args.preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
     let chosen = choose(args.device)?;
-    reporter.line(&format!("{}: preset {}, {} cells, device {}", study.title, plan.preset, plan.cells.len(), chosen.choice));
+    reporter.line(&format!(
+        "{}: preset {}, {} cells, device {}",
+        study.title,
+        plan.preset,
+        plan.cells.len(),
+        chosen.choice
+    ));
 
     let corpus = match &args.corpus {
         Some(folder) => Arc::new(EmojiCorpus::open(folder)?),
@@ -70,12 +81,7 @@ fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
         origin.finish();
         write_summary(&out, result, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
     });
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error @ AblationError::CellsFailed(_)) => return Err(error.into()),
-        Err(error) => return Err(error.into()),
-    };
-    if outcome.summarised {
+    if outcome?.summarised {
         if let Ok(table) = std::fs::read_to_string(out.join("summary.md")) {
             println!("{}", headline(&table));
         }

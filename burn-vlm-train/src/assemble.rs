@@ -30,10 +30,15 @@ pub struct Assembled {
 ///
 /// # Errors
 /// A folder that does not hold a usable part, or parts that do not fit.
-pub fn assemble(recipe: &ModelRecipe, encoder: &Path, backbone: &Path, seed: u64, device: &Device) -> Result<Assembled> {
+pub fn assemble(
+    recipe: &ModelRecipe,
+    encoder: &Path,
+    backbone: &Path,
+    seed: u64,
+    device: &Device,
+) -> Result<Assembled> {
     let data_error = |message: String| TrainError::Data(message);
-    let tokenizer =
-        Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| data_error(e.to_string()))?;
+    let tokenizer = Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| data_error(e.to_string()))?;
     let template = ChatTemplate::from_folder(backbone)
         .map_err(|e| data_error(e.to_string()))?
         .with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());

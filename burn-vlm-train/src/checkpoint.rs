@@ -100,13 +100,7 @@ pub fn save<M: Module>(
     Ok(target)
 }
 
-fn write_files<M: Module>(
-    folder: &Path,
-    module: &M,
-    optimizer: &AdamW,
-    step: usize,
-    fingerprint: &str,
-) -> Result<()> {
+fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: usize, fingerprint: &str) -> Result<()> {
     let mut tensors = Named::new();
     module.visit(&mut Collect { stack: PathStack::default(), tensors: &mut tensors });
     for (path, moments) in &optimizer.moments {

@@ -112,7 +112,9 @@ fn open(choice: DeviceChoice) -> Result<Device> {
         #[allow(deprecated)] // kept for comparison until Burn removes it
         DeviceChoice::NdArray => Ok(Device::ndarray()),
         #[cfg(feature = "wgpu")]
-        DeviceChoice::Wgpu => Ok(hardware_wgpu().unwrap_or_else(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))),
+        DeviceChoice::Wgpu => {
+            Ok(hardware_wgpu().unwrap_or_else(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)))
+        }
         #[cfg(feature = "cuda")]
         DeviceChoice::Cuda(number) => Ok(Device::cuda(number)),
         #[allow(unreachable_patterns)]
@@ -169,7 +171,9 @@ fn answers(device: &Device, choice: DeviceChoice) -> Result<()> {
     std::panic::set_hook(hook);
     match result {
         Ok(Some(17.0)) => Ok(()),
-        Ok(other) => Err(TrainError::Device(format!("`{choice}` computed {other:?} for 3 x 4 + 5; its driver is unusable"))),
+        Ok(other) => {
+            Err(TrainError::Device(format!("`{choice}` computed {other:?} for 3 x 4 + 5; its driver is unusable")))
+        }
         Err(panic) => {
             let cause = panic
                 .downcast_ref::<String>()

@@ -128,9 +128,13 @@ impl FeatureBank {
         let pictures = file.tensor("pictures").map_err(invalid)?;
         let features = file.tensor("features").map_err(invalid)?;
         let &[count, views, tokens, width] = features.shape() else {
-            return Err(TrainError::invalid(path, format!("features of shape {:?}, expected 4 dimensions", features.shape())));
+            return Err(TrainError::invalid(
+                path,
+                format!("features of shape {:?}, expected 4 dimensions", features.shape()),
+            ));
         };
-        let words = |bytes: &[u8]| -> Vec<[u8; 4]> { bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect() };
+        let words =
+            |bytes: &[u8]| -> Vec<[u8; 4]> { bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect() };
         let index: HashMap<PictureId, usize> = words(pictures.data())
             .into_iter()
             .enumerate()

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ablation::show_duration;
 use crate::error::{Result, TrainError};
 use crate::optim::thousands;
-use crate::ablation::show_duration;
 
 /// One line of `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,8 +82,7 @@ impl LogWriter {
         }
         fs::write(&temporary, text).map_err(|e| TrainError::io("cannot write", &temporary, e))?;
         fs::rename(&temporary, path).map_err(|e| TrainError::io("cannot move into place", path, e))?;
-        let file =
-            OpenOptions::new().append(true).open(path).map_err(|e| TrainError::io("cannot open", path, e))?;
+        let file = OpenOptions::new().append(true).open(path).map_err(|e| TrainError::io("cannot open", path, e))?;
         Ok((Self { path: path.to_path_buf(), file }, kept))
     }
 

@@ -206,9 +206,7 @@ pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
 /// Side of the pictures and number of text positions of a dual encoder.
 pub fn encoder_sizes(config: &DualConfig) -> (usize, usize) {
     match config {
-        DualConfig::Siglip(config) => {
-            (config.vision_config.image_size, config.text_config.max_position_embeddings)
-        }
+        DualConfig::Siglip(config) => (config.vision_config.image_size, config.text_config.max_position_embeddings),
         DualConfig::Clip(config) => (config.vision_config.image_size, config.text_config.max_position_embeddings),
     }
 }

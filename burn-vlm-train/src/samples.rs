@@ -50,11 +50,7 @@ pub fn training_samples(
                 languages.push(language);
             }
             let many = builder(&languages)?;
-            if task == Task::Translation {
-                many.translations(&pairs)
-            } else {
-                many.keywords_translations(&pairs, 1)
-            }
+            if task == Task::Translation { many.translations(&pairs) } else { many.keywords_translations(&pairs, 1) }
         }
     })
 }

@@ -117,7 +117,12 @@ pub fn train_stage<O: Objective>(
     }
     let (mut log_file, mut log) = LogWriter::open(&run.folder.join("log.jsonl"), start)?;
     if start == 0 {
-        run.reporter.line(&format!("{}: {} steps of {} samples", run.name, recipe.steps, recipe.batch * recipe.accumulate));
+        run.reporter.line(&format!(
+            "{}: {} steps of {} samples",
+            run.name,
+            recipe.steps,
+            recipe.batch * recipe.accumulate
+        ));
         for part in rates.report(&model) {
             run.reporter.line(&format!("  {part}"));
         }

@@ -33,10 +33,8 @@ pub fn captions(
             encode_prompt(scorer.tokenizer, scorer.template, sample.prompt(), pictures).map_err(data_error)
         })
         .collect::<Result<_>>()?;
-    let stop: Vec<u32> = ["<|end|>", scorer.tokenizer.eos_token()]
-        .iter()
-        .filter_map(|token| scorer.tokenizer.token_id(token))
-        .collect();
+    let stop: Vec<u32> =
+        ["<|end|>", scorer.tokenizer.eos_token()].iter().filter_map(|token| scorer.tokenizer.token_id(token)).collect();
     let config = GenerationConfig { max_new_tokens: MAX_NEW_TOKENS, stop_tokens: stop, ..Default::default() };
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|&sample| (prompts[sample].len(), sample));

@@ -65,8 +65,7 @@ pub fn cloze(
                 protocol: cloze_protocol(rule, headline).into(),
                 score: f64::from(u8::from(argmax(values) == item.answer)),
             };
-            let named_scores =
-                vec![named(ClozeScore::Likelihood, &likelihood), named(ClozeScore::Pmi, &pmi)];
+            let named_scores = vec![named(ClozeScore::Likelihood, &likelihood), named(ClozeScore::Pmi, &pmi)];
             Prediction {
                 id: item.id.clone(),
                 protocol: "cloze".into(),

@@ -112,11 +112,7 @@ impl<'a> Scorer<'a> {
 ///
 /// # Errors
 /// A row that cannot be encoded or does not fit the model.
-pub fn likelihoods(
-    scorer: &Scorer<'_>,
-    rows: &[Row],
-    mut progress: impl FnMut(usize, usize),
-) -> Result<Vec<f64>> {
+pub fn likelihoods(scorer: &Scorer<'_>, rows: &[Row], mut progress: impl FnMut(usize, usize)) -> Result<Vec<f64>> {
     let encoded: Vec<Encoded> = rows.par_iter().map(|row| scorer.encode(&row.turns)).collect::<Result<_>>()?;
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| (encoded[row].ids.len(), row));

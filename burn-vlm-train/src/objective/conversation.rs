@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
-use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::conversation::{Turn, count_images};
+use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::encode::{EncodeOptions, Encoded, encode};
+use burn_vlm_data::language::Language;
 use burn_vlm_data::random::mix;
 use burn_vlm_data::sample::Sample;
 use burn_vlm_data::sampler::Mixture;
-use burn_vlm_data::language::Language;
 use burn_vlm_data::tokenizer::Tokenizer;
 use rayon::prelude::*;
 
@@ -158,7 +158,8 @@ pub fn encode_turns(
     image_tokens: usize,
 ) -> Result<Encoded> {
     let pictures = vec![image_tokens; count_images(turns)];
-    encode(tokenizer, template, turns, &pictures, &EncodeOptions::default()).map_err(|e| TrainError::Data(e.to_string()))
+    encode(tokenizer, template, turns, &pictures, &EncodeOptions::default())
+        .map_err(|e| TrainError::Data(e.to_string()))
 }
 
 /// Positions (row x tokens + column) that hold the image token.

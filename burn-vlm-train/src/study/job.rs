@@ -69,7 +69,8 @@ impl VlmJob {
         let key = part_fingerprint(recipe, name)?;
         self.store
             .get_or_make(&key, name, reporter, |making| {
-                pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter).map_err(Into::into)
+                pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter)
+                    .map_err(Into::into)
             })
             .map_err(|e| TrainError::Data(e.to_string()))
     }
@@ -87,7 +88,8 @@ impl VlmJob {
         let device = self.context.device.clone().autodiff();
         let encoder = self.part(&recipe, &recipe.model.encoder, reporter)?;
         let backbone = self.part(&recipe, &recipe.model.backbone, reporter)?;
-        let Assembled { model, tokenizer, template } = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+        let Assembled { model, tokenizer, template } =
+            assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
         let size = model.config.vision_config.image_size();
         let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), size)?);
         let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
@@ -169,15 +171,8 @@ impl VlmJob {
             let which = scored_pictures(&self.context.corpus);
             Arc::new(FeatureBank::compute(&model, &pictures, &which, 0, &device, |_, _| {})?)
         };
-        let scorer = Scorer::new(
-            &model,
-            &device,
-            &self.context.corpus,
-            &tokenizer,
-            &template,
-            features,
-            evaluation.batch,
-        );
+        let scorer =
+            Scorer::new(&model, &device, &self.context.corpus, &tokenizer, &template, features, evaluation.batch);
         let predictions = self.ask(&scorer, &evaluation, reporter)?;
         let count = predictions.len();
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;

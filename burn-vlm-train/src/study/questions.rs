@@ -22,7 +22,8 @@ pub struct Questions {
 /// # Errors
 /// A language that the corpus does not have.
 pub fn questions(corpus: &EmojiCorpus, recipe: &EvaluationRecipe) -> Result<Questions> {
-    let builder = TaskBuilder::new(corpus, &recipe.languages, recipe.seed).map_err(|e| TrainError::Data(e.to_string()))?;
+    let builder =
+        TaskBuilder::new(corpus, &recipe.languages, recipe.seed).map_err(|e| TrainError::Data(e.to_string()))?;
     let pools = if recipe.validation {
         [(Pool::VALIDATION_SEEN, recipe.seen), (Pool::VALIDATION_UNSEEN, recipe.unseen)]
     } else {
@@ -89,7 +90,8 @@ mod tests {
         let of = |language| drawn.choice.iter().filter(move |item| item.language == language);
         let names = |language| of(language).map(|item| item.parallel.clone()).collect::<Vec<_>>();
         assert_eq!(names(Language::EN), names(Language::DE));
-        let far_seen = of(Language::EN).filter(|item| item.distractors == Distractors::Far && item.pool == Pool::TEST_SEEN);
+        let far_seen =
+            of(Language::EN).filter(|item| item.distractors == Distractors::Far && item.pool == Pool::TEST_SEEN);
         assert_eq!(far_seen.count(), 20);
         assert_eq!(drawn.captions.len(), 2);
         assert_eq!(drawn.captions[0].1.len(), 5 * 2);
@@ -101,7 +103,8 @@ mod tests {
         let all = EvaluationRecipe { seen: 0, unseen: 0, captions: 0, ..recipe() };
         let test = questions(&corpus, &all).unwrap();
         let validation = questions(&corpus, &EvaluationRecipe { validation: true, ..all }).unwrap();
-        let concepts = |q: &Questions| q.choice.iter().map(|item| item.concept).collect::<std::collections::HashSet<_>>();
+        let concepts =
+            |q: &Questions| q.choice.iter().map(|item| item.concept).collect::<std::collections::HashSet<_>>();
         assert!(concepts(&test).is_disjoint(&concepts(&validation)));
     }
 }

@@ -25,7 +25,13 @@ const EXAMPLES: usize = 6;
 ///
 /// # Errors
 /// A cell's file that cannot be read, cells whose questions differ, a full disk.
-pub fn write_summary(out: &Path, result: &StudyResult<'_>, corpus: &EmojiCorpus, origin: &Origin, device: &str) -> Result<()> {
+pub fn write_summary(
+    out: &Path,
+    result: &StudyResult<'_>,
+    corpus: &EmojiCorpus,
+    origin: &Origin,
+    device: &str,
+) -> Result<()> {
     let plan = result.plan;
     let spec = spec(plan)?;
     let mut outcomes = Vec::new();
@@ -107,7 +113,9 @@ fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
     use crate::recipe::ClozeScore::{Likelihood, Pmi};
     let rule = |rule| match rule {
         Likelihood => "the mean log-likelihood of its tokens given picture and question",
-        Pmi => "the mean log-likelihood of its tokens given picture and question, less the same given the question alone",
+        Pmi => {
+            "the mean log-likelihood of its tokens given picture and question, less the same given the question alone"
+        }
     };
     let other = if evaluation.cloze == Likelihood { Pmi } else { Likelihood };
     let mut protocols = vec![
@@ -131,9 +139,10 @@ fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
         protocols.push(Protocol {
             name: "lettered".into(),
             label: "Lettered".into(),
-            explanation: "The four names stand in the prompt with letters, in all four rotations; an item counts only if \
+            explanation:
+                "The four names stand in the prompt with letters, in all four rotations; an item counts only if \
                           all four answers are right."
-                .into(),
+                    .into(),
             chance: Some(100.0 / 256.0),
         });
     }

@@ -1,0 +1,142 @@
+//! The encoder study from end to end on the smoke preset: its files, its exactness after kills, its errors.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use burn_vlm_experiments::{ENCODER, StudyArgs, execute};
+use burn_vlm_train::ablation::{PatchRules, Study};
+use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
+use clap::Parser;
+use serde_json::Value;
+
+/// Set for the copy of this test binary that is killed: the folder it runs the study in.
+const CHILD: &str = "BURN_VLM_TEST_STUDY_OUT";
+
+fn args(more: &[&str]) -> StudyArgs {
+    StudyArgs::parse_from(["ablate_encoder", "--preset", "smoke", "--quiet"].iter().chain(more))
+}
+
+fn error_of(more: &[&str]) -> String {
+    execute("encoder", ENCODER, &args(more)).unwrap_err().to_string()
+}
+
+fn read(path: impl AsRef<Path>) -> Value {
+    let path = path.as_ref();
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// `summary.json` without what differs from run to run by its nature: times and the command.
+fn summary(out: &Path) -> Value {
+    let mut summary = read(out.join("summary.json"));
+    summary["provenance"] = Value::Null;
+    summary
+}
+
+/// What each cell says of its losses.
+fn losses(out: &Path) -> Vec<Value> {
+    let mut cells: Vec<PathBuf> = Vec::new();
+    for encoder in ["siglip1", "siglip2"] {
+        for data in ["en", "en_multi"] {
+            cells.push(out.join("cells").join(encoder).join(data).join("seed0"));
+        }
+    }
+    cells.iter().map(|cell| read(cell.join("done.json"))["result"].clone()).collect()
+}
+
+#[test]
+fn every_preset_plans_and_its_recipes_are_valid() {
+    let study = Study::parse(Path::new("experiments/encoder.toml"), ENCODER).unwrap();
+    for preset in ["smoke", "tiny", "small"] {
+        for cell in study.plan(preset, None, &PatchRules::new()).unwrap().cells {
+            Recipe::from_table(cell.recipe.clone()).unwrap_or_else(|e| panic!("{preset} {}: {e}", cell.name));
+            EvaluationRecipe::from_table(cell.evaluation.clone()).unwrap();
+        }
+    }
+}
+
+/// The child of the test below; does nothing when it is run by itself.
+#[test]
+fn child_runs_the_study() {
+    if let Ok(out) = std::env::var(CHILD) {
+        execute("encoder", ENCODER, &args(&["--out", &out])).unwrap();
+    }
+}
+
+#[test]
+fn killed_three_times_equals_uninterrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    execute("encoder", ENCODER, &args(&["--out", &whole.to_string_lossy()])).unwrap();
+    for name in ["summary.json", "summary.csv", "summary.md", "report.html", "plots/scores.svg", "plots/scores.png"] {
+        assert!(std::fs::metadata(whole.join(name)).is_ok_and(|file| file.len() > 0), "{name} is missing");
+    }
+    let found = read(whole.join("summary.json"));
+    for key in ["axes", "column", "protocol", "distractors", "concepts", "n", "seeds", "score", "low", "high", "chance"]
+    {
+        assert!(found["table"][0].get(key).is_some(), "table rows lack `{key}`");
+    }
+    assert_eq!(found["study"], "encoder");
+    assert!(found["cells"].as_array().is_some_and(|cells| !cells.is_empty()));
+
+    for milliseconds in [1500, 4000, 7000] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_runs_the_study"])
+            .env(CHILD, &killed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        // SIGKILL on Unix: no destructor, no flush
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    execute("encoder", ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();
+    assert_eq!(summary(&whole), summary(&killed));
+    assert_eq!(losses(&whole), losses(&killed));
+}
+
+#[test]
+fn wrong_input_is_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let out = path("out");
+
+    let unknown_preset = execute("encoder", ENCODER, &StudyArgs::parse_from(["a", "--preset", "tinny", "--quiet"]));
+    let message = unknown_preset.unwrap_err().to_string();
+    assert!(message.contains("tinny") && message.contains("`tiny`"), "{message}");
+
+    let message = error_of(&["--out", &out, "--only", "siglip1/enn"]);
+    assert!(message.contains("siglip1/enn") && message.contains("siglip1/en"), "{message}");
+
+    let message = error_of(&["--out", &out, "--corpus", &path("nowhere")]);
+    assert!(message.contains("nowhere"), "{message}");
+
+    let message = error_of(&["--out", &out, "--parts", &path("noparts")]);
+    assert!(message.contains("siglip1") && message.contains("--from-scratch"), "{message}");
+
+    std::fs::create_dir_all(&out).unwrap();
+    std::fs::write(folder.path().join("out/experiment.json"), r#"{"study": "backbone", "preset": "tiny"}"#).unwrap();
+    let message = error_of(&["--out", &out]);
+    assert!(message.contains("out"), "{message}");
+}
+
+#[test]
+fn wrong_study_files_name_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = |from: &str, to: &str| {
+        let file = folder.path().join("study.toml");
+        assert!(ENCODER.contains(from), "the study file has no `{from}` any more");
+        std::fs::write(&file, ENCODER.replacen(from, to, 1)).unwrap();
+        let out = folder.path().join("out");
+        error_of(&["--config", &file.to_string_lossy(), "--out", &out.to_string_lossy()])
+    };
+    let message = wrong("languages = [\"en\"], tasks", "languages = [\"enn\"], tasks");
+    assert!(message.contains("enn") && message.contains("en"), "{message}");
+    let message = wrong("name = \"encoder\"\nlabel", "nam = \"encoder\"\nlabel");
+    assert!(message.contains("nam"), "{message}");
+    let message = wrong("projector_hidden_act", "projector_hiden_act");
+    assert!(message.contains("projector_hiden_act"), "{message}");
+}
