@@ -22,7 +22,7 @@ use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 use crate::ablation::{Reporter, write_atomic, write_json_atomic};
 use crate::error::{Result, TrainError};
 use crate::eval::retrieval;
-use crate::objective::{ContrastiveObjective, Conversations, TextObjective};
+use crate::objective::{ContrastiveObjective, ConversationPlan, Conversations, TextObjective};
 use crate::pictures::Pictures;
 use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe};
 use crate::trainer::{StageRun, train_stage};
@@ -161,16 +161,14 @@ impl PartRun<'_> {
     fn backbone(&self, config: &LanguageConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
         let device = self.context.device.clone().autodiff();
         let template = tiny_template(&tokenizer)?;
-        let conversations = Conversations::new(
-            &self.context.corpus,
-            &tokenizer,
-            &template,
-            &self.stage.data,
-            &self.recipe.tokenizer.languages,
-            1,
-            self.stage.batch,
-            self.seed,
-        )?;
+        let plan = ConversationPlan {
+            data: &self.stage.data,
+            parallel: &self.recipe.tokenizer.languages,
+            image_tokens: 1,
+            batch: self.stage.batch,
+            seed: self.seed,
+        };
+        let conversations = Conversations::new(&self.context.corpus, &tokenizer, &template, &plan)?;
         let model = config.init_with(&Scope::new(self.seed, &device))?;
         let fingerprint = self.fingerprint()?;
         let objective = Arc::new(TextObjective::new(conversations));

@@ -332,10 +332,10 @@ impl StageRecipe {
         if self.data.languages.is_empty() {
             return fail("`data.languages` is empty".into());
         }
-        if let Some(share) = self.data.english {
-            if !(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN) {
-                return fail(format!("`data.english = {share}` must lie in 0..1, with `en` among the languages"));
-            }
+        if let Some(share) = self.data.english
+            && (!(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN))
+        {
+            return fail(format!("`data.english = {share}` must lie in 0..1, with `en` among the languages"));
         }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
         if !contrastive {
@@ -347,7 +347,7 @@ impl StageRecipe {
                 return fail(format!("the task `{}` has a picture, the objective `text` has none", task.as_str()));
             }
         }
-        if self.checkpoint_every % self.log_every != 0 {
+        if !self.checkpoint_every.is_multiple_of(self.log_every) {
             return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! Measure on an idle machine, and with the allocator of the training programs: the allocator is half the story.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_vlm::nn::{
@@ -13,8 +14,12 @@ use burn_vlm::nn::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// Runs of each measurement: the slow cases take a tenth of a second.
+/// Samples of each measurement.
 const SAMPLES: usize = 10;
+/// The slow cases take a tenth of a second, the fast ones a tenth of a millisecond.
+const MEASUREMENT: Duration = Duration::from_millis(1500);
+/// Fills caches and the allocator's pools.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -33,7 +38,7 @@ fn compare<const D: usize>(
     composed: impl Fn() -> Tensor<D>,
 ) {
     let mut group = c.benchmark_group(name);
-    group.sample_size(SAMPLES);
+    group.sample_size(SAMPLES).measurement_time(MEASUREMENT).warm_up_time(WARM_UP);
     group.bench_function("fused", |b| b.iter(|| black_box(fused().sum().backward())));
     group.bench_function("composed", |b| b.iter(|| black_box(composed().sum().backward())));
     group.finish();
@@ -118,7 +123,7 @@ fn optimizer(c: &mut Criterion) {
     let zeros = || Tensor::<2>::zeros([8192, 256], &Device::flex());
     let grad = Tensor::<2>::ones([8192, 256], &Device::flex());
     let mut group = c.benchmark_group("adamw/8192x256");
-    group.sample_size(SAMPLES);
+    group.sample_size(SAMPLES).measurement_time(MEASUREMENT).warm_up_time(WARM_UP);
     for (name, step) in [("fused", adamw_step::<2> as fn(_, _, _, _, &_) -> _), ("composed", composed::adamw_step::<2>)]
     {
         group.bench_function(name, |b| {

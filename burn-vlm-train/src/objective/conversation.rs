@@ -3,8 +3,6 @@
 //! A stage's samples form a mixture: one source per task and language, weighted by task weight x language share. Every
 //! sample is tokenized once, before training; a batch is then a copy of a few hundred integers.
 
-use std::sync::Arc;
-
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::{Turn, count_images};
@@ -39,6 +37,21 @@ pub struct Conversations {
     seed: u64,
 }
 
+/// Which conversations a stage draws, and how.
+#[derive(Debug, Clone)]
+pub struct ConversationPlan<'a> {
+    /// Languages, tasks and their weights.
+    pub data: &'a DataRecipe,
+    /// Languages of the whole study, to which the samples stay parallel.
+    pub parallel: &'a [Language],
+    /// Tokens that one picture stands for.
+    pub image_tokens: usize,
+    /// Samples of a micro-batch.
+    pub batch: usize,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
 /// One padded micro-batch, still without pictures.
 #[derive(Debug, Clone)]
 pub struct ConversationBatch {
@@ -57,20 +70,15 @@ pub struct ConversationBatch {
 impl Conversations {
     /// Builds and tokenizes every sample that the stage may draw.
     ///
-    /// `image_tokens` is the number of tokens one picture stands for.
-    ///
     /// # Errors
     /// A language without texts, or a sample that cannot be rendered.
     pub fn new(
-        corpus: &Arc<EmojiCorpus>,
+        corpus: &EmojiCorpus,
         tokenizer: &Tokenizer,
         template: &ChatTemplate,
-        data: &DataRecipe,
-        parallel: &[Language],
-        image_tokens: usize,
-        batch: usize,
-        seed: u64,
+        plan: &ConversationPlan<'_>,
     ) -> Result<Self> {
+        let &ConversationPlan { data, parallel, image_tokens, batch, seed } = plan;
         let mut sources = Vec::new();
         let mut weights = Vec::new();
         for (&task, &task_weight) in &data.tasks {

@@ -6,6 +6,8 @@ mod text;
 mod vlm;
 
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
-pub use conversation::{ConversationBatch, Conversations, encode_turns, image_positions, next_token_targets};
+pub use conversation::{
+    ConversationBatch, ConversationPlan, Conversations, encode_turns, image_positions, next_token_targets,
+};
 pub use text::TextObjective;
 pub use vlm::{Visual, VisualSource, VlmBatch, VlmObjective};

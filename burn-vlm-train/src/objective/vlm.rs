@@ -63,7 +63,7 @@ pub struct VlmObjective {
 }
 
 /// Keeps feature noise apart from the other uses of the seed.
-const NOISE_SALT: u64 = 0x6e6f_6973_65;
+const NOISE_SALT: u64 = 0x6e6f_6973;
 
 impl VlmObjective {
     /// Joins samples and pictures; `feature_shape` is `[visual tokens, vision width]`.

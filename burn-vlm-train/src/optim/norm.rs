@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use burn_vlm::nn::sum_squares;
 
 /// The Euclidean norm over every gradient of the module.
 ///
@@ -16,7 +17,7 @@ pub fn global_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(grad) = self.grads.get::<D>(param.id) {
-                self.parts.push(grad.powi_scalar(2).sum());
+                self.parts.push(sum_squares(grad));
             }
         }
     }

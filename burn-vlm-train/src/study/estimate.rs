@@ -1,6 +1,5 @@
 //! What `--dry-run` says of a study before it runs: parameters, tokens, floating-point operations, time.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,7 +8,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 
 use crate::ablation::Cell;
 use crate::error::Result;
-use crate::objective::Conversations;
+use crate::objective::{ConversationPlan, Conversations};
 use crate::params::list_params;
 use crate::pretrain::train_tokenizer;
 use crate::recipe::{PartRecipe, Recipe};
@@ -17,6 +16,9 @@ use crate::recipe::{PartRecipe, Recipe};
 /// Share of the device's matrix-product rate that a whole training step of small models reaches; measured on the
 /// recorded run of the default preset, so an estimate and no more.
 const EFFICIENCY: f64 = 0.25;
+
+/// Tokens of one picture in the estimate; the default preset's number.
+const IMAGE_TOKENS: usize = 5;
 
 /// What one cell costs.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +38,7 @@ pub struct Estimate {
 ///
 /// # Errors
 /// A recipe that cannot be read, or a language without texts.
-pub fn estimate(cell: &Cell, corpus: &Arc<EmojiCorpus>, template: &ChatTemplate, device: &Device) -> Result<Estimate> {
+pub fn estimate(cell: &Cell, corpus: &EmojiCorpus, template: &ChatTemplate, device: &Device) -> Result<Estimate> {
     let recipe = Recipe::from_table(cell.recipe.clone())?;
     let tokenizer = train_tokenizer(corpus, &recipe.tokenizer)?;
     let mut parameters = 0;
@@ -58,9 +60,14 @@ pub fn estimate(cell: &Cell, corpus: &Arc<EmojiCorpus>, template: &ChatTemplate,
     }
     let mut tokens = 0.0;
     for stage in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)) {
-        let languages = &recipe.tokenizer.languages;
-        let conversations =
-            Conversations::new(corpus, &tokenizer, template, &stage.data, languages, 5, stage.batch, 0)?;
+        let plan = ConversationPlan {
+            data: &stage.data,
+            parallel: &recipe.tokenizer.languages,
+            image_tokens: IMAGE_TOKENS,
+            batch: stage.batch,
+            seed: 0,
+        };
+        let conversations = Conversations::new(corpus, &tokenizer, template, &plan)?;
         tokens += conversations.mean_tokens() * (stage.steps * stage.batch * stage.accumulate) as f64;
     }
     let flops = 6.0 * body as f64 * tokens;

@@ -15,7 +15,7 @@ use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Prediction, Scorer, captions, cloze, lettered};
 use crate::features::FeatureBank;
-use crate::objective::{Conversations, TextObjective, VisualSource, VlmObjective};
+use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective};
 use crate::pictures::Pictures;
 use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
@@ -117,16 +117,14 @@ impl VlmJob {
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
             let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
-            let conversations = Conversations::new(
-                &self.context.corpus,
-                &tokenizer,
-                &template,
-                &stage.data,
-                &recipe.tokenizer.languages,
-                feature_shape[0],
-                stage.batch,
+            let plan = ConversationPlan {
+                data: &stage.data,
+                parallel: &recipe.tokenizer.languages,
+                image_tokens: feature_shape[0],
+                batch: stage.batch,
                 seed,
-            )?;
+            };
+            let conversations = Conversations::new(&self.context.corpus, &tokenizer, &template, &plan)?;
             let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
             let fingerprint = format!("{fingerprint}-{number}-{name}");
             let run = StageRun {
