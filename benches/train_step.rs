@@ -104,10 +104,13 @@ fn vlm(c: &mut Criterion) {
     let mut model: Option<Vlm> = Some(rates().apply(config.init(&device).expect("a valid config")));
     let (mut optimizer, rates) = (AdamW::new(AdamWConfig::default()), rates());
     let width = PATCHES + VLM_TEXT;
-    let row = |r: usize| (0..PATCHES).map(|_| 3).chain(ids(VLM_TEXT * (r + 1)).into_iter().skip(VLM_TEXT * r).map(|id| id.max(4)));
+    let row = |r: usize| {
+        (0..PATCHES).map(|_| 3).chain(ids(VLM_TEXT * (r + 1)).into_iter().skip(VLM_TEXT * r).map(|id| id.max(4)))
+    };
     let text: Vec<i64> = (0..BATCH).flat_map(row).collect();
     let images: Vec<i64> = (0i64..).zip(&text).filter(|(_, id)| **id == 3).map(|(at, _)| at).collect();
-    let targets: Vec<i64> = (0..BATCH).flat_map(|r| (PATCHES - 1..width - 1).map(move |t| (r * width + t) as i64)).collect();
+    let targets: Vec<i64> =
+        (0..BATCH).flat_map(|r| (PATCHES - 1..width - 1).map(move |t| (r * width + t) as i64)).collect();
     let pixels: Vec<f32> = (0..BATCH * 3 * 224 * 224).map(|i| (i % 255) as f32 / 127.5 - 1.0).collect();
     let mut group = c.benchmark_group("train_step");
     group.sample_size(10).throughput(Throughput::Elements((BATCH * width) as u64));

@@ -10,6 +10,7 @@ use burn_vlm_train::ablation::Reporter;
 use burn_vlm_train::checkpoint;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::Result;
+use burn_vlm_train::optim::Schedule;
 use burn_vlm_train::recipe::StageRecipe;
 use burn_vlm_train::trainer::{BatchSize, Objective, StageResult, StageRun, train_stage};
 
@@ -147,7 +148,8 @@ fn accumulation_equals_one_large_batch() {
 #[test]
 fn resumed_equals_uninterrupted_bit_for_bit() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let stage = recipe("steps = 12\ncheckpoint_every = 4\nschedule = { kind = \"cosine\", warmup = 0.25 }");
+    let cosine = Schedule { warmup: 0.25, ..Schedule::default() };
+    let stage = StageRecipe { schedule: cosine, ..recipe("steps = 12\ncheckpoint_every = 4") };
     let reporter = Reporter::capture();
     let (whole, whole_log) = train(&stage, a.path(), Plane { batch: 4, bad: None }, &reporter).unwrap();
     let stopped = train(&stage, b.path(), Plane { batch: 4, bad: Some(9) }, &reporter).unwrap_err().to_string();
