@@ -11,21 +11,22 @@ use crate::ablation::show_duration;
 use crate::error::{Result, TrainError};
 use crate::optim::thousands;
 
-/// One line of `log.jsonl`.
+/// One line of `log.jsonl`. Losses are f32, whose digits a JSON reader gives back exactly; of an f64 the last bit may
+/// differ, and a resumed log would not equal an uninterrupted one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepLog {
     /// Steps done, counted from 1.
     pub step: usize,
     /// Mean loss of this step.
-    pub loss: f64,
+    pub loss: f32,
     /// Mean loss since the line before.
-    pub loss_mean: f64,
+    pub loss_mean: f32,
     /// Factor of the schedule that multiplied all learning rates.
     pub lr_factor: f64,
     /// Largest learning rate in use.
     pub lr: f64,
     /// Global gradient norm before clipping.
-    pub grad_norm: f64,
+    pub grad_norm: f32,
     /// Tokens so far in this stage, visual tokens counted, padding not.
     pub tokens: u64,
     /// Pictures so far in this stage.

@@ -235,11 +235,11 @@ impl Meter {
         let loss_mean = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
         let entry = StepLog {
             step,
-            loss,
-            loss_mean,
+            loss: loss as f32,
+            loss_mean: loss_mean as f32,
             lr_factor,
             lr,
-            grad_norm,
+            grad_norm: grad_norm as f32,
             tokens: self.tokens,
             images: self.images,
             tokens_per_second: (self.tokens - self.tokens_before) as f64 / seconds,

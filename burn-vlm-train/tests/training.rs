@@ -94,7 +94,7 @@ fn values(model: &Line) -> Vec<f32> {
     values
 }
 
-fn losses(result: &StageResult) -> Vec<f64> {
+fn losses(result: &StageResult) -> Vec<f32> {
     result.log.iter().map(|entry| entry.loss).collect()
 }
 

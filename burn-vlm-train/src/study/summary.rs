@@ -195,7 +195,7 @@ fn loss_series(cell: &FinishedCell, axes: &Axes) -> Result<Vec<LossSeries>> {
             axes: axes.clone(),
             name: String::new(),
             seed: Some(cell.cell.seed),
-            points: log::read(&path)?.iter().map(|entry| (entry.step as u64, entry.loss_mean)).collect(),
+            points: log::read(&path)?.iter().map(|entry| (entry.step as u64, f64::from(entry.loss_mean))).collect(),
         });
     }
     Ok(series)
