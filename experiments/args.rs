@@ -27,7 +27,7 @@ pub struct StudyArgs {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 
-    /// Folder of the results [default: runs/<study>/<preset>]
+    /// Folder of the results [default: runs/STUDY/PRESET]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
