@@ -30,13 +30,8 @@ fn losses(choice: DeviceChoice) -> Vec<f32> {
     let study = Study::parse(Path::new("experiments/encoder.toml"), ENCODER).unwrap();
     let plan = study.plan("smoke", None, &PatchRules::new()).unwrap();
     let recipe = Recipe::from_table(plan.cells[0].recipe.clone()).unwrap();
-    let stage = StageRecipe {
-        steps: 3,
-        batch: BATCH,
-        log_every: 1,
-        checkpoint_every: 0,
-        ..recipe.stage["finetune"].clone()
-    };
+    let stage =
+        StageRecipe { steps: 3, batch: BATCH, log_every: 1, checkpoint_every: 0, ..recipe.stage["finetune"].clone() };
     let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts");
     let built = assemble(&recipe.model, &parts.join("siglip1"), &parts.join("backbone"), 0, &device).unwrap();
     let corpus = EmojiCorpus::embedded().unwrap();

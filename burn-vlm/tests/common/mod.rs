@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Device, Gradients, Int, Tensor, TensorData};
 use burn_vlm::checkpoint::{Layout, Parameter, parameters};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// Features and logits, relative to the largest value of the tensor: f32 sums in another order.
@@ -41,9 +42,39 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn open(name: &str) -> Self {
-        let dir = fixtures().join(name);
-        let bytes = std::fs::read(dir.join("expected.safetensors")).unwrap();
-        Self { name: name.into(), dir, bytes, seen: RefCell::default(), failures: RefCell::default() }
+        Self::open_dir(&fixtures().join(name))
+    }
+
+    /// A folder anywhere; one without `expected.safetensors` has no tensors.
+    pub fn open_dir(dir: &Path) -> Self {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = dir.join("expected.safetensors");
+        let bytes = if path.is_file() {
+            std::fs::read(path).unwrap()
+        } else {
+            safetensors::serialize(std::iter::empty::<(&str, TensorView<'_>)>(), None).unwrap()
+        };
+        Self { name, dir: dir.to_path_buf(), bytes, seen: RefCell::default(), failures: RefCell::default() }
+    }
+
+    /// The same folder with the tensors of another file, `expected_v4.safetensors` for example.
+    pub fn with_file(&self, file: &str) -> Self {
+        let bytes = std::fs::read(self.dir.join(file)).unwrap();
+        let name = self.name.clone();
+        Self { name, dir: self.dir.clone(), bytes, seen: RefCell::default(), failures: RefCell::default() }
+    }
+
+    /// A JSON file of the folder.
+    pub fn json(&self, file: &str) -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(self.dir.join(file)).unwrap()).unwrap()
+    }
+
+    /// Prints a line for something that must be equal, and remembers a failure.
+    pub fn check_exact<T: PartialEq + std::fmt::Debug>(&self, name: &str, found: &T, expected: &T) {
+        println!("{:24} {name:64} exact: {}", self.name, found == expected);
+        if found != expected {
+            self.fail(format!("{name}: {found:?}, expected {expected:?}"));
+        }
     }
 
     fn tensors(&self) -> SafeTensors<'_> {
