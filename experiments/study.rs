@@ -1,6 +1,6 @@
 //! What every study's `main` does: read the study, find a device, run the cells, write the summary.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use burn_vlm_train::ablation::{
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, write_summary};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::StudyArgs;
 
@@ -20,7 +20,7 @@ pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a built-in study with the command line of this process. `name` is the study's file name, `text` its TOML.
 pub fn run_study(name: &str, text: &str) -> ExitCode {
-    let args = StudyArgs::parse();
+    let args = parse_args(name, text);
     match execute(name, text, &args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -28,6 +28,20 @@ pub fn run_study(name: &str, text: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line; `--help` begins with the study's own title.
+fn parse_args(name: &str, text: &str) -> StudyArgs {
+    let title = Study::parse(&study_path(name), text).map_or_else(|_| name.to_string(), |study| study.title);
+    let about =
+        format!("{title}: trains and evaluates every cell, then writes a table with intervals, plots and a report");
+    let matches = StudyArgs::command().about(about).get_matches();
+    StudyArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// What messages call the file of a built-in study.
+fn study_path(name: &str) -> PathBuf {
+    PathBuf::from(format!("experiments/{name}.toml"))
 }
 
 /// The same for a parsed command line: trains what is missing and writes the summary.
@@ -40,7 +54,7 @@ pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError>
     let mut origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
         Some(path) => Study::load(path)?,
-        None => Study::parse(Path::new(&format!("experiments/{name}.toml")), text)?,
+        None => Study::parse(&study_path(name), text)?,
     };
     let plan = study.plan(&args.preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
     let chosen = choose(args.device)?;

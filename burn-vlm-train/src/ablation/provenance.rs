@@ -93,14 +93,27 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Arguments as they would be typed: what lies in cargo's folder of examples is run through cargo, and of any other program's
+/// path only the file name is kept.
 fn command_line(args: impl Iterator<Item = String>) -> Vec<String> {
-    let mut args: Vec<String> = args.collect();
-    if let Some(program) = args.first_mut()
-        && let Some(name) = Path::new(program.as_str()).file_name()
-    {
-        *program = name.to_string_lossy().into_owned();
+    let mut args = args;
+    let Some(program) = args.next() else { return Vec::new() };
+    let path = Path::new(&program);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let folders: Vec<_> = path.ancestors().skip(1).take(2).filter_map(Path::file_name).collect();
+    let mut command: Vec<String> = match folders.iter().map(|name| name.to_str()).collect::<Vec<_>>().as_slice() {
+        [Some("examples"), Some("release")] => ["cargo", "run", "--release", "--example"].map(str::to_owned).to_vec(),
+        [Some("examples"), Some("debug")] => ["cargo", "run", "--example"].map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    };
+    let by_cargo = !command.is_empty();
+    command.push(name);
+    let mut rest = args.peekable();
+    if by_cargo && rest.peek().is_some() {
+        command.push("--".to_owned());
     }
-    args
+    command.extend(rest);
+    command
 }
 
 fn quote(arg: &str) -> String {
@@ -146,4 +159,19 @@ fn cpu_model() -> Option<String> {
     info.lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map(|(_, model)| model.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command_line;
+
+    #[test]
+    fn commands_are_as_typed() {
+        let typed = |args: &[&str]| command_line(args.iter().map(|arg| (*arg).to_owned())).join(" ");
+        let example = "target/release/examples/ablate_encoder";
+        assert_eq!(typed(&[example]), "cargo run --release --example ablate_encoder");
+        assert_eq!(typed(&[example, "--seeds", "2"]), "cargo run --release --example ablate_encoder -- --seeds 2");
+        assert_eq!(typed(&["/a/debug/examples/ablate_encoder"]), "cargo run --example ablate_encoder");
+        assert_eq!(typed(&["/usr/bin/ablate_encoder", "-q"]), "ablate_encoder -q");
+    }
 }
