@@ -195,6 +195,20 @@ pub fn encode_prompt(
     Ok(expand_images(tokenizer, encoded, turns, pictures)?.ids)
 }
 
+/// The special token that ends an assistant's turn under this template (`<|im_end|>`, `<end_of_turn>`, ...): where generation
+/// has to stop. `None` if the template writes no special token there.
+///
+/// # Errors
+/// A template or tokenizer that refuses a conversation of one question and one answer.
+pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Option<u32>, EncodeError> {
+    let turns = [Turn::user("a"), Turn::assistant("b")];
+    let whole = template.render(&turns, false)?;
+    let parts = split(template, &turns, &whole, false)?;
+    let Some(answer) = parts.iter().rfind(|part| part.kind == Kind::Answer) else { return Ok(None) };
+    let ids = tokenizer.encode(answer.text)?;
+    Ok(ids.into_iter().rfind(|id| tokenizer.is_special(*id)))
+}
+
 /// Splits the rendering of a conversation at its answers. The parts together are the rendering, byte by byte.
 fn split<'a>(
     template: &ChatTemplate,

@@ -4,7 +4,7 @@
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
-//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels
+//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //!
@@ -25,4 +25,5 @@ pub mod random;
 pub mod sample;
 pub mod sampler;
 pub mod tasks;
+pub mod text_stream;
 pub mod tokenizer;

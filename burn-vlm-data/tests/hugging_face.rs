@@ -2,7 +2,7 @@
 
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::{Role, Turn};
-use burn_vlm_data::encode::{EncodeOptions, IGNORE, MaskStyle, encode, encode_prompt};
+use burn_vlm_data::encode::{EncodeOptions, IGNORE, MaskStyle, encode, encode_prompt, end_of_turn};
 use burn_vlm_data::image::{DecodeLimits, ImageProcessor, ImageProcessorConfig, Resample, decode, to_rgb};
 use burn_vlm_data::tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -126,6 +126,14 @@ fn masks_of_gemma() {
     let options = EncodeOptions { mask: MaskStyle::LlavaNextQwen, ..Default::default() };
     let error = encode(&tokenizer, &template, &conversation(), &[2], &options).unwrap_err().to_string();
     assert!(error.contains("<|im_start|>") && error.contains("answers_only"), "{error}");
+}
+
+#[test]
+fn templates_say_where_an_answer_ends() {
+    for (folder, token) in [("tok_gemma", "<end_of_turn>"), ("tok_qwen", "<|im_end|>")] {
+        let (tokenizer, template, _) = load(&fixtures().join(folder));
+        assert_eq!(end_of_turn(&tokenizer, &template).unwrap(), tokenizer.token_id(token));
+    }
 }
 
 #[test]

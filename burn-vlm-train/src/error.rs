@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// Reading or writing a file failed.
-    #[error("{action} {path}: {source}", path = path.display())]
+    #[error("{action} {path}: {source}{}", advice(source), path = path.display())]
     Io {
         /// What was being done, e.g. `cannot write`.
         action: &'static str,
@@ -60,6 +60,16 @@ pub enum TrainError {
 
 /// Result of this crate.
 pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+/// What to do about a failure of the file system, where that is not plain.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            " (free some space and run the same command again, finished work is kept)"
+        }
+        _ => "",
+    }
+}
 
 impl TrainError {
     /// An operating-system error on `path`.

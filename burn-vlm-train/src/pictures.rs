@@ -41,6 +41,11 @@ impl Pictures {
         3 * self.size * self.size
     }
 
+    /// How pictures are prepared, the content of `preprocessor_config.json`.
+    pub fn processor_config(&self) -> &ImageProcessorConfig {
+        self.processor.config()
+    }
+
     /// The corpus.
     pub fn corpus(&self) -> &Arc<EmojiCorpus> {
         &self.corpus

@@ -5,7 +5,7 @@
 mod common;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_vlm::generate::{Finish, GenerationConfig};
+use burn_vlm::generate::{Decoding, Finish, GenerationConfig};
 use burn_vlm::language::{AttentionInput, LanguageConfig, LanguageModel};
 use common::tiny;
 use common::values;
@@ -119,6 +119,26 @@ fn sampling_repeats_with_its_seed_and_does_not_see_its_neighbours() {
     assert_eq!(first[..1], model.generate(&prompts[..1], &config, &device).unwrap());
     let other = GenerationConfig { seed: 12, ..config };
     assert_ne!(first, model.generate(&prompts, &other, &device).unwrap());
+}
+
+#[test]
+fn a_chat_that_keeps_its_cache_says_the_same() {
+    let device = Device::flex();
+    let config = GenerationConfig { max_new_tokens: 7, ..Default::default() };
+    for language in both() {
+        let model = tiny::language(&language, 4, &device);
+        let first: Vec<u32> = vec![3, 1, 4, 1, 5];
+        let mut stream = model.stream(std::slice::from_ref(&first), &config, &device).unwrap();
+        stream.by_ref().for_each(|step| drop(step.unwrap()));
+        let (answer, mut cache) = stream.into_parts();
+        // The cache lacks the last token; the second prompt repeats all but the last two of what was said.
+        let kept = [&first[..], &answer[0].ids[..5]].concat();
+        let second = [&kept[..], &[9, 2, 6]].concat();
+        cache.truncate(kept.len());
+        let embeds = model.embed(ids(&second[kept.len()..], &device));
+        let resumed = Decoding::resume(&model, cache, embeds, std::slice::from_ref(&second), &config).unwrap();
+        assert_eq!(resumed.finish().unwrap(), model.generate(&[second], &config, &device).unwrap());
+    }
 }
 
 #[test]

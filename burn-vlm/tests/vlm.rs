@@ -239,9 +239,9 @@ fn generation_sees_the_picture_and_ignores_the_batch() {
             assert_eq!(single[0], batch[row]);
         }
         let mut heard = vec![Vec::new(); 3];
-        let mut listen = |row: usize, token| heard[row].push(token);
-        let streamed = model.generate_streaming(&prompts, Some(features), &config, &device, &mut listen).unwrap();
-        assert_eq!(streamed, batch);
+        for step in model.stream(&prompts, Some(features), &config, &device).unwrap() {
+            step.unwrap().into_iter().for_each(|token| heard[token.row].push(token.id));
+        }
         assert_eq!(heard, batch.into_iter().map(|row| row.ids).collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_data::emoji::PictureId;
-use burn_vlm_data::encode::encode_prompt;
+use burn_vlm_data::encode::{encode_prompt, end_of_turn};
 use burn_vlm_data::sample::Sample;
 use rayon::prelude::*;
 
@@ -33,8 +33,8 @@ pub fn captions(
             encode_prompt(scorer.tokenizer, scorer.template, sample.prompt(), pictures).map_err(data_error)
         })
         .collect::<Result<_>>()?;
-    let stop: Vec<u32> =
-        ["<|end|>", scorer.tokenizer.eos_token()].iter().filter_map(|token| scorer.tokenizer.token_id(token)).collect();
+    let end = end_of_turn(scorer.tokenizer, scorer.template).map_err(data_error)?;
+    let stop: Vec<u32> = end.into_iter().chain(scorer.tokenizer.eos_id()).collect();
     let config = GenerationConfig { max_new_tokens: MAX_NEW_TOKENS, stop_tokens: stop, ..Default::default() };
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|&sample| (prompts[sample].len(), sample));

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::vlm::Vlm;
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::encode::end_of_turn;
+use burn_vlm_data::tokenizer::Tokenizer;
 use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
@@ -174,7 +177,7 @@ impl VlmJob {
         let predictions = self.ask(&scorer, &evaluation, reporter)?;
         let count = predictions.len();
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
-        self.save_model(&model, &backbone, &folder.join("model"))?;
+        save_model(&model, &pictures, &tokenizer, &template, &backbone, &folder.join("model"))?;
         // the model is saved; checkpoints have done their work
         for (number, (name, _)) in stages().enumerate() {
             let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
@@ -203,20 +206,6 @@ impl VlmJob {
         }
         Ok(predictions)
     }
-
-    /// The trained model as a Hugging Face folder, with the backbone's tokenizer and template.
-    fn save_model(&self, model: &Vlm, backbone: &Path, folder: &Path) -> Result<()> {
-        fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-        model.save_pretrained(folder, StoreDtype::F32)?;
-        for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
-            let from = backbone.join(name);
-            if from.is_file() {
-                let to = folder.join(name);
-                fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl CellJob for VlmJob {
@@ -236,6 +225,37 @@ impl CellJob for VlmJob {
     fn run(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value, JobError> {
         Ok(self.work(cell, folder, reporter)?)
     }
+}
+
+/// The trained model as a Hugging Face folder that `examples/chat` and transformers' users can work with: weights, config,
+/// the backbone's tokenizer and template, how pictures are prepared, where answers end.
+fn save_model(
+    model: &Vlm,
+    pictures: &Pictures,
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    backbone: &Path,
+    folder: &Path,
+) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+    model.save_pretrained(folder, StoreDtype::F32)?;
+    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        let from = backbone.join(name);
+        if from.is_file() {
+            let to = folder.join(name);
+            fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
+        }
+    }
+    let end = end_of_turn(tokenizer, template).map_err(|e| TrainError::Data(e.to_string()))?;
+    let mut stop: Vec<u32> = end.into_iter().chain(tokenizer.eos_id()).collect();
+    stop.dedup();
+    write_json(&folder.join("generation_config.json"), &json!({ "do_sample": false, "eos_token_id": stop }))?;
+    write_json(&folder.join("preprocessor_config.json"), pictures.processor_config())
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| TrainError::invalid(path, e.to_string()))?;
+    write_atomic(path, text.as_bytes()).map_err(file_error)
 }
 
 /// Hash of the files that decide what a part is.

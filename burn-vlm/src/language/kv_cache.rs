@@ -43,6 +43,32 @@ impl KvCache {
         self.len = 0;
     }
 
+    /// Forgets all tokens but the first `len`; the memory stays. More than there are changes nothing.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Makes room for `max_tokens` in all; what is held stays.
+    pub fn reserve(&mut self, max_tokens: usize) {
+        if max_tokens <= self.max_tokens {
+            return;
+        }
+        let len = self.len;
+        let grow = |old: &Tensor<4>| {
+            let [batch, _, heads, dim] = old.dims();
+            let new = Tensor::zeros([batch, max_tokens, heads, dim], &old.device());
+            match len {
+                0 => new,
+                _ => new.slice_assign([0..batch, 0..len, 0..heads, 0..dim], old.clone().narrow(1, 0, len)),
+            }
+        };
+        for (keys, values) in &mut self.layers {
+            *keys = grow(keys);
+            *values = grow(values);
+        }
+        self.max_tokens = max_tokens;
+    }
+
     /// Whether `tokens` more fit.
     ///
     /// # Errors

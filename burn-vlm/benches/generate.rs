@@ -1,0 +1,72 @@
+//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second.
+//!
+//! `cargo bench --workspace --bench generate`
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use burn::tensor::Device;
+use burn_vlm::checkpoint::parameters;
+use burn_vlm::generate::GenerationConfig;
+use burn_vlm::language::{LanguageConfig, Qwen2Config};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tokens of the prompt that the prefill runs.
+const PROMPT: usize = 512;
+/// Tokens of the prompt before the tokens that are timed one by one.
+const SHORT_PROMPT: usize = 64;
+/// Tokens that are timed one by one.
+const NEW: usize = 32;
+
+fn config() -> LanguageConfig {
+    LanguageConfig::Qwen2(Qwen2Config {
+        vocab_size: 32_000,
+        hidden_size: 768,
+        intermediate_size: 2048,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        num_key_value_heads: 4,
+        max_position_embeddings: 1024,
+        tie_word_embeddings: true,
+        ..Qwen2Config::default()
+    })
+}
+
+fn prompt(tokens: usize) -> Vec<Vec<u32>> {
+    vec![(0..tokens).map(|at| (at * 7919 % 32_000) as u32).collect()]
+}
+
+fn generate(c: &mut Criterion) {
+    let device = Device::flex();
+    let Ok(model) = config().init(&device) else { return };
+    let count: usize = parameters(&model).iter().map(|parameter| parameter.num_elements()).sum();
+    println!("{:.1} M parameters, f32", count as f64 / 1e6);
+    let mut group = c.benchmark_group("qwen2_100m");
+    group.sample_size(10).measurement_time(Duration::from_secs(10));
+
+    group.throughput(Throughput::Elements(PROMPT as u64));
+    let one = GenerationConfig { max_new_tokens: 1, ..Default::default() };
+    group.bench_function("prefill", |b| b.iter(|| black_box(model.generate(&prompt(PROMPT), &one, &device))));
+
+    group.throughput(Throughput::Elements(NEW as u64));
+    let more = GenerationConfig { max_new_tokens: NEW + 1, ..Default::default() };
+    group.bench_function("decode", |b| {
+        b.iter_batched(
+            || {
+                let mut stream = model.stream(&prompt(SHORT_PROMPT), &more, &device).ok();
+                // The first step is the prefill.
+                stream.as_mut().and_then(Iterator::next);
+                stream
+            },
+            |stream| stream.map(|stream| black_box(stream.finish())),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, generate);
+criterion_main!(benches);

@@ -1,0 +1,139 @@
+//! How tokens are chosen.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::CheckpointError;
+use crate::error::ModelError;
+use crate::language::TokenIds;
+
+/// How tokens are chosen, in the order of Hugging Face's processors: repetition penalty, temperature, top-k, top-p.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationConfig {
+    /// Most tokens to add.
+    pub max_new_tokens: usize,
+    /// 0 is greedy; above, logits are divided by it before sampling.
+    pub temperature: f64,
+    /// Keep the `k` most likely tokens (and those that tie with the last of them).
+    pub top_k: Option<usize>,
+    /// Keep the smallest set of tokens whose probability reaches `p`.
+    pub top_p: Option<f64>,
+    /// Logits of tokens that occurred (prompt included) are divided by it where positive, multiplied where negative; 1 is off.
+    pub repetition_penalty: f64,
+    /// Ids that end a row.
+    pub stop_tokens: Vec<u32>,
+    /// Of the sampling.
+    pub seed: u64,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 64,
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: 1.0,
+            stop_tokens: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+impl GenerationConfig {
+    /// What `generation_config.json` of a checkpoint says, the defaults for what it does not say. A folder without the file
+    /// gives the defaults: greedy, as Hugging Face's `generate`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] for a file that cannot be read.
+    pub fn from_folder(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = folder.join("generation_config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path, "reading"))?;
+        let file: Published =
+            serde_json::from_str(&text).map_err(|error| CheckpointError::format(&path, error.to_string()))?;
+        let defaults = Self::default();
+        Ok(Self {
+            max_new_tokens: file.max_new_tokens.unwrap_or(defaults.max_new_tokens),
+            temperature: if file.do_sample { file.temperature.unwrap_or(1.0) } else { 0.0 },
+            top_k: file.top_k.filter(|k| *k > 0),
+            top_p: file.top_p.filter(|p| *p < 1.0),
+            repetition_penalty: file.repetition_penalty.unwrap_or(1.0),
+            stop_tokens: file.eos_token_id.map(|ids| ids.to_vec()).unwrap_or_default(),
+            seed: defaults.seed,
+        })
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ModelError> {
+        let error = |text: &str| Err(ModelError::Input(format!("generation: {text}")));
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return error("temperature must be a finite number >= 0 (0 is greedy)");
+        }
+        if self.top_k == Some(0) {
+            return error("top_k must be at least 1");
+        }
+        if self.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+            return error("top_p must be in (0, 1]");
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return error("repetition_penalty must be a finite number > 0 (1 is off)");
+        }
+        Ok(())
+    }
+}
+
+/// The keys of `generation_config.json` that concern us; the others are Hugging Face's own matters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Published {
+    do_sample: bool,
+    max_new_tokens: Option<usize>,
+    temperature: Option<f64>,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    repetition_penalty: Option<f64>,
+    eos_token_id: Option<TokenIds>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        for config in [
+            GenerationConfig { temperature: -1.0, ..Default::default() },
+            GenerationConfig { top_k: Some(0), ..Default::default() },
+            GenerationConfig { top_p: Some(0.0), ..Default::default() },
+            GenerationConfig { repetition_penalty: 0.0, ..Default::default() },
+        ] {
+            assert!(config.validate().is_err(), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_published_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("generation_config.json"), text).unwrap();
+            GenerationConfig::from_folder(folder.path())
+        };
+        let config =
+            read(r#"{"do_sample": true, "top_k": 20, "top_p": 0.8, "eos_token_id": [7, 9], "bos_token_id": 1}"#);
+        let expected = GenerationConfig {
+            temperature: 1.0,
+            top_k: Some(20),
+            top_p: Some(0.8),
+            stop_tokens: vec![7, 9],
+            ..Default::default()
+        };
+        assert_eq!(config.unwrap(), expected);
+        assert!(read("{").unwrap_err().to_string().contains("generation_config.json"));
+        std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
+        assert_eq!(GenerationConfig::from_folder(folder.path()).unwrap(), GenerationConfig::default());
+    }
+}

@@ -1,0 +1,200 @@
+//! The loop: prefill, then one token a step.
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+
+use super::choose::choose_token;
+use super::{Finish, Generated, GenerationConfig, LeftPadded};
+use crate::error::ModelError;
+use crate::init::Stream;
+use crate::language::{AttentionInput, KvCache, LanguageModel};
+
+/// A token as it is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewToken {
+    /// Row of the batch.
+    pub row: usize,
+    /// Its id; never a stop token.
+    pub id: u32,
+}
+
+/// Generation under way: an iterator over its steps, each the new tokens of the rows that go on.
+///
+/// It ends when every row has met a stop token or `max_new_tokens` are there. An error ends it too.
+#[derive(Debug)]
+pub struct Decoding<'a> {
+    model: &'a LanguageModel,
+    config: GenerationConfig,
+    cache: KvCache,
+    /// What the next forward takes; none at the end.
+    embeds: Option<Tensor<3>>,
+    input: AttentionInput,
+    padding: Option<Padding>,
+    rows: Vec<Row>,
+    step: usize,
+}
+
+/// Of a batch whose prompts differ in length.
+#[derive(Debug)]
+struct Padding {
+    /// `[batch, prompt + max_new_tokens]`, true where the token is real.
+    mask: Tensor<2, Bool>,
+    lengths: Vec<usize>,
+    prompt_tokens: usize,
+}
+
+impl<'a> Decoding<'a> {
+    /// Begins with the embeddings of padded prompts, `[batch, tokens, hidden]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for a config out of range.
+    pub fn new(
+        model: &'a LanguageModel,
+        embeds: Tensor<3>,
+        padded: LeftPadded,
+        prompts: &[Vec<u32>],
+        config: &GenerationConfig,
+    ) -> Result<Self, ModelError> {
+        let [batch, prompt_tokens, _] = embeds.dims();
+        let device = embeds.device();
+        let total = prompt_tokens + config.max_new_tokens;
+        let padding = padded.is_padded().then(|| Padding {
+            mask: Tensor::from_data(TensorData::new(padded.mask(total), [batch, total]), &device),
+            lengths: padded.lengths,
+            prompt_tokens,
+        });
+        let input = match &padding {
+            Some(padding) => AttentionInput::left_padded(padding.mask.clone().narrow(1, 0, prompt_tokens)),
+            None => AttentionInput::contiguous(),
+        };
+        let cache = model.new_cache(batch, total, &device);
+        Self { padding, input, ..Self::resume(model, cache, embeds, prompts, config)? }.checked()
+    }
+
+    /// Goes on from a cache that holds the beginning of the prompts (a chat's earlier turns). `embeds` is what follows it;
+    /// the cache is enlarged where it must be.
+    ///
+    /// # Shapes
+    /// - `embeds`: `[batch, tokens, hidden]`; `prompts`: whole, without padding
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for a config out of range.
+    pub fn resume(
+        model: &'a LanguageModel,
+        mut cache: KvCache,
+        embeds: Tensor<3>,
+        prompts: &[Vec<u32>],
+        config: &GenerationConfig,
+    ) -> Result<Self, ModelError> {
+        cache.reserve(cache.len() + embeds.dims()[1] + config.max_new_tokens);
+        let rows = prompts.iter().enumerate().map(|(index, prompt)| Row::new(index, prompt)).collect();
+        let (input, embeds) = (AttentionInput::contiguous(), Some(embeds));
+        Self { model, config: config.clone(), cache, embeds, input, padding: None, rows, step: 0 }.checked()
+    }
+
+    fn checked(mut self) -> Result<Self, ModelError> {
+        self.config.validate()?;
+        if self.config.max_new_tokens == 0 {
+            self.embeds = None;
+        }
+        Ok(self)
+    }
+
+    /// Runs what is left and returns every row's tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::TooLong`], [`ModelError::Read`].
+    pub fn finish(mut self) -> Result<Vec<Generated>, ModelError> {
+        self.by_ref().try_for_each(|step| step.map(drop))?;
+        Ok(self.into_parts().0)
+    }
+
+    /// The tokens chosen so far, and the cache for [`Self::resume`]. The cache lacks the last token: no step has run it yet.
+    pub fn into_parts(self) -> (Vec<Generated>, KvCache) {
+        (self.rows.into_iter().map(Row::finish).collect(), self.cache)
+    }
+
+    fn advance(&mut self, embeds: Tensor<3>) -> Result<Vec<NewToken>, ModelError> {
+        let device = embeds.device();
+        let hidden = self.model.forward(embeds, &self.input, Some(&mut self.cache))?;
+        let [batch, tokens, width] = hidden.dims();
+        let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
+        let logits = self.model.logits(last);
+        let logits = logits
+            .try_into_vec_as::<f32>()
+            .map_err(|error| ModelError::Read { what: "logits", reason: format!("{error:?}") })?;
+        let (config, step) = (&self.config, self.step);
+        let rows = self.rows.iter_mut().zip(logits.chunks(logits.len() / batch));
+        let chosen = rows
+            .filter_map(|(row, logits)| row.choose(logits, config, step).map(|id| NewToken { row: row.index, id }))
+            .collect();
+        self.step += 1;
+        if self.step < self.config.max_new_tokens && self.rows.iter().any(|row| row.stop.is_none()) {
+            self.prepare(&device);
+        }
+        Ok(chosen)
+    }
+
+    /// Sets up the forward of the tokens just chosen.
+    fn prepare(&mut self, device: &Device) {
+        let batch = self.rows.len();
+        let next: Vec<i64> = self.rows.iter().map(|row| i64::from(row.last)).collect();
+        self.embeds = Some(self.model.embed(Tensor::from_data(TensorData::new(next, [batch, 1]), device)));
+        self.input = match &self.padding {
+            Some(padding) => {
+                let positions: Vec<i64> =
+                    padding.lengths.iter().map(|length| (length + self.step - 1) as i64).collect();
+                AttentionInput {
+                    padding: Some(padding.mask.clone().narrow(1, 0, padding.prompt_tokens + self.step)),
+                    positions: Some(Tensor::from_data(TensorData::new(positions, [batch, 1]), device)),
+                }
+            }
+            None => AttentionInput::contiguous(),
+        };
+    }
+}
+
+impl Iterator for Decoding<'_> {
+    type Item = Result<Vec<NewToken>, ModelError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let embeds = self.embeds.take()?;
+        Some(self.advance(embeds))
+    }
+}
+
+/// One row on its way.
+#[derive(Debug)]
+struct Row {
+    index: usize,
+    prompt: usize,
+    /// Prompt and new tokens.
+    seen: Vec<u32>,
+    last: u32,
+    stop: Option<u32>,
+}
+
+impl Row {
+    fn new(index: usize, prompt: &[u32]) -> Self {
+        Self { index, prompt: prompt.len(), seen: prompt.to_vec(), last: 0, stop: None }
+    }
+
+    /// Chooses the next token and keeps it, unless the row has ended or ends with it.
+    fn choose(&mut self, logits: &[f32], config: &GenerationConfig, step: usize) -> Option<u32> {
+        if self.stop.is_some() {
+            return None;
+        }
+        let mut stream = Stream::new(config.seed ^ (self.index as u64).rotate_left(32), step as u64);
+        let token = choose_token(logits, &self.seen, config, stream.unit());
+        self.last = token;
+        if config.stop_tokens.contains(&token) {
+            self.stop = Some(token);
+            return None;
+        }
+        self.seen.push(token);
+        Some(token)
+    }
+
+    fn finish(mut self) -> Generated {
+        Generated { ids: self.seen.split_off(self.prompt), finish: self.stop.map_or(Finish::Length, Finish::Stop) }
+    }
+}
