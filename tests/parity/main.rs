@@ -72,7 +72,7 @@ fn check(folder: &Path) {
     match kind.as_str() {
         "siglip_vision_model" | "clip_vision_model" => vision::check(fixture),
         "siglip" | "clip" => dual::check(fixture),
-        "gemma2" | "qwen2" => language::check(fixture),
+        "gemma2" | "llama" | "qwen2" => language::check(fixture),
         "llava" => vlm::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }

@@ -220,6 +220,7 @@ impl Pretrained for LanguageModel {
     fn architecture(&self) -> (&'static str, &'static str) {
         match self {
             Self::Gemma2(_) => ("Gemma2ForCausalLM", "gemma2"),
+            Self::Llama(_) => ("LlamaForCausalLM", "llama"),
             Self::Qwen2(_) => ("Qwen2ForCausalLM", "qwen2"),
         }
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use burn_vlm::init::Scope;
-use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, Qwen2Config};
+use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
 use burn_vlm::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig};
 
@@ -40,6 +40,26 @@ pub fn qwen2() -> LanguageConfig {
         max_position_embeddings: 64,
         initializer_range: RANGE,
         ..Qwen2Config::default()
+    })
+}
+
+/// With every bias, and positions stretched as Llama 3.1 does.
+pub fn llama() -> LanguageConfig {
+    let scaling = r#"{"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16}"#;
+    LanguageConfig::Llama(LlamaConfig {
+        vocab_size: VOCABULARY,
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 6,
+        num_key_value_heads: Some(3),
+        max_position_embeddings: 64,
+        initializer_range: RANGE,
+        attention_bias: true,
+        mlp_bias: true,
+        rope_scaling: serde_json::from_str(scaling).ok(),
+        ..LlamaConfig::default()
     })
 }
 
