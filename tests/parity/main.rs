@@ -70,7 +70,7 @@ fn check(folder: &Path) {
         "neither model, image processor nor tokenizer".to_string()
     };
     match kind.as_str() {
-        "siglip_vision_model" | "clip_vision_model" => vision::check(fixture),
+        "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => vision::check(fixture),
         "siglip" | "clip" => dual::check(fixture),
         "gemma2" | "llama" | "qwen2" => language::check(fixture),
         "llava" => vlm::check(fixture),

@@ -161,6 +161,7 @@ impl Pretrained for VisionEncoder {
         match self {
             Self::Siglip(_) => ("SiglipVisionModel", "siglip_vision_model"),
             Self::Clip(_) => ("CLIPVisionModel", "clip_vision_model"),
+            Self::ChineseClip(_) => ("ChineseCLIPVisionModel", "chinese_clip_vision_model"),
         }
     }
 
