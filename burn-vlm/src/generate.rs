@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 use crate::init::Stream;
 use crate::language::{AttentionInput, LanguageModel};
-use crate::vlm::Vlm;
+use crate::vlm::{VisualFeatures, Vlm, VlmInput};
 
 /// How tokens are chosen, in the order of Hugging Face's processors: repetition penalty, temperature, top-k, top-p.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,14 +145,14 @@ impl Vlm {
     /// Continues each prompt, in which every image is expanded to its image tokens.
     ///
     /// # Shapes
-    /// - `features`: `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order of the prompts
+    /// - `features`: from [`Vlm::encode_images`] or [`Vlm::encode_tiled_images`], in the order of the prompts
     ///
     /// # Errors
     /// [`ModelError::Input`], [`ModelError::ImageTokens`], [`ModelError::TooLong`], [`ModelError::Read`].
     pub fn generate(
         &self,
         prompts: &[Vec<u32>],
-        features: Option<Tensor<3>>,
+        features: impl Into<VisualFeatures>,
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Vec<Generated>, ModelError> {
@@ -166,7 +166,7 @@ impl Vlm {
     pub fn generate_streaming(
         &self,
         prompts: &[Vec<u32>],
-        features: Option<Tensor<3>>,
+        features: impl Into<VisualFeatures>,
         config: &GenerationConfig,
         device: &burn::tensor::Device,
         on_token: &mut dyn FnMut(usize, u32),
@@ -174,8 +174,7 @@ impl Vlm {
         let padded = LeftPadded::new(prompts)?;
         let shape = [prompts.len(), padded.tokens];
         let ids = Tensor::<2, Int>::from_data(TensorData::new(padded.ids.clone(), shape), device);
-        let visual = features.map(|features| self.connect(features, None)).transpose()?;
-        let embeds = self.merge(ids, visual)?;
+        let embeds = self.embed(&VlmInput::new(ids).with_features(features))?;
         decode(&self.language_model, embeds, &padded, prompts, config, on_token)
     }
 }

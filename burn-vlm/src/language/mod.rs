@@ -125,6 +125,11 @@ impl LanguageModel {
         each!(self, model => model.config.hidden_size)
     }
 
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        each!(self, model => model.model.embed_tokens.weight.lazy_device())
+    }
+
     /// Embeddings as the first layer takes them: Gemma's are multiplied by `sqrt(hidden)` here, not in [`Self::forward`].
     ///
     /// # Shapes
