@@ -121,6 +121,7 @@ fn vlm(c: &mut Criterion) {
             let input = VlmInput {
                 ids: int(text.clone(), [BATCH, width], &device),
                 features: Some(current.encode_images(black_box(pixels)).expect("pictures of the right size")),
+                packing: None,
                 image_positions: Some(int(images.clone(), [images.len()], &device)),
                 noise_seed: None,
                 attention: AttentionInput::contiguous(),

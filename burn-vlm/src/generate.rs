@@ -17,7 +17,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::error::ModelError;
 use crate::language::LanguageModel;
-use crate::vlm::Vlm;
+use crate::vlm::{VisualFeatures, Vlm, VlmInput};
 
 /// Why a row ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,14 +115,14 @@ impl Vlm {
     /// Continues each prompt, in which every image is expanded to its image tokens.
     ///
     /// # Shapes
-    /// - `features`: `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order of the prompts
+    /// - `features`: from [`Vlm::encode_images`] or [`Vlm::encode_tiled_images`], in the order of the prompts
     ///
     /// # Errors
     /// [`ModelError::Input`], [`ModelError::ImageTokens`], [`ModelError::TooLong`], [`ModelError::Read`].
     pub fn generate(
         &self,
         prompts: &[Vec<u32>],
-        features: Option<Tensor<3>>,
+        features: impl Into<VisualFeatures>,
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Vec<Generated>, ModelError> {
@@ -136,13 +136,12 @@ impl Vlm {
     pub fn stream(
         &self,
         prompts: &[Vec<u32>],
-        features: Option<Tensor<3>>,
+        features: impl Into<VisualFeatures>,
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
         let padded = LeftPadded::new(prompts)?;
-        let visual = features.map(|features| self.connect(features, None)).transpose()?;
-        let embeds = self.merge(padded.tensor(device), visual)?;
+        let embeds = self.embed(&VlmInput::new(padded.tensor(device)).with_features(features))?;
         Decoding::new(&self.language_model, embeds, padded, prompts, config)
     }
 }

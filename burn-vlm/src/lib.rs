@@ -2,10 +2,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`vision`] | image encoders: SigLIP 1 and 2, CLIP, the enum [`VisionEncoder`](vision::VisionEncoder) |
+//! | [`vision`] | image encoders: SigLIP 1 and 2, CLIP, Chinese-CLIP, the enum [`VisionEncoder`](vision::VisionEncoder) |
 //! | [`text`] | the text towers of the dual encoders |
 //! | [`dual`] | contrastive dual encoders (SigLIP, CLIP) and their losses |
-//! | [`language`] | decoders: Gemma 2, Qwen 2, the enum [`LanguageModel`](language::LanguageModel), the KV cache |
+//! | [`language`] | decoders: Gemma 2, Llama, Qwen 2, the enum [`LanguageModel`](language::LanguageModel), the KV cache |
 //! | [`connector`] | from visual features to the decoder's embedding space |
 //! | [`vlm`] | [`Vlm`](vlm::Vlm): vision tower x connector x language model |
 //! | [`generate`] | KV-cached greedy and sampled generation |

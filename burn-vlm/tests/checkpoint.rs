@@ -66,12 +66,12 @@ fn every_model_survives_a_round_trip() {
     for vision in [tiny::siglip(), tiny::clip()] {
         let model = |seed| vision.init_with(&Scope::new(seed, &device)).unwrap();
         round_trip(&model(1), model(2));
-        for text in [tiny::gemma2(), tiny::qwen2()] {
+        for text in [tiny::gemma2(), tiny::qwen2(), tiny::llama()] {
             let config = tiny::vlm_config(vision.clone(), text);
             round_trip(&tiny::vlm(&config, 1, &device), tiny::vlm(&config, 2, &device));
         }
     }
-    for text in [tiny::gemma2(), tiny::qwen2()] {
+    for text in [tiny::gemma2(), tiny::qwen2(), tiny::llama()] {
         round_trip(&tiny::language(&text, 1, &device), tiny::language(&text, 2, &device));
     }
     round_trip(&siglip_dual(1), siglip_dual(2));

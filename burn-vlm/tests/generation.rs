@@ -13,8 +13,8 @@ use common::values;
 /// Sums of other lengths in another order, on logits of order 1.
 const ROUNDING: f32 = 2e-5;
 
-fn both() -> [LanguageConfig; 2] {
-    [tiny::gemma2(), tiny::qwen2()]
+fn decoders() -> [LanguageConfig; 3] {
+    [tiny::gemma2(), tiny::qwen2(), tiny::llama()]
 }
 
 fn ids(row: &[u32], device: &Device) -> Tensor<2, Int> {
@@ -48,7 +48,7 @@ fn uncached(model: &LanguageModel, prompt: &[u32], count: usize, device: &Device
 fn cached_equals_uncached_and_batched_equals_single() {
     let device = Device::flex();
     let config = GenerationConfig { max_new_tokens: 12, ..Default::default() };
-    for language in both() {
+    for language in decoders() {
         for seed in 0..3 {
             let model = tiny::language(&language, seed, &device);
             let prompts = prompts(seed);
@@ -66,7 +66,7 @@ fn cached_equals_uncached_and_batched_equals_single() {
 #[test]
 fn a_cached_prefix_gives_the_same_hidden_states() {
     let device = Device::flex();
-    for language in both() {
+    for language in decoders() {
         let model = tiny::language(&language, 5, &device);
         let row: Vec<u32> = (0..11).map(|at| (at * 5 + 1) % 48).collect();
         let full = model.forward(model.embed(ids(&row, &device)), &AttentionInput::contiguous(), None).unwrap();
@@ -86,7 +86,7 @@ fn a_cached_prefix_gives_the_same_hidden_states() {
 #[test]
 fn left_padding_changes_nothing() {
     let device = Device::flex();
-    for language in both() {
+    for language in decoders() {
         let model = tiny::language(&language, 1, &device);
         let row: Vec<u32> = vec![4, 8, 15, 16, 23, 42, 3];
         let alone = model.forward(model.embed(ids(&row, &device)), &AttentionInput::contiguous(), None).unwrap();
@@ -125,7 +125,7 @@ fn sampling_repeats_with_its_seed_and_does_not_see_its_neighbours() {
 fn a_chat_that_keeps_its_cache_says_the_same() {
     let device = Device::flex();
     let config = GenerationConfig { max_new_tokens: 7, ..Default::default() };
-    for language in both() {
+    for language in decoders() {
         let model = tiny::language(&language, 4, &device);
         let first: Vec<u32> = vec![3, 1, 4, 1, 5];
         let mut stream = model.stream(std::slice::from_ref(&first), &config, &device).unwrap();

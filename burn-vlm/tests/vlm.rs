@@ -23,7 +23,7 @@ const IGNORED: i64 = -100;
 fn models(device: &Device) -> Vec<Vlm> {
     let mut models = Vec::new();
     for vision in [tiny::siglip(), tiny::clip()] {
-        for text in [tiny::gemma2(), tiny::qwen2()] {
+        for text in [tiny::gemma2(), tiny::qwen2(), tiny::llama()] {
             models.push(tiny::vlm(&tiny::vlm_config(vision.clone(), text), 3, device));
         }
     }

@@ -10,6 +10,7 @@ mod common;
 mod dual;
 mod greedy;
 mod language;
+mod versions;
 mod vision;
 mod vlm;
 
@@ -50,8 +51,8 @@ fn main() -> ExitCode {
 /// The fixture folders below a parent: those that hold expected outputs.
 fn folders(parent: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).unwrap_or_else(|error| panic!("{}: {error}", parent.display()));
-    let is_fixture =
-        |path: &PathBuf| path.join("expected.safetensors").is_file() || path.join("expected.json").is_file();
+    let expected = ["expected.safetensors", "expected.json", versions::FILE];
+    let is_fixture = |path: &PathBuf| expected.iter().any(|file| path.join(file).is_file());
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_fixture).collect();
     folders.sort();
     folders
@@ -70,10 +71,11 @@ fn check(folder: &Path) {
         "neither model, image processor nor tokenizer".to_string()
     };
     match kind.as_str() {
-        "siglip_vision_model" | "clip_vision_model" => vision::check(fixture),
+        "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => vision::check(fixture),
         "siglip" | "clip" => dual::check(fixture),
-        "gemma2" | "qwen2" => language::check(fixture),
-        "llava" => vlm::check(fixture),
+        "gemma2" | "llama" | "qwen2" => language::check(fixture),
+        "llava" | "llava_next" if folder.join(versions::FILE).is_file() => versions::check(fixture),
+        "llava" | "llava_next" => vlm::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
 }

@@ -130,6 +130,7 @@ impl Objective for VlmObjective {
         let input = VlmInput {
             ids: ids_tensor(&batch.text, device),
             features,
+            packing: None,
             image_positions: (batch.images > 0).then(|| int_tensor(&batch.text.image_positions, device)),
             noise_seed: Some(batch.noise_seed),
             // padding is on the right, so that the causal mask alone keeps it from every real position

@@ -14,15 +14,18 @@ use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
 use crate::language::{LanguageConfig, LanguageModel};
 use crate::vision::{VisionConfig, VisionEncoder};
-use crate::vlm::{Vlm, VlmConfig};
+use crate::vlm::{Vlm, VlmConfig, VlmType};
 
 /// How the keys of files and the names of a module's parameters correspond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// The same names.
     Plain,
-    /// A vision tower alone: `vision_model.*`, or no prefix as transformers 5.x writes; the rest of a dual encoder is skipped.
+    /// A vision tower alone: `vision_model.*`, or no prefix as transformers 5.x writes; the rest of a dual encoder or of a VLM
+    /// is skipped.
     Vision,
+    /// A language model alone; the rest of a VLM is skipped.
+    Language,
     /// A dual encoder; CLIP's `logit_scale` is a scalar there.
     Dual {
         /// Whether it is CLIP.
@@ -32,6 +35,16 @@ pub enum Layout {
     /// (`model.language_model.*`, `lm_head.weight`).
     Llava,
 }
+
+/// Where a VLM's files keep the language model: 4.x and 5.x, then module names.
+const LANGUAGE_PREFIXES: [(&str, &str); 2] = [("language_model.", ""), ("model.language_model.", "model.")];
+/// Where a VLM's files keep the vision tower: module names, then 4.x and 5.x.
+const VISION_PREFIXES: [&str; 2] = ["model.vision_tower.", "vision_tower."];
+/// The other parts of a VLM.
+const CONNECTOR_PREFIXES: [&str; 4] =
+    ["multi_modal_projector.", "model.multi_modal_projector.", "image_newline", "model.image_newline"];
+/// The other parts of a dual encoder.
+const DUAL_PREFIXES: [&str; 4] = ["text_model.", "logit_", "visual_projection.", "text_projection."];
 
 /// Buffers that some versions stored though they hold no weights.
 const BUFFERS: [&str; 2] = ["position_ids", "rotary_emb.inv_freq"];
@@ -45,9 +58,21 @@ impl Layout {
         match self {
             Self::Plain | Self::Dual { .. } => Some(key.to_string()),
             Self::Vision => {
-                let others = ["text_model.", "logit_", "visual_projection.", "text_projection."];
-                let skipped = others.iter().any(|prefix| key.starts_with(prefix));
+                let language = LANGUAGE_PREFIXES.map(|(prefix, _)| prefix);
+                let others = DUAL_PREFIXES.iter().chain(&CONNECTOR_PREFIXES).chain(&language).chain(&["lm_head."]);
+                let skipped = others.into_iter().any(|prefix| key.starts_with(prefix));
+                let key = VISION_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).unwrap_or(key);
                 (!skipped).then(|| key.strip_prefix("vision_model.").unwrap_or(key).to_string())
+            }
+            Self::Language => {
+                let mut others = VISION_PREFIXES.iter().chain(&CONNECTOR_PREFIXES);
+                if others.any(|prefix| key.starts_with(prefix)) {
+                    return None;
+                }
+                let renamed = LANGUAGE_PREFIXES
+                    .iter()
+                    .find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+                Some(renamed.unwrap_or_else(|| key.to_string()))
             }
             Self::Llava => {
                 let replaced = [
@@ -57,6 +82,7 @@ impl Layout {
                     ("model.vision_tower.vision_model.", "vision_tower."),
                     ("model.vision_tower.", "vision_tower."),
                     ("model.multi_modal_projector.", "multi_modal_projector."),
+                    ("model.image_newline", "image_newline"),
                 ];
                 let renamed =
                     replaced.iter().find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")));
@@ -68,7 +94,7 @@ impl Layout {
     /// The key under which a parameter is written.
     pub fn file_key(&self, name: &str) -> String {
         match self {
-            Self::Plain | Self::Dual { .. } => name.to_string(),
+            Self::Plain | Self::Language | Self::Dual { .. } => name.to_string(),
             Self::Vision => format!("vision_model.{name}"),
             Self::Llava => match name.strip_prefix("vision_tower.") {
                 Some(rest) => format!("vision_tower.vision_model.{rest}"),
@@ -110,7 +136,20 @@ pub trait Pretrained: Module {
     where
         Self: Sized;
 
-    /// Reads `config.json` and the weights of a folder.
+    /// The keys of a folder or file that [`Self::load_pretrained`] takes for this model. The others belong to other parts of
+    /// the whole that the folder holds.
+    fn taken_keys(&self, source: &TensorSource) -> Vec<String>
+    where
+        Self: Sized,
+    {
+        let layout = self.layout();
+        source.tensors().keys().filter(|key| layout.module_name(key).is_some()).cloned().collect()
+    }
+
+    /// Reads `config.json` and the weights of a folder. A vision tower or a language model alone may be taken out of the
+    /// folder of a whole: its own part of config and weights is read ([`Self::taken_keys`] names it), and is complete or an
+    /// error.
+    ///
     ///
     /// # Errors
     /// See [`CheckpointError`]; every error names the file.
@@ -150,6 +189,11 @@ pub trait Pretrained: Module {
     }
 }
 
+/// Whether a config.json describes a VLM in the layout of [`Vlm`].
+fn is_vlm(config: &Value) -> bool {
+    serde_json::from_value::<VlmType>(config["model_type"].clone()).is_ok()
+}
+
 impl Pretrained for VisionEncoder {
     type Config = VisionConfig;
 
@@ -161,6 +205,7 @@ impl Pretrained for VisionEncoder {
         match self {
             Self::Siglip(_) => ("SiglipVisionModel", "siglip_vision_model"),
             Self::Clip(_) => ("CLIPVisionModel", "clip_vision_model"),
+            Self::ChineseClip(_) => ("ChineseCLIPVisionModel", "chinese_clip_vision_model"),
         }
     }
 
@@ -168,8 +213,9 @@ impl Pretrained for VisionEncoder {
         Layout::Vision
     }
 
-    /// A dual encoder's folder serves too: its `vision_config`, whose `model_type` old configs leave out.
+    /// The folder of a dual encoder or of a VLM serves too: its `vision_config`, whose `model_type` old configs leave out.
     fn select_config(config: Value) -> Value {
+        let config = if is_vlm(&config) { Vlm::select_config(config) } else { config };
         match config.get("vision_config") {
             Some(vision) => {
                 let mut vision = vision.clone();
@@ -220,12 +266,18 @@ impl Pretrained for LanguageModel {
     fn architecture(&self) -> (&'static str, &'static str) {
         match self {
             Self::Gemma2(_) => ("Gemma2ForCausalLM", "gemma2"),
+            Self::Llama(_) => ("LlamaForCausalLM", "llama"),
             Self::Qwen2(_) => ("Qwen2ForCausalLM", "qwen2"),
         }
     }
 
     fn layout(&self) -> Layout {
-        Layout::Plain
+        Layout::Language
+    }
+
+    /// The folder of a VLM serves too: its `text_config`.
+    fn select_config(config: Value) -> Value {
+        if is_vlm(&config) { Vlm::select_config(config)["text_config"].take() } else { config }
     }
 
     fn from_config(config: &LanguageConfig, device: &Device) -> Result<Self, ModelError> {
@@ -237,13 +289,37 @@ impl Pretrained for Vlm {
     type Config = VlmConfig;
 
     fn pretrained_config(&self) -> VlmConfig {
-        // The resolved switch: the file's `transformers_version` may be absent.
-        let scale = self.config.scales_visual_embeds();
-        VlmConfig { scale_visual_embeds: Some(scale), ..self.config.clone() }
+        // The resolved switches: the file's `transformers_version` may be absent.
+        let (scale, softcap) = (self.config.scales_visual_embeds(), self.config.softcaps_logits());
+        VlmConfig { scale_visual_embeds: Some(scale), softcap_logits: Some(softcap), ..self.config.clone() }
     }
 
     fn architecture(&self) -> (&'static str, &'static str) {
-        ("LlavaForConditionalGeneration", "llava")
+        match self.config.model_type {
+            VlmType::Llava => ("LlavaForConditionalGeneration", "llava"),
+            VlmType::LlavaNext => ("LlavaNextForConditionalGeneration", "llava_next"),
+        }
+    }
+
+    /// Parts and their `model_type` that a published config leaves out: CLIP ViT-L/14 at 336 pixels and Llama.
+    fn select_config(mut config: Value) -> Value {
+        let clip = json!({
+            "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+            "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "projection_dim": 768
+        });
+        let Some(parts) = config.as_object_mut() else { return config };
+        for (part, default) in [("vision_config", clip), ("text_config", json!({"model_type": "llama"}))] {
+            match parts.get_mut(part) {
+                Some(Value::Object(keys)) => {
+                    keys.entry("model_type").or_insert_with(|| default["model_type"].clone());
+                }
+                Some(Value::Null) | None => {
+                    parts.insert(part.into(), default);
+                }
+                Some(_) => {}
+            }
+        }
+        config
     }
 
     fn layout(&self) -> Layout {

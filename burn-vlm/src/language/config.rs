@@ -34,55 +34,6 @@ pub enum LayerType {
     SlidingAttention,
 }
 
-/// Rotary parameters as transformers 5.x writes them (4.x has `rope_theta` beside the other keys).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RopeParameters {
-    /// Base of the frequencies.
-    pub rope_theta: f64,
-    /// Only `default` is supported.
-    pub rope_type: String,
-}
-
-impl Default for RopeParameters {
-    fn default() -> Self {
-        Self { rope_theta: 10_000.0, rope_type: "default".into() }
-    }
-}
-
-/// The base of the rotary frequencies from the keys of either version.
-///
-/// # Errors
-/// [`ModelError::Config`] for any scaled kind.
-pub(super) fn rope_theta(
-    model: &'static str,
-    theta: f64,
-    parameters: Option<&RopeParameters>,
-    scaling: Option<&serde_json::Value>,
-) -> Result<f64, ModelError> {
-    if let Some(scaling) = scaling
-        && !scaling.is_null()
-    {
-        let kind = scaling.get("rope_type").or_else(|| scaling.get("type")).and_then(|kind| kind.as_str());
-        if kind != Some("default") {
-            return Err(ModelError::config(
-                model,
-                "rope_scaling",
-                scaling,
-                "null: scaled rotary positions are not supported",
-            ));
-        }
-    }
-    match parameters {
-        Some(parameters) if parameters.rope_type == "default" => Ok(parameters.rope_theta),
-        Some(parameters) => {
-            let expected = "`default`: scaled rotary positions are not supported";
-            Err(ModelError::config(model, "rope_parameters.rope_type", &parameters.rope_type, expected))
-        }
-        None => Ok(theta),
-    }
-}
-
 /// Checks heads and widths that every decoder has.
 pub(super) fn check_heads(
     model: &'static str,

@@ -1,6 +1,8 @@
 //! What today's decoders share: grouped-query attention with rotary positions, the gated MLP, and the loop over layers.
 //!
 //! Unusual here:
+//! - a decoder is built from a [`DecoderShape`] and one closure that makes a layer, so a model's file holds its config and what
+//!   is its own;
 //! - one rotation table a model, in f64 until the last step; the layers share the angles of a forward;
 //! - right padding needs no mask at all: causal attention never looks at what follows. Left padding does, see
 //!   [`AttentionInput::left_padded`].
@@ -9,6 +11,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::KvCache;
+use super::rope_scaling::RopeFrequencies;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 use crate::nn::{
@@ -54,6 +57,8 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Whether q, k and v have a bias.
     pub qkv_bias: bool,
+    /// Whether the output projection has a bias.
+    pub out_bias: bool,
     /// Scale and soft-cap.
     pub options: AttentionOptions,
 }
@@ -84,11 +89,12 @@ impl DecoderAttention {
     pub fn new(shape: &AttentionShape, fill: Fill, scope: &Scope) -> Self {
         let (hidden, wide, narrow) = (shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let bias = shape.qkv_bias.then_some(Fill::ZEROS);
+        let out_bias = shape.out_bias.then_some(Fill::ZEROS);
         Self {
             q_proj: scope.linear("q_proj", hidden, wide, fill, bias),
             k_proj: scope.linear("k_proj", hidden, narrow, fill, bias),
             v_proj: scope.linear("v_proj", hidden, narrow, fill, bias),
-            o_proj: scope.linear("o_proj", wide, hidden, fill, None),
+            o_proj: scope.linear("o_proj", wide, hidden, fill, out_bias),
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
@@ -120,6 +126,19 @@ impl DecoderAttention {
     }
 }
 
+/// Sizes of a decoder's MLP.
+#[derive(Debug, Clone, Copy)]
+pub struct MlpShape {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside.
+    pub intermediate_size: usize,
+    /// Of the gate.
+    pub activation: Activation,
+    /// Whether the three layers have biases.
+    pub bias: bool,
+}
+
 /// `down(act(gate(x)) * up(x))`.
 #[derive(Module, Debug)]
 pub struct GatedMlp {
@@ -135,12 +154,14 @@ pub struct GatedMlp {
 
 impl GatedMlp {
     /// An MLP with weights from `fill`.
-    pub fn new(hidden: usize, inner: usize, activation: Activation, fill: Fill, scope: &Scope) -> Self {
+    pub fn new(shape: &MlpShape, fill: Fill, scope: &Scope) -> Self {
+        let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
+        let bias = shape.bias.then_some(Fill::ZEROS);
         Self {
-            gate_proj: scope.linear("gate_proj", hidden, inner, fill, None),
-            up_proj: scope.linear("up_proj", hidden, inner, fill, None),
-            down_proj: scope.linear("down_proj", inner, hidden, fill, None),
-            activation,
+            gate_proj: scope.linear("gate_proj", hidden, inner, fill, bias),
+            up_proj: scope.linear("up_proj", hidden, inner, fill, bias),
+            down_proj: scope.linear("down_proj", inner, hidden, fill, bias),
+            activation: shape.activation,
         }
     }
 
@@ -179,6 +200,44 @@ pub struct Decoder<L: Module + ModuleDisplay> {
     pub norm: RmsNorm,
     /// Rotations; no parameters, and in no checkpoint.
     pub rope: RopeTable,
+}
+
+/// Sizes of a decoder around its layers.
+#[derive(Debug, Clone)]
+pub(super) struct DecoderShape {
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) layers: usize,
+    pub(super) max_position_embeddings: usize,
+    pub(super) rope: RopeFrequencies,
+    pub(super) norm_eps: f64,
+    /// Whether the final norm scales by `1 + weight`.
+    pub(super) norm_plus_one: bool,
+    pub(super) initializer_range: f64,
+    pub(super) tie_word_embeddings: bool,
+}
+
+impl DecoderShape {
+    /// The decoder, under `model`, and its head, under `lm_head`, unless that is tied. `layer` makes layer `i` in its scope.
+    pub(super) fn build<L: DecoderLayer>(
+        &self,
+        scope: &Scope,
+        layer: impl Fn(usize, Fill, &Scope) -> L,
+    ) -> (Decoder<L>, Option<Linear>) {
+        let fill = Fill::Normal { std: self.initializer_range };
+        let inner = scope.at("model");
+        let layers = inner.at("layers");
+        let positions = (self.max_position_embeddings as f64 * self.rope.stretch).ceil() as usize;
+        let decoder = Decoder {
+            embed_tokens: inner.embedding("embed_tokens", self.vocab_size, self.hidden_size, fill),
+            layers: (0..self.layers).map(|index| layer(index, fill, &layers.at(index))).collect(),
+            norm: RmsNorm::new(self.hidden_size, self.norm_eps, self.norm_plus_one, scope.device()),
+            rope: RopeTable::with_frequencies(&self.rope.values, positions, scope.device()),
+        };
+        let head =
+            (!self.tie_word_embeddings).then(|| scope.linear("lm_head", self.hidden_size, self.vocab_size, fill, None));
+        (decoder, head)
+    }
 }
 
 impl<L: DecoderLayer> Decoder<L> {

@@ -7,15 +7,16 @@
 //! - every other layer, beginning with the first, sees `sliding_window` positions only.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::KvCache;
-use super::config::{LayerType, RopeParameters, TokenIds, check_heads, rope_theta};
-use super::decoder::{AttentionInput, AttentionShape, Decoder, DecoderAttention, DecoderLayer, GatedMlp};
+use super::config::{LayerType, TokenIds, check_heads};
+use super::decoder::{AttentionShape, Decoder, DecoderAttention, DecoderLayer, DecoderShape, GatedMlp, MlpShape};
+use super::rope_scaling::{RopeFrequencies, RopeParameters};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
-use crate::nn::{Activation, AttentionMask, AttentionOptions, Linear, RmsNorm, RopeAngles, RopeTable};
+use crate::nn::{Activation, AttentionMask, AttentionOptions, Linear, RmsNorm, RopeAngles};
 
 /// Keys and defaults of `Gemma2Config`.
 ///
@@ -47,7 +48,10 @@ pub struct Gemma2Config {
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies (transformers 4.x).
     pub rope_theta: f64,
-    /// The same in transformers 5.x; it wins.
+    /// Stretched rotary positions (transformers 4.x).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeParameters>,
+    /// Base and stretching in transformers 5.x; it wins over `rope_theta`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_parameters: Option<RopeParameters>,
     /// Attention scores are scaled by this to the power -1/2.
@@ -88,6 +92,7 @@ impl Default for Gemma2Config {
             initializer_range: 0.02,
             rms_norm_eps: 1e-6,
             rope_theta: 10_000.0,
+            rope_scaling: None,
             rope_parameters: None,
             query_pre_attn_scalar: 256.0,
             sliding_window: Some(4096),
@@ -122,23 +127,27 @@ impl Gemma2Config {
         if self.attention_bias {
             return Err(ModelError::config("gemma2", "attention_bias", true, "false"));
         }
-        let theta = rope_theta("gemma2", self.rope_theta, self.rope_parameters.as_ref(), None)?;
-        let fill = Fill::Normal { std: self.initializer_range };
-        let inner = scope.at("model");
-        let layers = inner.at("layers");
-        Ok(Gemma2ForCausalLm {
-            model: Decoder {
-                embed_tokens: inner.embedding("embed_tokens", self.vocab_size, self.hidden_size, fill),
-                layers: (0..self.num_hidden_layers)
-                    .map(|layer| Gemma2DecoderLayer::new(self, layer, fill, &layers.at(layer)))
-                    .collect(),
-                norm: self.norm(scope),
-                rope: RopeTable::new(self.head_dim, theta, self.max_position_embeddings, scope.device()),
-            },
-            lm_head: (!self.tie_word_embeddings)
-                .then(|| scope.linear("lm_head", self.hidden_size, self.vocab_size, fill, None)),
-            config: self.clone(),
-        })
+        let rope = RopeFrequencies::new(
+            "gemma2",
+            self.head_dim,
+            self.rope_theta,
+            self.rope_parameters.as_ref(),
+            self.rope_scaling.as_ref(),
+        )?;
+        let shape = DecoderShape {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            layers: self.num_hidden_layers,
+            max_position_embeddings: self.max_position_embeddings,
+            rope,
+            norm_eps: self.rms_norm_eps,
+            norm_plus_one: true,
+            initializer_range: self.initializer_range,
+            tie_word_embeddings: self.tie_word_embeddings,
+        };
+        let (model, lm_head) =
+            shape.build(scope, |layer, fill, scope| Gemma2DecoderLayer::new(self, layer, fill, scope));
+        Ok(Gemma2ForCausalLm { model, lm_head, softcaps_logits: true, config: self.clone() })
     }
 
     /// How many positions layer `layer` sees; `None` is all.
@@ -187,15 +196,21 @@ impl Gemma2DecoderLayer {
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             qkv_bias: false,
+            out_bias: false,
             options: AttentionOptions {
                 scale: config.query_pre_attn_scalar.powf(-0.5),
                 softcap: config.attn_logit_softcapping,
             },
         };
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let mlp = MlpShape {
+            hidden_size: config.hidden_size,
+            intermediate_size: config.intermediate_size,
+            activation: config.hidden_activation,
+            bias: false,
+        };
         Self {
             self_attn: DecoderAttention::new(&shape, fill, &scope.at("self_attn")),
-            mlp: GatedMlp::new(hidden, inner, config.hidden_activation, fill, &scope.at("mlp")),
+            mlp: GatedMlp::new(&mlp, fill, &scope.at("mlp")),
             input_layernorm: config.norm(scope),
             post_attention_layernorm: config.norm(scope),
             pre_feedforward_layernorm: config.norm(scope),
@@ -231,45 +246,11 @@ pub struct Gemma2ForCausalLm {
     pub model: Decoder<Gemma2DecoderLayer>,
     /// `None` where it is tied to the embeddings, as in every published Gemma 2.
     pub lm_head: Option<Linear>,
+    /// Whether `final_logit_softcapping` is applied; a VLM may not (see `softcap_logits` of
+    /// [`VlmConfig`](crate::vlm::VlmConfig)).
+    #[module(skip)]
+    pub softcaps_logits: bool,
     /// What the model was built from.
     #[module(skip)]
     pub config: Gemma2Config,
-}
-
-impl Gemma2ForCausalLm {
-    /// `sqrt(hidden_size)`.
-    pub fn embed_scale(&self) -> f64 {
-        (self.config.hidden_size as f64).sqrt()
-    }
-
-    /// See [`LanguageModel::embed`](super::LanguageModel::embed).
-    pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.model.embed_tokens.forward(ids) * self.embed_scale()
-    }
-
-    /// See [`LanguageModel::forward`](super::LanguageModel::forward).
-    ///
-    /// # Errors
-    /// [`ModelError::TooLong`].
-    pub fn forward(
-        &self,
-        embeds: Tensor<3>,
-        input: &AttentionInput,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Tensor<3>, ModelError> {
-        self.model.forward(embeds, input, cache)
-    }
-
-    /// See [`LanguageModel::hidden_states`](super::LanguageModel::hidden_states).
-    ///
-    /// # Errors
-    /// [`ModelError::TooLong`].
-    pub fn hidden_states(&self, embeds: Tensor<3>, input: &AttentionInput) -> Result<Vec<Tensor<3>>, ModelError> {
-        self.model.hidden_states(embeds, input)
-    }
-
-    /// The head without the soft-cap, `[.., hidden]` to `[.., vocab_size]`.
-    pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        self.model.head(hidden, self.lm_head.as_ref())
-    }
 }

@@ -6,13 +6,17 @@ mod config;
 mod decoder;
 mod gemma2;
 mod kv_cache;
+mod llama;
 mod qwen2;
+mod rope_scaling;
 
-pub use config::{LayerType, RopeParameters, TokenIds};
+pub use config::{LayerType, TokenIds};
 pub use decoder::{AttentionInput, Decoder, DecoderAttention, DecoderLayer, GatedMlp};
 pub use gemma2::{Gemma2Config, Gemma2DecoderLayer, Gemma2ForCausalLm};
 pub use kv_cache::KvCache;
-pub use qwen2::{Qwen2Config, Qwen2DecoderLayer, Qwen2ForCausalLm};
+pub use llama::{LlamaConfig, LlamaDecoderLayer, LlamaForCausalLm};
+pub use qwen2::{Qwen2Config, Qwen2ForCausalLm};
+pub use rope_scaling::RopeParameters;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -29,6 +33,9 @@ pub enum LanguageConfig {
     /// Gemma 2, and Tower+ on it.
     #[serde(rename = "gemma2")]
     Gemma2(Gemma2Config),
+    /// Llama 1 to 3, Vicuna.
+    #[serde(rename = "llama")]
+    Llama(LlamaConfig),
     /// Qwen 1.5 and Qwen 2.
     #[serde(rename = "qwen2")]
     Qwen2(Qwen2Config),
@@ -39,6 +46,7 @@ macro_rules! each {
     ($value:expr, $inner:ident => $body:expr) => {
         match $value {
             Self::Gemma2($inner) => $body,
+            Self::Llama($inner) => $body,
             Self::Qwen2($inner) => $body,
         }
     };
@@ -60,6 +68,7 @@ impl LanguageConfig {
     pub fn init_with(&self, scope: &Scope) -> Result<LanguageModel, ModelError> {
         Ok(match self {
             Self::Gemma2(config) => LanguageModel::Gemma2(config.init_with(scope)?),
+            Self::Llama(config) => LanguageModel::Llama(config.init_with(scope)?),
             Self::Qwen2(config) => LanguageModel::Qwen2(config.init_with(scope)?),
         })
     }
@@ -95,6 +104,8 @@ impl LanguageConfig {
 pub enum LanguageModel {
     /// Gemma 2, and Tower+ on it.
     Gemma2(Gemma2ForCausalLm),
+    /// Llama 1 to 3, Vicuna.
+    Llama(LlamaForCausalLm),
     /// Qwen 1.5 and Qwen 2.
     Qwen2(Qwen2ForCausalLm),
 }
@@ -104,6 +115,7 @@ impl LanguageModel {
     pub fn config(&self) -> LanguageConfig {
         match self {
             Self::Gemma2(model) => LanguageConfig::Gemma2(model.config.clone()),
+            Self::Llama(model) => LanguageConfig::Llama(model.config.clone()),
             Self::Qwen2(model) => LanguageConfig::Qwen2(model.config.clone()),
         }
     }
@@ -113,20 +125,29 @@ impl LanguageModel {
         each!(self, model => model.config.hidden_size)
     }
 
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        each!(self, model => model.model.embed_tokens.weight.lazy_device())
+    }
+
     /// Embeddings as the first layer takes them: Gemma's are multiplied by `sqrt(hidden)` here, not in [`Self::forward`].
     ///
     /// # Shapes
     /// - `ids`: `[batch, tokens]`, each below `vocab_size`
     /// - returns `[batch, tokens, hidden]`
     pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        each!(self, model => model.embed(ids))
+        let embeds = each!(self, model => model.model.embed_tokens.forward(ids));
+        match self {
+            Self::Gemma2(_) => embeds * self.embed_scale(),
+            Self::Llama(_) | Self::Qwen2(_) => embeds,
+        }
     }
 
     /// The factor in [`Self::embed`]: `sqrt(hidden)` for Gemma, 1 for the others.
     pub fn embed_scale(&self) -> f64 {
         match self {
-            Self::Gemma2(model) => model.embed_scale(),
-            Self::Qwen2(_) => 1.0,
+            Self::Gemma2(model) => (model.config.hidden_size as f64).sqrt(),
+            Self::Llama(_) | Self::Qwen2(_) => 1.0,
         }
     }
 
@@ -143,7 +164,7 @@ impl LanguageModel {
         input: &AttentionInput,
         cache: Option<&mut KvCache>,
     ) -> Result<Tensor<3>, ModelError> {
-        each!(self, model => model.forward(embeds, input, cache))
+        each!(self, model => model.model.forward(embeds, input, cache))
     }
 
     /// Output of every layer: the embeddings, each layer's, and the normed last one in place of the last layer's own, as
@@ -155,7 +176,7 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::TooLong`] beyond the position table.
     pub fn hidden_states(&self, embeds: Tensor<3>, input: &AttentionInput) -> Result<Vec<Tensor<3>>, ModelError> {
-        each!(self, model => model.hidden_states(embeds, input))
+        each!(self, model => model.model.hidden_states(embeds, input))
     }
 
     /// Head without the soft-cap.
@@ -164,14 +185,21 @@ impl LanguageModel {
     /// - `hidden`: `[.., hidden]`
     /// - returns `[.., vocab_size]`
     pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        each!(self, model => model.head(hidden))
+        each!(self, model => model.model.head(hidden, model.lm_head.as_ref()))
     }
 
     /// The soft-cap on the logits (Gemma 2), `cap * tanh(logits / cap)`.
     pub fn final_softcap(&self) -> Option<f64> {
         match self {
-            Self::Gemma2(model) => model.config.final_logit_softcapping,
-            Self::Qwen2(_) => None,
+            Self::Gemma2(model) => model.config.final_logit_softcapping.filter(|_| model.softcaps_logits),
+            Self::Llama(_) | Self::Qwen2(_) => None,
+        }
+    }
+
+    /// Turns the soft-cap on the logits off or, where the config has one, on again.
+    pub fn set_final_softcap(&mut self, on: bool) {
+        if let Self::Gemma2(model) = self {
+            model.softcaps_logits = on;
         }
     }
 
@@ -205,14 +233,12 @@ impl LanguageModel {
 
     /// An empty KV cache for this model on `device`.
     pub fn new_cache(&self, batch: usize, max_tokens: usize, device: &Device) -> KvCache {
-        let (layers, kv_heads, head_dim) = match self {
-            Self::Gemma2(model) => {
-                (model.config.num_hidden_layers, model.config.num_key_value_heads, model.config.head_dim)
-            }
-            Self::Qwen2(model) => {
-                (model.config.num_hidden_layers, model.config.num_key_value_heads, model.config.head_dim())
-            }
+        let (kv_heads, head_dim) = match self {
+            Self::Gemma2(model) => (model.config.num_key_value_heads, model.config.head_dim),
+            Self::Llama(model) => (model.config.kv_heads(), model.config.head_dim()),
+            Self::Qwen2(model) => (model.config.num_key_value_heads, model.config.head_dim()),
         };
+        let layers = each!(self, model => model.config.num_hidden_layers);
         KvCache::new(layers, [batch, max_tokens, kv_heads, head_dim], device)
     }
 }

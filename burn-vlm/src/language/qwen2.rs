@@ -1,18 +1,19 @@
 //! Qwen 2 (Qwen Team 2024), also Qwen 1.5, which has as many key heads as query heads.
 //!
-//! Unusual here: q, k and v have biases, the output projection has none. `use_sliding_window` limits only the layers from
+//! Unusual here: the layers are Llama's, but q, k and v have biases. `use_sliding_window` limits only the layers from
 //! `max_window_layers` on (transformers 5.x; 4.51's eager attention differed).
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::KvCache;
-use super::config::{LayerType, RopeParameters, TokenIds, check_heads, rope_theta};
-use super::decoder::{AttentionInput, AttentionShape, Decoder, DecoderAttention, DecoderLayer, GatedMlp};
+use super::config::{LayerType, TokenIds, check_heads};
+use super::decoder::{AttentionShape, Decoder, DecoderShape, MlpShape};
+use super::llama::{LlamaDecoderLayer, LlamaLayerShape};
+use super::rope_scaling::{RopeFrequencies, RopeParameters};
 use crate::error::ModelError;
-use crate::init::{DEFAULT_SEED, Fill, Scope};
-use crate::nn::{Activation, AttentionMask, AttentionOptions, Linear, RmsNorm, RopeAngles, RopeTable};
+use crate::init::{DEFAULT_SEED, Scope};
+use crate::nn::{Activation, AttentionOptions, Linear};
 
 /// Keys and defaults of `Qwen2Config`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,10 +44,10 @@ pub struct Qwen2Config {
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies (transformers 4.x).
     pub rope_theta: f64,
-    /// Scaled rotary positions are not supported: anything but null or the kind `default` is an error.
+    /// Stretched rotary positions (transformers 4.x).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rope_scaling: Option<serde_json::Value>,
-    /// The same in transformers 5.x; it wins.
+    pub rope_scaling: Option<RopeParameters>,
+    /// Base and stretching in transformers 5.x; it wins over `rope_theta`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_parameters: Option<RopeParameters>,
     /// Whether any layer slides.
@@ -114,23 +115,46 @@ impl Qwen2Config {
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
         let layer_types = self.layer_types.as_deref();
         check_heads("qwen2", heads, kv_heads, self.head_dim(), layer_types, self.num_hidden_layers)?;
-        let theta = rope_theta("qwen2", self.rope_theta, self.rope_parameters.as_ref(), self.rope_scaling.as_ref())?;
-        let fill = Fill::Normal { std: self.initializer_range };
-        let inner = scope.at("model");
-        let layers = inner.at("layers");
-        Ok(Qwen2ForCausalLm {
-            model: Decoder {
-                embed_tokens: inner.embedding("embed_tokens", self.vocab_size, self.hidden_size, fill),
-                layers: (0..self.num_hidden_layers)
-                    .map(|layer| Qwen2DecoderLayer::new(self, layer, fill, &layers.at(layer)))
-                    .collect(),
-                norm: self.norm(scope),
-                rope: RopeTable::new(self.head_dim(), theta, self.max_position_embeddings, scope.device()),
+        let head_dim = self.head_dim();
+        let rope = RopeFrequencies::new(
+            "qwen2",
+            head_dim,
+            self.rope_theta,
+            self.rope_parameters.as_ref(),
+            self.rope_scaling.as_ref(),
+        )?;
+        let shape = DecoderShape {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            layers: self.num_hidden_layers,
+            max_position_embeddings: self.max_position_embeddings,
+            rope,
+            norm_eps: self.rms_norm_eps,
+            norm_plus_one: false,
+            initializer_range: self.initializer_range,
+            tie_word_embeddings: self.tie_word_embeddings,
+        };
+        let layer = LlamaLayerShape {
+            attention: AttentionShape {
+                hidden_size: self.hidden_size,
+                heads,
+                kv_heads,
+                head_dim,
+                qkv_bias: true,
+                out_bias: false,
+                options: AttentionOptions::new(head_dim),
             },
-            lm_head: (!self.tie_word_embeddings)
-                .then(|| scope.linear("lm_head", self.hidden_size, self.vocab_size, fill, None)),
-            config: self.clone(),
-        })
+            mlp: MlpShape {
+                hidden_size: self.hidden_size,
+                intermediate_size: self.intermediate_size,
+                activation: self.hidden_act,
+                bias: false,
+            },
+            norm_eps: self.rms_norm_eps,
+        };
+        let (model, lm_head) =
+            shape.build(scope, |index, fill, scope| layer.build(self.layer_window(index), fill, scope));
+        Ok(Qwen2ForCausalLm { model, lm_head, config: self.clone() })
     }
 
     /// Width of a head.
@@ -146,112 +170,16 @@ impl Qwen2Config {
         };
         self.sliding_window.filter(|_| self.use_sliding_window && slides)
     }
-
-    fn norm(&self, scope: &Scope) -> RmsNorm {
-        RmsNorm::new(self.hidden_size, self.rms_norm_eps, false, scope.device())
-    }
-}
-
-/// A pre-norm layer:
-///
-/// ```text
-/// x = x + self_attn(input_layernorm(x))
-/// x = x + mlp(post_attention_layernorm(x))
-/// ```
-#[derive(Module, Debug)]
-pub struct Qwen2DecoderLayer {
-    /// Attention.
-    pub self_attn: DecoderAttention,
-    /// Gated MLP.
-    pub mlp: GatedMlp,
-    /// Before the attention.
-    pub input_layernorm: RmsNorm,
-    /// Before the MLP.
-    pub post_attention_layernorm: RmsNorm,
-    #[module(skip)]
-    window: Option<usize>,
-}
-
-impl Qwen2DecoderLayer {
-    fn new(config: &Qwen2Config, layer: usize, fill: Fill, scope: &Scope) -> Self {
-        let shape = AttentionShape {
-            hidden_size: config.hidden_size,
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim(),
-            qkv_bias: true,
-            options: AttentionOptions::new(config.head_dim()),
-        };
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        Self {
-            self_attn: DecoderAttention::new(&shape, fill, &scope.at("self_attn")),
-            mlp: GatedMlp::new(hidden, inner, config.hidden_act, fill, &scope.at("mlp")),
-            input_layernorm: config.norm(scope),
-            post_attention_layernorm: config.norm(scope),
-            window: config.layer_window(layer),
-        }
-    }
-}
-
-impl DecoderLayer for Qwen2DecoderLayer {
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        angles: &RopeAngles,
-        mask: &AttentionMask,
-        cache: Option<(&mut KvCache, usize)>,
-    ) -> Tensor<3> {
-        let y = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, mask, cache);
-        let x = x + y;
-        x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
-    }
-
-    fn window(&self) -> Option<usize> {
-        self.window
-    }
 }
 
 /// Qwen 2 with its head.
 #[derive(Module, Debug)]
 pub struct Qwen2ForCausalLm {
     /// Embeddings, layers, norm.
-    pub model: Decoder<Qwen2DecoderLayer>,
+    pub model: Decoder<LlamaDecoderLayer>,
     /// `None` where it is tied to the embeddings.
     pub lm_head: Option<Linear>,
     /// What the model was built from.
     #[module(skip)]
     pub config: Qwen2Config,
-}
-
-impl Qwen2ForCausalLm {
-    /// See [`LanguageModel::embed`](super::LanguageModel::embed).
-    pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.model.embed_tokens.forward(ids)
-    }
-
-    /// See [`LanguageModel::forward`](super::LanguageModel::forward).
-    ///
-    /// # Errors
-    /// [`ModelError::TooLong`].
-    pub fn forward(
-        &self,
-        embeds: Tensor<3>,
-        input: &AttentionInput,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Tensor<3>, ModelError> {
-        self.model.forward(embeds, input, cache)
-    }
-
-    /// See [`LanguageModel::hidden_states`](super::LanguageModel::hidden_states).
-    ///
-    /// # Errors
-    /// [`ModelError::TooLong`].
-    pub fn hidden_states(&self, embeds: Tensor<3>, input: &AttentionInput) -> Result<Vec<Tensor<3>>, ModelError> {
-        self.model.hidden_states(embeds, input)
-    }
-
-    /// The head, `[.., hidden]` to `[.., vocab_size]`.
-    pub fn head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        self.model.head(hidden, self.lm_head.as_ref())
-    }
 }

@@ -36,13 +36,18 @@ impl RopeTable {
     /// If `head_dim` is odd.
     pub fn new(head_dim: usize, theta: f64, max_positions: usize, device: &Device) -> Self {
         assert!(head_dim.is_multiple_of(2), "rope: head_dim {head_dim} must be even");
-        let half = head_dim / 2;
-        let angle = |n: usize| {
-            let frequency = theta.powf(-2.0 * (n % half) as f64 / head_dim as f64);
-            (n / half) as f64 * frequency
-        };
+        let frequencies: Vec<f64> =
+            (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64)).collect();
+        Self::with_frequencies(&frequencies, max_positions, device)
+    }
+
+    /// Angles `position * frequencies[i]` for `max_positions` positions; one frequency for each pair of a head.
+    pub fn with_frequencies(frequencies: &[f64], max_positions: usize, device: &Device) -> Self {
+        let half = frequencies.len();
         let table = |f: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..max_positions * half).map(|n| f(angle(n)) as f32).collect();
+            let angles =
+                (0..max_positions).flat_map(|at| frequencies.iter().map(move |frequency| at as f64 * frequency));
+            let values: Vec<f32> = angles.map(|angle| f(angle) as f32).collect();
             Tensor::from_data(TensorData::new(values, [max_positions, half]), device)
         };
         Self { cos: table(f64::cos), sin: table(f64::sin) }

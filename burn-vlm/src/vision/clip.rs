@@ -1,4 +1,4 @@
-//! CLIP's vision tower (Radford et al. 2021).
+//! CLIP's vision tower (Radford et al. 2021), Chinese-CLIP's too (Yang et al. 2022).
 //!
 //! Unusual here:
 //! - a class token in front of the patches, and a norm *before* the layers, spelt `pre_layrnorm` in every checkpoint;
@@ -9,14 +9,15 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::embeddings::{PatchEmbedding, check_pixels, check_sizes};
+use super::embeddings::{PatchEmbedding, check_any_pixels, check_pixels, check_sizes};
+use super::positions::interpolate_positions;
 use super::{VisionFeatures, VisionOutput};
 use crate::encoder::{Encoder, EncoderInit, EncoderShape};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::nn::{Activation, AttentionMask, Embedding, LayerNorm};
 
-/// Keys and defaults of `CLIPVisionConfig`; the defaults are those of CLIP ViT-B/32.
+/// Keys and defaults of `CLIPVisionConfig` and `ChineseCLIPVisionConfig`; the defaults are those of CLIP ViT-B/32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClipVisionConfig {
@@ -154,11 +155,38 @@ impl ClipVisionModel {
     /// [`ModelError::Pixels`] for another shape.
     pub fn embed(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
         check_pixels(&pixels, self.config.num_channels, self.config.image_size)?;
+        Ok(self.embed_any(pixels))
+    }
+
+    /// As [`Self::embed`] for pictures of any size, with the patches' positions interpolated to their grid.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[n, channels, height, width]`
+    /// - returns `[n, 1 + (height / patch) * (width / patch), hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape.
+    pub fn embed_interpolated(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        check_any_pixels(&pixels, self.config.num_channels, self.config.patch_size)?;
+        Ok(self.embed_any(pixels))
+    }
+
+    fn embed_any(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let [_, _, height, width] = pixels.dims();
+        let ClipVisionConfig { image_size, patch_size, .. } = self.config;
         let patches = self.embeddings.patch_embedding.forward(pixels);
         let [n, _, hidden] = patches.dims();
         let class = self.embeddings.class_embedding.val().reshape([1, 1, hidden]).repeat_dim(0, n);
-        let positions = self.embeddings.position_embedding.weight.val();
-        Ok(self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions.unsqueeze()))
+        let (grid, rows, columns) = (image_size / patch_size, height / patch_size, width / patch_size);
+        let table = self.embeddings.position_embedding.weight.val();
+        let positions = if (rows, columns) == (grid, grid) {
+            table
+        } else {
+            // The class token has no place on the grid: its row stays as it is.
+            let patches = interpolate_positions(table.clone().narrow(0, 1, grid * grid), grid, rows, columns);
+            Tensor::cat(vec![table.narrow(0, 0, 1), patches], 0)
+        };
+        self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions.unsqueeze())
     }
 
     /// All layers and the pooled class token.
@@ -169,9 +197,24 @@ impl ClipVisionModel {
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
     pub fn forward(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
-        let last_hidden_state = self.encoder.forward(self.embed(pixels)?, &AttentionMask::default());
+        Ok(self.finish(self.embed(pixels)?))
+    }
+
+    /// As [`Self::forward`] for pictures of any size: `interpolate_pos_encoding` of the published code.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[n, channels, height, width]`
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape.
+    pub fn forward_interpolated(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
+        Ok(self.finish(self.embed_interpolated(pixels)?))
+    }
+
+    fn finish(&self, embedded: Tensor<3>) -> VisionOutput {
+        let last_hidden_state = self.encoder.forward(embedded, &AttentionMask::default());
         let pooler_output = Some(self.pool(last_hidden_state.clone()));
-        Ok(VisionOutput { last_hidden_state, pooler_output })
+        VisionOutput { last_hidden_state, pooler_output }
     }
 
     /// See [`VisionEncoder::features`](super::VisionEncoder::features).
@@ -179,11 +222,28 @@ impl ClipVisionModel {
     /// # Errors
     /// [`ModelError::Pixels`] and [`ModelError::FeatureLayer`].
     pub fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
+        self.select(self.embed(pixels)?, layers, pooled)
+    }
+
+    /// See [`VisionEncoder::features_interpolated`](super::VisionEncoder::features_interpolated).
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] and [`ModelError::FeatureLayer`].
+    pub fn features_interpolated(
+        &self,
+        pixels: Tensor<4>,
+        layers: &[i64],
+        pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        self.select(self.embed_interpolated(pixels)?, layers, pooled)
+    }
+
+    fn select(&self, embedded: Tensor<3>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
         let mut wanted = layers.iter().map(|layer| self.encoder.resolve(*layer)).collect::<Result<Vec<_>, _>>()?;
         if pooled {
             wanted.push(self.encoder.layers.len());
         }
-        let mut layers = self.encoder.hidden_states(self.embed(pixels)?, &AttentionMask::default(), &wanted);
+        let mut layers = self.encoder.hidden_states(embedded, &AttentionMask::default(), &wanted);
         let pooled = if pooled { layers.pop().map(|last| self.pool(last)) } else { None };
         Ok(VisionFeatures { layers, pooled })
     }

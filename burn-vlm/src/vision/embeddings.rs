@@ -66,6 +66,20 @@ pub(super) fn check_pixels(pixels: &Tensor<4>, channels: usize, size: usize) -> 
     }
 }
 
+/// Checks pixels of any size, for interpolated positions.
+pub(super) fn check_any_pixels(pixels: &Tensor<4>, channels: usize, patch: usize) -> Result<(), ModelError> {
+    let found = pixels.dims();
+    if found[0] > 0 && found[1] == channels && found[2] >= patch && found[3] >= patch {
+        Ok(())
+    } else {
+        let text = format!(
+            "pixel_values have the shape {found:?}, the vision tower takes [n, {channels}, height, width] with sides of at \
+             least a patch, {patch} pixels"
+        );
+        Err(ModelError::Input(text))
+    }
+}
+
 /// Checks the sizes that every vision tower has.
 pub(super) fn check_sizes(
     model: &'static str,

@@ -4,6 +4,7 @@
 
 mod clip;
 mod embeddings;
+mod positions;
 mod siglip;
 
 pub use clip::{ClipVisionConfig, ClipVisionModel};
@@ -45,6 +46,20 @@ pub enum VisionConfig {
     /// CLIP.
     #[serde(rename = "clip_vision_model", alias = "clip")]
     Clip(ClipVisionConfig),
+    /// Chinese-CLIP: CLIP's tower under its own name, with which it is written back.
+    #[serde(rename = "chinese_clip_vision_model", alias = "chinese_clip")]
+    ChineseClip(ClipVisionConfig),
+}
+
+/// Calls the same expression on the inside of every variant.
+macro_rules! each {
+    ($value:expr, $inner:ident => $body:expr) => {
+        match $value {
+            Self::Siglip($inner) => $body,
+            Self::Clip($inner) => $body,
+            Self::ChineseClip($inner) => $body,
+        }
+    };
 }
 
 impl VisionConfig {
@@ -64,59 +79,45 @@ impl VisionConfig {
         Ok(match self {
             Self::Siglip(config) => VisionEncoder::Siglip(config.init_with(init)?),
             Self::Clip(config) => VisionEncoder::Clip(config.init_with(init)?),
+            Self::ChineseClip(config) => VisionEncoder::ChineseClip(config.init_with(init)?),
         })
     }
 
     /// Width of the features.
     pub fn hidden_size(&self) -> usize {
-        match self {
-            Self::Siglip(config) => config.hidden_size,
-            Self::Clip(config) => config.hidden_size,
-        }
+        each!(self, config => config.hidden_size)
     }
 
     /// Number of layers.
     pub fn num_hidden_layers(&self) -> usize {
-        match self {
-            Self::Siglip(config) => config.num_hidden_layers,
-            Self::Clip(config) => config.num_hidden_layers,
-        }
+        each!(self, config => config.num_hidden_layers)
     }
 
     /// Side of the square picture, in pixels.
     pub fn image_size(&self) -> usize {
-        match self {
-            Self::Siglip(config) => config.image_size,
-            Self::Clip(config) => config.image_size,
-        }
+        each!(self, config => config.image_size)
     }
 
     /// Colour channels of the picture.
     pub fn num_channels(&self) -> usize {
-        match self {
-            Self::Siglip(config) => config.num_channels,
-            Self::Clip(config) => config.num_channels,
-        }
+        each!(self, config => config.num_channels)
     }
 
     /// Patches along one side of the picture; what does not fill a patch at the right and bottom is dropped.
     pub fn grid(&self) -> usize {
-        match self {
-            Self::Siglip(config) => config.image_size / config.patch_size,
-            Self::Clip(config) => config.image_size / config.patch_size,
-        }
+        each!(self, config => config.image_size / config.patch_size)
     }
 
     /// Whether token 0 is a class token rather than a patch.
     pub fn has_class_token(&self) -> bool {
-        matches!(self, Self::Clip(_))
+        matches!(self, Self::Clip(_) | Self::ChineseClip(_))
     }
 
     /// Whether the encoder yields one pooled vector an image.
     pub fn has_pooled_output(&self) -> bool {
         match self {
             Self::Siglip(config) => config.vision_use_head,
-            Self::Clip(_) => true,
+            Self::Clip(_) | Self::ChineseClip(_) => true,
         }
     }
 }
@@ -130,6 +131,8 @@ pub enum VisionEncoder {
     Siglip(SiglipVisionModel),
     /// CLIP.
     Clip(ClipVisionModel),
+    /// Chinese-CLIP.
+    ChineseClip(ClipVisionModel),
 }
 
 impl VisionEncoder {
@@ -138,6 +141,7 @@ impl VisionEncoder {
         match self {
             Self::Siglip(model) => VisionConfig::Siglip(model.config.clone()),
             Self::Clip(model) => VisionConfig::Clip(model.config.clone()),
+            Self::ChineseClip(model) => VisionConfig::ChineseClip(model.config.clone()),
         }
     }
 
@@ -149,10 +153,19 @@ impl VisionEncoder {
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
     pub fn forward(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
-        match self {
-            Self::Siglip(model) => model.forward(pixels),
-            Self::Clip(model) => model.forward(pixels),
-        }
+        each!(self, model => model.forward(pixels))
+    }
+
+    /// As [`Self::forward`] for pictures of any size, the learned positions interpolated to their grid of patches (bicubic):
+    /// `interpolate_pos_encoding` of the published code.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[n, channels, height, width]`, both at least a patch
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape.
+    pub fn forward_interpolated(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
+        each!(self, model => model.forward_interpolated(pixels))
     }
 
     /// The hidden states of `layers` (0 is the embedding output, -1 the last layer's output), and the pooled vector if
@@ -164,9 +177,19 @@ impl VisionEncoder {
     /// # Errors
     /// [`ModelError::Pixels`] and [`ModelError::FeatureLayer`].
     pub fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
-        match self {
-            Self::Siglip(model) => model.features(pixels, layers, pooled),
-            Self::Clip(model) => model.features(pixels, layers, pooled),
-        }
+        each!(self, model => model.features(pixels, layers, pooled))
+    }
+
+    /// As [`Self::features`] for pictures of any size, see [`Self::forward_interpolated`].
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] and [`ModelError::FeatureLayer`].
+    pub fn features_interpolated(
+        &self,
+        pixels: Tensor<4>,
+        layers: &[i64],
+        pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        each!(self, model => model.features_interpolated(pixels, layers, pooled))
     }
 }

@@ -9,7 +9,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::embeddings::{PatchEmbedding, check_pixels, check_sizes};
+use super::embeddings::{PatchEmbedding, check_any_pixels, check_pixels, check_sizes};
+use super::positions::interpolate_positions;
 use super::{VisionFeatures, VisionOutput};
 use crate::encoder::{Encoder, EncoderInit, EncoderMlp, EncoderShape};
 use crate::error::ModelError;
@@ -237,8 +238,28 @@ impl SiglipVisionModel {
     /// [`ModelError::Pixels`] for another shape.
     pub fn embed(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
         check_pixels(&pixels, self.config.num_channels, self.config.image_size)?;
-        let positions = self.embeddings.position_embedding.weight.val();
-        Ok(self.embeddings.patch_embedding.forward(pixels) + positions.unsqueeze())
+        Ok(self.embed_any(pixels))
+    }
+
+    /// As [`Self::embed`] for pictures of any size, with the positions interpolated to their grid.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[n, channels, height, width]`
+    /// - returns `[n, (height / patch) * (width / patch), hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape.
+    pub fn embed_interpolated(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        check_any_pixels(&pixels, self.config.num_channels, self.config.patch_size)?;
+        Ok(self.embed_any(pixels))
+    }
+
+    fn embed_any(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let [_, _, height, width] = pixels.dims();
+        let SiglipVisionConfig { image_size, patch_size, .. } = self.config;
+        let table = self.embeddings.position_embedding.weight.val();
+        let positions = interpolate_positions(table, image_size / patch_size, height / patch_size, width / patch_size);
+        self.embeddings.patch_embedding.forward(pixels) + positions.unsqueeze()
     }
 
     /// All layers, `post_layernorm` and the head.
@@ -249,10 +270,25 @@ impl SiglipVisionModel {
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
     pub fn forward(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
-        let x = self.encoder.forward(self.embed(pixels)?, &AttentionMask::default());
+        Ok(self.finish(self.embed(pixels)?))
+    }
+
+    /// As [`Self::forward`] for pictures of any size: `interpolate_pos_encoding` of the published code.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[n, channels, height, width]`
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape.
+    pub fn forward_interpolated(&self, pixels: Tensor<4>) -> Result<VisionOutput, ModelError> {
+        Ok(self.finish(self.embed_interpolated(pixels)?))
+    }
+
+    fn finish(&self, embedded: Tensor<3>) -> VisionOutput {
+        let x = self.encoder.forward(embedded, &AttentionMask::default());
         let last_hidden_state = self.post_layernorm.forward(x);
         let pooler_output = self.head.as_ref().map(|head| head.forward(last_hidden_state.clone()));
-        Ok(VisionOutput { last_hidden_state, pooler_output })
+        VisionOutput { last_hidden_state, pooler_output }
     }
 
     /// See [`VisionEncoder::features`](super::VisionEncoder::features).
@@ -260,12 +296,29 @@ impl SiglipVisionModel {
     /// # Errors
     /// [`ModelError::Pixels`] and [`ModelError::FeatureLayer`].
     pub fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
+        self.select(self.embed(pixels)?, layers, pooled)
+    }
+
+    /// See [`VisionEncoder::features_interpolated`](super::VisionEncoder::features_interpolated).
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] and [`ModelError::FeatureLayer`].
+    pub fn features_interpolated(
+        &self,
+        pixels: Tensor<4>,
+        layers: &[i64],
+        pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        self.select(self.embed_interpolated(pixels)?, layers, pooled)
+    }
+
+    fn select(&self, embedded: Tensor<3>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
         let mut wanted = layers.iter().map(|layer| self.encoder.resolve(*layer)).collect::<Result<Vec<_>, _>>()?;
         let head = self.head.as_ref().filter(|_| pooled);
         if head.is_some() {
             wanted.push(self.encoder.layers.len());
         }
-        let mut layers = self.encoder.hidden_states(self.embed(pixels)?, &AttentionMask::default(), &wanted);
+        let mut layers = self.encoder.hidden_states(embedded, &AttentionMask::default(), &wanted);
         let pooled = head.and_then(|head| layers.pop().map(|last| head.forward(self.post_layernorm.forward(last))));
         Ok(VisionFeatures { layers, pooled })
     }

@@ -1,19 +1,34 @@
-//! Configuration of a VLM: the keys of LLaVA's `config.json`, and a few of our own.
+//! Configuration of a VLM: the keys of LLaVA's and LLaVA-NeXT's `config.json`, and a few of our own.
 
-use burn::tensor::Device;
+use burn::module::Param;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Vlm;
+use super::tiling::{DEFAULT_PINPOINTS, Size};
 use crate::connector::{Connector, MlpConnectorConfig};
 use crate::encoder::resolve_layer;
 use crate::error::ModelError;
-use crate::init::{DEFAULT_SEED, Scope};
+use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::language::LanguageConfig;
 use crate::nn::Activation;
 use crate::vision::VisionConfig;
 
 /// The first transformers version whose Gemma 2 no longer scales visual tokens.
 const UNSCALED_SINCE: (u32, u32) = (5, 4);
+/// The first transformers version whose VLMs call the head of Gemma 2 without its soft-cap.
+const UNCAPPED_SINCE: (u32, u32) = (4, 52);
+
+/// How a picture becomes visual tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VlmType {
+    /// Each picture is one square view.
+    #[default]
+    Llava,
+    /// Each picture is a base view and a grid of tiles, ended row by row with `image_newline`.
+    LlavaNext,
+}
 
 /// Which hidden state of the vision tower is read; several are concatenated along the width.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +54,20 @@ impl FeatureLayer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SelectStrategy {
-    /// Patches only: the class token, where the encoder has one, is dropped.
+    /// All tokens but the first, whatever that is: a class token, or, in a tower without one (SigLIP), a patch. That is what
+    /// published checkpoints with this value were run with.
     #[serde(alias = "patch")]
     Default,
     /// Every token of the encoder.
     #[serde(alias = "cls_patch")]
     Full,
+}
+
+impl SelectStrategy {
+    /// The strategy that keeps all patches of a tower and nothing else.
+    pub fn patches_of(vision: &VisionConfig) -> Self {
+        if vision.has_class_token() { Self::Default } else { Self::Full }
+    }
 }
 
 /// How an encoder's output becomes visual tokens. The default is LLaVA's: every patch is one token, nothing else.
@@ -62,9 +85,12 @@ pub struct VisualTokens {
     pub noise: f64,
 }
 
-/// Keys of `LlavaConfig`, and ours: `visual_tokens`, `scale_visual_embeds`.
+/// Keys of `LlavaConfig` and `LlavaNextConfig`, and ours: `visual_tokens`, `scale_visual_embeds`, `softcap_logits`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VlmConfig {
+    /// Whether pictures are tiled.
+    #[serde(default)]
+    pub model_type: VlmType,
     /// The vision tower.
     pub vision_config: VisionConfig,
     /// The language model.
@@ -78,7 +104,7 @@ pub struct VlmConfig {
     /// Which hidden state of the tower is read.
     #[serde(default = "default_feature_layer")]
     pub vision_feature_layer: FeatureLayer,
-    /// Whether the class token is kept.
+    /// Whether the tower's first token is kept.
     #[serde(default = "default_strategy")]
     pub vision_feature_select_strategy: SelectStrategy,
     /// Whether the connector's layers have biases.
@@ -91,6 +117,14 @@ pub struct VlmConfig {
     /// 5.4 did and as checkpoints trained with it (TowerVision) need. Absent, `transformers_version` decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_visual_embeds: Option<bool>,
+    /// Whether the decoder's soft-cap on the logits (Gemma 2) is applied, as transformers before 4.52 did in a VLM. Absent,
+    /// `transformers_version` decides. The order of the logits, and so greedy text, is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softcap_logits: Option<bool>,
+    /// Sizes (height, width) in pixels that a tiled picture may be scaled to, multiples of the tower's `image_size`; absent,
+    /// [`DEFAULT_PINPOINTS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_grid_pinpoints: Option<Vec<Size>>,
     /// The version that wrote the config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformers_version: Option<String>,
@@ -113,18 +147,21 @@ fn default_true() -> bool {
 }
 
 impl VlmConfig {
-    /// LLaVA's defaults around two parts.
+    /// LLaVA's defaults around two parts; all patches of the tower are kept ([`SelectStrategy::patches_of`]).
     pub fn new(vision_config: VisionConfig, text_config: LanguageConfig, image_token_index: i64) -> Self {
         Self {
+            model_type: VlmType::Llava,
+            vision_feature_select_strategy: SelectStrategy::patches_of(&vision_config),
             vision_config,
             text_config,
             image_token_index,
             projector_hidden_act: default_projector_act(),
             vision_feature_layer: default_feature_layer(),
-            vision_feature_select_strategy: default_strategy(),
             multimodal_projector_bias: true,
             visual_tokens: VisualTokens::default(),
             scale_visual_embeds: None,
+            softcap_logits: None,
+            image_grid_pinpoints: None,
             transformers_version: None,
         }
     }
@@ -145,7 +182,16 @@ impl VlmConfig {
         self.validate()?;
         let vision = self.vision_config.init_with(&scope.at("vision_tower"))?;
         let language = self.text_config.init_with(&scope.at("language_model"))?;
-        Vlm::from_parts(vision, self.init_connector(scope), language, self)
+        let mut model = Vlm::from_parts(vision, self.init_connector(scope), language, self)?;
+        model.image_newline = self.init_image_newline(scope);
+        Ok(model)
+    }
+
+    /// The embedding that ends a row of a tiled picture, `[hidden]`; `None` where pictures are not tiled.
+    pub fn init_image_newline(&self, scope: &Scope) -> Option<Param<Tensor<1>>> {
+        let hidden = self.text_config.hidden_size();
+        let fill = Fill::Normal { std: (hidden as f64).powf(-0.5) };
+        self.is_tiled().then(|| scope.param("image_newline", [hidden], fill))
     }
 
     /// A connector alone, as [`Self::init_with`] makes it.
@@ -177,6 +223,28 @@ impl VlmConfig {
         }
         let tokens = &self.visual_tokens;
         let grid = self.vision_config.grid();
+        let patches_only = self.vision_feature_select_strategy == SelectStrategy::patches_of(&self.vision_config);
+        if (self.is_tiled() && !patches_only) || (tokens.pool.is_some() && self.drops_patch()) {
+            let found = format!("{:?}", self.vision_feature_select_strategy).to_lowercase();
+            let expected = if self.vision_config.has_class_token() {
+                "`default`: with the class token the tokens are no grid"
+            } else {
+                "`full`: `default` drops token 0, which in this tower is a patch, and the rest is no grid"
+            };
+            return error("vision_feature_select_strategy", found, expected);
+        }
+        if self.is_tiled() {
+            let size = self.vision_config.image_size();
+            let is_grid = |side: usize| side > 0 && side.is_multiple_of(size);
+            let pinpoints = self.pinpoints();
+            if pinpoints.is_empty() || !pinpoints.iter().all(|(height, width)| is_grid(*height) && is_grid(*width)) {
+                let expected = format!("sizes of whole tiles: multiples of the tower's image_size {size}");
+                return error("image_grid_pinpoints", format!("{pinpoints:?}"), &expected);
+            }
+            if tokens.pooled_head {
+                return error("visual_tokens.pooled_head", "true".into(), "false: tiles are put side by side");
+            }
+        }
         if let Some(pool) = tokens.pool
             && (pool == 0 || !grid.is_multiple_of(pool))
         {
@@ -202,10 +270,26 @@ impl VlmConfig {
         Ok(())
     }
 
-    /// Visual tokens of one image.
+    /// Visual tokens of one square view: of an image or, where images are tiled, of a tile
+    /// ([`Self::num_image_tokens`] counts those of a tiled image).
     pub fn num_visual_tokens(&self) -> usize {
-        let side = self.vision_config.grid() / self.visual_tokens.pool.unwrap_or(1).max(1);
-        side * side + usize::from(self.keeps_class_token()) + usize::from(self.visual_tokens.pooled_head)
+        let patches = self.tile_side() * self.tile_side() - usize::from(self.drops_patch());
+        patches + usize::from(self.keeps_class_token()) + usize::from(self.visual_tokens.pooled_head)
+    }
+
+    /// Visual tokens along one side of a square view.
+    pub fn tile_side(&self) -> usize {
+        self.vision_config.grid() / self.visual_tokens.pool.unwrap_or(1).max(1)
+    }
+
+    /// Whether a picture is cut into tiles.
+    pub fn is_tiled(&self) -> bool {
+        self.model_type == VlmType::LlavaNext
+    }
+
+    /// `image_grid_pinpoints`, or what an absent value means.
+    pub fn pinpoints(&self) -> Vec<Size> {
+        self.image_grid_pinpoints.clone().unwrap_or_else(|| DEFAULT_PINPOINTS.to_vec())
     }
 
     /// Width of the features that the connector takes.
@@ -218,13 +302,27 @@ impl VlmConfig {
         self.vision_config.has_class_token() && self.vision_feature_select_strategy == SelectStrategy::Full
     }
 
+    /// Whether `default` costs the tower a patch, for want of a class token.
+    fn drops_patch(&self) -> bool {
+        !self.vision_config.has_class_token() && self.vision_feature_select_strategy == SelectStrategy::Default
+    }
+
     /// Whether visual tokens take the decoder's embedding scale: `scale_visual_embeds`, or, where that is absent, whether
     /// `transformers_version` is absent or below 5.4.
     pub fn scales_visual_embeds(&self) -> bool {
-        self.scale_visual_embeds.unwrap_or_else(|| {
-            let mut parts = self.transformers_version.as_deref().unwrap_or("").split('.').map(|part| part.parse().ok());
-            let version = (parts.next().flatten(), parts.next().flatten());
-            !matches!(version, (Some(major), Some(minor)) if (major, minor) >= UNSCALED_SINCE)
-        })
+        self.scale_visual_embeds.unwrap_or_else(|| !self.is_since(UNSCALED_SINCE))
+    }
+
+    /// Whether the decoder's soft-cap on the logits is applied: `softcap_logits`, or, where that is absent, whether
+    /// `transformers_version` is absent or below 4.52.
+    pub fn softcaps_logits(&self) -> bool {
+        self.softcap_logits.unwrap_or_else(|| !self.is_since(UNCAPPED_SINCE))
+    }
+
+    /// Whether `transformers_version` is known and at least this.
+    fn is_since(&self, since: (u32, u32)) -> bool {
+        let mut parts = self.transformers_version.as_deref().unwrap_or("").split('.').map(|part| part.parse().ok());
+        let version = (parts.next().flatten(), parts.next().flatten());
+        matches!(version, (Some(major), Some(minor)) if (major, minor) >= since)
     }
 }

@@ -6,18 +6,23 @@
 //! - the way of an image is cut in two: [`Vlm::encode_images`] is deterministic, so the features of a frozen tower can be
 //!   computed once and fed again, and [`Vlm::connect`] adds what changes from step to step (noise) and what is trained;
 //! - Gemma's `sqrt(hidden)` on visual tokens is the switch `scale_visual_embeds`: wrong, a model still writes fluent text,
-//!   about another picture.
+//!   about another picture;
+//! - tiled pictures (LLaVA-NeXT) take the same way, a tile like a picture; a [`Packing`] then says which of the tiles' tokens
+//!   stands where.
 
 mod config;
+mod packing;
+pub mod tiling;
 
-pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig};
+pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType};
+pub use packing::{Packing, VisualFeatures};
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::connector::Connector;
 use crate::error::ModelError;
-use crate::init::seeded_normal;
+use crate::init::{DEFAULT_SEED, Scope, seeded_normal};
 use crate::language::{AttentionInput, LanguageModel};
 use crate::vision::VisionEncoder;
 
@@ -33,6 +38,8 @@ pub struct Vlm {
     pub multi_modal_projector: Connector,
     /// Embeddings to text.
     pub language_model: LanguageModel,
+    /// The embedding that ends each row of a tiled picture, `[hidden]`; `None` where pictures are not tiled.
+    pub image_newline: Option<Param<Tensor<1>>>,
     /// What the model was built from.
     #[module(skip)]
     pub config: VlmConfig,
@@ -41,11 +48,13 @@ pub struct Vlm {
 /// One batch for [`Vlm::forward`].
 #[derive(Debug, Clone)]
 pub struct VlmInput {
-    /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens.
+    /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens, a tiled one to `num_image_tokens`.
     pub ids: Tensor<2, Int>,
     /// `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
     /// `ids`, row by row; `None` if no row has one.
     pub features: Option<Tensor<3>>,
+    /// How tiles become pictures; `None` where each of `features` is a picture.
+    pub packing: Option<Packing>,
     /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
     pub image_positions: Option<Tensor<1, Int>>,
     /// Seed of the noise on the features; `None` (evaluation) adds none.
@@ -57,26 +66,27 @@ pub struct VlmInput {
 impl VlmInput {
     /// A batch without images, padding on the right or none.
     pub fn new(ids: Tensor<2, Int>) -> Self {
-        Self { ids, features: None, image_positions: None, noise_seed: None, attention: AttentionInput::contiguous() }
+        let attention = AttentionInput::contiguous();
+        Self { ids, features: None, packing: None, image_positions: None, noise_seed: None, attention }
     }
 
     /// With features of the images in `ids`.
-    pub fn with_features(mut self, features: Tensor<3>) -> Self {
-        self.features = Some(features);
+    pub fn with_features(mut self, features: impl Into<VisualFeatures>) -> Self {
+        VisualFeatures { features: self.features, packing: self.packing } = features.into();
         self
     }
 }
 
 impl Vlm {
     /// A model from parts, which may come from anywhere; `config` says how they meet. Its `vision_config` and `text_config`
-    /// are replaced by the parts' own.
+    /// are replaced by the parts' own. The newline of tiled pictures is new.
     ///
     /// # Errors
     /// [`ModelError::Width`] where the connector does not fit its neighbours, and what [`VlmConfig::validate`] finds.
     pub fn from_parts(
         vision_tower: VisionEncoder,
         multi_modal_projector: Connector,
-        language_model: LanguageModel,
+        mut language_model: LanguageModel,
         config: &VlmConfig,
     ) -> Result<Self, ModelError> {
         let config =
@@ -84,10 +94,12 @@ impl Vlm {
         config.validate()?;
         check_width("visual features", config.feature_width(), multi_modal_projector.input_width())?;
         check_width("the connector's tokens", multi_modal_projector.output_width(), language_model.hidden_size())?;
-        Ok(Self { vision_tower, multi_modal_projector, language_model, config })
+        language_model.set_final_softcap(config.softcaps_logits());
+        let image_newline = config.init_image_newline(&Scope::new(DEFAULT_SEED, &language_model.device()));
+        Ok(Self { vision_tower, multi_modal_projector, language_model, image_newline, config })
     }
 
-    /// The features that the connector takes: chosen layers, class token dropped or kept, patches pooled, pooled output
+    /// The features that the connector takes: chosen layers, first token dropped or kept, patches pooled, pooled output
     /// appended, normalised, as the config says. Deterministic.
     ///
     /// # Shapes
@@ -105,14 +117,14 @@ impl Vlm {
         } else {
             Tensor::cat(output.layers, 2)
         };
-        let [_, count, _] = features.dims();
-        let class = usize::from(config.vision_config.has_class_token());
         let mut parts = Vec::with_capacity(3);
         if config.keeps_class_token() {
             parts.push(features.clone().narrow(1, 0, 1));
         }
-        if class > 0 {
-            features = features.narrow(1, class, count - class);
+        // A class token by now is among the parts, or dropped; in a tower without one `default` drops the first patch.
+        if config.vision_config.has_class_token() || config.vision_feature_select_strategy == SelectStrategy::Default {
+            let [_, count, _] = features.dims();
+            features = features.narrow(1, 1, count - 1);
         }
         parts.push(match tokens.pool {
             Some(window) => average_pool(features, config.vision_config.grid(), window),
@@ -121,6 +133,29 @@ impl Vlm {
         parts.extend(output.pooled.map(|pooled| pooled.unsqueeze_dim::<3>(1)));
         let features = Tensor::cat(parts, 1);
         Ok(if tokens.normalize { unit_rms(features) } else { features })
+    }
+
+    /// As [`Self::encode_images`] for tiled pictures of any sizes: the tiles' features with the packing that puts them in order.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[tiles, channels, image_size, image_size]`, picture by picture: the base tile, then the grid row by row
+    /// - `tiles`: of each picture, one (the base tile alone) or [`VlmConfig::num_tiles`]
+    /// - `sizes`: (height, width) of each picture before it was scaled
+    ///
+    /// # Errors
+    /// [`ModelError::Pixels`] for another shape; [`ModelError::Input`] for a model whose pictures are not tiled, and where
+    /// tiles and sizes do not fit.
+    pub fn encode_tiled_images(
+        &self,
+        pixels: Tensor<4>,
+        tiles: &[usize],
+        sizes: &[tiling::Size],
+    ) -> Result<VisualFeatures, ModelError> {
+        if !self.config.is_tiled() {
+            return Err(ModelError::Input("this model's pictures are not tiled: encode_images takes them".into()));
+        }
+        let packing = self.config.packing(tiles, sizes)?;
+        Ok(VisualFeatures { features: Some(self.encode_images(pixels)?), packing: Some(packing) })
     }
 
     /// Features to embeddings, through the connector. With `noise_seed` (training), Gaussian noise with the config's
@@ -214,7 +249,7 @@ impl Vlm {
         Ok(merged.reshape([batch, tokens, width]))
     }
 
-    /// Connects and merges: the embeddings that the decoder's first layer takes.
+    /// Connects, packs and merges: the embeddings that the decoder's first layer takes.
     ///
     /// # Shapes
     /// - returns `[batch, tokens, hidden]`
@@ -222,11 +257,31 @@ impl Vlm {
     /// # Errors
     /// See [`Self::connect`] and [`Self::merge`].
     pub fn embed(&self, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
-        let visual = input.features.clone().map(|features| self.connect(features, input.noise_seed)).transpose()?;
-        match &input.image_positions {
-            Some(positions) => self.merge_at(input.ids.clone(), Some(positions.clone()), visual),
-            None => self.merge(input.ids.clone(), visual),
+        let positions = match &input.image_positions {
+            Some(positions) => Some(positions.clone()),
+            None => self.image_positions(&input.ids)?,
+        };
+        if let Some(packing) = &input.packing {
+            packing.check_places(positions.as_ref().map_or(0, |positions| positions.dims()[0]))?;
         }
+        self.merge_at(input.ids.clone(), positions, self.visual_tokens(input)?)
+    }
+
+    /// Connects and packs the features of a batch: what stands in the places of the image token, before any embedding scale.
+    ///
+    /// # Shapes
+    /// - returns `[images, num_visual_tokens, hidden]`, or, where pictures are tiled, `[1, visual_tokens, hidden]` of all of
+    ///   them; `None` without features
+    ///
+    /// # Errors
+    /// See [`Self::connect`] and [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
+    pub fn visual_tokens(&self, input: &VlmInput) -> Result<Option<Tensor<3>>, ModelError> {
+        let Some(features) = input.features.clone() else { return Ok(None) };
+        let tokens = self.connect(features, input.noise_seed)?;
+        let Some(packing) = &input.packing else { return Ok(Some(tokens)) };
+        let newline = self.image_newline.as_ref();
+        let newline = newline.ok_or_else(|| ModelError::Input("tiled pictures, but no image_newline".into()))?;
+        Ok(Some(packing.apply(tokens, newline.val())?))
     }
 
     /// Hidden states after the decoder's final norm; logits and losses are the language model's

@@ -2,9 +2,9 @@
 
 use burn::tensor::Device;
 use burn_vlm::init::Scope;
-use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, Qwen2Config};
+use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
 use burn_vlm::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig};
-use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig};
+use burn_vlm::vlm::{VisualTokens, Vlm, VlmConfig, VlmType};
 
 pub const VOCABULARY: usize = 50;
 pub const IMAGE_TOKEN: i64 = 49;
@@ -43,6 +43,36 @@ pub fn qwen2() -> LanguageConfig {
     })
 }
 
+/// With every bias, and positions stretched as Llama 3.1 does.
+pub fn llama() -> LanguageConfig {
+    let scaling = r#"{"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16}"#;
+    LanguageConfig::Llama(LlamaConfig {
+        vocab_size: VOCABULARY,
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 6,
+        num_key_value_heads: Some(3),
+        max_position_embeddings: 64,
+        initializer_range: RANGE,
+        attention_bias: true,
+        mlp_bias: true,
+        rope_scaling: serde_json::from_str(scaling).ok(),
+        ..LlamaConfig::default()
+    })
+}
+
+/// The same with room for the tokens of tiles.
+fn with_positions(mut config: LanguageConfig) -> LanguageConfig {
+    match &mut config {
+        LanguageConfig::Gemma2(config) => config.max_position_embeddings = 512,
+        LanguageConfig::Llama(config) => config.max_position_embeddings = 512,
+        LanguageConfig::Qwen2(config) => config.max_position_embeddings = 512,
+    }
+    config
+}
+
 pub fn language(config: &LanguageConfig, seed: u64, device: &Device) -> LanguageModel {
     config.init_with(&Scope::new(seed, device)).unwrap()
 }
@@ -76,8 +106,16 @@ pub fn clip() -> VisionConfig {
 pub fn vlm_config(vision: VisionConfig, text: LanguageConfig) -> VlmConfig {
     VlmConfig {
         visual_tokens: VisualTokens { pool: Some(2), pooled_head: true, normalize: true, noise: 0.0 },
-        vision_feature_select_strategy: SelectStrategy::Default,
         ..VlmConfig::new(vision, text, IMAGE_TOKEN)
+    }
+}
+
+/// Tiles of 16 x 16 pixels and 4 x 4 tokens, two or four a picture.
+pub fn tiled_config(vision: VisionConfig, text: LanguageConfig) -> VlmConfig {
+    VlmConfig {
+        model_type: VlmType::LlavaNext,
+        image_grid_pinpoints: Some(vec![(16, 32), (32, 16), (32, 32)]),
+        ..VlmConfig::new(vision, with_positions(text), IMAGE_TOKEN)
     }
 }
 
