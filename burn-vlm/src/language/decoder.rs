@@ -118,10 +118,11 @@ impl DecoderAttention {
         let k = rope(split(self.k_proj.forward(x.clone()), self.kv_heads), angles);
         let v = split(self.v_proj.forward(x), self.kv_heads);
         let (k, v) = match cache {
-            Some((cache, layer)) => cache.append(layer, k, v),
+            Some((cache, layer)) => cache.append(layer, k, v, mask.window),
             None => (k, v),
         };
-        let y = attention(q, k, v, mask, &self.options);
+        let [_, keys, _, _] = k.dims();
+        let y = attention(q, k, v, &mask.clone().of_last(keys), &self.options);
         self.o_proj.forward(y.reshape([batch, tokens, self.heads * self.head_dim]))
     }
 }

@@ -80,19 +80,27 @@ impl KvCache {
         Ok(())
     }
 
-    /// Writes the new tokens of one layer and returns all its keys and values so far. [`Self::advance`] follows after the
-    /// last layer.
+    /// Writes the new tokens of one layer and returns its keys and values so far; of a layer that sees `window` positions
+    /// only those that one of the new tokens can see. [`Self::advance`] follows after the last layer.
     ///
     /// # Shapes
     /// - `k`, `v`: `[batch, tokens, kv_heads, head_dim]`
-    /// - returns two of `[batch, len + tokens, kv_heads, head_dim]`
-    pub(super) fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    /// - returns two of `[batch, n, kv_heads, head_dim]`, the last `n` of `len + tokens`
+    pub(super) fn append(
+        &mut self,
+        layer: usize,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        window: Option<usize>,
+    ) -> (Tensor<4>, Tensor<4>) {
         let [batch, tokens, heads, dim] = k.dims();
         let (start, end) = (self.len, self.len + tokens);
+        // The first new token sees `window` positions, itself included.
+        let seen = window.map_or(end, |window| end.min(window + tokens - 1));
         let (keys, values) = &mut self.layers[layer];
         keys.inplace(|keys| keys.slice_assign([0..batch, start..end, 0..heads, 0..dim], k));
         values.inplace(|values| values.slice_assign([0..batch, start..end, 0..heads, 0..dim], v));
-        (keys.clone().narrow(1, 0, end), values.clone().narrow(1, 0, end))
+        (keys.clone().narrow(1, end - seen, seen), values.clone().narrow(1, end - seen, seen))
     }
 
     /// Counts the tokens that every layer has appended.

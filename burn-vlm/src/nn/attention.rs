@@ -49,6 +49,15 @@ impl AttentionMask {
         self.key_padding = key_padding;
         self
     }
+
+    /// The same mask for the last `keys` of the keys: those before lie outside the window and were left out.
+    pub fn of_last(mut self, keys: usize) -> Self {
+        self.key_padding = self.key_padding.map(|padding| {
+            let [_, all] = padding.dims();
+            padding.narrow(1, all.saturating_sub(keys), keys.min(all))
+        });
+        self
+    }
 }
 
 /// How scores become probabilities.
