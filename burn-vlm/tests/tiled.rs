@@ -70,9 +70,9 @@ fn pictures_of_all_shapes_share_a_batch() {
     for model in models(&device) {
         let features = encode(&model, &[0, 1, 2], &device);
         let counts = features.packing.as_ref().unwrap().image_tokens().to_vec();
-        // 4 x 4 tokens a tile. 1 x 2 tiles without padding; 64 x 20 in 8 x 4 tokens: 2.5 columns, one side of padding
-        // too narrow to be cut; a tile and its newline.
-        assert_eq!(counts, [16 + 4 * 9, 16 + 8 * 5, 17]);
+        // 4 x 4 tokens a tile. 1 x 2 tiles without padding; 64 x 20 pixels fill 2.5 of 4 columns, truncated to 2, so that one
+        // is cut on each side; a tile and its newline.
+        assert_eq!(counts, [16 + 4 * 9, 16 + 8 * 3, 17]);
         let rows = [prompt(&counts[..2], &[7, 8]), prompt(&[], &[3, 4, 6]), prompt(&counts[2..], &[9])];
         let batch = model.forward(&VlmInput::new(ids(&rows, &device)).with_features(features.clone())).unwrap();
         for (row, images) in [(0, vec![0, 1]), (1, vec![]), (2, vec![2])] {

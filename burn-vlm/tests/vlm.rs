@@ -160,13 +160,24 @@ fn gradients_reach_every_part_and_not_the_image_tokens_row() {
 }
 
 #[test]
-fn gemma_scales_visual_tokens_as_the_switch_says() {
+fn gemma_scales_visual_tokens_and_caps_logits_as_the_switches_say() {
     let device = Device::flex();
     let config = tiny::vlm_config(tiny::siglip(), tiny::gemma2());
     assert!(config.scales_visual_embeds());
     for (version, scales) in [("4.51.3", true), ("5.3.0", true), ("5.4.0", false), ("5.23.0", false), ("6.0", false)] {
         let config = VlmConfig { transformers_version: Some(version.into()), ..config.clone() };
         assert_eq!(config.scales_visual_embeds(), scales, "{version}");
+    }
+    for (version, caps) in [("4.51.3", true), ("4.52.0", false), ("5.23.0", false)] {
+        let config = VlmConfig { transformers_version: Some(version.into()), ..config.clone() };
+        let model = tiny::vlm(&config, 3, &device);
+        assert_eq!(
+            (config.softcaps_logits(), model.language_model.final_softcap().is_some()),
+            (caps, caps),
+            "{version}"
+        );
+        // The decoder's own config stays what it was.
+        assert_eq!(model.config.text_config, config.text_config);
     }
     let embeds = |scale| {
         let config = VlmConfig { scale_visual_embeds: Some(scale), ..config.clone() };
@@ -196,6 +207,17 @@ fn visual_tokens_follow_their_config() {
     assert_eq!(values(full_tokens.narrow(1, 1, 16)), values(patches.clone()));
     let two = VlmConfig { vision_feature_layer: FeatureLayer::Many(vec![-2, -1]), ..plain.clone() };
     assert_eq!((tokens(&two).dims(), two.feature_width()), ([2, 16, 32], 32));
+
+    // Without a class token `default` costs a patch, as in the published code; `new` therefore keeps all of SigLIP's tokens.
+    let siglip = VlmConfig::new(tiny::siglip(), tiny::qwen2(), IMAGE_TOKEN);
+    let all = tokens(&siglip);
+    assert_eq!((all.dims(), siglip.num_visual_tokens()), ([2, 16, 16], 16));
+    let default = VlmConfig { vision_feature_select_strategy: SelectStrategy::Default, ..siglip };
+    assert_eq!(default.num_visual_tokens(), 15);
+    assert_eq!(values(tokens(&default)), values(all.narrow(1, 1, 15)));
+    let pooled = VlmConfig { visual_tokens: VisualTokens { pool: Some(2), ..Default::default() }, ..default };
+    let error = pooled.validate().unwrap_err().to_string();
+    assert!(error.contains("vision_feature_select_strategy") && error.contains("`full`"), "{error}");
 
     // Window 2 of a 4 x 4 grid: token 0 is the mean of patches 0, 1, 4, 5.
     let pooled = VlmConfig { visual_tokens: VisualTokens { pool: Some(2), ..Default::default() }, ..plain.clone() };
