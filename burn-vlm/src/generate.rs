@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 use crate::init::Stream;
 use crate::language::{AttentionInput, LanguageModel};
-use crate::vlm::Vlm;
+use crate::vlm::{Vlm, VlmInput};
 
 /// How tokens are chosen, in the order of Hugging Face's processors: repetition penalty, temperature, top-k, top-p.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,6 +118,15 @@ impl LeftPadded {
         self.lengths.iter().flat_map(|length| (0..width).map(move |at| at + length >= self.tokens)).collect()
     }
 
+    /// One flag for each token of each prompt, padded on the left as the ids are.
+    fn align(&self, rows: &[Vec<bool>]) -> Result<Vec<bool>, ModelError> {
+        if !rows.iter().map(Vec::len).eq(self.lengths.iter().copied()) {
+            return Err(ModelError::Input("routing needs one flag for each token of each prompt".into()));
+        }
+        let padding = |length: usize| std::iter::repeat_n(false, self.tokens - length);
+        Ok(rows.iter().flat_map(|row| padding(row.len()).chain(row.iter().copied())).collect())
+    }
+
     fn is_padded(&self) -> bool {
         self.lengths.iter().any(|length| *length != self.tokens)
     }
@@ -145,7 +154,7 @@ impl Vlm {
     /// Continues each prompt, in which every image is expanded to its image tokens.
     ///
     /// # Shapes
-    /// - `features`: `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order of the prompts
+    /// - `features`: `[images, num_feature_tokens, d_vision]` from [`Vlm::encode_images`], in the order of the prompts
     ///
     /// # Errors
     /// [`ModelError::Input`], [`ModelError::ImageTokens`], [`ModelError::TooLong`], [`ModelError::Read`].
@@ -171,11 +180,34 @@ impl Vlm {
         device: &burn::tensor::Device,
         on_token: &mut dyn FnMut(usize, u32),
     ) -> Result<Vec<Generated>, ModelError> {
+        self.generate_routed(prompts, None, features, config, device, on_token)
+    }
+
+    /// As [`Self::generate_streaming`]; `routing` says which tokens of each prompt route a connector that
+    /// [reads text](crate::connector::Connector::reads_text), `None` is all of them.
+    ///
+    /// # Errors
+    /// As [`Self::generate`], and [`ModelError::Input`] unless `routing` has one entry for each token of each prompt.
+    pub fn generate_routed(
+        &self,
+        prompts: &[Vec<u32>],
+        routing: Option<&[Vec<bool>]>,
+        features: Option<Tensor<3>>,
+        config: &GenerationConfig,
+        device: &burn::tensor::Device,
+        on_token: &mut dyn FnMut(usize, u32),
+    ) -> Result<Vec<Generated>, ModelError> {
         let padded = LeftPadded::new(prompts)?;
         let shape = [prompts.len(), padded.tokens];
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(padded.ids.clone(), shape), device);
-        let visual = features.map(|features| self.connect(features, None)).transpose()?;
-        let embeds = self.merge(ids, visual)?;
+        let tensor = |mask: Vec<bool>| Tensor::<2, Bool>::from_data(TensorData::new(mask, shape), device);
+        let words = match routing {
+            Some(chosen) => padded.align(chosen)?,
+            None => padded.mask(padded.tokens),
+        };
+        let mut input = VlmInput::new(Tensor::from_data(TensorData::new(padded.ids.clone(), shape), device));
+        input.features = features;
+        input.routing_text = self.multi_modal_projector.reads_text().then(|| tensor(words));
+        let embeds = self.embed(&input)?;
         decode(&self.language_model, embeds, &padded, prompts, config, on_token)
     }
 }

@@ -10,6 +10,7 @@ mod common;
 mod dual;
 mod greedy;
 mod language;
+mod parrot;
 mod vision;
 mod vlm;
 
@@ -74,6 +75,7 @@ fn check(folder: &Path) {
         "siglip" | "clip" => dual::check(fixture),
         "gemma2" | "qwen2" => language::check(fixture),
         "llava" => vlm::check(fixture),
+        "parrot_qwen2" => parrot::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
 }

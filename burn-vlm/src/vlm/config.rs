@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::Vlm;
-use crate::connector::{Connector, MlpConnectorConfig};
+use crate::connector::{Connector, ConnectorConfig, MlpConnectorConfig, RoutingQuery};
 use crate::encoder::resolve_layer;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
@@ -62,7 +62,7 @@ pub struct VisualTokens {
     pub noise: f64,
 }
 
-/// Keys of `LlavaConfig`, and ours: `visual_tokens`, `scale_visual_embeds`.
+/// Keys of `LlavaConfig`, and ours: `connector`, `visual_tokens`, `scale_visual_embeds`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VlmConfig {
     /// The vision tower.
@@ -84,6 +84,9 @@ pub struct VlmConfig {
     /// Whether the connector's layers have biases.
     #[serde(default = "default_true")]
     pub multimodal_projector_bias: bool,
+    /// From features to embeddings.
+    #[serde(default, skip_serializing_if = "ConnectorConfig::is_mlp")]
+    pub connector: ConnectorConfig,
     /// From encoder output to visual tokens.
     #[serde(default)]
     pub visual_tokens: VisualTokens,
@@ -123,6 +126,7 @@ impl VlmConfig {
             vision_feature_layer: default_feature_layer(),
             vision_feature_select_strategy: default_strategy(),
             multimodal_projector_bias: true,
+            connector: ConnectorConfig::Mlp,
             visual_tokens: VisualTokens::default(),
             scale_visual_embeds: None,
             transformers_version: None,
@@ -156,7 +160,11 @@ impl VlmConfig {
             activation: self.projector_hidden_act,
             bias: self.multimodal_projector_bias,
         };
-        Connector::Mlp(config.init_with(&scope.at("multi_modal_projector")))
+        let scope = scope.at("multi_modal_projector");
+        match &self.connector {
+            ConnectorConfig::Mlp => Connector::Mlp(config.init_with(&scope)),
+            ConnectorConfig::Parrot(parrot) => Connector::Parrot(parrot.init_with(&config, &scope)),
+        }
     }
 
     /// Checks what the parts cannot check for themselves.
@@ -199,11 +207,28 @@ impl VlmConfig {
         if !(tokens.noise >= 0.0 && tokens.noise.is_finite()) {
             return error("visual_tokens.noise", tokens.noise.to_string(), "a finite number >= 0");
         }
-        Ok(())
+        let ConnectorConfig::Parrot(parrot) = &self.connector else { return Ok(()) };
+        parrot.validate()?;
+        match parrot.query {
+            RoutingQuery::Cls if !self.keeps_class_token() => error(
+                "connector.query",
+                "cls".into(),
+                "`pooled` or `mean`, or an encoder with a class token and vision_feature_select_strategy `full`",
+            ),
+            RoutingQuery::Pooled if !tokens.pooled_head => {
+                error("connector.query", "pooled".into(), "`cls` or `mean`, or visual_tokens.pooled_head = true")
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Visual tokens of one image.
+    /// Visual tokens of one image: the places that it takes among the ids.
     pub fn num_visual_tokens(&self) -> usize {
+        self.connector.output_tokens(self.num_feature_tokens())
+    }
+
+    /// Feature vectors of one image, from [`Vlm::encode_images`]; a connector may give fewer visual tokens.
+    pub fn num_feature_tokens(&self) -> usize {
         let side = self.vision_config.grid() / self.visual_tokens.pool.unwrap_or(1).max(1);
         side * side + usize::from(self.keeps_class_token()) + usize::from(self.visual_tokens.pooled_head)
     }
