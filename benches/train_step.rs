@@ -123,6 +123,7 @@ fn vlm(c: &mut Criterion) {
                 features: Some(current.encode_images(black_box(pixels)).expect("pictures of the right size")),
                 packing: None,
                 image_positions: Some(int(images.clone(), [images.len()], &device)),
+                routing_text: None,
                 noise_seed: None,
                 attention: AttentionInput::contiguous(),
             };

@@ -76,6 +76,15 @@ impl LeftPadded {
         self.lengths.iter().flat_map(|length| (0..width).map(move |at| at + length >= self.tokens)).collect()
     }
 
+    /// One flag for each token of each prompt, padded on the left as the ids are.
+    fn align(&self, rows: &[Vec<bool>]) -> Result<Vec<bool>, ModelError> {
+        if !rows.iter().map(Vec::len).eq(self.lengths.iter().copied()) {
+            return Err(ModelError::Input("routing needs one flag for each token of each prompt".into()));
+        }
+        let padding = |length: usize| std::iter::repeat_n(false, self.tokens - length);
+        Ok(rows.iter().flat_map(|row| padding(row.len()).chain(row.iter().copied())).collect())
+    }
+
     fn is_padded(&self) -> bool {
         self.lengths.iter().any(|length| *length != self.tokens)
     }
@@ -140,8 +149,33 @@ impl Vlm {
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
+        self.stream_routed(prompts, None, features, config, device)
+    }
+
+    /// As [`Self::stream`]; `routing` says which tokens of each prompt route a connector that
+    /// [reads text](crate::connector::Connector::reads_text), `None` is all of them.
+    ///
+    /// # Errors
+    /// As [`Self::generate`], and [`ModelError::Input`] unless `routing` has one entry for each token of each prompt.
+    pub fn stream_routed(
+        &self,
+        prompts: &[Vec<u32>],
+        routing: Option<&[Vec<bool>]>,
+        features: impl Into<VisualFeatures>,
+        config: &GenerationConfig,
+        device: &burn::tensor::Device,
+    ) -> Result<Decoding<'_>, ModelError> {
         let padded = LeftPadded::new(prompts)?;
-        let embeds = self.embed(&VlmInput::new(padded.tensor(device)).with_features(features))?;
+        let mut input = VlmInput::new(padded.tensor(device)).with_features(features);
+        if self.multi_modal_projector.reads_text() {
+            let words = match routing {
+                Some(chosen) => padded.align(chosen)?,
+                None => padded.mask(padded.tokens),
+            };
+            let shape = [prompts.len(), padded.tokens];
+            input.routing_text = Some(Tensor::from_data(TensorData::new(words, shape), device));
+        }
+        let embeds = self.embed(&input)?;
         Decoding::new(&self.language_model, embeds, padded, prompts, config)
     }
 }

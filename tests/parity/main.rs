@@ -10,6 +10,7 @@ mod common;
 mod dual;
 mod greedy;
 mod language;
+mod parrot;
 mod versions;
 mod vision;
 mod vlm;
@@ -76,6 +77,7 @@ fn check(folder: &Path) {
         "gemma2" | "llama" | "qwen2" => language::check(fixture),
         "llava" | "llava_next" if folder.join(versions::FILE).is_file() => versions::check(fixture),
         "llava" | "llava_next" => vlm::check(fixture),
+        "parrot_qwen2" => parrot::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
 }

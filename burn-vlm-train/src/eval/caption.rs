@@ -25,7 +25,7 @@ pub fn captions(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Prediction>> {
     let data_error = |e: burn_vlm_data::encode::EncodeError| TrainError::Data(e.to_string());
-    let image_tokens = [scorer.features.shape()[0]];
+    let image_tokens = [scorer.model.config.num_visual_tokens()];
     let prompts: Vec<Vec<u32>> = samples
         .par_iter()
         .map(|sample| {

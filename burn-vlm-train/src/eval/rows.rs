@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::language::AttentionInput;
-use burn_vlm::vlm::Vlm;
+use burn_vlm::vlm::{Vlm, VlmInput};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::features::FeatureBank;
-use crate::objective::{encode_turns, image_positions, next_token_targets};
+use crate::objective::{encode_turns, image_positions, next_token_targets, routing_text};
 
 /// A model ready to be asked: without autodiff, with the features of the scored pictures.
 pub struct Scorer<'a> {
@@ -69,7 +69,7 @@ impl<'a> Scorer<'a> {
     /// # Errors
     /// A conversation that the template refuses.
     pub fn encode(&self, turns: &[Turn]) -> Result<Encoded> {
-        encode_turns(self.tokenizer, self.template, turns, self.features.shape()[0])
+        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens())
     }
 
     /// Final hidden states of a padded batch, `[rows x tokens, hidden]`.
@@ -78,14 +78,21 @@ impl<'a> Scorer<'a> {
     /// A picture without features, or a batch that does not fit the model.
     pub fn hidden(&self, text: &TextBatch, pictures: &[Option<PictureId>]) -> Result<Tensor<3>> {
         let shown: Vec<PictureId> = pictures.iter().copied().flatten().collect();
-        let visual = self.raw_features(&shown)?.map(|features| self.model.connect(features, None)).transpose()?;
         let shape = [text.batch, text.tokens];
         let ids = Tensor::<2, Int>::from_data(TensorData::new(text.ids.clone(), shape), &self.device);
         let positions = image_positions(text, self.tokenizer.image_id().map(i64::from));
         let count = positions.len();
         let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &self.device);
-        let embeds = self.model.merge_at(ids, (count > 0).then_some(positions), visual)?;
-        Ok(self.model.language_model.forward(embeds, &AttentionInput::contiguous(), None)?)
+        let input = VlmInput {
+            ids,
+            features: self.raw_features(&shown)?,
+            packing: None,
+            image_positions: (count > 0).then_some(positions),
+            routing_text: routing_text(&self.model.multi_modal_projector, text, &self.device)?,
+            noise_seed: None,
+            attention: AttentionInput::contiguous(),
+        };
+        Ok(self.model.forward(&input)?)
     }
 
     /// Features of pictures as the tower gave them, `[pictures, tokens, width]`; `None` for no picture.

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn_vlm::connector::{Connector, TextScope};
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_data::collate::TextBatch;
 use burn_vlm_data::random::mix;
 
 use super::text::{ids_tensor, int_tensor};
 use super::{ConversationBatch, Conversations};
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::features::FeatureBank;
 use crate::pictures::Pictures;
 use crate::trainer::{BatchSize, Objective};
@@ -66,7 +68,7 @@ pub struct VlmObjective {
 const NOISE_SALT: u64 = 0x6e6f_6973;
 
 impl VlmObjective {
-    /// Joins samples and pictures; `feature_shape` is `[visual tokens, vision width]`.
+    /// Joins samples and pictures; `feature_shape` is `[feature tokens, vision width]`.
     pub fn new(
         conversations: Conversations,
         source: VisualSource,
@@ -132,6 +134,7 @@ impl Objective for VlmObjective {
             features,
             packing: None,
             image_positions: (batch.images > 0).then(|| int_tensor(&batch.text.image_positions, device)),
+            routing_text: routing_text(&model.multi_modal_projector, &batch.text.text, device)?,
             noise_seed: Some(batch.noise_seed),
             // padding is on the right, so that the causal mask alone keeps it from every real position
             attention: AttentionInput::contiguous(),
@@ -140,4 +143,28 @@ impl Objective for VlmObjective {
         let targets = int_tensor(&batch.text.targets, device);
         Ok(model.target_losses(&input, rows, targets)?.sum())
     }
+}
+
+/// The words that route the connector's experts, if it has any: those that are not trained, as a mask over the ids.
+///
+/// # Errors
+/// A scope that needs to know where the user's turns are.
+pub fn routing_text(connector: &Connector, text: &TextBatch, device: &Device) -> Result<Option<Tensor<2, Bool>>> {
+    let Connector::Parrot(parrot) = connector else { return Ok(None) };
+    if parrot.config.bypass {
+        return Ok(None);
+    }
+    if parrot.config.text_scope != TextScope::MaskedTokens {
+        return Err(TrainError::Recipe(format!(
+            "connector.text_scope = {:?} needs the places of the user's turns, which training batches do not carry; use \
+             `masked_tokens`",
+            parrot.config.text_scope
+        )));
+    }
+    let mut mask = Vec::with_capacity(text.batch * text.tokens);
+    for (labels, length) in text.labels.chunks(text.tokens.max(1)).zip(&text.lengths) {
+        mask.extend(parrot.config.text_scope.select(&labels[..*length], &[]));
+        mask.resize(mask.len() + labels.len() - length, false);
+    }
+    Ok(Some(Tensor::from_data(TensorData::new(mask, [text.batch, text.tokens]), device)))
 }

@@ -116,14 +116,14 @@ impl VlmJob {
         );
 
         let mut model = model;
-        let feature_shape = [model.config.num_visual_tokens(), model.config.feature_width()];
+        let feature_shape = [model.config.num_feature_tokens(), model.config.feature_width()];
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
             let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
             let plan = ConversationPlan {
                 data: &stage.data,
                 parallel: &recipe.tokenizer.languages,
-                image_tokens: feature_shape[0],
+                image_tokens: model.config.num_visual_tokens(),
                 batch: stage.batch,
                 seed,
             };

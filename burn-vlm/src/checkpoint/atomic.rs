@@ -1,7 +1,6 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,8 +23,7 @@ pub fn write_atomically(
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(CheckpointError::io(folder, "creating the folder"))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unique = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-    let temporary = folder.join(format!(".{name}.{}-{}.tmp", unique.0, unique.1));
+    let temporary = folder.join(format!(".{name}.{}.tmp", unique()));
     let result = write(&temporary).and_then(|()| {
         let sync = File::open(&temporary).and_then(|file| file.sync_all());
         sync.map_err(CheckpointError::io(path, "flushing to disk"))?;
@@ -38,10 +36,7 @@ pub fn write_atomically(
     result
 }
 
-/// [`write_atomically`] of bytes at hand.
-pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    write_atomically(path, |temporary| {
-        let mut file = File::create(temporary).map_err(CheckpointError::io(path, "creating the file"))?;
-        file.write_all(bytes).map_err(CheckpointError::io(path, "writing"))
-    })
+/// A part of a name that no other thread or process uses now.
+pub(super) fn unique() -> String {
+    format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }

@@ -3,21 +3,46 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use half::{bf16, f16};
 
 use super::keys::Path;
-use super::{CheckpointError, Layout, StoredTensor, TensorSource, parameters};
+use super::{CheckpointError, Layout, StoreDtype, StoredTensor, TensorSource, parameters};
 
-/// Edge of the blocks in which a matrix is transposed: two blocks of f32 fit the innermost cache.
-const TRANSPOSE_BLOCK: usize = 32;
+/// What the caller wants of a load. The default is strict and f32.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Element type of the parameters in memory, whatever the file stores. Pixels and features given to the model need the same
+    /// type.
+    pub dtype: StoreDtype,
+    /// Parameters that may be missing in the file and then keep their initial values: names as the error lists them, `*` for
+    /// any characters.
+    pub allow_missing: Vec<String>,
+    /// Keys of the file that may have no parameter, written likewise.
+    pub allow_unexpected: Vec<String>,
+}
 
-/// Fills every parameter of `module` from `source`. Parameter ids, devices and gradient settings stay as they are.
+/// Fills every parameter of `module` from `source`, as f32. Parameter ids, devices and gradient settings stay as they are.
 ///
 /// # Errors
-/// [`CheckpointError::Keys`] with every missing, unexpected and misshapen key; what reading a tensor can fail with.
+/// As [`load_parameters_with`].
 pub fn load_parameters<M: Module>(module: M, source: &TensorSource, layout: &Layout) -> Result<M, CheckpointError> {
-    let found = match_keys(&module, source, layout)?;
-    let mut loader = Loader { path: Path::default(), source, found, error: None };
+    load_parameters_with(module, source, layout, &LoadOptions::default())
+}
+
+/// Fills the parameters of `module` from `source`. Parameter ids, devices and gradient settings stay as they are.
+///
+/// # Errors
+/// [`CheckpointError::Keys`] with every missing, unexpected and misshapen key; [`CheckpointError::Dtype`] where the device does
+/// not compute in the element type; what reading a tensor can fail with.
+pub fn load_parameters_with<M: Module>(
+    module: M,
+    source: &TensorSource,
+    layout: &Layout,
+    options: &LoadOptions,
+) -> Result<M, CheckpointError> {
+    let found = match_keys(&module, source, layout, options)?;
+    let mut loader = Loader { path: Path::default(), source, found, dtype: options.dtype, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -30,6 +55,7 @@ fn match_keys<M: Module>(
     module: &M,
     source: &TensorSource,
     layout: &Layout,
+    options: &LoadOptions,
 ) -> Result<BTreeMap<String, String>, CheckpointError> {
     let wanted = parameters(module);
     let names: BTreeSet<&str> = wanted.iter().map(|parameter| parameter.name.as_str()).collect();
@@ -44,6 +70,7 @@ fn match_keys<M: Module>(
             }
             // A tied head is the embedding table, whatever the file holds beside it.
             Some(name) if is_tied_head(&name, &names) => {}
+            Some(_) if allowed(&options.allow_unexpected, key) => {}
             Some(name) => {
                 let shape = source.tensors().get(key).map(|tensor| tensor.shape.clone()).unwrap_or_default();
                 let place = if *key == name { String::new() } else { format!(" (as {name})") };
@@ -55,6 +82,7 @@ fn match_keys<M: Module>(
     for parameter in &wanted {
         let stored = found.get(&parameter.name).and_then(|key| Some((key, source.tensors().get(key)?)));
         match stored {
+            None if allowed(&options.allow_missing, &layout.file_key(&parameter.name)) => {}
             None => problems.push(format!("missing: {} {:?}", layout.file_key(&parameter.name), parameter.shape)),
             Some((key, tensor)) if !fits(&tensor.shape, &parameter.shape) => problems.push(format!(
                 "shape: {key} is {:?} in {}, the model needs {:?}",
@@ -83,23 +111,58 @@ fn is_tied_head(name: &str, names: &BTreeSet<&str>) -> bool {
         .is_some_and(|prefix| names.contains(format!("{prefix}model.embed_tokens.weight").as_str()))
 }
 
+fn allowed(patterns: &[String], key: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, key))
+}
+
+/// Whether `key` is `pattern`, in which `*` stands for any characters.
+fn matches(pattern: &str, key: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == key };
+    let Some(key) = key.strip_prefix(start) else { return false };
+    (0..=key.len()).any(|at| key.is_char_boundary(at) && matches(rest, &key[at..]))
+}
+
 struct Loader<'a> {
     path: Path,
     source: &'a TensorSource,
     found: BTreeMap<String, String>,
+    dtype: StoreDtype,
     error: Option<CheckpointError>,
 }
 
 impl Loader<'_> {
-    fn read(&self, name: &str, transposed: bool) -> Result<Option<Vec<f32>>, CheckpointError> {
+    /// The values of parameter `name`, of shape `shape` in memory; `None` where it keeps its own.
+    fn read(&self, name: &str, transposed: bool, shape: Vec<usize>) -> Result<Option<TensorData>, CheckpointError> {
         let stored: Option<(&String, &StoredTensor)> =
             self.found.get(name).and_then(|key| Some((key, self.source.tensors().get(key)?)));
         let Some((key, tensor)) = stored else { return Ok(None) };
-        let values = self.source.read_f32(key, tensor)?;
-        Ok(Some(match (transposed, tensor.shape.as_slice()) {
-            (true, &[rows, columns]) => transpose(&values, rows, columns),
-            _ => values,
+        Ok(Some(match self.dtype {
+            StoreDtype::F32 => TensorData::new(self.source.read::<f32>(key, tensor, transposed)?, shape),
+            StoreDtype::F16 => TensorData::new(self.source.read::<f16>(key, tensor, transposed)?, shape),
+            StoreDtype::BF16 => TensorData::new(self.source.read::<bf16>(key, tensor, transposed)?, shape),
         }))
+    }
+
+    /// The element type in memory, if the device computes in it.
+    fn dtype(&self, device: &Device) -> Result<DType, CheckpointError> {
+        let dtype = self.dtype.in_memory();
+        if device.supports_dtype(dtype) {
+            return Ok(dtype);
+        }
+        let (path, device) = (self.source.path().to_path_buf(), format!("{device:?}"));
+        Err(CheckpointError::Dtype { path, dtype: self.dtype, device })
+    }
+
+    fn load<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Tensor<D>>, CheckpointError> {
+        let device = param.lazy_device();
+        let dtype = self.dtype(&device)?;
+        let data = self.read(&self.path.name(), self.path.is_transposed::<D>(), param.lazy_shape().to_vec())?;
+        Ok(match data {
+            Some(data) => Some(Tensor::from_data(data, (&device, dtype))),
+            // Missing by permission: one element type for the whole model all the same.
+            None if dtype != DType::F32 => Some(param.val().detach().cast(dtype)),
+            None => None,
+        })
     }
 }
 
@@ -116,10 +179,8 @@ impl ModuleMapper for Loader<'_> {
         if self.error.is_some() {
             return param;
         }
-        match self.read(&self.path.name(), self.path.is_transposed::<D>()) {
-            Ok(Some(values)) => {
-                let data = TensorData::new(values, param.lazy_shape());
-                let tensor = Tensor::from_data(data, &param.lazy_device());
+        match self.load(&param) {
+            Ok(Some(tensor)) => {
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }
@@ -132,17 +193,15 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// `[rows, columns]` to `[columns, rows]`, in blocks that stay in the cache.
-pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    for row_block in (0..rows).step_by(TRANSPOSE_BLOCK) {
-        for column_block in (0..columns).step_by(TRANSPOSE_BLOCK) {
-            for row in row_block..(row_block + TRANSPOSE_BLOCK).min(rows) {
-                for column in column_block..(column_block + TRANSPOSE_BLOCK).min(columns) {
-                    out[column * rows + row] = values[row * columns + column];
-                }
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        assert!(matches("a.b", "a.b") && !matches("a.b", "a.b.c"));
+        assert!(matches("head.*", "head.probe") && !matches("head.*", "ahead.probe"));
+        assert!(matches("*.bias", "x.bias") && matches("a*b*c", "aXbYc") && !matches("a*b*c", "aXcYb"));
+        assert!(matches("*", "") && matches("*é*", "né"));
     }
-    out
 }

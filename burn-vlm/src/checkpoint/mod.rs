@@ -2,24 +2,29 @@
 //!
 //! Unusual here:
 //! - strict: every missing, unexpected or misshapen key stands in one error, with both shapes and the file; nothing loads
-//!   partially;
+//!   partially, unless the keys that may be missing or left over are named ([`LoadOptions`]);
 //! - streamed: one tensor at a time is read or written, so the peak is the model plus one tensor;
-//! - atomic: a file appears whole under its name or not at all;
-//! - loaded parameters are always f32, whatever the file stores.
+//! - atomic: a file, or a folder, appears whole under its name or not at all;
+//! - loaded parameters are f32 whatever the file stores, unless [`LoadOptions`] says otherwise.
 //!
 //! Weights only. Exact resume of a training run needs Burn's records, because optimizer state is found by parameter ids that
 //! safetensors do not hold.
 
 mod atomic;
+mod chunks;
+mod config;
+mod folder;
 mod keys;
 mod load;
+mod parrot;
 mod pretrained;
 mod reader;
 mod save;
 
 pub use atomic::write_atomically;
+pub use folder::SaveOptions;
 pub use keys::{Parameter, parameters};
-pub use load::load_parameters;
+pub use load::{LoadOptions, load_parameters, load_parameters_with};
 pub use pretrained::{Layout, Pretrained};
 pub use reader::{StoredTensor, TensorSource};
 pub use save::{StoreDtype, save_parameters};
@@ -70,6 +75,20 @@ pub enum CheckpointError {
         path: PathBuf,
         /// One line a key.
         problems: Vec<String>,
+    },
+    /// The device does not compute in the element type that parameters were asked to have.
+    #[error(
+        "{path}: the device {device} does not compute in {name}; load as float32, which every device has",
+        path = path.display(),
+        name = dtype.name()
+    )]
+    Dtype {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was asked for.
+        dtype: StoreDtype,
+        /// The device.
+        device: String,
     },
     /// A tensor could not be read back from its device.
     #[error("{key}: reading the tensor from its device failed: {reason}")]

@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::atomic::write_bytes;
-use super::{CheckpointError, StoreDtype, TensorSource, load_parameters, save_parameters};
+use super::folder::{CONFIG, copy_companions, publish, write_json};
+use super::save::save_shards;
+use super::{CheckpointError, LoadOptions, SaveOptions, StoreDtype, TensorSource, load_parameters_with};
+use super::{config, parrot};
 use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
 use crate::language::{LanguageConfig, LanguageModel};
@@ -34,6 +36,8 @@ pub enum Layout {
     /// LLaVA in the three layouts that occur: 4.x (`vision_tower.vision_model.*`), 5.x (`vision_tower.*`), and module names
     /// (`model.language_model.*`, `lm_head.weight`).
     Llava,
+    /// The authors' Parrot checkpoints, LLaVA's original names with the vision tower inside.
+    Parrot,
 }
 
 /// Where a VLM's files keep the language model: 4.x and 5.x, then module names.
@@ -88,6 +92,7 @@ impl Layout {
                     replaced.iter().find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")));
                 Some(renamed.unwrap_or_else(|| key.to_string()))
             }
+            Self::Parrot => Some(parrot::module_name(key)),
         }
     }
 
@@ -100,6 +105,7 @@ impl Layout {
                 Some(rest) => format!("vision_tower.vision_model.{rest}"),
                 None => name.to_string(),
             },
+            Self::Parrot => parrot::file_key(name),
         }
     }
 
@@ -128,6 +134,24 @@ pub trait Pretrained: Module {
         config
     }
 
+    /// The configuration in a folder's `config.json`, of which `json` is the content.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; it names the file.
+    fn read_config(json: Value, dir: &Path) -> Result<Self::Config, CheckpointError> {
+        let invalid = |error: serde_json::Error| CheckpointError::format(&dir.join(CONFIG), error.to_string());
+        serde_json::from_value(Self::select_config(json)).map_err(invalid)
+    }
+
+    /// What [`Self::save_pretrained`] writes beside the weights: file names and contents, `config.json` among them, without
+    /// the keys that every `config.json` has.
+    ///
+    /// # Errors
+    /// A configuration that JSON cannot hold.
+    fn config_files(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        Ok(vec![(CONFIG, serde_json::to_value(self.pretrained_config())?)])
+    }
+
     /// A model with random weights, filled afterwards.
     ///
     /// # Errors
@@ -148,8 +172,7 @@ pub trait Pretrained: Module {
 
     /// Reads `config.json` and the weights of a folder. A vision tower or a language model alone may be taken out of the
     /// folder of a whole: its own part of config and weights is read ([`Self::taken_keys`] names it), and is complete or an
-    /// error.
-    ///
+    /// error. Strict, as f32.
     ///
     /// # Errors
     /// See [`CheckpointError`]; every error names the file.
@@ -157,35 +180,63 @@ pub trait Pretrained: Module {
     where
         Self: Sized,
     {
-        let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path, "reading"))?;
-        let invalid = |error: serde_json::Error| CheckpointError::format(&path, error.to_string());
-        let config = Self::select_config(serde_json::from_str(&text).map_err(invalid)?);
-        let config: Self::Config = serde_json::from_value(config).map_err(invalid)?;
-        let model = Self::from_config(&config, device)
-            .map_err(|source| CheckpointError::Config { path: path.clone(), source })?;
-        let layout = model.layout();
-        load_parameters(model, &TensorSource::open(dir)?, &layout)
+        Self::load_pretrained_with(dir, device, &LoadOptions::default())
     }
 
-    /// Writes `model.safetensors`, then `config.json`: a folder with a config is complete.
+    /// Reads `config.json` and the weights of a folder, into the element type and with the exceptions of `options`.
     ///
     /// # Errors
-    /// See [`CheckpointError`]; what was there before an error stays readable.
+    /// See [`CheckpointError`]; every error names the file.
+    fn load_pretrained_with(dir: &Path, device: &Device, options: &LoadOptions) -> Result<Self, CheckpointError>
+    where
+        Self: Sized,
+    {
+        let path = dir.join(CONFIG);
+        let json: Value = config::read_json(&path)?;
+        let source = TensorSource::open(dir)?;
+        config::check_sizes(&json, &path, source.tensors().len())?;
+        let model = Self::from_config(&Self::read_config(json, dir)?, device).map_err(config::invalid(&path))?;
+        let layout = model.layout();
+        load_parameters_with(model, &source, &layout, options)
+    }
+
+    /// Writes weights and `config.json` with the defaults of [`SaveOptions`].
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
     fn save_pretrained(&self, dir: &Path, dtype: StoreDtype) -> Result<(), CheckpointError>
     where
         Self: Sized,
     {
-        save_parameters(self, &dir.join("model.safetensors"), &self.layout(), dtype)?;
-        let path = dir.join("config.json");
-        let invalid = |error: serde_json::Error| CheckpointError::format(&path, error.to_string());
-        let mut config = serde_json::to_value(self.pretrained_config()).map_err(invalid)?;
+        self.save_pretrained_with(dir, &SaveOptions { dtype, ..SaveOptions::default() })
+    }
+
+    /// Writes a folder that transformers reads: weights (in shards where they are large), `config.json`, and the tokenizer and
+    /// processor files of [`SaveOptions::companions`]. A new folder appears whole or not at all; in an old one the model is
+    /// replaced and `config.json` comes last, so that a folder with a config is complete. Other files in it stay.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; nothing is replaced before all is written.
+    fn save_pretrained_with(&self, dir: &Path, options: &SaveOptions) -> Result<(), CheckpointError>
+    where
+        Self: Sized,
+    {
+        let path = dir.join(CONFIG);
+        let files = self.config_files().map_err(|error| CheckpointError::format(&path, error.to_string()))?;
         let (architecture, model_type) = self.architecture();
-        config["architectures"] = json!([architecture]);
-        config["model_type"] = json!(model_type);
-        config["torch_dtype"] = json!(dtype.name());
-        let text = serde_json::to_string_pretty(&config).map_err(invalid)?;
-        write_bytes(&path, format!("{text}\n").as_bytes())
+        publish(dir, |staging| {
+            if let Some(companions) = &options.companions {
+                copy_companions(companions, staging)?;
+            }
+            save_shards(self, staging, &self.layout(), options.dtype, options.max_shard_size)?;
+            for (name, mut value) in files {
+                if name == CONFIG {
+                    config::finish(&mut value, architecture, model_type, options.dtype.name());
+                }
+                write_json(&staging.join(name), &value)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -291,13 +342,15 @@ impl Pretrained for Vlm {
     fn pretrained_config(&self) -> VlmConfig {
         // The resolved switches: the file's `transformers_version` may be absent.
         let (scale, softcap) = (self.config.scales_visual_embeds(), self.config.softcaps_logits());
-        VlmConfig { scale_visual_embeds: Some(scale), softcap_logits: Some(softcap), ..self.config.clone() }
+        let connector = self.multi_modal_projector.config();
+        VlmConfig { scale_visual_embeds: Some(scale), softcap_logits: Some(softcap), connector, ..self.config.clone() }
     }
 
     fn architecture(&self) -> (&'static str, &'static str) {
-        match self.config.model_type {
-            VlmType::Llava => ("LlavaForConditionalGeneration", "llava"),
-            VlmType::LlavaNext => ("LlavaNextForConditionalGeneration", "llava_next"),
+        match (self.layout(), self.config.model_type) {
+            (Layout::Parrot, _) => (parrot::ARCHITECTURE, parrot::MODEL_TYPE),
+            (_, VlmType::Llava) => ("LlavaForConditionalGeneration", "llava"),
+            (_, VlmType::LlavaNext) => ("LlavaNextForConditionalGeneration", "llava_next"),
         }
     }
 
@@ -322,8 +375,29 @@ impl Pretrained for Vlm {
         config
     }
 
+    /// Parrot's own where it can hold the model, else LLaVA's.
     fn layout(&self) -> Layout {
-        Layout::Llava
+        if parrot::can_hold(&self.config) { Layout::Parrot } else { Layout::Llava }
+    }
+
+    fn read_config(json: Value, dir: &Path) -> Result<VlmConfig, CheckpointError> {
+        let path = dir.join(CONFIG);
+        if parrot::is_parrot(&json) {
+            return parrot::read(&json, &path, dir);
+        }
+        serde_json::from_value(Self::select_config(json))
+            .map_err(|error| CheckpointError::format(&path, error.to_string()))
+    }
+
+    fn config_files(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        let config = self.pretrained_config();
+        if self.layout() == Layout::Parrot {
+            let (flat, vision) = parrot::write(&config)?;
+            return Ok(vec![(CONFIG, flat), (parrot::VISION_FILE, vision)]);
+        }
+        let mut value = serde_json::to_value(&config)?;
+        value["image_seq_length"] = json!(config.num_visual_tokens());
+        Ok(vec![(CONFIG, value)])
     }
 
     fn from_config(config: &VlmConfig, device: &Device) -> Result<Self, ModelError> {

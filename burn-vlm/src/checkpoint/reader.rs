@@ -1,15 +1,20 @@
 //! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists.
+//!
+//! Unusual here: files are read by position, in chunks that several threads fetch and convert at once, and are not mapped
+//! into memory. A mapped file that somebody truncates kills the process (SIGBUS) where a read returns an error; and since
+//! values are converted or transposed on their way, mapping would save no copy. The peak is the model, one tensor, and a
+//! chunk for each thread.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::CheckpointError;
+use super::chunks::{Element, read_transposed, read_values};
 
 /// Longest header that is read: the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
@@ -26,16 +31,14 @@ pub struct StoredTensor {
     /// Which file.
     file: usize,
     /// First byte, from the start of the file.
-    start: u64,
-    /// Number of bytes.
-    len: usize,
+    pub(super) start: u64,
 }
 
 /// The tensors of a checkpoint; the values stay on disk until they are read.
 #[derive(Debug)]
 pub struct TensorSource {
     path: PathBuf,
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, File)>,
     tensors: BTreeMap<String, StoredTensor>,
 }
 
@@ -51,15 +54,17 @@ impl TensorSource {
             source.add_file(path)?;
         } else if single.is_file() {
             source.add_file(&single)?;
+            source.path = single;
         } else if index.is_file() {
             source.add_shards(path, &index)?;
+            source.path = index;
         } else {
             return Err(CheckpointError::NoWeights { path: path.to_path_buf() });
         }
         Ok(source)
     }
 
-    /// The file or folder that was opened.
+    /// The file that was opened: the only one, or the index.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -71,7 +76,7 @@ impl TensorSource {
 
     /// The file that holds a tensor.
     pub fn file_of(&self, tensor: &StoredTensor) -> &Path {
-        &self.files[tensor.file]
+        &self.files[tensor.file].0
     }
 
     fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<(), CheckpointError> {
@@ -94,7 +99,7 @@ impl TensorSource {
             self.add_file(&folder.join(shard))?;
         }
         for (key, shard) in &map {
-            let file = self.tensors.get(key).map(|tensor| self.files[tensor.file].as_path());
+            let file = self.tensors.get(key).map(|tensor| self.files[tensor.file].0.as_path());
             if file != Some(&folder.join(shard)) {
                 return Err(CheckpointError::format(index, format!("`{key}` is not in {shard} as `weight_map` says")));
             }
@@ -103,18 +108,12 @@ impl TensorSource {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
-        let (data, header) = read_header(path)?;
+        let (opened, data, header) = read_header(path)?;
         let file = self.files.len();
-        self.files.push(path.to_path_buf());
+        self.files.push((path.to_path_buf(), opened));
         for (key, info) in header.tensors() {
-            let (start, end) = info.data_offsets;
-            let tensor = StoredTensor {
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                file,
-                start: data + start as u64,
-                len: end - start,
-            };
+            let start = data + info.data_offsets.0 as u64;
+            let tensor = StoredTensor { dtype: info.dtype, shape: info.shape.clone(), file, start };
             if self.tensors.insert(key.clone(), tensor).is_some() {
                 return Err(CheckpointError::format(path, format!("`{key}` is in two shards")));
             }
@@ -127,20 +126,35 @@ impl TensorSource {
     /// # Errors
     /// [`CheckpointError::Io`]; [`CheckpointError::Format`] for an element type that is no float.
     pub fn read_f32(&self, key: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
-        let path = self.file_of(tensor);
-        let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
-        file.seek(SeekFrom::Start(tensor.start)).map_err(CheckpointError::io(path, "seeking"))?;
-        let mut bytes = vec![0; tensor.len];
-        file.read_exact(&mut bytes).map_err(CheckpointError::io(path, "reading"))?;
-        decode(tensor.dtype, &bytes).ok_or_else(|| {
+        self.read(key, tensor, false)
+    }
+
+    /// The values of a tensor as `E`, a matrix transposed if `transposed`.
+    pub(super) fn read<E: Element>(
+        &self,
+        key: &str,
+        tensor: &StoredTensor,
+        transposed: bool,
+    ) -> Result<Vec<E>, CheckpointError> {
+        let (path, file) = (self.file_of(tensor), &self.files[tensor.file].1);
+        if !matches!(tensor.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16) {
             let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
-            CheckpointError::format(path, reason)
-        })
+            return Err(CheckpointError::format(path, reason));
+        }
+        let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
+        let result = match (transposed, tensor.shape.as_slice()) {
+            (true, &[rows, columns]) => read_transposed(rows, columns, read),
+            _ => {
+                let mut out = vec![E::default(); tensor.shape.iter().product()];
+                read(0, &mut out).map(|()| out)
+            }
+        };
+        result.map_err(CheckpointError::io(path, "reading"))
     }
 }
 
-/// Reads and checks a header; returns where the data begins.
-fn read_header(path: &Path) -> Result<(u64, Metadata), CheckpointError> {
+/// Reads and checks a header; returns the file, where its data begins, and the header.
+fn read_header(path: &Path) -> Result<(File, u64, Metadata), CheckpointError> {
     let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
     let size = file.metadata().map_err(CheckpointError::io(path, "reading the size"))?.len();
     let too_short =
@@ -168,21 +182,6 @@ fn read_header(path: &Path) -> Result<(u64, Metadata), CheckpointError> {
         std::cmp::Ordering::Greater => {
             Err(CheckpointError::format(path, format!("{} bytes after the last tensor", size - end)))
         }
-        std::cmp::Ordering::Equal => Ok((data, header)),
-    }
-}
-
-/// Little-endian bytes to f32; `None` for what is no float.
-fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        let (chunks, _) = bytes.as_chunks::<N>();
-        chunks.iter().map(|chunk| value(*chunk)).collect()
-    }
-    match dtype {
-        Dtype::F64 => Some(each(bytes, |b| f64::from_le_bytes(b) as f32)),
-        Dtype::F32 => Some(each(bytes, f32::from_le_bytes)),
-        Dtype::F16 => Some(each(bytes, |b| f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => Some(each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-        _ => None,
+        std::cmp::Ordering::Equal => Ok((file, data, header)),
     }
 }

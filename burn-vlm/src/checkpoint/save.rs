@@ -1,22 +1,28 @@
-//! Writing a module's parameters as safetensors.
+//! Writing a module's parameters as safetensors, in one file or in shards.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path as FilePath;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::chunks::transpose;
+use super::folder::write_json;
 use super::keys::Path;
-use super::load::transpose;
 use super::{CheckpointError, Layout, write_atomically};
 
-/// Element type of the values in a file.
+/// Values that a thread converts at once.
+const ENCODE_CHUNK: usize = 1 << 16;
+
+/// Element type of values in a file, and of parameters in memory ([`LoadOptions`](super::LoadOptions)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum StoreDtype {
     /// 32 bits, exact.
@@ -49,11 +55,27 @@ impl StoreDtype {
         }
     }
 
-    fn encode(self, values: &[f32]) -> Vec<u8> {
+    /// As Burn names it.
+    pub(super) fn in_memory(self) -> DType {
         match self {
-            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-            Self::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::BF16 => DType::BF16,
+        }
+    }
+
+    fn encode(self, values: &[f32]) -> Vec<u8> {
+        fn each<const N: usize>(values: &[f32], bytes: impl Fn(f32) -> [u8; N] + Sync) -> Vec<u8> {
+            let mut out = vec![0; values.len() * N];
+            out.par_chunks_mut(ENCODE_CHUNK * N).zip(values.par_chunks(ENCODE_CHUNK)).for_each(|(out, values)| {
+                out.as_chunks_mut::<N>().0.iter_mut().zip(values).for_each(|(out, value)| *out = bytes(*value));
+            });
+            out
+        }
+        match self {
+            Self::F32 => each(values, f32::to_le_bytes),
+            Self::F16 => each(values, |value| f16::from_f32(value).to_le_bytes()),
+            Self::BF16 => each(values, |value| bf16::from_f32(value).to_le_bytes()),
         }
     }
 }
@@ -70,25 +92,89 @@ pub fn save_parameters<M: Module>(
     dtype: StoreDtype,
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
-    let mut collector = Collector { path: Path::default(), dtype, failure: &failure, found: Vec::new() };
+    let tensors = collect(module, layout, dtype, &failure);
+    write_atomically(path, |temporary| write_file(tensors, temporary, path, &failure))
+}
+
+/// Writes all float parameters into `folder`, in the order of the module's fields: `model.safetensors`, or, where that would
+/// be larger than `max_shard_size` bytes, `model-0000i-of-0000n.safetensors` and `model.safetensors.index.json`. A tensor
+/// larger than that has a shard of its own.
+pub(super) fn save_shards<M: Module>(
+    module: &M,
+    folder: &FilePath,
+    layout: &Layout,
+    dtype: StoreDtype,
+    max_shard_size: u64,
+) -> Result<(), CheckpointError> {
+    let failure = RefCell::new(None);
+    let mut shards: Vec<Vec<(String, Lazy<'_>)>> = vec![Vec::new()];
+    let (mut size, mut total) = (0, 0);
+    for (key, tensor) in collect(module, layout, dtype, &failure) {
+        let bytes = tensor.data_len() as u64;
+        total += bytes;
+        match shards.last_mut() {
+            Some(shard) if shard.is_empty() || size + bytes <= max_shard_size => {
+                shard.push((key, tensor));
+                size += bytes;
+            }
+            _ => {
+                shards.push(vec![(key, tensor)]);
+                size = bytes;
+            }
+        }
+    }
+    let count = shards.len();
+    let mut weight_map = BTreeMap::new();
+    for (number, shard) in shards.into_iter().enumerate() {
+        let name = match count {
+            1 => "model.safetensors".to_string(),
+            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+        };
+        weight_map.extend(shard.iter().map(|(key, _)| (key.clone(), name.clone())));
+        let path = folder.join(&name);
+        write_file(shard, &path, &path, &failure)?;
+    }
+    if count > 1 {
+        let index = json!({ "metadata": { "total_size": total }, "weight_map": weight_map });
+        write_json(&folder.join("model.safetensors.index.json"), &index)?;
+    }
+    Ok(())
+}
+
+/// The parameters under the layout's keys.
+fn collect<'a, M: Module>(
+    module: &M,
+    layout: &Layout,
+    dtype: StoreDtype,
+    failure: &'a RefCell<Option<CheckpointError>>,
+) -> Vec<(String, Lazy<'a>)> {
+    let mut collector = Collector { path: Path::default(), dtype, failure, found: Vec::new() };
     module.visit(&mut collector);
-    let tensors = collector.found.into_iter().map(|(name, mut tensor)| {
+    let keyed = collector.found.into_iter().map(|(name, mut tensor)| {
         if layout.is_scalar(&name) {
             tensor.shape.clear();
         }
         (layout.file_key(&name), tensor)
     });
+    keyed.collect()
+}
+
+/// Writes one file; errors name `path`.
+fn write_file(
+    tensors: Vec<(String, Lazy<'_>)>,
+    file: &FilePath,
+    path: &FilePath,
+    failure: &RefCell<Option<CheckpointError>>,
+) -> Result<(), CheckpointError> {
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    write_atomically(path, |temporary| {
-        safetensors::serialize_to_file(tensors, Some(metadata), temporary).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => CheckpointError::io(path, "writing")(source),
-            other => CheckpointError::format(path, other.to_string()),
-        })?;
-        match failure.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    })
+    safetensors::serialize_to_file(tensors, Some(metadata), file).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => CheckpointError::io(path, "writing")(source),
+        other => CheckpointError::format(path, other.to_string()),
+    })?;
+    match failure.take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// A parameter whose values leave the device when the writer asks for them.

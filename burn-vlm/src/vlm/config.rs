@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Vlm;
 use super::tiling::{DEFAULT_PINPOINTS, Size};
-use crate::connector::{Connector, MlpConnectorConfig};
+use crate::connector::{Connector, ConnectorConfig, MlpConnectorConfig, RoutingQuery};
 use crate::encoder::resolve_layer;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
@@ -85,7 +85,7 @@ pub struct VisualTokens {
     pub noise: f64,
 }
 
-/// Keys of `LlavaConfig` and `LlavaNextConfig`, and ours: `visual_tokens`, `scale_visual_embeds`, `softcap_logits`.
+/// Keys of `LlavaConfig` and `LlavaNextConfig`, and ours: `connector`, `visual_tokens`, `scale_visual_embeds`, `softcap_logits`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VlmConfig {
     /// Whether pictures are tiled.
@@ -110,6 +110,9 @@ pub struct VlmConfig {
     /// Whether the connector's layers have biases.
     #[serde(default = "default_true")]
     pub multimodal_projector_bias: bool,
+    /// From features to embeddings.
+    #[serde(default, skip_serializing_if = "ConnectorConfig::is_mlp")]
+    pub connector: ConnectorConfig,
     /// From encoder output to visual tokens.
     #[serde(default)]
     pub visual_tokens: VisualTokens,
@@ -158,6 +161,7 @@ impl VlmConfig {
             projector_hidden_act: default_projector_act(),
             vision_feature_layer: default_feature_layer(),
             multimodal_projector_bias: true,
+            connector: ConnectorConfig::Mlp,
             visual_tokens: VisualTokens::default(),
             scale_visual_embeds: None,
             softcap_logits: None,
@@ -202,7 +206,11 @@ impl VlmConfig {
             activation: self.projector_hidden_act,
             bias: self.multimodal_projector_bias,
         };
-        Connector::Mlp(config.init_with(&scope.at("multi_modal_projector")))
+        let scope = scope.at("multi_modal_projector");
+        match &self.connector {
+            ConnectorConfig::Mlp => Connector::Mlp(config.init_with(&scope)),
+            ConnectorConfig::Parrot(parrot) => Connector::Parrot(parrot.init_with(&config, &scope)),
+        }
     }
 
     /// Checks what the parts cannot check for themselves.
@@ -267,12 +275,29 @@ impl VlmConfig {
         if !(tokens.noise >= 0.0 && tokens.noise.is_finite()) {
             return error("visual_tokens.noise", tokens.noise.to_string(), "a finite number >= 0");
         }
-        Ok(())
+        let ConnectorConfig::Parrot(parrot) = &self.connector else { return Ok(()) };
+        parrot.validate()?;
+        match parrot.query {
+            RoutingQuery::Cls if !self.keeps_class_token() => error(
+                "connector.query",
+                "cls".into(),
+                "`pooled` or `mean`, or an encoder with a class token and vision_feature_select_strategy `full`",
+            ),
+            RoutingQuery::Pooled if !tokens.pooled_head => {
+                error("connector.query", "pooled".into(), "`cls` or `mean`, or visual_tokens.pooled_head = true")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Visual tokens of one square view: of an image or, where images are tiled, of a tile
     /// ([`Self::num_image_tokens`] counts those of a tiled image).
     pub fn num_visual_tokens(&self) -> usize {
+        self.connector.output_tokens(self.num_feature_tokens())
+    }
+
+    /// Feature vectors of one square view, from [`Vlm::encode_images`]; a connector may give fewer visual tokens.
+    pub fn num_feature_tokens(&self) -> usize {
         let patches = self.tile_side() * self.tile_side() - usize::from(self.drops_patch());
         patches + usize::from(self.keeps_class_token()) + usize::from(self.visual_tokens.pooled_head)
     }

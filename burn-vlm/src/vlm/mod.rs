@@ -12,13 +12,14 @@
 
 mod config;
 mod packing;
+mod routing;
 pub mod tiling;
 
 pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType};
 pub use packing::{Packing, VisualFeatures};
 
 use burn::module::{Module, Param};
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::connector::Connector;
 use crate::error::ModelError;
@@ -50,13 +51,17 @@ pub struct Vlm {
 pub struct VlmInput {
     /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens, a tiled one to `num_image_tokens`.
     pub ids: Tensor<2, Int>,
-    /// `[images, num_visual_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
+    /// `[images, num_feature_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
     /// `ids`, row by row; `None` if no row has one.
     pub features: Option<Tensor<3>>,
     /// How tiles become pictures; `None` where each of `features` is a picture.
     pub packing: Option<Packing>,
     /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
     pub image_positions: Option<Tensor<1, Int>>,
+    /// `[batch, tokens]`, true for the words that route a connector which [reads text](Connector::reads_text); image tokens
+    /// never do. `None` lets every word route that `attention.padding` calls real: right for prompts, but in training on
+    /// right-padded rows without that mask, padding and answers would route too. Other connectors ignore it.
+    pub routing_text: Option<Tensor<2, Bool>>,
     /// Seed of the noise on the features; `None` (evaluation) adds none.
     pub noise_seed: Option<u64>,
     /// Padding and positions.
@@ -66,8 +71,15 @@ pub struct VlmInput {
 impl VlmInput {
     /// A batch without images, padding on the right or none.
     pub fn new(ids: Tensor<2, Int>) -> Self {
-        let attention = AttentionInput::contiguous();
-        Self { ids, features: None, packing: None, image_positions: None, noise_seed: None, attention }
+        Self {
+            ids,
+            features: None,
+            packing: None,
+            image_positions: None,
+            routing_text: None,
+            noise_seed: None,
+            attention: AttentionInput::contiguous(),
+        }
     }
 
     /// With features of the images in `ids`.
@@ -78,8 +90,8 @@ impl VlmInput {
 }
 
 impl Vlm {
-    /// A model from parts, which may come from anywhere; `config` says how they meet. Its `vision_config` and `text_config`
-    /// are replaced by the parts' own. The newline of tiled pictures is new.
+    /// A model from parts, which may come from anywhere; `config` says how they meet. Its `vision_config`, `text_config`
+    /// and `connector` are replaced by the parts' own. The newline of tiled pictures is new.
     ///
     /// # Errors
     /// [`ModelError::Width`] where the connector does not fit its neighbours, and what [`VlmConfig::validate`] finds.
@@ -89,8 +101,12 @@ impl Vlm {
         mut language_model: LanguageModel,
         config: &VlmConfig,
     ) -> Result<Self, ModelError> {
-        let config =
-            VlmConfig { vision_config: vision_tower.config(), text_config: language_model.config(), ..config.clone() };
+        let config = VlmConfig {
+            vision_config: vision_tower.config(),
+            text_config: language_model.config(),
+            connector: multi_modal_projector.config(),
+            ..config.clone()
+        };
         config.validate()?;
         check_width("visual features", config.feature_width(), multi_modal_projector.input_width())?;
         check_width("the connector's tokens", multi_modal_projector.output_width(), language_model.hidden_size())?;
@@ -104,7 +120,7 @@ impl Vlm {
     ///
     /// # Shapes
     /// - `pixels`: `[images, channels, image_size, image_size]`
-    /// - returns `[images, num_visual_tokens, d_vision]`
+    /// - returns `[images, num_feature_tokens, d_vision]`
     ///
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
@@ -163,22 +179,27 @@ impl Vlm {
     ///
     /// # Shapes
     /// - `features`: `[images, tokens, d_vision]`
-    /// - returns `[images, tokens, hidden]`
+    /// - returns `[images, num_visual_tokens, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::Width`].
+    /// [`ModelError::Width`]; [`ModelError::Input`] for a connector that reads the text: [`Self::embed`] shows it some.
     pub fn connect(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
+        self.multi_modal_projector.forward(self.noisy(features, noise_seed)?, None)
+    }
+
+    /// The features that the connector sees, their width checked.
+    fn noisy(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
         let shape = features.dims();
         check_width("visual features", shape[2], self.multi_modal_projector.input_width())?;
         let noise = self.config.visual_tokens.noise;
-        let features = match noise_seed {
+        Ok(match noise_seed {
             Some(seed) if noise > 0.0 => {
                 let device = features.device();
-                features + seeded_normal(shape, seed, &device) * noise
+                let dtype = features.dtype();
+                features + (seeded_normal(shape, seed, &device) * noise).cast(dtype)
             }
             _ => features,
-        };
-        Ok(self.multi_modal_projector.forward(features))
+        })
     }
 
     /// Flat indices of the image tokens in `ids`, `[n]`; `None` if there are none. Reads the ids back from the device.
@@ -224,24 +245,46 @@ impl Vlm {
         visual: Option<Tensor<3>>,
     ) -> Result<Tensor<3>, ModelError> {
         let image_tokens = image_positions.as_ref().map_or(0, |positions| positions.dims()[0]);
-        let [images, tokens_per_image, width] = visual.as_ref().map_or([0, 0, 0], |visual| visual.dims());
-        if image_tokens != images * tokens_per_image {
-            return Err(ModelError::ImageTokens {
-                image_tokens,
-                image_token: self.config.image_token_index,
-                images,
-                tokens_per_image: if images == 0 { self.config.num_visual_tokens() } else { tokens_per_image },
-            });
-        }
+        let [images, tokens_per_image, _] = visual.as_ref().map_or([0, 0, 0], |visual| visual.dims());
+        self.check_image_tokens(image_tokens, images, tokens_per_image)?;
         let (Some(positions), Some(visual)) = (image_positions, visual) else {
             return Ok(self.language_model.embed(ids));
         };
-        check_width("visual tokens", width, self.language_model.hidden_size())?;
-        let [batch, tokens] = ids.dims();
+        let (text, places) = self.embed_text(ids);
+        self.scatter(text, places, positions, visual)
+    }
+
+    fn check_image_tokens(&self, found: usize, images: usize, tokens_per_image: usize) -> Result<(), ModelError> {
+        if found == images * tokens_per_image {
+            return Ok(());
+        }
+        Err(ModelError::ImageTokens {
+            image_tokens: found,
+            image_token: self.config.image_token_index,
+            images,
+            tokens_per_image: if images == 0 { self.config.num_visual_tokens() } else { tokens_per_image },
+        })
+    }
+
+    /// Embeddings `[batch, tokens, hidden]` of the text, and where the image tokens are (`[batch, tokens]`). The image token's
+    /// own row may lie outside the table: another one is looked up in its place, to be overwritten.
+    fn embed_text(&self, ids: Tensor<2, Int>) -> (Tensor<3>, Tensor<2, Bool>) {
         let places = ids.clone().equal_elem(self.config.image_token_index);
-        // The image token's own row may lie outside the table; whatever is looked up there is zeroed.
-        let text = self.language_model.embed(ids.mask_fill(places.clone(), 0));
-        let text = text * places.bool_not().float().unsqueeze_dim::<3>(2);
+        (self.language_model.embed(ids.mask_fill(places.clone(), 0)), places)
+    }
+
+    /// The text with the visual tokens in their places.
+    fn scatter(
+        &self,
+        text: Tensor<3>,
+        places: Tensor<2, Bool>,
+        positions: Tensor<1, Int>,
+        visual: Tensor<3>,
+    ) -> Result<Tensor<3>, ModelError> {
+        let ([batch, tokens, _], [images, tokens_per_image, width]) = (text.dims(), visual.dims());
+        check_width("visual tokens", width, self.language_model.hidden_size())?;
+        let kept = places.bool_not().float().cast(text.dtype());
+        let text = text * kept.unsqueeze_dim::<3>(2);
         let visual = visual.reshape([images * tokens_per_image, width]);
         let scale = if self.config.scales_visual_embeds() { self.language_model.embed_scale() } else { 1.0 };
         let visual = if scale == 1.0 { visual } else { visual * scale };
@@ -257,6 +300,11 @@ impl Vlm {
     /// # Errors
     /// See [`Self::connect`] and [`Self::merge`].
     pub fn embed(&self, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
+        if let Some(features) = &input.features
+            && self.multi_modal_projector.reads_text()
+        {
+            return self.embed_routed(input, features.clone());
+        }
         let positions = match &input.image_positions {
             Some(positions) => Some(positions.clone()),
             None => self.image_positions(&input.ids)?,

@@ -1,0 +1,107 @@
+//! `config.json`, in and out: checked before anything is built from it, written for both generations of transformers.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::CheckpointError;
+use crate::error::ModelError;
+
+/// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
+const MAX_SIZE: u64 = 1 << 22;
+/// Keys that say how often something is repeated: each repetition needs tensors in the file.
+const COUNTS: [&str; 2] = ["num_hidden_layers", "num_experts"];
+/// How keys end that say how large something is.
+const SIZES: [&str; 8] = ["_size", "_heads", "_layers", "_experts", "_embeddings", "_dim", "_channels", "_positions"];
+
+/// A JSON file as any type.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
+    let text = std::fs::read_to_string(path).map_err(CheckpointError::io(path, "reading"))?;
+    serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
+}
+
+/// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account.
+pub(super) fn check_sizes(config: &Value, path: &Path, tensors: usize) -> Result<(), CheckpointError> {
+    let Some(object) = config.as_object() else { return Ok(()) };
+    for (key, value) in object {
+        check_sizes(value, path, tensors)?;
+        let Some(number) = value.as_f64() else { continue };
+        let limit = if COUNTS.contains(&key.as_str()) {
+            tensors as f64
+        } else if SIZES.iter().any(|end| key.ends_with(end)) {
+            MAX_SIZE as f64
+        } else {
+            continue;
+        };
+        if number > limit {
+            let expected = format!("at most {limit} for weights of {tensors} tensors");
+            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected {expected}")));
+        }
+    }
+    Ok(())
+}
+
+/// Adds what a file says of itself, and the keys of both transformers 4.x and 5.x where they differ.
+pub(super) fn finish(config: &mut Value, architecture: &str, model_type: &str, dtype: &str) {
+    let Some(object) = config.as_object_mut() else { return };
+    object.insert("architectures".into(), json!([architecture]));
+    object.insert("model_type".into(), json!(model_type));
+    object.insert("torch_dtype".into(), json!(dtype));
+    object.insert("dtype".into(), json!(dtype));
+    both_ropes(object);
+    if let Some(text) = object.get_mut("text_config").and_then(Value::as_object_mut) {
+        both_ropes(text);
+        if let Some(tied) = text.get("tie_word_embeddings").cloned() {
+            object.insert("tie_word_embeddings".into(), tied);
+        }
+    }
+}
+
+/// `rope_theta` and `rope_scaling`, which transformers 4.x reads, beside `rope_parameters`. Only in this direction: 5.x reads
+/// the older keys itself.
+fn both_ropes(config: &mut Map<String, Value>) {
+    let Some(Value::Object(parameters)) = config.get("rope_parameters") else { return };
+    let mut rest = parameters.clone();
+    let theta = rest.remove("rope_theta");
+    let default = rest.get("rope_type").is_none_or(|kind| kind == "default");
+    config.extend(theta.map(|theta| ("rope_theta".to_string(), theta)));
+    config.insert("rope_scaling".into(), if default { Value::Null } else { Value::Object(rest) });
+}
+
+/// The [`ModelError`] of a config file.
+pub(super) fn invalid(path: &Path) -> impl FnOnce(ModelError) -> CheckpointError {
+    let path = path.to_path_buf();
+    move |source| CheckpointError::Config { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_rope_styles_stand_in_what_is_written() {
+        let finished = |text: Value| {
+            let mut config = json!({ "text_config": text });
+            finish(&mut config, "A", "a", "float32");
+            config["text_config"].clone()
+        };
+        let parameters = json!({ "rope_type": "linear", "factor": 2.0, "rope_theta": 5.0 });
+        let scaled = finished(json!({ "rope_theta": 1.0, "rope_parameters": parameters }));
+        assert_eq!((&scaled["rope_theta"], &scaled["rope_parameters"]), (&json!(5.0), &parameters));
+        assert_eq!(scaled["rope_scaling"], json!({ "rope_type": "linear", "factor": 2.0 }));
+        let plain = finished(json!({ "rope_parameters": { "rope_type": "default", "rope_theta": 3.0 } }));
+        assert_eq!((&plain["rope_theta"], &plain["rope_scaling"]), (&json!(3.0), &Value::Null));
+        let old = json!({ "rope_theta": 3.0, "rope_scaling": null });
+        assert_eq!(finished(old.clone()), old);
+    }
+
+    #[test]
+    fn sizes_beyond_reason_are_refused_wherever_they_stand() {
+        let check = |config: Value| check_sizes(&config, Path::new("config.json"), 10).map_err(|e| e.to_string());
+        assert_eq!(check(json!({ "num_hidden_layers": 10, "vocab_size": 256_000, "eos_token_id": 1e12 })), Ok(()));
+        let error = check(json!({ "text_config": { "num_hidden_layers": 11 } })).unwrap_err();
+        assert!(error.contains("config.json") && error.contains("num_hidden_layers"), "{error}");
+        assert!(check(json!({ "hidden_size": 1e10 })).is_err());
+    }
+}
