@@ -10,8 +10,11 @@ mod common;
 mod dual;
 mod greedy;
 mod language;
+mod processor;
+mod tokenizer;
 mod vision;
 mod vlm;
+mod vlm_prompt;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -74,6 +77,8 @@ fn check(folder: &Path) {
         "siglip" | "clip" => dual::check(fixture),
         "gemma2" | "qwen2" => language::check(fixture),
         "llava" => vlm::check(fixture),
+        "image processor" => processor::check(fixture),
+        "tokenizer" => tokenizer::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
 }

@@ -46,5 +46,6 @@ pub fn check(fixture: Fixture) {
         let rows = model.generate(prompts, Some(features.clone()), config, &device).unwrap();
         rows.into_iter().map(|row| row.ids).collect()
     });
-    fixture.finish(&["gen.margins", "raw_ids."]);
+    crate::vlm_prompt::check_prompts(&fixture);
+    fixture.finish(&["gen.margins"]);
 }
