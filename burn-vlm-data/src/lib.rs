@@ -5,6 +5,7 @@
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
 //! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
+//! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //!
@@ -21,9 +22,11 @@ pub mod encode;
 pub mod image;
 pub mod language;
 pub mod loader;
+pub mod parrot;
 pub mod random;
 pub mod sample;
 pub mod sampler;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod vlm_processor;

@@ -54,6 +54,9 @@ pub enum TokenizerError {
     /// Training failed.
     #[error("training a tokenizer: {0}")]
     Training(String),
+    /// Rows of different lengths cannot be padded.
+    #[error("the tokenizer has no padding token; name one as \"pad_token\" in tokenizer_config.json")]
+    NoPadding,
     /// A text could not be encoded, or ids not decoded.
     #[error("tokenizing {text:?}: {reason}")]
     Encoding {
@@ -70,6 +73,37 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: BTreeMap<u32, String>,
     roles: Roles,
+    padding_side: PaddingSide,
+}
+
+/// On which side rows of a batch are padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum PaddingSide {
+    /// Before the text, as generation needs it.
+    Left,
+    /// After the text.
+    #[default]
+    Right,
+}
+
+/// A tokenized text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Encoding {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// The tokens as the vocabulary writes them.
+    pub tokens: Vec<String>,
+    /// Where each token begins and ends in the text, counted in characters; the end is the first character after it.
+    pub offsets: Vec<(usize, usize)>,
+}
+
+/// Rows of ids of one length.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PaddedBatch {
+    /// `[rows][width]`, with the padding token where a text is shorter.
+    pub input_ids: Vec<Vec<u32>>,
+    /// As `input_ids`: 1 at tokens, 0 at padding.
+    pub attention_mask: Vec<Vec<u32>>,
 }
 
 /// Which special token plays which role.
@@ -141,6 +175,9 @@ impl Tokenizer {
                 let token = value.get(key).and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
                 *role = token.map(str::to_owned);
             }
+            if value.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
+                tokenizer.padding_side = PaddingSide::Left;
+            }
         }
         Ok(tokenizer)
     }
@@ -152,14 +189,17 @@ impl Tokenizer {
     /// # Errors
     /// Contents that are no tokenizer.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TokenizerError> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|error| TokenizerError::Invalid { path: path.to_owned(), reason: error.to_string() })?;
+        let invalid = |reason: String| TokenizerError::Invalid { path: path.to_owned(), reason };
+        // The library answers some damaged files with a panic; it keeps no state that could be left half changed.
+        let inner = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+            .map_err(|_| invalid("the tokenizers library cannot make sense of it".to_owned()))?
+            .map_err(|error| invalid(error.to_string()))?;
         let added = inner.get_added_tokens_decoder();
         let special =
             added.into_iter().filter(|(_, token)| token.special).map(|(id, token)| (id, token.content)).collect();
         let known = |token: &str| inner.token_to_id(token).map(|_| token.to_owned());
         let roles = Roles { pad: known("<pad>"), bos: known("<bos>"), eos: known("<eos>") };
-        Ok(Self { inner, special, roles })
+        Ok(Self { inner, special, roles, padding_side: PaddingSide::default() })
     }
 
     /// The contents of `tokenizer.json`.
@@ -187,11 +227,69 @@ impl Tokenizer {
     /// # Errors
     /// A text that the model has no tokens for (byte-level models have them for every text).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| TokenizerError::Encoding {
-            text: text.chars().take(60).collect(),
-            reason: error.to_string(),
-        })?;
+        self.ids(text, false)
+    }
+
+    /// The ids of a text with the tokens that the tokenizer's post-processor adds (`<bos>`, where there is one).
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.ids(text, true)
+    }
+
+    fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(|error| failed(text, &error))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text with their tokens and places in it; slower than [`Tokenizer::encode`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, TokenizerError> {
+        let encoding =
+            self.inner.encode_char_offsets(text, add_special_tokens).map_err(|error| failed(text, &error))?;
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            tokens: encoding.get_tokens().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+        })
+    }
+
+    /// Texts as rows of one length, with the tokens of the post-processor, padded on the configured side.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]; texts of different lengths where there is no padding token.
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<PaddedBatch, TokenizerError> {
+        let rows = texts.iter().map(|text| self.ids(text, true)).collect::<Result<Vec<_>, _>>()?;
+        self.pad(&rows, self.padding_side)
+    }
+
+    /// Rows of ids padded to the longest.
+    ///
+    /// # Errors
+    /// Rows of different lengths where there is no padding token.
+    pub fn pad(&self, rows: &[Vec<u32>], side: PaddingSide) -> Result<PaddedBatch, TokenizerError> {
+        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut batch = PaddedBatch::default();
+        for row in rows {
+            let missing = width - row.len();
+            let pad = if missing > 0 { self.pad_id().ok_or(TokenizerError::NoPadding)? } else { 0 };
+            let (padding, zeros, ones) = (vec![pad; missing], vec![0; missing], vec![1; row.len()]);
+            let (ids, mask) = match side {
+                PaddingSide::Left => ([padding.as_slice(), row].concat(), [zeros, ones].concat()),
+                PaddingSide::Right => ([row, padding.as_slice()].concat(), [ones, zeros].concat()),
+            };
+            batch.input_ids.push(ids);
+            batch.attention_mask.push(mask);
+        }
+        Ok(batch)
+    }
+
+    /// The side on which batches are padded: `padding_side` of `tokenizer_config.json`, right where it is not said.
+    pub fn padding_side(&self) -> PaddingSide {
+        self.padding_side
     }
 
     /// The text of some ids, without the special tokens if `skip_special_tokens`.
@@ -259,6 +357,10 @@ impl Tokenizer {
     pub fn image_id(&self) -> Option<u32> {
         self.token_id(crate::conversation::IMAGE_PLACEHOLDER)
     }
+}
+
+fn failed(text: &str, error: &tokenizers::Error) -> TokenizerError {
+    TokenizerError::Encoding { text: text.chars().take(60).collect(), reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -11,9 +11,12 @@ mod dual;
 mod greedy;
 mod language;
 mod parrot;
+mod processor;
+mod tokenizer;
 mod versions;
 mod vision;
 mod vlm;
+mod vlm_prompt;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -78,6 +81,8 @@ fn check(folder: &Path) {
         "llava" | "llava_next" if folder.join(versions::FILE).is_file() => versions::check(fixture),
         "llava" | "llava_next" => vlm::check(fixture),
         "parrot_qwen2" => parrot::check(fixture),
+        "image processor" => processor::check(fixture),
+        "tokenizer" => tokenizer::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
 }

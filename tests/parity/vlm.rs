@@ -120,7 +120,8 @@ pub fn check(fixture: Fixture) {
     fixture.check_gradients(&model, loss.backward(), llava);
     check_generation(&fixture, &model, &features, &device);
     check_legacy(&fixture, &model, &input, &device);
-    fixture.finish(&["gen.margins", "raw_ids."]);
+    crate::vlm_prompt::check_prompts(&fixture);
+    fixture.finish(&["gen.margins"]);
 }
 
 /// The older config.json describes the same model, but for the version, which decides on the two switches.

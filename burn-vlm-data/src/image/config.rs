@@ -1,10 +1,12 @@
 //! The configuration of an image processor, with the keys of Hugging Face's `preprocessor_config.json`.
 
 use super::ImageError;
+use super::tiles::GridPinpoint;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::Path;
 
-/// What `preprocessor_config.json` says; keys that are not listed are ignored (those of any-resolution tiling).
+/// What `preprocessor_config.json` says; keys that are not listed are ignored (`do_convert_rgb` too: models see three
+/// channels, so pictures are always converted).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageProcessorConfig {
     /// Resize to `size`.
@@ -38,7 +40,33 @@ pub struct ImageProcessorConfig {
     /// 5; `null` drops the alpha channel, as transformers 4 did.
     #[serde(default = "white")]
     pub background: Option<[u8; 3]>,
+    /// Any-resolution tiling (LLaVA-NeXT): the canvases, in the file's order, which decides between equally good ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_grid_pinpoints: Option<Vec<GridPinpoint>>,
+    /// LLaVA's and Parrot's key, which stands in the model's `config.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_aspect_ratio: Option<AspectRatio>,
+    /// The processor class; of these, `LlavaImageProcessor` gives [`ImageProcessorConfig::do_pad`] another meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_processor_type: Option<String>,
+    /// `LlavaImageProcessor`: pad to a square. All others: pad batches to the largest number of tiles, which here is done
+    /// when a batch asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub do_pad: Option<bool>,
 }
+
+/// What is done about the aspect ratio before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AspectRatio {
+    /// Nothing; the name is LLaVA's.
+    Square,
+    /// The picture is laid in the middle of a square of the mean colour (`expand2square`).
+    Pad,
+}
+
+/// The largest length that a configuration may ask for, in pixels: far beyond any model, small enough to allocate.
+const MAX_EDGE: u32 = 16_384;
 
 /// The target of resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +137,10 @@ impl ImageProcessorConfig {
             image_mean: [0.5; 3],
             image_std: [0.5; 3],
             background: white(),
+            image_grid_pinpoints: None,
+            image_aspect_ratio: None,
+            image_processor_type: None,
+            do_pad: None,
         }
     }
 
@@ -125,7 +157,8 @@ impl ImageProcessorConfig {
         }
     }
 
-    /// Reads a `preprocessor_config.json`.
+    /// Reads a `preprocessor_config.json`, or a `processor_config.json` as transformers 5 writes it (nested under
+    /// `image_processor`), and checks it.
     ///
     /// # Errors
     /// A file that is missing or does not have these keys, named.
@@ -133,25 +166,59 @@ impl ImageProcessorConfig {
         let path = path.as_ref();
         let fail = |reason: String| ImageError::ConfigFile { path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-        serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
+        let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
+        if let Some(nested) = value.get_mut("image_processor") {
+            value = nested.take();
+        }
+        let config: Self = serde_json::from_value(value).map_err(|error| fail(error.to_string()))?;
+        config.check().map_err(|error| fail(error.to_string()))?;
+        Ok(config)
     }
 
-    /// Checks that sizes and deviations are positive.
+    /// The configuration of a folder: `preprocessor_config.json`, else the nested one of `processor_config.json`.
+    ///
+    /// # Errors
+    /// A folder with neither; else as [`ImageProcessorConfig::from_file`].
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ImageError> {
+        let names = ["preprocessor_config.json", "processor_config.json"];
+        let path = names.iter().map(|name| folder.as_ref().join(name)).find(|path| path.is_file());
+        let path = path.ok_or_else(|| ImageError::ConfigFile {
+            path: folder.as_ref().to_owned(),
+            reason: "no image processor: expected preprocessor_config.json, or processor_config.json".to_owned(),
+        })?;
+        Self::from_file(path)
+    }
+
+    /// True if pictures are first padded to a square in the mean colour.
+    pub fn pads_to_square(&self) -> bool {
+        let llava = self.image_processor_type.as_deref().is_some_and(|name| name.starts_with("LlavaImageProcessor"));
+        self.image_aspect_ratio == Some(AspectRatio::Pad) || (llava && self.do_pad == Some(true))
+    }
+
+    /// Checks that sizes and deviations are positive and the sizes possible, and that canvases consist of whole tiles.
     ///
     /// # Errors
     /// The key that is wrong.
     pub fn check(&self) -> Result<(), ImageError> {
-        let (height, width) = match self.size {
-            Size::Exact { height, width } => (height, width),
-            Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge) => (edge, edge),
-        };
+        let (height, width) = self.size.height_width();
         let wrong = |key, expected, found: String| Err(ImageError::Config { key, expected, found });
-        if height == 0 || width == 0 {
-            return wrong("size", "positive lengths", format!("{:?}", self.size));
+        let possible =
+            |(height, width): (u32, u32)| (1..=MAX_EDGE).contains(&height) && (1..=MAX_EDGE).contains(&width);
+        if !possible((height, width)) {
+            return wrong("size", "lengths from 1 to 16384", format!("{:?}", self.size));
         }
-        let crop = self.crop_size.map(CropSize::height_width);
-        if let Some((0, _) | (_, 0)) = crop {
-            return wrong("crop_size", "positive lengths", format!("{:?}", self.crop_size));
+        if !self.crop_size.is_none_or(|crop| possible(crop.height_width())) {
+            return wrong("crop_size", "lengths from 1 to 16384", format!("{:?}", self.crop_size));
+        }
+        if let Some(pinpoints) = &self.image_grid_pinpoints {
+            let tile = self.tile();
+            let whole = |GridPinpoint(height, width): &GridPinpoint| {
+                possible((*height, *width)) && height % tile == 0 && width % tile == 0
+            };
+            if pinpoints.is_empty() || !pinpoints.iter().all(whole) {
+                let expected = "multiples of the tile (crop_size), up to 16384";
+                return wrong("image_grid_pinpoints", expected, format!("{pinpoints:?} for tiles of {tile}"));
+            }
         }
         if !self.image_std.iter().all(|std| *std > 0.0 && std.is_finite()) {
             return wrong("image_std", "three positive numbers", format!("{:?}", self.image_std));
@@ -162,13 +229,30 @@ impl ImageProcessorConfig {
         Ok(())
     }
 
-    /// Height and width of the processed picture, where they do not depend on the picture.
+    /// The side of a tile of any-resolution tiling: the height of `crop_size`, else of `size`.
+    pub fn tile(&self) -> u32 {
+        self.crop_size.map_or(self.size.height_width().0, |crop| crop.height_width().0)
+    }
+
+    /// Height and width of the processed picture (of a tile, with tiling), where they do not depend on the picture.
     pub fn output_size(&self) -> Option<(u32, u32)> {
         match (self.do_center_crop, self.crop_size, self.size) {
             (true, Some(crop), _) => Some(crop.height_width()),
             (true, None, Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge)) => Some((edge, edge)),
             (_, _, Size::Exact { height, width }) if self.do_resize => Some((height, width)),
+            // The whole picture and the tiles are squares already.
+            (_, _, size) if self.do_resize && self.image_grid_pinpoints.is_some() => Some(size.height_width()),
             _ => None,
+        }
+    }
+}
+
+impl Size {
+    /// Rows and columns; a square where only the shorter edge is given.
+    pub fn height_width(self) -> (u32, u32) {
+        match self {
+            Self::Exact { height, width } => (height, width),
+            Self::ShortestEdge { shortest_edge: edge } | Self::Bare(edge) => (edge, edge),
         }
     }
 }

@@ -1,7 +1,15 @@
 //! Decoding WebP, PNG and JPEG with limits, and conversion to RGB.
+//!
+//! What becomes of pictures that are not plain RGB:
+//! - EXIF orientation is applied, as Hugging Face's `load_image` does (PIL's `exif_transpose`);
+//! - palettes and grey are expanded; transparency (alpha channel, or `tRNS` of a palette) is laid over the background;
+//! - 16-bit samples keep their upper byte. PIL does the same for colour; for 16-bit grey it cuts values at 255, which makes
+//!   nearly all of a picture white, and which is not reproduced here;
+//! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL.
 
 use super::ImageError;
-use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage};
+use ::image::metadata::Orientation;
+use ::image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel, Rgb, RgbImage};
 use std::io::Cursor;
 
 /// What a decoder may use.
@@ -20,7 +28,7 @@ impl Default for DecodeLimits {
     }
 }
 
-/// Decodes a WebP, PNG or JPEG file; the format is told by its contents.
+/// Decodes a WebP, PNG or JPEG file, turned as its EXIF says; the format is told by its contents.
 ///
 /// # Errors
 /// An unknown format, damaged data, or a picture beyond the limits (found before its pixels are read); `name` says which.
@@ -34,21 +42,45 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     let mut decoder_limits = Limits::default();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
-    let decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
     }
-    DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))
+    // Damaged metadata is no reason to lose a picture; PIL ignores it too.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    image.apply_orientation(orientation);
+    Ok(image)
 }
 
 /// Converts to RGB. Transparent pixels are laid over `background`, as Hugging Face's processors do since transformers 5;
 /// where there is none the alpha channel is dropped, as those of transformers 4 did.
 pub fn to_rgb(image: DynamicImage, background: Option<[u8; 3]>) -> RgbImage {
-    match (image, background) {
+    match (eight_bits(image), background) {
         (DynamicImage::ImageRgb8(rgb), _) => rgb,
         (image, Some(background)) if image.color().has_alpha() => over(&image, background),
         (image, _) => image.into_rgb8(),
+    }
+}
+
+/// The upper bytes of 16-bit samples.
+fn eight_bits(image: DynamicImage) -> DynamicImage {
+    fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
+    where
+        P: Pixel<Subpixel = u16>,
+        Q: Pixel<Subpixel = u8>,
+    {
+        let bytes = image.as_raw().iter().map(|sample| (sample >> 8) as u8).collect();
+        // As many samples of the same number of channels: this cannot fail.
+        ImageBuffer::from_raw(image.width(), image.height(), bytes).unwrap_or_else(|| ImageBuffer::new(0, 0))
+    }
+    match image {
+        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(&image)),
+        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(&image)),
+        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(&image)),
+        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(upper(&image)),
+        image => image,
     }
 }
 

@@ -10,12 +10,14 @@ mod config;
 mod decode;
 mod processor;
 mod resample;
+mod tiles;
 
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;
-pub use config::{CropSize, ImageProcessorConfig, Resample, Size};
+pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
 pub use decode::{DecodeLimits, decode, to_rgb};
 pub use processor::{ImageProcessor, PixelTensor};
+pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution, unpadded_grid};
 
 use std::path::PathBuf;
 
@@ -54,6 +56,22 @@ pub enum ImageError {
         /// What the resizer said.
         reason: String,
     },
+    /// Pictures of a batch do not fit together.
+    #[error(
+        "picture {index} of the batch has tiles of {height} x {width}, the first has {first_height} x {first_width}"
+    )]
+    Batch {
+        /// Its number, from 0.
+        index: usize,
+        /// Rows of its tiles.
+        height: usize,
+        /// Columns of its tiles.
+        width: usize,
+        /// Rows of the first picture's tiles.
+        first_height: usize,
+        /// Columns of the first picture's tiles.
+        first_width: usize,
+    },
     /// A processor configuration cannot be read.
     #[error("{}: {reason}", path.display())]
     ConfigFile {
@@ -72,4 +90,14 @@ pub enum ImageError {
         /// What is there.
         found: String,
     },
+}
+
+impl ImageError {
+    /// The error with the name of the picture.
+    fn of(self, name: &str) -> Self {
+        match self {
+            Self::Resize { .. } => Self::Decode { name: name.to_owned(), reason: self.to_string() },
+            other => other,
+        }
+    }
 }

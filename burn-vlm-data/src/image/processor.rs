@@ -1,9 +1,11 @@
-//! The image processor: resize, crop, rescale, normalise.
+//! The image processor: pad to a square or cut into tiles, resize, crop, rescale, normalise.
 
 use super::config::{ImageProcessorConfig, Size};
 use super::decode::{DecodeLimits, decode, to_rgb};
+use super::tiles::{self, ProcessedImage};
 use super::{ImageError, resample};
-use ::image::RgbImage;
+use ::image::{Rgb, RgbImage};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Normalised pixels of one picture.
@@ -45,7 +47,15 @@ impl ImageProcessor {
         Self::new(ImageProcessorConfig::from_file(path)?)
     }
 
-    /// Sets what the decoder may use.
+    /// The processor of a Hugging Face folder; see [`ImageProcessorConfig::from_folder`].
+    ///
+    /// # Errors
+    /// A folder without such a file, or with one that does not describe a processor.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ImageError> {
+        Self::new(ImageProcessorConfig::from_folder(folder)?)
+    }
+
+    /// Sets what the decoder may use; the limit on pixels also holds for a picture after resizing.
     pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
         self.limits = limits;
         self
@@ -67,36 +77,110 @@ impl ImageProcessor {
     /// Decodes and processes a file.
     ///
     /// # Errors
-    /// As [`decode`] and [`ImageProcessor::process`].
+    /// As [`decode`] and [`ImageProcessor::process`], with the picture's name.
     pub fn process_bytes(&self, name: &str, bytes: &[u8]) -> Result<PixelTensor, ImageError> {
-        self.process(&self.decode(name, bytes)?)
+        self.process(&self.decode(name, bytes)?).map_err(|error| error.of(name))
     }
 
-    /// Processes a picture.
+    /// Decodes a file and processes it with its tiles.
+    ///
+    /// # Errors
+    /// As [`ImageProcessor::process_bytes`].
+    pub fn process_tiles_bytes(&self, name: &str, bytes: &[u8]) -> Result<ProcessedImage, ImageError> {
+        self.process_tiles(&self.decode(name, bytes)?).map_err(|error| error.of(name))
+    }
+
+    /// Processes a picture as a whole; with any-resolution tiling this is its first tile.
     ///
     /// # Errors
     /// A picture that cannot be resized (one without pixels).
     pub fn process(&self, image: &RgbImage) -> Result<PixelTensor, ImageError> {
-        let resized = if self.config.do_resize { self.resize(image)? } else { None };
-        let image = resized.as_ref().unwrap_or(image);
-        let size = if self.config.do_center_crop { self.config.output_size() } else { None };
-        Ok(self.crop_and_normalise(image, size.unwrap_or((image.height(), image.width()))))
+        let image = self.squared(image);
+        if self.config.image_grid_pinpoints.is_none() {
+            return self.resize_and_normalise(&image);
+        }
+        // The whole picture is squeezed into a tile, whatever its aspect ratio.
+        let tile = self.resized(&image, self.config.size.height_width())?;
+        self.resize_and_normalise(&tile)
     }
 
-    /// The resized picture; none where it has the right size already.
-    fn resize(&self, image: &RgbImage) -> Result<Option<RgbImage>, ImageError> {
+    /// Processes a picture with all its tiles: the whole picture first, then the tiles of the best canvas row by row. Without
+    /// any-resolution tiling the whole picture is the only tile.
+    ///
+    /// # Errors
+    /// A picture that cannot be resized (one without pixels).
+    pub fn process_tiles(&self, image: &RgbImage) -> Result<ProcessedImage, ImageError> {
+        let whole = self.process(image)?;
+        let mut processed = ProcessedImage {
+            data: whole.data,
+            tiles: 1,
+            height: whole.height,
+            width: whole.width,
+            original_size: (image.height(), image.width()),
+        };
+        if let Some(pinpoints) = &self.config.image_grid_pinpoints {
+            let image = self.squared(image);
+            let canvas = tiles::best_resolution((image.height(), image.width()), pinpoints);
+            let resized = self.resized(&image, tiles::fitting((image.height(), image.width()), canvas))?;
+            for tile in tiles::cut(&resized, canvas, self.config.tile()) {
+                let pixels = self.resize_and_normalise(&tile)?;
+                if (pixels.height, pixels.width) != (processed.height, processed.width) {
+                    return Err(ImageError::Config {
+                        key: "image_grid_pinpoints",
+                        expected: "tiles that come out as large as the whole picture",
+                        found: format!("tiles of {} x {}", pixels.height, pixels.width),
+                    });
+                }
+                processed.data.extend_from_slice(&pixels.data);
+                processed.tiles += 1;
+            }
+        }
+        Ok(processed)
+    }
+
+    /// The picture in the middle of a square of the mean colour, if the configuration pads; an odd pixel goes right or below.
+    fn squared<'a>(&self, image: &'a RgbImage) -> Cow<'a, RgbImage> {
+        let (width, height) = image.dimensions();
+        if !self.config.pads_to_square() || width == height {
+            return Cow::Borrowed(image);
+        }
+        let side = width.max(height);
+        // Cut towards zero, as the reference's `int(x * 255)`.
+        let mean = self.config.image_mean.map(|mean| (mean * 255.0) as u8);
+        let mut square = RgbImage::from_pixel(side, side, Rgb(mean));
+        ::image::imageops::replace(&mut square, image, i64::from((side - width) / 2), i64::from((side - height) / 2));
+        Cow::Owned(square)
+    }
+
+    fn resize_and_normalise(&self, image: &RgbImage) -> Result<PixelTensor, ImageError> {
+        let size = target(self.config.size, image.height(), image.width());
+        let image = if self.config.do_resize { self.resized(image, size)? } else { Cow::Borrowed(image) };
+        let size = if self.config.do_center_crop { self.config.output_size() } else { None };
+        Ok(self.crop_and_normalise(&image, size.unwrap_or((image.height(), image.width()))))
+    }
+
+    /// The picture resized to (height, width).
+    fn resized<'a>(
+        &self,
+        image: &'a RgbImage,
+        (to_height, to_width): (u32, u32),
+    ) -> Result<Cow<'a, RgbImage>, ImageError> {
         let (width, height) = image.dimensions();
         let fail = |reason: String| ImageError::Resize { width, height, reason };
         if width == 0 || height == 0 {
             return Err(fail("it has no pixels".to_owned()));
         }
-        let (to_height, to_width) = target(self.config.size, height, width);
         if (to_height, to_width) == (height, width) {
-            return Ok(None);
+            return Ok(Cow::Borrowed(image));
+        }
+        // A narrow picture whose shorter edge is resized can become arbitrarily long.
+        if to_height == 0 || to_width == 0 || u64::from(to_height) * u64::from(to_width) > self.limits.max_pixels {
+            let max = self.limits.max_pixels;
+            return Err(fail(format!("it would become {to_width} x {to_height}; from 1 to {max} pixels are allowed")));
         }
         let pixels = resample::resize(image, to_width as usize, to_height as usize, self.config.resample);
         let pixels = RgbImage::from_raw(to_width, to_height, pixels);
-        pixels.map(Some).ok_or_else(|| fail("the resizer returned too few pixels".to_owned()))
+        pixels.map(Cow::Owned).ok_or_else(|| fail("the resizer returned too few pixels".to_owned()))
     }
 
     /// Takes `height` x `width` pixels from the centre (zeros where the picture is smaller) and normalises them.
@@ -150,7 +234,9 @@ fn target(size: Size, height: u32, width: u32) -> (u32, u32) {
     match size {
         Size::Exact { height, width } => (height, width),
         Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge) => {
-            let long = |long: u32, short: u32| (u64::from(edge) * u64::from(long) / u64::from(short)) as u32;
+            let long = |long: u32, short: u32| {
+                u32::try_from(u64::from(edge) * u64::from(long) / u64::from(short.max(1))).unwrap_or(u32::MAX)
+            };
             if width <= height { (long(height, width), edge) } else { (edge, long(width, height)) }
         }
     }

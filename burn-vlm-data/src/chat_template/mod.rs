@@ -1,0 +1,174 @@
+//! Chat templates: Jinja as Hugging Face's tokenizers use it, rendered by minijinja.
+//!
+//! Unusual here:
+//! - templates come with checkpoints and are not trusted: they run with a fuel limit and see nothing but the conversation;
+//! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
+//! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
+
+mod folder;
+mod message;
+mod python;
+#[cfg(test)]
+mod tests;
+
+pub use message::{Content, Message, Part};
+
+use crate::conversation::Turn;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, Value, context};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The template of the tiny models: `<|user|>{text}<|assistant|>{text}<|end|>`.
+pub const TINY_TEMPLATE: &str = "{% for message in messages %}\
+    {% if message['role'] == 'assistant' %}{{ '<|assistant|>' + message['content'] + '<|end|>' }}\
+    {% elif message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}\
+    {% else %}{{ raise_exception('the tiny template has no system turn') }}{% endif %}\
+    {% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+
+/// Instructions a template may execute; a conversation of a thousand turns needs about a tenth.
+const FUEL: u64 = 1_000_000;
+
+const NAME: &str = "chat_template";
+
+/// A template that cannot be loaded or rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder has no chat template.
+    #[error("{}: no chat template: expected chat_template.jinja, chat_template.json, or \"chat_template\" in tokenizer_config.json", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A template has a syntax error.
+    #[error("{origin}: {reason}")]
+    Syntax {
+        /// Where the template comes from.
+        origin: String,
+        /// What the parser said, with the line.
+        reason: String,
+    },
+    /// A template refused the conversation (`raise_exception`), used something undefined, or ran out of fuel.
+    #[error("{origin}, rendering {turns} turns: {reason}")]
+    Render {
+        /// Where the template comes from.
+        origin: String,
+        /// Number of turns of the conversation.
+        turns: usize,
+        /// What the template or the renderer said.
+        reason: String,
+    },
+}
+
+/// A compiled chat template.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    /// What the template knows besides the conversation: `bos_token`, `eos_token`, ...
+    special_tokens: BTreeMap<String, String>,
+    origin: String,
+}
+
+/// What a rendering is given besides the messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RenderOptions {
+    /// End where the assistant's answer begins.
+    pub add_generation_prompt: bool,
+    /// Further variables, which replace those of the same name: `tools`, `documents` (both `None` unless given here),
+    /// `enable_thinking`, ...
+    pub variables: BTreeMap<String, serde_json::Value>,
+}
+
+impl ChatTemplate {
+    /// Compiles a template; special tokens are undefined until [`ChatTemplate::with_special_tokens`].
+    ///
+    /// # Errors
+    /// A syntax error, with its line.
+    pub fn new(source: &str) -> Result<Self, TemplateError> {
+        Self::compile(source, "chat template")
+    }
+
+    /// Compiles a template; `origin` is named in errors.
+    fn compile(source: &str, origin: &str) -> Result<Self, TemplateError> {
+        let syntax = |error: Error| TemplateError::Syntax { origin: origin.to_owned(), reason: error.to_string() };
+        let mut environment = Environment::new();
+        let whitespace = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(whitespace.map_err(syntax)?);
+        environment.set_fuel(Some(FUEL));
+        python::add_to(&mut environment);
+        environment.add_template_owned(NAME, python::without_generation_blocks(source)).map_err(syntax)?;
+        Ok(Self { environment, special_tokens: BTreeMap::new(), origin: origin.to_owned() })
+    }
+
+    /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
+    pub fn with_special_tokens(self, bos_token: impl Into<String>, eos_token: impl Into<String>) -> Self {
+        self.with_variable("bos_token", bos_token).with_variable("eos_token", eos_token)
+    }
+
+    /// Sets a variable that every rendering of the template knows, `"image_token"` for example.
+    pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.special_tokens.insert(name.into(), value.into());
+        self
+    }
+
+    /// The template of the tiny models.
+    ///
+    /// # Errors
+    /// None in practice: the template is a constant.
+    pub fn tiny() -> Result<Self, TemplateError> {
+        Self::new(TINY_TEMPLATE)
+    }
+
+    /// Renders a conversation; with `add_generation_prompt` it ends where the assistant's answer begins.
+    ///
+    /// # Errors
+    /// A conversation that the template refuses (its own words are in the error), or a template that never ends.
+    pub fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        let message = |turn: &Turn| context! { role => turn.role.as_str(), content => turn.text.as_str() };
+        let options = RenderOptions { add_generation_prompt, ..Default::default() };
+        self.render_values(turns.iter().map(message).collect(), &options)
+    }
+
+    /// Renders messages, whose contents may be lists of images and texts.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_messages(&self, messages: &[Message], options: &RenderOptions) -> Result<String, TemplateError> {
+        self.render_values(messages.iter().map(Message::value).collect(), options)
+    }
+
+    fn render_values(&self, messages: Vec<Value>, options: &RenderOptions) -> Result<String, TemplateError> {
+        let turns = messages.len();
+        let mut variables = BTreeMap::from([
+            ("messages".to_owned(), Value::from(messages)),
+            ("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)),
+            ("tools".to_owned(), Value::from(())),
+            ("documents".to_owned(), Value::from(())),
+        ]);
+        variables.extend(self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(token.as_str()))));
+        variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), message::json_value(value))));
+        let template = self.environment.get_template(NAME);
+        let rendered = template.and_then(|template| template.render(Value::from(variables)));
+        rendered.map_err(|error| TemplateError::Render {
+            origin: self.origin.clone(),
+            turns,
+            reason: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Templates in the style of the published families, and Python's behaviour where Jinja implementations differ. The expected
+//! texts are what Jinja2 with Hugging Face's settings gives.
+
+use super::*;
+use serde_json::json;
+
+fn turns() -> Vec<Turn> {
+    vec![Turn::user("<image>\nWhat is this?"), Turn::assistant("red apple")]
+}
+
+/// Renders a template on the two turns above.
+fn shown(source: &str) -> String {
+    ChatTemplate::new(source).unwrap().render(&turns(), false).unwrap()
+}
+
+/// Renders a template with variables on no messages.
+fn with(source: &str, variables: serde_json::Value) -> String {
+    let serde_json::Value::Object(variables) = variables else { panic!("an object") };
+    let options = RenderOptions { variables: variables.into_iter().collect(), ..Default::default() };
+    ChatTemplate::new(source).unwrap().render_messages(&[], &options).unwrap()
+}
+
+fn prompt() -> RenderOptions {
+    RenderOptions { add_generation_prompt: true, ..Default::default() }
+}
+
+#[test]
+fn tiny_template() {
+    let template = ChatTemplate::tiny().unwrap();
+    assert_eq!(
+        template.render(&turns(), false).unwrap(),
+        "<|user|><image>\nWhat is this?<|assistant|>red apple<|end|>"
+    );
+    assert_eq!(template.render(&turns()[..1], true).unwrap(), "<|user|><image>\nWhat is this?<|assistant|>");
+    let error = template.render(&[Turn::system("Be brief.")], false).unwrap_err().to_string();
+    assert!(error.contains("no system turn"), "{error}");
+}
+
+#[test]
+fn whitespace_methods_and_loops() {
+    let source = "{{ bos_token }}\n{% for m in messages %}\n    {% if m['content'].startswith('<image>') %}\nI\n    {% endif %}\n{{ m.content.split('\\n')[-1].strip().title() }}{{ eos_token }}{% endfor %}";
+    let template = ChatTemplate::new(source).unwrap().with_special_tokens("<s>", "</s>");
+    assert_eq!(template.render(&turns(), false).unwrap(), "<s>\nI\nWhat Is This?</s>Red Apple</s>");
+    assert_eq!(
+        shown("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}{% endfor %}"),
+        "user"
+    );
+    assert_eq!(shown("{% for m in messages[::-1] %}{{ loop.index0 }}{{ m.role }} {% endfor %}"), "0assistant 1user ");
+    assert_eq!(
+        shown("{{ messages[1:] | length }}{{ messages[0].content[1:6] }}{{ messages[-1]['role'] }}"),
+        "1imageassistant"
+    );
+    assert_eq!(
+        shown("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}"),
+        "2"
+    );
+    assert_eq!(shown("{{ (messages | map(attribute='role') | list) | join('-') }}"), "user-assistant");
+    assert_eq!(shown("{% for k, v in messages[0].items() %}{{ k }},{% endfor %}"), "role,content,");
+    assert_eq!(shown("{{ messages[0].get('name', 'nobody') }}{{ messages[0].content is string }}"), "nobodyTrue");
+    assert_eq!(shown("{{ 'a</think>b'.split('</think>')[-1].lstrip('\\n') }}{{ '\\n x '.strip() }}"), "bx");
+    assert_eq!(
+        shown("{{ tools is none }}{{ tools is defined }}{{ nothing is defined }}{{ documents }}"),
+        "TrueTrueFalseNone"
+    );
+    assert_eq!(shown("{% generation %}{{ messages[1].content }}{% endgeneration %}"), "red apple");
+    assert_eq!(shown("{{ strftime_now('%Y') | length }}"), "4");
+    assert_eq!(
+        shown("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f('y') }}{{ 'no' if not messages else 'yes' }}"),
+        "[y]yes"
+    );
+}
+
+#[test]
+fn tojson_is_pythons() {
+    let value = json!({"a": "<b> & 'é' \"q\" \u{1}\n", "e": [], "n": [1, 2.5, true, null], "o": {}});
+    assert_eq!(
+        with("{{ v | tojson }}", json!({"v": value})),
+        r#"{"a": "<b> & 'é' \"q\" \u0001\n", "e": [], "n": [1, 2.5, true, null], "o": {}}"#
+    );
+    assert_eq!(
+        with("{{ v | tojson(indent=4) }}", json!({"v": {"a": [1, {"b": "c"}], "e": []}})),
+        "{\n    \"a\": [\n        1,\n        {\n            \"b\": \"c\"\n        }\n    ],\n    \"e\": []\n}"
+    );
+    assert_eq!(with("{{ v | tojson(ensure_ascii=True) }}", json!({"v": "é😀"})), r#""\u00e9\ud83d\ude00""#);
+    assert_eq!(with("{{ v | tojson(separators=(',', ':')) }}", json!({"v": {"a": 1, "b": 2}})), r#"{"a":1,"b":2}"#);
+    assert_eq!(with("{{ 1e-7 | tojson }} {{ 3.0 | tojson }}", json!({})), "1e-07 3.0");
+    assert_eq!(shown("{{ messages[1] | tojson }}"), r#"{"role": "assistant", "content": "red apple"}"#);
+    // A value that contains itself ends in an error, not in the stack's end.
+    let cycle = "{% set ns = namespace() %}{% set ns.me = ns %}{{ ns | tojson }}";
+    assert!(ChatTemplate::new(cycle).unwrap().render(&turns(), false).is_err());
+}
+
+/// Llama 3: one variable for the content, tools that are none, a date.
+#[test]
+fn llama_3_style() {
+    let source = "{{- bos_token }}\n{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}\n\
+        {%- if messages[0]['role'] == 'system' %}\n    {%- set system = messages[0]['content'] | trim %}\n    {%- set messages = messages[1:] %}\n\
+        {%- else %}\n    {%- set system = '' %}\n{%- endif %}\n\
+        {{- '<|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' + date_string + '\\n\\n' + system + '<|eot_id|>' }}\n\
+        {%- if tools is not none %}{{- tools | tojson(indent=2) }}{%- endif %}\n\
+        {%- for message in messages %}\n    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}\n{%- endfor %}\n\
+        {%- if add_generation_prompt %}\n    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n";
+    let template = ChatTemplate::new(source).unwrap().with_special_tokens("<|begin_of_text|>", "<|eot_id|>");
+    let messages = [Message::text("system", " Be brief. "), Message::text("user", "Hi\n")];
+    let mut options = prompt();
+    options.variables.insert("date_string".to_owned(), json!("26 Jul 2024"));
+    let expected = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|>\
+        <|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
+    assert_eq!(template.render_messages(&messages, &options).unwrap(), expected);
+    options.variables.insert("tools".to_owned(), json!([{"name": "f"}]));
+    let text = template.render_messages(&messages, &options).unwrap();
+    assert!(text.contains("<|eot_id|>[\n  {\n    \"name\": \"f\"\n  }\n]<|start"), "{text}");
+}
+
+/// Qwen 2-VL: a default system turn, contents that are lists, counters in a namespace.
+#[test]
+fn qwen_2_vl_style() {
+    let source = "{% set image_count = namespace(value=0) %}{% for message in messages %}\
+        {% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}\
+        <|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n\
+        {% else %}{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content %}\
+        {% set image_count.value = image_count.value + 1 %}{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}\
+        <|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n\
+        {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let template = ChatTemplate::new(source).unwrap();
+    let messages = [
+        Message::with_images("user", 2, "Which?"),
+        Message::text("assistant", "The first."),
+        Message::text("user", "Why?"),
+    ];
+    let mut options = prompt();
+    options.variables.insert("add_vision_id".to_owned(), json!(true));
+    let expected = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n\
+        Picture 1: <|vision_start|><|image_pad|><|vision_end|>Picture 2: <|vision_start|><|image_pad|><|vision_end|>Which?<|im_end|>\n\
+        <|im_start|>assistant\nThe first.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(template.render_messages(&messages, &options).unwrap(), expected);
+}
+
+/// Gemma 2: roles renamed, turns that must alternate, no system turn.
+#[test]
+fn gemma_2_style() {
+    let source = "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}\
+        {% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\
+        {{ raise_exception('Roles must alternate user/assistant') }}{% endif %}\
+        {{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}\
+        {% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}";
+    let template = ChatTemplate::new(source).unwrap().with_special_tokens("<bos>", "<eos>");
+    let text = template.render(&turns(), true).unwrap();
+    assert_eq!(
+        text,
+        "<bos><start_of_turn>user\n<image>\nWhat is this?<end_of_turn>\n<start_of_turn>model\nred apple<end_of_turn>\n<start_of_turn>model\n"
+    );
+    let error = template.render(&[Turn::system("x")], false).unwrap_err().to_string();
+    assert!(error.contains("System role not supported"), "{error}");
+    let error = template.render(&[Turn::user("a"), Turn::user("b")], false).unwrap_err().to_string();
+    assert!(error.contains("alternate"), "{error}");
+}
+
+/// LLaVA: pictures first, upper-case roles.
+#[test]
+fn llava_style() {
+    let source = "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}\
+        {# Render all images first #}{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}\
+        {% if message['role'] != 'assistant' %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}{% endfor %}\
+        {% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{% generation %}{{ content['text'] + ' ' }}{% endgeneration %}{% endfor %}{% endif %}\
+        {% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
+    let template = ChatTemplate::new(source).unwrap();
+    let messages: Vec<Message> = turns().iter().map(Message::from).collect();
+    assert_eq!(
+        template.render_messages(&messages, &prompt()).unwrap(),
+        "USER: <image>\nWhat is this? ASSISTANT: red apple ASSISTANT:"
+    );
+}
+
+#[test]
+fn untrusted_templates_end() {
+    let endless = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}";
+    let error = ChatTemplate::new(endless).unwrap().render(&turns(), false).unwrap_err();
+    assert!(error.to_string().contains("fuel"), "{error}");
+    let error = ChatTemplate::new("first\n{% for %}").unwrap_err().to_string();
+    assert!(error.contains("chat_template:2"), "{error}");
+}
+
+#[test]
+fn templates_of_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let load = || ChatTemplate::from_folder(folder.path());
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("chat_template.jinja"), "{error}");
+    let config = r#"{"bos_token": {"content": "<s>"}, "image_token": "<img>", "chat_template":
+        [{"name": "default", "template": "{{ bos_token }}!"}, {"name": "tool_use", "template": "{{ image_token }}"}]}"#;
+    write("tokenizer_config.json", config);
+    assert_eq!(load().unwrap().render(&turns(), false).unwrap(), "<s>!");
+    let tools = ChatTemplate::from_folder_named(folder.path(), "tool_use").unwrap();
+    assert_eq!(tools.render(&turns(), false).unwrap(), "<img>");
+    let error = ChatTemplate::from_folder_named(folder.path(), "rag").unwrap_err().to_string();
+    assert!(error.contains("tokenizer_config.json") && error.contains("tool_use"), "{error}");
+    // The processor's file goes before the tokenizer's, the template's own before both.
+    write("chat_template.json", r#"{"chat_template": "json {{ bos_token }}"}"#);
+    assert_eq!(load().unwrap().render(&turns(), false).unwrap(), "json <s>");
+    write("chat_template.jinja", "jinja {{ pad_token }}{{ bos_token }}");
+    write("special_tokens_map.json", r#"{"pad_token": "<pad>", "bos_token": "<other>"}"#);
+    assert_eq!(load().unwrap().render(&turns(), false).unwrap(), "jinja <pad><s>");
+    write("chat_template.jinja", "{% if %}");
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("chat_template.jinja"), "{error}");
+}

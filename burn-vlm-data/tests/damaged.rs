@@ -1,0 +1,150 @@
+//! Damaged files: bits flipped and ends cut off. Nothing may panic, hang, or take memory without bound, and every error names
+//! the file. Some damage leaves a file valid; then it must load.
+
+use burn_vlm_data::chat_template::{ChatTemplate, Message, RenderOptions};
+use burn_vlm_data::image::{DecodeLimits, ImageProcessor, ImageProcessorConfig, RgbImage};
+use burn_vlm_data::random::Stream;
+use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::vlm_processor::VlmProcessor;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A hang is far longer, a slow machine with a full load is not.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Mutants of each file.
+const MUTANTS: u64 = 24;
+
+fn fixtures(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
+}
+
+/// Every fourth mutant is cut off; the others have one to three bits flipped.
+fn mutant(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let mut stream = Stream::new(seed);
+    let mut at = |length: usize| stream.below(length.max(1));
+    let mut bytes = bytes.to_vec();
+    if seed % 4 == 3 {
+        bytes.truncate(at(bytes.len()));
+    } else {
+        for _ in 0..1 + seed % 3 {
+            let (byte, bit) = (at(bytes.len()), at(8));
+            bytes[byte] ^= 1 << bit;
+        }
+    }
+    bytes
+}
+
+/// Runs `load` on mutants of a file in a copy of its folder; `load` returns the error's text.
+fn mutate(folder: &Path, file: &str, load: impl Fn(&Path, u64) -> Result<(), String>) -> (u64, u64) {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder).unwrap().flatten().filter(|entry| !entry.path().ends_with("model.safetensors")) {
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let original = fs::read(folder.join(file)).unwrap();
+    let mut refused = 0;
+    for seed in 0..MUTANTS {
+        fs::write(copy.path().join(file), mutant(&original, seed)).unwrap();
+        let begin = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| load(copy.path(), seed)));
+        assert!(begin.elapsed() < LIMIT, "{file}, seed {seed}: {:?}", begin.elapsed());
+        match result {
+            Err(_) => panic!("{file}, seed {seed}: panicked"),
+            Ok(Err(error)) => {
+                refused += 1;
+                let folder = copy.path().display().to_string();
+                assert!(error.contains(file) || error.contains(&folder), "{file}, seed {seed}: not named in: {error}");
+            }
+            Ok(Ok(())) => {}
+        }
+    }
+    println!("{file:28} {MUTANTS} mutants, {refused} refused");
+    (MUTANTS, refused)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn conversation() -> [Message; 2] {
+    [Message::with_images("user", 1, "What is this?"), Message::text("assistant", "A cat.")]
+}
+
+#[test]
+fn mutated_files() {
+    let llava = fixtures("llava_clip_qwen2");
+    let picture = RgbImage::from_fn(90, 60, |x, y| [x as u8, y as u8, 7].into());
+    let mut counted = Vec::new();
+    let tokenizer = |folder: &Path, _| {
+        let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json")).map_err(text)?;
+        // Whatever the tokenizer has become, it must not fail in another way than by an error.
+        let ids = tokenizer.encode_with_special_tokens("Was ist das? 这是什么 <image>").unwrap_or_default();
+        let _ = tokenizer.decode(&ids, false);
+        Ok(())
+    };
+    for (folder, file) in [
+        ("tok_gemma", "tokenizer.json"),
+        ("tok_gemma", "tokenizer_config.json"),
+        ("tok_qwen", "tokenizer.json"),
+        ("tok_qwen", "tokenizer_config.json"),
+    ] {
+        counted.push(mutate(&fixtures(folder), file, tokenizer));
+    }
+    for folder in ["tok_gemma", "llava_clip_qwen2"] {
+        counted.push(mutate(&fixtures(folder), "chat_template.jinja", |folder, _| {
+            let template = ChatTemplate::from_folder(folder).map_err(text)?;
+            template.render_messages(&conversation(), &RenderOptions::default()).map_err(text)?;
+            Ok(())
+        }));
+    }
+    for folder in ["proc_clip_84", "proc_siglip_96", "proc_llava_next_48"] {
+        counted.push(mutate(&fixtures(folder), "preprocessor_config.json", |folder, _| {
+            let processor = ImageProcessor::from_folder(folder).map_err(text)?;
+            let limits = DecodeLimits { max_pixels: 1 << 22, ..DecodeLimits::default() };
+            // A valid configuration can ask for more pixels than allowed; it is the picture's error then.
+            let _ = processor.with_limits(limits).process_tiles(&picture);
+            Ok(())
+        }));
+    }
+    for file in ["config.json", "processor_config.json"] {
+        counted.push(mutate(&llava, file, |folder, _| {
+            let processor = VlmProcessor::from_folder(folder).map_err(text)?;
+            let _ = processor.process(&conversation(), std::slice::from_ref(&picture), &RenderOptions::default());
+            Ok(())
+        }));
+    }
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+    for file in ["palette.png", "rgb_16.png", "exif_8.jpg", "cmyk.jpg"] {
+        counted.push(mutate(&images, file, |folder, _| {
+            let limits = DecodeLimits { max_pixels: 1 << 22, max_bytes: 64 << 20 };
+            let processor = ImageProcessor::new(ImageProcessorConfig::siglip(32)).map_err(text)?.with_limits(limits);
+            let path = folder.join(file);
+            let bytes = fs::read(&path).map_err(text)?;
+            processor.process_bytes(&path.display().to_string(), &bytes).map(drop).map_err(text)
+        }));
+    }
+    let (mutants, refused) = counted.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    println!("{mutants} mutants, {refused} refused");
+    assert!(mutants >= 150 && refused >= mutants / 4, "{mutants} mutants, {refused} refused");
+}
+
+/// A narrow picture whose shorter edge is resized would become enormous.
+#[test]
+fn extreme_shapes_are_refused() {
+    let processor = ImageProcessor::new(ImageProcessorConfig::clip(336)).unwrap();
+    let error = processor.process(&RgbImage::new(1, 1_000_000)).unwrap_err().to_string();
+    assert!(error.contains("336 x 336000000"), "{error}");
+}
+
+/// Headers that claim 60,000 x 60,000 pixels are refused before any memory is taken.
+#[test]
+fn headers_that_claim_too_much() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+    let mut jpeg = fs::read(images.join("grey.jpg")).unwrap();
+    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
+    let processor = ImageProcessor::new(ImageProcessorConfig::siglip(32)).unwrap();
+    let error = processor.process_bytes("bomb.jpg", &jpeg).unwrap_err().to_string();
+    assert!(error.contains("bomb.jpg") && error.contains("60000 x 60000"), "{error}");
+}
