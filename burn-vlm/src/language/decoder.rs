@@ -209,7 +209,6 @@ pub(super) struct DecoderShape {
     pub(super) vocab_size: usize,
     pub(super) hidden_size: usize,
     pub(super) layers: usize,
-    pub(super) max_position_embeddings: usize,
     pub(super) rope: RopeFrequencies,
     pub(super) norm_eps: f64,
     /// Whether the final norm scales by `1 + weight`.
@@ -228,12 +227,11 @@ impl DecoderShape {
         let fill = Fill::Normal { std: self.initializer_range };
         let inner = scope.at("model");
         let layers = inner.at("layers");
-        let positions = (self.max_position_embeddings as f64 * self.rope.stretch).ceil() as usize;
         let decoder = Decoder {
             embed_tokens: inner.embedding("embed_tokens", self.vocab_size, self.hidden_size, fill),
             layers: (0..self.layers).map(|index| layer(index, fill, &layers.at(index))).collect(),
             norm: RmsNorm::new(self.hidden_size, self.norm_eps, self.norm_plus_one, scope.device()),
-            rope: RopeTable::with_frequencies(&self.rope.values, positions, scope.device()),
+            rope: RopeTable::with_frequencies(&self.rope.values, self.rope.positions, scope.device()),
         };
         let head =
             (!self.tie_word_embeddings).then(|| scope.linear("lm_head", self.hidden_size, self.vocab_size, fill, None));

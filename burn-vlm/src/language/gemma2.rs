@@ -129,7 +129,7 @@ impl Gemma2Config {
         }
         let rope = RopeFrequencies::new(
             "gemma2",
-            self.head_dim,
+            [self.max_position_embeddings, self.head_dim],
             self.rope_theta,
             self.rope_parameters.as_ref(),
             self.rope_scaling.as_ref(),
@@ -138,7 +138,6 @@ impl Gemma2Config {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             layers: self.num_hidden_layers,
-            max_position_embeddings: self.max_position_embeddings,
             rope,
             norm_eps: self.rms_norm_eps,
             norm_plus_one: true,

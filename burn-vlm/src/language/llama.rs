@@ -110,7 +110,7 @@ impl LlamaConfig {
         check_heads("llama", self.num_attention_heads, self.kv_heads(), head_dim, None, self.num_hidden_layers)?;
         let rope = RopeFrequencies::new(
             "llama",
-            head_dim,
+            [self.max_position_embeddings, head_dim],
             self.rope_theta,
             self.rope_parameters.as_ref(),
             self.rope_scaling.as_ref(),
@@ -119,7 +119,6 @@ impl LlamaConfig {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             layers: self.num_hidden_layers,
-            max_position_embeddings: self.max_position_embeddings,
             rope,
             norm_eps: self.rms_norm_eps,
             norm_plus_one: false,

@@ -118,7 +118,7 @@ impl Qwen2Config {
         let head_dim = self.head_dim();
         let rope = RopeFrequencies::new(
             "qwen2",
-            head_dim,
+            [self.max_position_embeddings, head_dim],
             self.rope_theta,
             self.rope_parameters.as_ref(),
             self.rope_scaling.as_ref(),
@@ -127,7 +127,6 @@ impl Qwen2Config {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             layers: self.num_hidden_layers,
-            max_position_embeddings: self.max_position_embeddings,
             rope,
             norm_eps: self.rms_norm_eps,
             norm_plus_one: false,

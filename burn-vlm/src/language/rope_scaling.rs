@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
+/// Most numbers that a table of cosines may hold, 1 GiB of them: 2 million positions of a head of width 256. More is a damaged
+/// config, not a model.
+const MAX_TABLE: f64 = (1 << 28) as f64;
+
 /// The value of `rope_parameters` (5.x) or `rope_scaling` (4.x).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,23 +54,23 @@ impl RopeParameters {
 pub(super) struct RopeFrequencies {
     /// Radians a position, one for each pair of a head.
     pub(super) values: Vec<f64>,
-    /// By how much the longest sequence grows: `linear` files keep the unstretched `max_position_embeddings`.
-    pub(super) stretch: f64,
+    /// Longest sequence: `linear` files keep the unstretched `max_position_embeddings`.
+    pub(super) positions: usize,
 }
 
 impl RopeFrequencies {
-    /// From the keys of either version.
+    /// From the keys of either version; `shape` is `[max_position_embeddings, head_dim]`.
     ///
     /// # Errors
     /// [`ModelError::Config`] for another kind, a value that is missing or out of range, and for two spellings that disagree.
     pub(super) fn new(
         model: &'static str,
-        head_dim: usize,
+        shape: [usize; 2],
         theta: f64,
         parameters: Option<&RopeParameters>,
         scaling: Option<&RopeParameters>,
     ) -> Result<Self, ModelError> {
-        let of = |key, keys: &RopeParameters| Self::scaled(model, key, head_dim, theta, keys);
+        let of = |key, keys: &RopeParameters| Self::scaled(model, key, shape, theta, keys);
         match (parameters, scaling) {
             (None, None) => of("rope_theta", &RopeParameters::default()),
             (Some(parameters), None) => of("rope_parameters", parameters),
@@ -85,10 +89,18 @@ impl RopeFrequencies {
     fn scaled(
         model: &'static str,
         key: &'static str,
-        head_dim: usize,
+        [positions, head_dim]: [usize; 2],
         theta: f64,
         keys: &RopeParameters,
     ) -> Result<Self, ModelError> {
+        let fits = |positions: f64| {
+            if positions * (head_dim / 2) as f64 <= MAX_TABLE {
+                return Ok(positions as usize);
+            }
+            let expected = format!("a table of rotations that fits memory (head_dim is {head_dim})");
+            Err(ModelError::config(model, "max_position_embeddings", positions, expected))
+        };
+        let all = fits(positions as f64)?;
         let error = |expected: &str| Err(ModelError::config(model, key, keys, expected));
         let theta = keys.rope_theta.unwrap_or(theta);
         if !(theta > 0.0 && theta.is_finite()) {
@@ -100,12 +112,13 @@ impl RopeFrequencies {
         let plain = (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64));
         let positive = |value: Option<f64>| value.filter(|value| *value > 0.0 && value.is_finite());
         match keys.kind() {
-            "default" => Ok(Self { values: plain.collect(), stretch: 1.0 }),
+            "default" => Ok(Self { values: plain.collect(), positions: all }),
             "linear" => {
                 let Some(factor) = positive(keys.factor) else {
                     return error("a positive `factor` (rope_type linear)");
                 };
-                Ok(Self { values: plain.map(|frequency| frequency / factor).collect(), stretch: factor.max(1.0) })
+                let positions = fits((all as f64 * factor.max(1.0)).ceil())?;
+                Ok(Self { values: plain.map(|frequency| frequency / factor).collect(), positions })
             }
             "llama3" => {
                 let parts = (
@@ -129,7 +142,7 @@ impl RopeFrequencies {
                     let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
                     frequency * (kept + (1.0 - kept) / factor)
                 });
-                Ok(Self { values: values.collect(), stretch: 1.0 })
+                Ok(Self { values: values.collect(), positions: all })
             }
             _ => error("a rope_type that is supported: `default`, `linear` or `llama3`"),
         }
@@ -180,13 +193,13 @@ mod tests {
             r#"{"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
                 "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}"#,
         );
-        assert_close(&RopeFrequencies::new("llama", 16, 10_000.0, Some(&new), None).unwrap(), &expected);
+        assert_close(&RopeFrequencies::new("llama", [64, 16], 10_000.0, Some(&new), None).unwrap(), &expected);
         // 4.x: the base stands beside it.
         let old = RopeParameters { rope_theta: None, ..new.clone() };
-        assert_close(&RopeFrequencies::new("llama", 16, 500_000.0, None, Some(&old)).unwrap(), &expected);
+        assert_close(&RopeFrequencies::new("llama", [64, 16], 500_000.0, None, Some(&old)).unwrap(), &expected);
         // Both spellings are fine as long as they agree.
-        assert!(RopeFrequencies::new("llama", 16, 500_000.0, Some(&new), Some(&old)).is_ok());
-        let error = RopeFrequencies::new("llama", 16, 10_000.0, Some(&new), Some(&old)).unwrap_err().to_string();
+        assert!(RopeFrequencies::new("llama", [64, 16], 500_000.0, Some(&new), Some(&old)).is_ok());
+        let error = RopeFrequencies::new("llama", [64, 16], 10_000.0, Some(&new), Some(&old)).unwrap_err().to_string();
         assert!(error.contains("rope_scaling") && error.contains("keep one"), "{error}");
     }
 
@@ -194,9 +207,9 @@ mod tests {
     fn linear_divides_all_and_lengthens_the_text() {
         // print([10000.0 ** (-i / 8) / 4 for i in range(0, 8, 2)])
         for json in [r#"{"type": "linear", "factor": 4.0}"#, r#"{"rope_type": "linear", "factor": 4}"#] {
-            let found = RopeFrequencies::new("llama", 8, 10_000.0, None, Some(&keys(json))).unwrap();
+            let found = RopeFrequencies::new("llama", [64, 8], 10_000.0, None, Some(&keys(json))).unwrap();
             assert_close(&found, &[0.25, 0.025, 0.0025, 0.00025]);
-            assert_eq!(found.stretch, 4.0);
+            assert_eq!(found.positions, 256);
         }
     }
 
@@ -221,8 +234,14 @@ mod tests {
             (r#"{"rope_theta": 0.0}"#, "rope_theta"),
             (r#"{"partial_rotary_factor": 0.5}"#, "partial_rotary_factor"),
         ] {
-            let error = RopeFrequencies::new("llama", 8, 10_000.0, Some(&keys(json)), None).unwrap_err().to_string();
+            let error =
+                RopeFrequencies::new("llama", [64, 8], 10_000.0, Some(&keys(json)), None).unwrap_err().to_string();
             assert!(error.contains("rope_parameters") && error.contains(says), "{error}");
+        }
+        let huge = keys(r#"{"rope_type": "linear", "factor": 1e15}"#);
+        for (positions, scaling) in [(usize::MAX, None), (64, Some(&huge))] {
+            let error = RopeFrequencies::new("llama", [positions, 8], 10_000.0, None, scaling).unwrap_err().to_string();
+            assert!(error.contains("max_position_embeddings") && error.contains("fits memory"), "{error}");
         }
     }
 }
