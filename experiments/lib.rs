@@ -2,10 +2,12 @@
 #![deny(missing_docs)]
 
 mod args;
+mod chat;
 mod pretrain;
 mod study;
 
 pub use args::StudyArgs;
+pub use chat::chat;
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, run_study};
 

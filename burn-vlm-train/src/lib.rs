@@ -3,12 +3,13 @@
 //! - [`recipe`]: what is trained, as TOML; [`trainer`]: the loop; [`optim`], [`checkpoint`], [`log`]: its parts;
 //! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
 //! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
-//! - [`eval`]: four-way choice, captions, retrieval;
+//! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
 //! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
 #![deny(missing_docs)]
 
 pub mod ablation;
 pub mod assemble;
+pub mod chat;
 pub mod checkpoint;
 pub mod device;
 pub mod error;

@@ -1,0 +1,187 @@
+//! A conversation: its turns, its pictures, and the cache of what the model has read.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_vlm::generate::{Decoding, GenerationConfig};
+use burn_vlm::language::KvCache;
+use burn_vlm::vlm::{VisualFeatures, VlmInput};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
+use burn_vlm_data::image::RgbImage;
+use burn_vlm_data::text_stream::TextStream;
+
+use super::model::size;
+use super::{Answer, ChatModel};
+use crate::error::{Result, TrainError};
+
+/// A picture of the conversation, encoded once.
+struct Seen {
+    /// `[tiles, tokens, d_vision]`
+    features: Tensor<3>,
+    tiles: usize,
+    /// (height, width) before processing.
+    size: (usize, usize),
+    /// Its image tokens in the ids.
+    tokens: usize,
+}
+
+/// A conversation with a model.
+pub struct ChatSession<'a> {
+    pub(super) chat: &'a ChatModel,
+    /// How the next answers are generated; the model's own settings at first.
+    pub generation: GenerationConfig,
+    turns: Vec<Turn>,
+    images: Vec<Seen>,
+    /// Pictures shown since the last question.
+    waiting: usize,
+    /// What the model has read, and the ids of it.
+    cache: Option<KvCache>,
+    cached: Vec<u32>,
+}
+
+impl<'a> ChatSession<'a> {
+    pub(super) fn new(chat: &'a ChatModel) -> Self {
+        let generation = chat.generation.clone();
+        Self { chat, generation, turns: Vec::new(), images: Vec::new(), waiting: 0, cache: None, cached: Vec::new() }
+    }
+
+    /// Begins with instructions; before the first question.
+    pub fn set_system(&mut self, text: &str) {
+        self.turns.retain(|turn| turn.role != burn_vlm_data::conversation::Role::System);
+        self.turns.insert(0, Turn::system(text));
+    }
+
+    /// The turns so far.
+    pub fn turns(&self) -> &[Turn] {
+        &self.turns
+    }
+
+    /// Pictures of the conversation, those of the next question included.
+    pub fn num_images(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Shows a picture (the bytes of a file) with the next question. Returns its number of visual tokens.
+    ///
+    /// # Errors
+    /// Bytes that are no picture, named by `name`; a picture that the model does not take.
+    pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
+        let image = self.chat.processor.image_processor.decode(name, bytes);
+        self.add_rgb_image(&image.map_err(|error| TrainError::Data(error.to_string()))?)
+    }
+
+    /// As [`Self::add_image`], for a picture that is decoded already.
+    ///
+    /// # Errors
+    /// A picture that the model does not take.
+    pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
+        let processor = &self.chat.processor.image_processor;
+        let image = processor.process_tiles(image).map_err(|error| TrainError::Data(error.to_string()))?;
+        let tokens = self.chat.num_image_tokens(&image)?;
+        let (tiles, size) = (image.tiles, size(&image));
+        let shape = [tiles, 3, image.height, image.width];
+        let pixels = Tensor::<4>::from_data(TensorData::new(image.data, shape), &self.chat.device);
+        let features = self.chat.model.encode_images(pixels)?;
+        self.images.push(Seen { features, tiles, size, tokens });
+        self.waiting += 1;
+        Ok(tokens)
+    }
+
+    /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
+    ///
+    /// # Errors
+    /// A conversation that template or model refuse, one that is too long for the model among them; the question is then
+    /// forgotten, its pictures are not.
+    pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a>> {
+        let pictures = IMAGE_PLACEHOLDER.to_string() + "\n";
+        self.turns.push(Turn::user(pictures.repeat(self.waiting) + question));
+        match self.begin() {
+            Ok((decoding, prompt, reused)) => {
+                self.waiting = 0;
+                let stream = TextStream::new(&self.chat.processor.tokenizer, &self.chat.stop_strings);
+                Ok(Answer::new(self, decoding, stream, prompt, reused))
+            }
+            Err(error) => {
+                self.turns.pop();
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs the tower and merges; the decoder has run nothing yet.
+    fn begin(&mut self) -> Result<(Decoding<'a>, Vec<u32>, usize)> {
+        let model = &self.chat.model;
+        let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
+        let prompt = self.chat.prompt(&self.turns, &counts)?;
+        let room = model.language_model.config().max_position_embeddings();
+        if prompt.len() >= room {
+            return Err(TrainError::Data(format!(
+                "the conversation has {} tokens, the model reads {room} (max_position_embeddings): begin a new one",
+                prompt.len()
+            )));
+        }
+        let generation = GenerationConfig {
+            max_new_tokens: self.generation.max_new_tokens.min(room - prompt.len()),
+            ..self.generation.clone()
+        };
+        let ids = burn::tensor::Tensor::<2, burn::tensor::Int>::from_data(
+            TensorData::new(prompt.iter().map(|id| i64::from(*id)).collect::<Vec<_>>(), [1, prompt.len()]),
+            &self.chat.device,
+        );
+        let embeds = model.embed(&VlmInput::new(ids).with_features(self.features()?))?;
+        let mut reused = 0;
+        let cache = match self.cache.take() {
+            // Where the words choose the experts, a new question changes the tokens of the old pictures too.
+            Some(mut cache) if !model.multi_modal_projector.reads_text() => {
+                reused = common_prefix(&self.cached, &prompt).min(cache.len()).min(prompt.len() - 1);
+                cache.truncate(reused);
+                cache
+            }
+            _ => model.language_model.new_cache(1, 1, &self.chat.device),
+        };
+        self.cached.clear();
+        let rest = embeds.narrow(1, reused, prompt.len() - reused);
+        let prompts = std::slice::from_ref(&prompt);
+        Ok((Decoding::resume(&model.language_model, cache, rest, prompts, &generation)?, prompt, reused))
+    }
+
+    /// The features of all pictures.
+    pub(super) fn features(&self) -> Result<VisualFeatures> {
+        if self.images.is_empty() {
+            return Ok(VisualFeatures::default());
+        }
+        let features = Tensor::cat(self.images.iter().map(|image| image.features.clone()).collect(), 0);
+        let config = &self.chat.model.config;
+        let packing = if config.is_tiled() {
+            let (tiles, sizes): (Vec<_>, Vec<_>) = self.images.iter().map(|image| (image.tiles, image.size)).unzip();
+            Some(config.packing(&tiles, &sizes)?)
+        } else {
+            None
+        };
+        Ok(VisualFeatures { features: Some(features), packing })
+    }
+
+    /// Takes back what an answer leaves: its text, and the cache with the ids that it holds.
+    pub(super) fn end(&mut self, text: String, cache: KvCache, read: Vec<u32>) {
+        self.turns.push(Turn::assistant(text));
+        self.cached = read;
+        self.cached.truncate(cache.len());
+        self.cache = Some(cache);
+    }
+
+    /// Forgets turns and pictures; the instructions stay.
+    pub fn clear(&mut self) {
+        self.turns.retain(|turn| turn.role == burn_vlm_data::conversation::Role::System);
+        self.images.clear();
+        self.waiting = 0;
+        self.cache = None;
+        self.cached.clear();
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> &Device {
+        &self.chat.device
+    }
+}
+
+fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

@@ -1,0 +1,155 @@
+//! A tiny random model in a folder: what it says is noise, but always the same noise.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::language::{Gemma2Config, LanguageConfig};
+use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_data::chat_template::TINY_TEMPLATE;
+use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
+use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+
+use super::{ChatModel, ChatSession};
+
+/// Id of `<image>` among the special tokens.
+const IMAGE_TOKEN: i64 = 3;
+
+fn write_model(folder: &Path) {
+    let tokenizer = Tokenizer::train_bpe(["what is this? a red apple"], 300, &TINY_SPECIAL_TOKENS).unwrap();
+    tokenizer.save(folder.join("tokenizer.json")).unwrap();
+    std::fs::write(folder.join("chat_template.jinja"), TINY_TEMPLATE).unwrap();
+    let processor = serde_json::to_string(&ImageProcessorConfig::siglip(16)).unwrap();
+    std::fs::write(folder.join("preprocessor_config.json"), processor).unwrap();
+    let vision = VisionConfig::Siglip(SiglipVisionConfig {
+        hidden_size: 16,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        image_size: 16,
+        patch_size: 8,
+        ..Default::default()
+    });
+    let text = LanguageConfig::Gemma2(Gemma2Config {
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 8,
+        max_position_embeddings: 128,
+        // Large enough that the logits differ by more than rounding.
+        initializer_range: 0.3,
+        query_pre_attn_scalar: 8.0,
+        sliding_window: Some(6),
+        ..Default::default()
+    });
+    let model = VlmConfig::new(vision, text, IMAGE_TOKEN).init(&Device::flex()).unwrap();
+    model.save_pretrained(folder, StoreDtype::F32).unwrap();
+}
+
+fn load(folder: &Path) -> ChatModel {
+    let mut chat = ChatModel::load(folder, &Device::flex()).unwrap();
+    chat.generation.max_new_tokens = 12;
+    chat
+}
+
+fn picture(seed: u8) -> RgbImage {
+    RgbImage::from_fn(20, 30, |x, y| [x as u8 * 9, y as u8 * 7, seed].into())
+}
+
+fn say(session: &mut ChatSession<'_>, question: &str) -> String {
+    session.ask(question).unwrap().finish().unwrap()
+}
+
+#[test]
+fn the_second_turn_reads_only_what_is_new_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    assert_eq!(session.add_rgb_image(&picture(1)).unwrap(), 4);
+    let first = say(&mut session, "what is this?");
+    session.add_rgb_image(&picture(200)).unwrap();
+    let mut answer = session.ask("and this?").unwrap();
+    let pieces: Vec<String> = answer.by_ref().map(Result::unwrap).collect();
+    let stats = answer.stats();
+    drop(answer);
+    assert!(stats.reused_tokens > 4 && stats.reused_tokens < stats.prompt_tokens, "{stats:?}");
+    assert!(stats.new_tokens > 0 && stats.new_tokens <= 12);
+    assert_eq!(session.turns().len(), 4);
+    assert_eq!((&session.turns()[1].text, session.turns()[3].text.as_str()), (&first, pieces.concat().as_str()));
+
+    // The same conversation without a cache: everything is run at once.
+    let ids = chat.prompt(&session.turns()[..3], &[4, 4]).unwrap();
+    let mut fresh = chat.session();
+    fresh.add_rgb_image(&picture(1)).unwrap();
+    fresh.add_rgb_image(&picture(200)).unwrap();
+    let features = fresh.features().unwrap();
+    let whole = chat.model.generate(&[ids], features, &chat.generation, &Device::flex()).unwrap();
+    assert_eq!(chat.processor.tokenizer.decode(&whole[0].ids, true).unwrap(), pieces.concat());
+}
+
+#[test]
+fn pictures_matter_and_a_new_conversation_forgets_them() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    let blind = say(&mut session, "what is this?");
+    session.clear();
+    session.add_rgb_image(&picture(1)).unwrap();
+    let seen = say(&mut session, "what is this?");
+    session.clear();
+    assert_ne!(blind, seen);
+    assert_eq!((session.num_images(), session.turns().len()), (0, 0));
+    assert_eq!(say(&mut session, "what is this?"), blind);
+}
+
+#[test]
+fn a_stop_string_ends_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let mut chat = load(folder.path());
+    let free = say(&mut chat.session(), "what is this?");
+    let stop: String = free.chars().skip(2).take(2).collect();
+    chat.stop_strings = vec![stop.clone()];
+    let cut = say(&mut chat.session(), "what is this?");
+    assert_eq!(cut, free[..free.find(&stop).unwrap()]);
+}
+
+#[test]
+fn an_answer_that_is_dropped_is_kept_as_far_as_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    let first = session.ask("what?").unwrap().next().unwrap().unwrap();
+    assert_eq!(session.turns()[1].text, first);
+    let next = say(&mut session, "and?");
+    assert_eq!(session.turns()[3].text, next);
+}
+
+#[test]
+fn what_cannot_be_done_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |path: &Path| ChatModel::load(path, &Device::flex()).err().unwrap().to_string();
+    assert!(error(&folder.path().join("none")).contains("there is no such folder"));
+    std::fs::create_dir(folder.path().join("cells")).unwrap();
+    assert!(error(folder.path()).contains("name a cell"));
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    write_model(&model);
+    // The folder above serves too.
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    let error = session.ask(&"what is this? ".repeat(60)).err().unwrap().to_string();
+    assert!(error.contains("max_position_embeddings"), "{error}");
+    assert!(session.turns().is_empty());
+    assert!(session.add_image("note.txt", b"no picture").unwrap_err().to_string().contains("note.txt"));
+    std::fs::remove_file(model.join("tokenizer.json")).unwrap();
+    let error = ChatModel::load(&model, &Device::flex()).err().unwrap().to_string();
+    assert!(error.contains("tokenizer.json"), "{error}");
+}
