@@ -43,6 +43,7 @@ fn mutate(folder: &Path, file: &str, load: impl Fn(&Path, u64) -> Result<(), Str
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
     let original = fs::read(folder.join(file)).unwrap();
+    assert_eq!(load(copy.path(), 0), Ok(()), "{file} undamaged");
     let mut refused = 0;
     for seed in 0..MUTANTS {
         fs::write(copy.path().join(file), mutant(&original, seed)).unwrap();

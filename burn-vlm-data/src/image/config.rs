@@ -311,7 +311,13 @@ mod tests {
             "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5],
             "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 384, "width": 384}}"#;
         let config: ImageProcessorConfig = serde_json::from_str(siglip).unwrap();
-        assert_eq!(config, ImageProcessorConfig { resample: Resample::Bilinear, ..ImageProcessorConfig::siglip(384) });
+        let named = Some("SiglipImageProcessor".to_owned());
+        let expected = ImageProcessorConfig {
+            resample: Resample::Bilinear,
+            image_processor_type: named,
+            ..ImageProcessorConfig::siglip(384)
+        };
+        assert_eq!(config, expected);
         let clip = r#"{"crop_size": 224, "do_center_crop": true, "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
         let config: ImageProcessorConfig = serde_json::from_str(clip).unwrap();
