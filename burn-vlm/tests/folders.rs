@@ -20,7 +20,7 @@ use burn_vlm::vlm::Vlm;
 use common::{Fixture, fixtures, tiny, values};
 
 /// Small enough that every fixture needs several files.
-const SHARD: u64 = 50_000;
+const SHARD: u64 = 20_000;
 /// Half precision in every operation of a small decoder, relative to the largest logit.
 const HALF_TOLERANCE: f32 = 0.1;
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::CheckpointError;
+use super::{CheckpointError, config};
 use crate::connector::{ConnectorConfig, ExpertKind, ParrotConfig, Residual, RoutingQuery, TextScope};
 use crate::error::ModelError;
 use crate::language::LanguageConfig;
@@ -28,6 +28,8 @@ pub(super) const MODEL_TYPE: &str = "parrot_qwen2";
 pub(super) const ARCHITECTURE: &str = "ParrotQwen2ForCausalLM";
 /// The file that describes the vision tower.
 pub(super) const VISION_FILE: &str = "vision_config.json";
+/// No tower has more layers.
+const MAX_LAYERS: usize = 1024;
 /// Tokens of a training sample, unless the model has fewer positions.
 const MAX_LENGTH: usize = 2048;
 
@@ -131,15 +133,15 @@ fn known_tower(name: &str) -> Option<VisionConfig> {
 }
 
 /// Reads a flat config; `folder` may hold the tower's own.
-pub(super) fn read(config: &Value, path: &Path, folder: &Path) -> Result<VlmConfig, CheckpointError> {
+pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig, CheckpointError> {
     let invalid = |error: serde_json::Error| CheckpointError::format(path, error.to_string());
-    let keys = Keys::deserialize(config).map_err(invalid)?;
+    let keys = Keys::deserialize(json).map_err(invalid)?;
     if keys.mm_projector_type != projector() {
         let source = ModelError::config(MODEL_TYPE, "mm_projector_type", keys.mm_projector_type, projector());
         return Err(CheckpointError::Config { path: path.to_path_buf(), source });
     }
     let vision_config = tower(&keys, path, folder)?;
-    let mut text = config.clone();
+    let mut text = json.clone();
     text["model_type"] = json!("qwen2");
     let text_config: LanguageConfig = serde_json::from_value(text).map_err(invalid)?;
     let parrot = ParrotConfig {
@@ -166,7 +168,9 @@ pub(super) fn read(config: &Value, path: &Path, folder: &Path) -> Result<VlmConf
 fn tower(keys: &Keys, path: &Path, folder: &Path) -> Result<VisionConfig, CheckpointError> {
     let file = folder.join(VISION_FILE);
     if file.is_file() {
-        return super::config::read_json(&file);
+        let vision: Value = config::read_json(&file)?;
+        config::check_sizes(&vision, &file, MAX_LAYERS)?;
+        return serde_json::from_value(vision).map_err(|error| CheckpointError::format(&file, error.to_string()));
     }
     if let Some(vision) = &keys.vision_config {
         return serde_json::from_value(vision.clone())
