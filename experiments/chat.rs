@@ -12,7 +12,8 @@ use rustyline::error::ReadlineError;
 
 use crate::AnyError;
 
-const COMMANDS: &str = "/image FILE shows a picture with the next question, /new begins a new conversation, /help, /quit";
+const COMMANDS: &str =
+    "/image FILE shows a picture with the next question, /new begins a new conversation, /help, /quit";
 
 /// Talk to a vision-language model about pictures
 #[derive(Debug, Parser)]

@@ -17,9 +17,9 @@ struct Args {
     /// Parts to pretrain [default: all of the recipe]
     parts: Vec<String>,
 
-    /// Study file whose recipe describes the parts
-    #[arg(long, default_value = "experiments/encoder.toml", value_name = "TOML")]
-    config: PathBuf,
+    /// Study file whose recipe describes the parts [default: the built-in encoder study]
+    #[arg(long, value_name = "TOML")]
+    config: Option<PathBuf>,
 
     /// Preset of the study
     #[arg(long, default_value = "tiny")]
@@ -54,7 +54,10 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let reporter = Reporter::new(args.quiet);
     let chosen = choose(args.device)?;
     reporter.line(&format!("device: {}", chosen.choice));
-    let study = Study::load(&args.config)?;
+    let study = match &args.config {
+        Some(path) => Study::load(path)?,
+        None => Study::parse(Path::new("experiments/encoder.toml"), crate::ENCODER)?,
+    };
     let plan = study.plan(&args.preset, None, &PatchRules::new())?;
     let first = plan.cells.first().ok_or("the study has no cells")?;
     let recipe = Recipe::from_table(first.recipe.clone())?;

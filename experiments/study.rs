@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run, show_duration, status,
+    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run,
+    show_duration, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
-use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, write_summary};
+use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, matmul_rate, write_summary};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::StudyArgs;
@@ -51,7 +52,7 @@ fn study_path(name: &str) -> PathBuf {
 /// failed. What is finished is kept.
 pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
-    let mut origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
+    let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
         Some(path) => Study::load(path)?,
         None => Study::parse(&study_path(name), text)?,
@@ -77,9 +78,9 @@ pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError>
     let inputs = StudyInputs {
         parts: args.parts.clone().unwrap_or_else(default_parts),
         shared: out.join("shared"),
-        from_scratch: args.from_scratch || !has_shipped_parts(&plan),
+        from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
-    let job = VlmJob::new(context, inputs);
+    let job = VlmJob::new(context, inputs).with_origin(&origin, &chosen.choice.to_string());
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),
@@ -92,10 +93,14 @@ pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError>
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
-        origin.finish();
         write_summary(&out, result, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
     });
-    if outcome?.summarised {
+    let outcome = outcome.map_err(|error| match (&error, &args.config) {
+        // The cause speaks of the recipe; which file that is in only we know.
+        (AblationError::Inputs { .. }, Some(path)) => AnyError::from(format!("{}: {error}", path.display())),
+        _ => error.into(),
+    })?;
+    if outcome.summarised {
         if let Ok(table) = std::fs::read_to_string(out.join("summary.md")) {
             println!("{}", headline(&table));
         }
@@ -128,9 +133,10 @@ fn dry_run(
 ) -> Result<(), AnyError> {
     let template = burn_vlm_data::chat_template::ChatTemplate::tiny()?;
     println!("{:<28} {:>5} {:>12} {:>12} {:>9}  state", "cell", "seed", "parameters", "tokens", "time");
+    let rate = matmul_rate(&chosen.device);
     let mut left = 0.0;
     for cell in status(plan, job, options)? {
-        let cost = estimate(&cell.cell, corpus, &template, &chosen.device)?;
+        let cost = estimate(&cell.cell, corpus, &template, &chosen.device, rate)?;
         let state = match (&cell.state, cell.selected) {
             (CellState::Done(_), _) => "done",
             (_, false) => "not selected",
@@ -156,9 +162,12 @@ fn dry_run(
     Ok(())
 }
 
-/// The shipped parts have the sizes of the presets `smoke` and `tiny`; other sizes are pretrained in the study.
+/// The shipped parts are those that the recipe describes; a preset that changes a part's model needs its own, which are
+/// pretrained in the study.
 fn has_shipped_parts(plan: &Plan) -> bool {
-    matches!(plan.preset.as_str(), "smoke" | "tiny")
+    let preset = plan.study.presets.get(&plan.preset);
+    let parts = preset.and_then(|preset| preset.patch.get("part")).and_then(|part| part.as_table());
+    parts.is_none_or(|parts| parts.values().all(|part| part.get("model").is_none()))
 }
 
 /// Root of the repository: where the program was built, or the current folder if that is gone.

@@ -19,8 +19,8 @@ use burn_vlm_train::recipe::{Recipe, StageRecipe};
 use burn_vlm_train::trainer::{StageRun, train_stage};
 
 /// Losses of order 1 to 10 after up to three updates; sums of thousands of f32 products in another order, and AdamW's
-/// first steps (which divide small numbers by small numbers) differ by parts in ten thousand.
-const TOLERANCE: f32 = 2e-3;
+/// first steps (which divide small numbers by small numbers) differ by parts in a hundred thousand (3e-5 was seen).
+const TOLERANCE: f32 = 5e-4;
 
 /// Small, because a software driver needs a second for what a GPU does in a millisecond.
 const BATCH: usize = 4;

@@ -42,7 +42,7 @@ fn losses(out: &Path) -> Vec<Value> {
             cells.push(out.join("cells").join(encoder).join(data).join("seed0"));
         }
     }
-    cells.iter().map(|cell| read(cell.join("done.json"))["result"].clone()).collect()
+    cells.iter().map(|cell| read(cell.join("done.json"))["result"]["losses"].clone()).collect()
 }
 
 #[test]
@@ -96,6 +96,21 @@ fn killed_three_times_equals_uninterrupted() {
     execute("encoder", ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();
     assert_eq!(summary(&whole), summary(&killed));
     assert_eq!(losses(&whole), losses(&killed));
+    damaged_predictions_do_not_shrink_the_table(&whole);
+}
+
+/// Running a finished study again writes its summary anew; a cell whose predictions are cut off must not drop out of it.
+fn damaged_predictions_do_not_shrink_the_table(out: &Path) {
+    let before = summary(out);
+    let file = out.join("cells/siglip1/en/seed0/predictions.jsonl");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..100]).unwrap();
+    let message = error_of(&["--out", &out.to_string_lossy()]);
+    assert!(message.contains("predictions.jsonl") && message.contains("delete the folder"), "{message}");
+    assert_eq!(summary(out), before);
+    std::fs::write(&file, &whole).unwrap();
+    execute("encoder", ENCODER, &args(&["--out", &out.to_string_lossy()])).unwrap();
+    assert_eq!(summary(out), before);
 }
 
 #[test]
@@ -138,5 +153,9 @@ fn wrong_study_files_name_the_key() {
     let message = wrong("name = \"encoder\"\nlabel", "nam = \"encoder\"\nlabel");
     assert!(message.contains("nam"), "{message}");
     let message = wrong("projector_hidden_act", "projector_hiden_act");
-    assert!(message.contains("projector_hiden_act"), "{message}");
+    assert!(
+        message.contains("projector_hiden_act") && message.contains("did you mean `projector_hidden_act`"),
+        "{message}"
+    );
+    assert!(message.contains("study.toml"), "{message}");
 }

@@ -275,7 +275,24 @@ pub fn has_picture(task: Task) -> bool {
 
 /// A table as `T`; an unknown key or a wrong type is an error that names the table.
 fn from_table<T: serde::de::DeserializeOwned>(table: toml::Table, what: &str) -> Result<T> {
-    toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| TrainError::Recipe(format!("[{what}]: {e}")))
+    toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| {
+        let message = e.to_string();
+        let message = message.trim_end();
+        TrainError::Recipe(format!("[{what}]: {message}{}", did_you_mean(message)))
+    })
+}
+
+/// Of a message such as "unknown field `a`, expected one of `b`, `c`": the one that was probably meant.
+fn did_you_mean(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match quoted.split_first() {
+        Some((wrong, known)) if message.starts_with("unknown ") => {
+            crate::ablation::nearest(wrong, known.iter().copied())
+                .map(|nearest| format!("; did you mean `{nearest}`?"))
+                .unwrap_or_default()
+        }
+        _ => String::new(),
+    }
 }
 
 impl EvaluationRecipe {

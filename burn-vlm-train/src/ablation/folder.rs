@@ -208,7 +208,9 @@ impl OutFolder {
             };
         };
         if record.content.hash != wanted.hash {
-            return Ok(CellState::Other(wanted.differences(&record.content)));
+            // A cell that failed before it made anything (a damaged part, since repaired) holds no results to protect.
+            let made = files::list_dir(&folder)?.into_iter().any(|name| name != CELL && !name.starts_with(TEMP_PREFIX));
+            return Ok(if made { CellState::Other(wanted.differences(&record.content)) } else { CellState::New });
         }
         // A damaged done.json (a disk that failed) is no proof of anything: the cell runs again.
         match files::read_json_if_there::<Done>(&folder.join(DONE)) {
@@ -224,7 +226,7 @@ impl OutFolder {
         files::remove_stale_temps(&folder)?;
         let record = CellRecord { cell: cell.name.clone(), axes: cell.axes.clone(), content: fingerprint.clone() };
         let file = folder.join(CELL);
-        if !file.is_file() {
+        if read_record(&file)?.is_none_or(|there| there.content.hash != fingerprint.hash) {
             let text = toml::to_string(&record)
                 .map_err(|error| TomlError::new(&file, None, format!("cannot be written: {error}")))?;
             files::write_atomic(&file, text.as_bytes())?;

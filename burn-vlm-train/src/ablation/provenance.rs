@@ -67,6 +67,11 @@ impl Provenance {
         let quoted: Vec<String> = self.command.iter().map(|arg| quote(arg)).collect();
         quoted.join(" ")
     }
+
+    /// Where it was computed: the device's name, the processor and its cores.
+    pub fn device_text(&self, device: &str) -> String {
+        format!("{device}; {}, {} cores", self.cpu, self.cores)
+    }
 }
 
 impl Commit {

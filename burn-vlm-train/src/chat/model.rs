@@ -45,7 +45,8 @@ impl ChatModel {
         let mut generation = GenerationConfig::from_folder(&folder)?;
         let end = end_of_turn(&processor.tokenizer, &processor.template).ok().flatten();
         let model = Vlm::load_pretrained(&folder, device)?;
-        let ends = end.into_iter().chain(processor.tokenizer.eos_id()).chain(model.language_model.config().eos_token_ids());
+        let ends =
+            end.into_iter().chain(processor.tokenizer.eos_id()).chain(model.language_model.config().eos_token_ids());
         for id in ends {
             if !generation.stop_tokens.contains(&id) {
                 generation.stop_tokens.push(id);

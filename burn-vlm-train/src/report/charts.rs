@@ -130,7 +130,7 @@ fn score_chart(cells: &Cells<'_>, summary: &Summary) -> PanelChart {
     };
     PanelChart {
         title: format!("Score of each cell: {}", spec.group_label(&spec.headline)),
-        subtitle: format!("{} Study {}, preset {}", spec.title, spec.study, spec.preset),
+        subtitle: format!("{} · study {}, preset {}", spec.title, spec.study, spec.preset),
         x_label: score_axis(cells.headline_scale()),
         rows: cells.rows(),
         panels: spec.columns.iter().map(panel).collect(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::checkpoint::{Pretrained, StoreDtype, TensorSource};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::encode::end_of_turn;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
 use super::questions::questions;
-use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Reporter, hash_table, write_atomic};
+use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Provenance, Reporter, hash_table, write_atomic};
 use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Prediction, Scorer, captions, cloze, lettered};
@@ -43,6 +43,8 @@ pub struct VlmJob {
     context: Context,
     inputs: StudyInputs,
     store: PartStore,
+    /// Kept with each cell: command, commit, device.
+    origin: serde_json::Value,
 }
 
 /// One cell's recipe, read and checked.
@@ -55,7 +57,17 @@ impl VlmJob {
     /// A job on a device, with its shared folder.
     pub fn new(context: Context, inputs: StudyInputs) -> Self {
         let store = PartStore::new(&inputs.shared);
-        Self { context, inputs, store }
+        Self { context, inputs, store, origin: serde_json::Value::Null }
+    }
+
+    /// Notes with each cell by what command, at which commit and on which device it was made.
+    pub fn with_origin(mut self, origin: &Provenance, device: &str) -> Self {
+        self.origin = json!({
+            "command": origin.command_text(),
+            "commit": origin.commit.to_string(),
+            "device": origin.device_text(device),
+        });
+        self
     }
 
     fn read(&self, cell: &Cell) -> Result<Read> {
@@ -185,7 +197,7 @@ impl VlmJob {
                 fs::remove_dir_all(&checkpoint).map_err(|e| TrainError::io("cannot remove", &checkpoint, e))?;
             }
         }
-        Ok(json!({ "losses": losses, "predictions": count }))
+        Ok(json!({ "losses": losses, "predictions": count, "origin": self.origin }))
     }
 
     fn ask(&self, scorer: &Scorer<'_>, recipe: &EvaluationRecipe, reporter: &Reporter) -> Result<Vec<Prediction>> {
@@ -217,6 +229,10 @@ impl CellJob for VlmJob {
         let Read { recipe, .. } = self.read(cell)?;
         let mut inputs = Inputs::new();
         for name in [&recipe.model.encoder, &recipe.model.backbone] {
+            if !self.inputs.from_scratch {
+                // A damaged part is told before hours of training, not after.
+                TensorSource::open(&part_folder(name, &self.inputs.parts)?)?;
+            }
             inputs.insert(format!("part {name}"), self.part_hash(&recipe, name)?);
         }
         Ok(inputs)

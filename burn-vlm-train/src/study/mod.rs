@@ -10,7 +10,7 @@ mod job;
 mod questions;
 mod summary;
 
-pub use estimate::{Estimate, estimate};
+pub use estimate::{Estimate, estimate, matmul_rate};
 pub use job::{StudyInputs, VlmJob};
 pub use questions::{Questions, questions};
 pub use summary::write_summary;

@@ -20,6 +20,8 @@ use crate::stats::{Axes, Bootstrap, GroupKey, Outcome};
 
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
+/// Steps through a cell's questions from cell to cell and from language to language: primes, so that few concepts repeat.
+const STRIDES: (usize, usize) = (41, 17);
 
 /// Writes `summary.*`, `plots/` and `report.html` of a study into `out`.
 ///
@@ -33,17 +35,19 @@ pub fn write_summary(
     device: &str,
 ) -> Result<()> {
     let plan = result.plan;
-    let spec = spec(plan)?;
+    let mut spec = spec(plan)?;
+    if !result.missing.is_empty() {
+        spec.caveats.insert(0, format!("Not finished, and so in none of the tables: {}.", result.missing.join(", ")));
+    }
     let mut outcomes = Vec::new();
     let mut losses = Vec::new();
     let mut examples = Vec::new();
     let mut times = Vec::new();
     for cell in &result.cells {
         let axes = axes(cell);
-        let path = cell.folder.join("predictions.jsonl");
-        let predictions: Vec<Prediction> = read_jsonl(&path).map_err(|e| TrainError::invalid(&path, e.to_string()))?;
+        let predictions = read_predictions(cell)?;
         outcomes.extend(predictions.iter().flat_map(|prediction| to_outcomes(prediction, &axes, cell.cell.seed)));
-        examples.extend(pick_examples(&predictions, &spec, &axes, corpus));
+        examples.extend(pick_examples(&predictions, &spec, &axes, corpus, times.len()));
         losses.extend(loss_series(cell, &axes)?);
         times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
     }
@@ -54,6 +58,20 @@ pub fn write_summary(
     let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &examples };
     write_report(out, &input).map_err(report_error)?;
     Ok(())
+}
+
+/// All predictions of a cell; fewer than it made are an error, not a smaller table.
+fn read_predictions(cell: &FinishedCell) -> Result<Vec<Prediction>> {
+    let path = cell.folder.join("predictions.jsonl");
+    let help =
+        format!("delete the folder {} and run the same command again to make this cell anew", cell.folder.display());
+    let damaged = |what: String| TrainError::invalid(&path, format!("{what}; {help}"));
+    let predictions: Vec<Prediction> = read_jsonl(&path).map_err(|e| damaged(e.to_string()))?;
+    let made = cell.done.result["predictions"].as_u64();
+    if made.is_some_and(|made| made != predictions.len() as u64) {
+        return Err(damaged(format!("{} predictions, the cell made {}", predictions.len(), made.unwrap_or_default())));
+    }
+    Ok(predictions)
 }
 
 fn axes(cell: &FinishedCell) -> Axes {
@@ -201,15 +219,24 @@ fn loss_series(cell: &FinishedCell, axes: &Axes) -> Result<Vec<LossSeries>> {
     Ok(series)
 }
 
-/// One prediction a language and concept kind of a cell, for the report's examples.
-fn pick_examples(predictions: &[Prediction], spec: &StudySpec, axes: &Axes, corpus: &EmojiCorpus) -> Vec<Example> {
-    let mut seen = BTreeSet::new();
+/// One prediction a language of a cell for the report's examples, each about another concept.
+fn pick_examples(
+    predictions: &[Prediction],
+    spec: &StudySpec,
+    axes: &Axes,
+    corpus: &EmojiCorpus,
+    cell: usize,
+) -> Vec<Example> {
+    let mut by_language: BTreeMap<&str, Vec<&Prediction>> = BTreeMap::new();
     let far = predictions.iter().filter(|p| p.protocol == "cloze" && p.distractors == spec.headline.distractors);
-    far.filter(|p| p.concepts == spec.headline.concepts)
-        .skip(7 * axes.len())
-        .filter(|p| seen.insert(p.language.clone()))
-        .filter_map(|prediction| example(prediction, spec, axes, corpus))
-        .collect()
+    for prediction in far.filter(|p| p.concepts == spec.headline.concepts) {
+        by_language.entry(&prediction.language).or_default().push(prediction);
+    }
+    let chosen = by_language.values().enumerate().filter_map(|(language, all)| {
+        let at = (cell * STRIDES.0 + language * STRIDES.1) % all.len().max(1);
+        all.get(at)
+    });
+    chosen.filter_map(|prediction| example(prediction, spec, axes, corpus)).collect()
 }
 
 fn example(prediction: &Prediction, spec: &StudySpec, axes: &Axes, corpus: &EmojiCorpus) -> Option<Example> {
@@ -237,7 +264,6 @@ fn spread(examples: Vec<Example>) -> Vec<Example> {
 fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Vec<Timing>) -> Provenance {
     let plan = result.plan;
     let seeds: BTreeSet<u64> = result.cells.iter().map(|cell| cell.cell.seed).collect();
-    let dirty = if origin.commit.dirty == Some(true) { " (with local changes)" } else { "" };
     let recipe = plan.cells.first().and_then(|cell| toml::to_string(&cell.recipe).ok()).unwrap_or_default();
     let mut more = BTreeMap::new();
     more.insert("crates".to_string(), json!(origin.crates));
@@ -245,12 +271,23 @@ fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Ve
     if !result.missing.is_empty() {
         more.insert("missing_cells".to_string(), json!(result.missing));
     }
+    // What made the cells, which may be other runs, on other machines and at other commits, than the one that writes this.
+    let made = |key: &str, own: String| -> String {
+        let named = result.cells.iter().filter_map(|cell| cell.done.result["origin"][key].as_str());
+        let mut distinct: Vec<&str> = Vec::new();
+        named.for_each(|text| {
+            if !distinct.contains(&text) {
+                distinct.push(text)
+            }
+        });
+        if distinct.is_empty() { own } else { distinct.join("\n") }
+    };
     Provenance {
-        command: origin.command_text(),
-        commit: format!("{}{dirty}", origin.commit.hash),
-        device: format!("{device}; {}, {} cores", origin.cpu, origin.cores),
+        command: made("command", origin.command_text()),
+        commit: made("commit", origin.commit.to_string()),
+        device: made("device", origin.device_text(device)),
         seeds: seeds.into_iter().collect(),
-        finished: crate::ablation::now(),
+        finished: result.cells.iter().map(|cell| cell.done.finished.clone()).max().unwrap_or_else(crate::ablation::now),
         times,
         recipe,
         more,

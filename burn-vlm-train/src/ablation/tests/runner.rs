@@ -139,6 +139,40 @@ fn other_studies_presets_and_folders_are_refused() {
     assert_eq!(fs::read_dir(folder.path().join("home")).unwrap().count(), 1);
 }
 
+/// A job that depends on a file with this content, and fails while the file is damaged.
+struct WithInput(&'static str);
+
+impl CellJob for WithInput {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn inputs(&self, _: &Cell) -> Result<Inputs, JobError> {
+        Ok(Inputs::from([("part".to_owned(), self.0.to_owned())]))
+    }
+
+    fn run(&self, _: &Cell, folder: &Path, _: &Reporter) -> Result<serde_json::Value, JobError> {
+        if self.0 == "damaged" {
+            return Err("the part is damaged".into());
+        }
+        fs::write(folder.join("model"), "")?;
+        Ok(serde_json::json!(self.0))
+    }
+}
+
+#[test]
+fn a_cell_that_failed_with_nothing_made_takes_the_repaired_input() {
+    let (_folder, options) = out();
+    let plan = plan("tiny");
+    assert!(go(&plan, &WithInput("damaged"), &options).0.is_err());
+    let (repaired, summary, _) = go(&plan, &WithInput("whole"), &options);
+    assert_eq!(repaired.unwrap().ran.len(), 8);
+    assert!(summary.unwrap().contains("whole"));
+    // What has results is protected.
+    let error = go(&plan, &WithInput("other"), &options).0.unwrap_err().to_string();
+    assert!(error.contains("results of another recipe"), "{error}");
+}
+
 #[test]
 fn a_status_writes_nothing() {
     let (_folder, mut options) = out();
