@@ -50,11 +50,21 @@ pub(super) fn finish(config: &mut Value, architecture: &str, model_type: &str, d
     object.insert("torch_dtype".into(), json!(dtype));
     object.insert("dtype".into(), json!(dtype));
     both_ropes(object);
+    whole_numbers(object);
     if let Some(text) = object.get_mut("text_config").and_then(Value::as_object_mut) {
         both_ropes(text);
+        whole_numbers(text);
         if let Some(tied) = text.get("tie_word_embeddings").cloned() {
             object.insert("tie_word_embeddings".into(), tied);
         }
+    }
+}
+
+/// Gemma's scale is a number here and an integer to transformers 5.x, which refuses 256.0.
+fn whole_numbers(config: &mut Map<String, Value>) {
+    let Some(value) = config.get_mut("query_pre_attn_scalar") else { return };
+    if let Some(number) = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e9) {
+        *value = json!(number as i64);
     }
 }
 
