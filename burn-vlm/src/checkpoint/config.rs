@@ -21,12 +21,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
     serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
 }
 
-/// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account.
+/// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account, and patches of no
+/// size, by which grids are divided.
 pub(super) fn check_sizes(config: &Value, path: &Path, tensors: usize) -> Result<(), CheckpointError> {
     let Some(object) = config.as_object() else { return Ok(()) };
     for (key, value) in object {
         check_sizes(value, path, tensors)?;
         let Some(number) = value.as_f64() else { continue };
+        if key == "patch_size" && number < 1.0 {
+            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected at least 1")));
+        }
         let limit = if COUNTS.contains(&key.as_str()) {
             tensors as f64
         } else if SIZES.iter().any(|end| key.ends_with(end)) {
@@ -35,8 +39,7 @@ pub(super) fn check_sizes(config: &Value, path: &Path, tensors: usize) -> Result
             continue;
         };
         if number > limit {
-            let expected = format!("at most {limit} for weights of {tensors} tensors");
-            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected {expected}")));
+            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected at most {limit}")));
         }
     }
     Ok(())
