@@ -21,12 +21,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
     serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
 }
 
-/// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account.
+/// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account, and patches of no
+/// size, by which grids are divided.
 pub(super) fn check_sizes(config: &Value, path: &Path, tensors: usize) -> Result<(), CheckpointError> {
     let Some(object) = config.as_object() else { return Ok(()) };
     for (key, value) in object {
         check_sizes(value, path, tensors)?;
         let Some(number) = value.as_f64() else { continue };
+        if key == "patch_size" && number < 1.0 {
+            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected at least 1")));
+        }
         let limit = if COUNTS.contains(&key.as_str()) {
             tensors as f64
         } else if SIZES.iter().any(|end| key.ends_with(end)) {
@@ -35,8 +39,7 @@ pub(super) fn check_sizes(config: &Value, path: &Path, tensors: usize) -> Result
             continue;
         };
         if number > limit {
-            let expected = format!("at most {limit} for weights of {tensors} tensors");
-            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected {expected}")));
+            return Err(CheckpointError::format(path, format!("`{key}` is {value}, expected at most {limit}")));
         }
     }
     Ok(())
@@ -50,11 +53,21 @@ pub(super) fn finish(config: &mut Value, architecture: &str, model_type: &str, d
     object.insert("torch_dtype".into(), json!(dtype));
     object.insert("dtype".into(), json!(dtype));
     both_ropes(object);
+    whole_numbers(object);
     if let Some(text) = object.get_mut("text_config").and_then(Value::as_object_mut) {
         both_ropes(text);
+        whole_numbers(text);
         if let Some(tied) = text.get("tie_word_embeddings").cloned() {
             object.insert("tie_word_embeddings".into(), tied);
         }
+    }
+}
+
+/// Gemma's scale is a number here and an integer to transformers 5.x, which refuses 256.0.
+fn whole_numbers(config: &mut Map<String, Value>) {
+    let Some(value) = config.get_mut("query_pre_attn_scalar") else { return };
+    if let Some(number) = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e9) {
+        *value = json!(number as i64);
     }
 }
 

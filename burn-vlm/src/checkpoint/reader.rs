@@ -96,7 +96,11 @@ impl TensorSource {
                     format!("`weight_map` names `{shard}`, expected a file name"),
                 ));
             }
-            self.add_file(&folder.join(shard))?;
+            let file = folder.join(shard);
+            if !file.is_file() {
+                return Err(CheckpointError::format(index, format!("`weight_map` names `{shard}`, which is not here")));
+            }
+            self.add_file(&file)?;
         }
         for (key, shard) in &map {
             let file = self.tensors.get(key).map(|tensor| self.files[tensor.file].0.as_path());
