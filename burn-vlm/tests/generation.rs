@@ -5,8 +5,9 @@
 mod common;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
 use burn_vlm::generate::{Decoding, Finish, GenerationConfig};
-use burn_vlm::language::{AttentionInput, LanguageConfig, LanguageModel};
+use burn_vlm::language::{AttentionInput, Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
 use common::tiny;
 use common::values;
 
@@ -80,6 +81,82 @@ fn a_cached_prefix_gives_the_same_hidden_states() {
         assert_eq!(cache.len(), 11);
         let difference = values((Tensor::cat(parts, 1) - full).abs().max());
         assert!(difference[0] < ROUNDING, "{difference:?}");
+    }
+}
+
+/// A number below `bound`, different for every question.
+fn draw(state: &mut u64, bound: u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    ((*state >> 33) % bound) as usize
+}
+
+/// One of the three families with random sizes.
+fn random_decoder(state: &mut u64) -> LanguageConfig {
+    let (kv_heads, group) = (1 + draw(state, 3), 1 + draw(state, 3));
+    let (heads, head_dim, layers) = (kv_heads * group, 2 * (1 + draw(state, 4)), 1 + draw(state, 3));
+    let (hidden, inner) = (heads * head_dim, 8 * (1 + draw(state, 4)));
+    match decoders()[draw(state, 3)].clone() {
+        LanguageConfig::Gemma2(config) => LanguageConfig::Gemma2(Gemma2Config {
+            hidden_size: hidden,
+            intermediate_size: inner,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim,
+            sliding_window: Some(1 + draw(state, 12)),
+            ..config
+        }),
+        LanguageConfig::Qwen2(config) => LanguageConfig::Qwen2(Qwen2Config {
+            hidden_size: hidden,
+            intermediate_size: inner,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            tie_word_embeddings: draw(state, 2) == 0,
+            ..config
+        }),
+        LanguageConfig::Llama(config) => LanguageConfig::Llama(LlamaConfig {
+            hidden_size: hidden,
+            intermediate_size: inner,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: Some(kv_heads),
+            head_dim: Some(head_dim),
+            ..config
+        }),
+    }
+}
+
+#[test]
+fn random_models_generate_the_same_cached_batched_and_padded() {
+    let device = Device::flex();
+    let config = GenerationConfig { max_new_tokens: 6, ..Default::default() };
+    for seed in 0..40 {
+        let mut state = seed;
+        let language = random_decoder(&mut state);
+        let model = tiny::language(&language, seed, &device);
+        let prompts: Vec<Vec<u32>> = (0..1 + draw(&mut state, 4))
+            .map(|_| (0..1 + draw(&mut state, 20)).map(|_| draw(&mut state, 48) as u32).collect())
+            .collect();
+        let batch = model.generate(&prompts, &config, &device).unwrap();
+        for (prompt, row) in prompts.iter().zip(&batch) {
+            assert_eq!(row.ids, uncached(&model, prompt, 6, &device), "seed {seed}: {language:?}");
+            assert_eq!(&model.generate(std::slice::from_ref(prompt), &config, &device).unwrap()[0], row, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn half_precision_generates() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    for language in decoders() {
+        tiny::language(&language, 3, &device).save_pretrained(folder.path(), StoreDtype::F32).unwrap();
+        let options = LoadOptions { dtype: StoreDtype::BF16, ..Default::default() };
+        let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).unwrap();
+        let config = GenerationConfig { max_new_tokens: 7, ..Default::default() };
+        let rows = model.generate(&prompts(0), &config, &device).unwrap();
+        assert!(rows.iter().all(|row| row.ids.len() == 7), "{language:?}");
     }
 }
 

@@ -22,10 +22,12 @@
 
 mod answer;
 mod model;
+mod prompts;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, AnswerStats};
 pub use model::ChatModel;
+pub use prompts::Prompts;
 pub use session::ChatSession;

@@ -64,7 +64,7 @@ impl<'a> ChatSession<'a> {
     /// # Errors
     /// Bytes that are no picture, named by `name`; a picture that the model does not take.
     pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
-        let image = self.chat.processor.image_processor.decode(name, bytes);
+        let image = self.chat.prompts.image_processor().decode(name, bytes);
         self.add_rgb_image(&image.map_err(|error| TrainError::Data(error.to_string()))?)
     }
 
@@ -73,7 +73,7 @@ impl<'a> ChatSession<'a> {
     /// # Errors
     /// A picture that the model does not take.
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
-        let processor = &self.chat.processor.image_processor;
+        let processor = self.chat.prompts.image_processor();
         let image = processor.process_tiles(image).map_err(|error| TrainError::Data(error.to_string()))?;
         let tokens = self.chat.num_image_tokens(&image)?;
         let (tiles, size) = (image.tiles, size(&image));
@@ -96,7 +96,7 @@ impl<'a> ChatSession<'a> {
         match self.begin() {
             Ok((decoding, prompt, reused)) => {
                 self.waiting = 0;
-                let stream = TextStream::new(&self.chat.processor.tokenizer, &self.chat.stop_strings);
+                let stream = TextStream::new(self.chat.prompts.tokenizer(), &self.chat.stop_strings);
                 Ok(Answer::new(self, decoding, stream, prompt, reused))
             }
             Err(error) => {

@@ -91,7 +91,7 @@ fn the_second_turn_reads_only_what_is_new_and_says_the_same() {
     fresh.add_rgb_image(&picture(200)).unwrap();
     let features = fresh.features().unwrap();
     let whole = chat.model.generate(&[ids], features, &chat.generation, &Device::flex()).unwrap();
-    assert_eq!(chat.processor.tokenizer.decode(&whole[0].ids, true).unwrap(), pieces.concat());
+    assert_eq!(chat.prompts.tokenizer().decode(&whole[0].ids, true).unwrap(), pieces.concat());
 }
 
 #[test]

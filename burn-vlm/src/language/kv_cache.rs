@@ -56,7 +56,7 @@ impl KvCache {
         let len = self.len;
         let grow = |old: &Tensor<4>| {
             let [batch, _, heads, dim] = old.dims();
-            let new = Tensor::zeros([batch, max_tokens, heads, dim], &old.device());
+            let new = Tensor::zeros([batch, max_tokens, heads, dim], (&old.device(), old.dtype()));
             match len {
                 0 => new,
                 _ => new.slice_assign([0..batch, 0..len, 0..heads, 0..dim], old.clone().narrow(1, 0, len)),
@@ -98,6 +98,11 @@ impl KvCache {
         // The first new token sees `window` positions, itself included.
         let seen = window.map_or(end, |window| end.min(window + tokens - 1));
         let (keys, values) = &mut self.layers[layer];
+        if keys.dtype() != k.dtype() {
+            // A model in half precision: the empty cache takes its element type with the first tokens.
+            *keys = keys.clone().cast(k.dtype());
+            *values = values.clone().cast(v.dtype());
+        }
         keys.inplace(|keys| keys.slice_assign([0..batch, start..end, 0..heads, 0..dim], k));
         values.inplace(|values| values.slice_assign([0..batch, start..end, 0..heads, 0..dim], v));
         (keys.clone().narrow(1, end - seen, seen), values.clone().narrow(1, end - seen, seen))
