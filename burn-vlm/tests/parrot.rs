@@ -17,7 +17,7 @@ use burn_vlm::generate::GenerationConfig;
 use burn_vlm::init::{Scope, seeded_normal};
 use burn_vlm::language::AttentionInput;
 use burn_vlm::nn::{Activation, Linear};
-use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig, VlmInput};
+use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig, VlmInput, VlmType};
 use common::tiny::{self, IMAGE_TOKEN};
 use common::{autodiff_device, shifted, values};
 
@@ -490,4 +490,11 @@ fn queries_that_the_encoder_cannot_give_are_refused() {
     let patches =
         VlmConfig { vision_feature_select_strategy: SelectStrategy::Default, ..vlm_config(ParrotConfig::default()) };
     assert!(patches.validate().is_err());
+    let tiled = VlmConfig {
+        model_type: VlmType::LlavaNext,
+        image_grid_pinpoints: Some(vec![(16, 32)]),
+        vision_feature_select_strategy: SelectStrategy::Default,
+        ..vlm_config(ParrotConfig { query: RoutingQuery::Mean, ..Default::default() })
+    };
+    assert!(tiled.validate().unwrap_err().to_string().contains("llava_next"));
 }

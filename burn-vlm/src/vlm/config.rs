@@ -277,6 +277,11 @@ impl VlmConfig {
         }
         let ConnectorConfig::Parrot(parrot) = &self.connector else { return Ok(()) };
         parrot.validate()?;
+        if self.is_tiled() {
+            let expected =
+                "`mlp`: the experts are routed by whole pictures, tiled ones (llava_next) are not supported with them";
+            return error("connector", "parrot".into(), expected);
+        }
         match parrot.query {
             RoutingQuery::Cls if !self.keeps_class_token() => error(
                 "connector.query",
