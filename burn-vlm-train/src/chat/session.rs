@@ -1,10 +1,10 @@
 //! A conversation: its turns, its pictures, and the cache of what the model has read.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vlm::{VisualFeatures, VlmInput};
-use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use burn_vlm_data::image::RgbImage;
 use burn_vlm_data::text_stream::TextStream;
 
@@ -45,7 +45,7 @@ impl<'a> ChatSession<'a> {
 
     /// Begins with instructions; before the first question.
     pub fn set_system(&mut self, text: &str) {
-        self.turns.retain(|turn| turn.role != burn_vlm_data::conversation::Role::System);
+        self.turns.retain(|turn| turn.role != Role::System);
         self.turns.insert(0, Turn::system(text));
     }
 
@@ -106,7 +106,7 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Runs the tower and merges; the decoder has run nothing yet.
+    /// Puts words and pictures together, and finds how much of it the cache holds; the decoder has run nothing yet.
     fn begin(&mut self) -> Result<(Decoding<'a>, Vec<u32>, usize)> {
         let model = &self.chat.model;
         let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
@@ -122,10 +122,8 @@ impl<'a> ChatSession<'a> {
             max_new_tokens: self.generation.max_new_tokens.min(room - prompt.len()),
             ..self.generation.clone()
         };
-        let ids = burn::tensor::Tensor::<2, burn::tensor::Int>::from_data(
-            TensorData::new(prompt.iter().map(|id| i64::from(*id)).collect::<Vec<_>>(), [1, prompt.len()]),
-            &self.chat.device,
-        );
+        let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, prompt.len()]), &self.chat.device);
         let embeds = model.embed(&VlmInput::new(ids).with_features(self.features()?))?;
         let mut reused = 0;
         let cache = match self.cache.take() {
@@ -169,7 +167,7 @@ impl<'a> ChatSession<'a> {
 
     /// Forgets turns and pictures; the instructions stay.
     pub fn clear(&mut self) {
-        self.turns.retain(|turn| turn.role == burn_vlm_data::conversation::Role::System);
+        self.turns.retain(|turn| turn.role == Role::System);
         self.images.clear();
         self.waiting = 0;
         self.cache = None;

@@ -1,10 +1,8 @@
 //! What can go wrong while a summary or a report is made.
 
-use std::io;
-use std::path::PathBuf;
-
 use thiserror::Error;
 
+use crate::ablation::FileError;
 use crate::stats::StatsError;
 
 /// A summary or report that could not be made.
@@ -65,14 +63,9 @@ pub enum ReportError {
         /// The least that is accepted.
         least: usize,
     },
-    /// A file could not be written.
-    #[error("cannot write {}: {source}; finished parts are kept, run the same command again when it is solved", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A drawing could not be turned into pixels or a table into text: a defect of this program.
     #[error("cannot make {what}: {reason}; this is a defect of the program, please report it")]
     Internal {

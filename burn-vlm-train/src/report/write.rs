@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::charts::charts;
 use super::html::html_with;
-use super::{ReportError, ReportInput, Summary, csv, markdown, write_atomically};
+use super::{ReportError, ReportInput, Summary, csv, markdown};
+use crate::ablation::write_atomic;
 
 impl Summary {
     /// The bytes of `summary.json`: the same summary always gives the same bytes.
@@ -40,7 +41,8 @@ pub fn write_report(folder: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBu
     files.push(("summary.json".to_owned(), input.summary.to_json()?));
     let write = |(name, bytes): (String, Vec<u8>)| {
         let path = folder.join(name);
-        write_atomically(&path, &bytes).map(|()| path)
+        write_atomic(&path, &bytes)?;
+        Ok(path)
     };
     files.into_iter().map(write).collect()
 }

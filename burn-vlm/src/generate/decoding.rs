@@ -67,7 +67,7 @@ impl<'a> Decoding<'a> {
             None => AttentionInput::contiguous(),
         };
         let cache = model.new_cache(batch, total, &device);
-        Self { padding, input, ..Self::resume(model, cache, embeds, prompts, config)? }.checked()
+        Ok(Self { padding, input, ..Self::resume(model, cache, embeds, prompts, config)? })
     }
 
     /// Goes on from a cache that holds the beginning of the prompts (a chat's earlier turns). `embeds` is what follows it;
@@ -85,18 +85,11 @@ impl<'a> Decoding<'a> {
         prompts: &[Vec<u32>],
         config: &GenerationConfig,
     ) -> Result<Self, ModelError> {
+        config.validate()?;
         cache.reserve(cache.len() + embeds.dims()[1] + config.max_new_tokens);
         let rows = prompts.iter().enumerate().map(|(index, prompt)| Row::new(index, prompt)).collect();
-        let (input, embeds) = (AttentionInput::contiguous(), Some(embeds));
-        Self { model, config: config.clone(), cache, embeds, input, padding: None, rows, step: 0 }.checked()
-    }
-
-    fn checked(mut self) -> Result<Self, ModelError> {
-        self.config.validate()?;
-        if self.config.max_new_tokens == 0 {
-            self.embeds = None;
-        }
-        Ok(self)
+        let (input, embeds) = (AttentionInput::contiguous(), (config.max_new_tokens > 0).then_some(embeds));
+        Ok(Self { model, config: config.clone(), cache, embeds, input, padding: None, rows, step: 0 })
     }
 
     /// Runs what is left and returns every row's tokens.
