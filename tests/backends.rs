@@ -27,7 +27,7 @@ const BATCH: usize = 4;
 
 fn losses(choice: DeviceChoice) -> Vec<f32> {
     let device = choose(choice).unwrap().device.autodiff();
-    let study = Study::parse(Path::new("experiments/encoder.toml"), ENCODER).unwrap();
+    let study = parse(&ENCODER).unwrap();
     let plan = study.plan("smoke", None, &PatchRules::new()).unwrap();
     let recipe = Recipe::from_table(plan.cells[0].recipe.clone()).unwrap();
     let stage =

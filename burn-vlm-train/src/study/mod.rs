@@ -6,6 +6,7 @@
 
 mod banks;
 mod estimate;
+mod experts;
 mod job;
 mod questions;
 mod summary;

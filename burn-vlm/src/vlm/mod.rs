@@ -325,6 +325,9 @@ impl Vlm {
     /// See [`Self::connect`] and [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
     pub fn visual_tokens(&self, input: &VlmInput) -> Result<Option<Tensor<3>>, ModelError> {
         let Some(features) = input.features.clone() else { return Ok(None) };
+        if self.multi_modal_projector.reads_text() {
+            return self.routed_visual_tokens(input, features).map(Some);
+        }
         let tokens = self.connect(features, input.noise_seed)?;
         let Some(packing) = &input.packing else { return Ok(Some(tokens)) };
         let newline = self.image_newline.as_ref();

@@ -42,6 +42,13 @@ impl Vlm {
         self.scatter(words.embeddings, words.places, words.positions, visual)
     }
 
+    /// [`Self::visual_tokens`] of a connector that reads text.
+    pub(super) fn routed_visual_tokens(&self, input: &VlmInput, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        let words = self.words(input, features.dims()[0])?;
+        let features = self.noisy(features, input.noise_seed)?;
+        self.multi_modal_projector.forward(features, Some(&words.text))
+    }
+
     fn words(&self, input: &VlmInput, images: usize) -> Result<Words, ModelError> {
         let positions = match &input.image_positions {
             Some(positions) => Some(positions.clone()),

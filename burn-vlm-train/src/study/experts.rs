@@ -1,0 +1,225 @@
+//! What the cells' `analysis.json` say together: the report's section on language experts.
+
+use std::fmt::Write;
+
+use crate::ablation::FinishedCell;
+use crate::analysis::{Alignment, Analysis, ExpertSimilarity, RoutingFindings, TokenLengths};
+use crate::error::{Result, TrainError};
+use crate::report::{HeatMap, Scatter, ScatterPoint, Section, StudySpec};
+use crate::stats::Axes;
+
+/// Permutation tests below this are called evidence.
+const SIGNIFICANT: f64 = 0.05;
+
+/// One cell's findings with its name in words.
+struct Found {
+    label: String,
+    /// With the cell's setting after its first seed left out.
+    analysis: Analysis,
+    first_seed: bool,
+}
+
+/// The section; none where no cell was analysed.
+///
+/// # Errors
+/// An `analysis.json` that cannot be read.
+pub fn section(
+    cells: &[FinishedCell],
+    spec: &StudySpec,
+    axes: impl Fn(&FinishedCell) -> Axes,
+) -> Result<Option<Section>> {
+    let mut found = Vec::new();
+    let several = cells.iter().any(|cell| cell.cell.seed > 0);
+    for cell in cells {
+        let path = cell.folder.join("analysis.json");
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = std::fs::read(&path).map_err(|e| TrainError::io("cannot read", &path, e))?;
+        let analysis: Analysis = serde_json::from_slice(&bytes).map_err(|e| {
+            let help = format!("delete the folder {} and run the same command again", cell.folder.display());
+            TrainError::invalid(&path, format!("{e}; {help}"))
+        })?;
+        let mut label = spec.cell_label(&axes(cell));
+        if several {
+            let _ = write!(label, " (seed {})", cell.cell.seed);
+        }
+        found.push(Found { label, analysis, first_seed: cell.cell.seed == 0 });
+    }
+    let Some(first) = found.first() else { return Ok(None) };
+    let tags = &first.analysis.languages;
+    let languages: Vec<String> = tags.iter().map(|tag| spec.language_names.get(tag).unwrap_or(tag).clone()).collect();
+    let mut section = Section::new("experts", "What the connector does with the prompt's language")
+        .text(intro(&first.analysis))
+        .text(verdict(&found));
+    let routed: Vec<(&Found, &RoutingFindings)> =
+        found.iter().filter_map(|cell| Some((cell, cell.analysis.routing.as_ref()?))).collect();
+    if !routed.is_empty() {
+        section = routing(section, &routed, &languages);
+    }
+    section = tokens(section, &found);
+    Ok(Some(maps(section, &found, &languages)))
+}
+
+fn intro(analysis: &Analysis) -> String {
+    format!(
+        "{} pictures (seen concepts, the scored style) were shown under the question \"What is this?\" in each of {} languages, as in \
+         generation: every word of the prompt takes part in the routing.",
+        analysis.pictures,
+        analysis.languages.len()
+    )
+}
+
+/// The plain answer to whether the experts are routed by language and differ.
+fn verdict(found: &[Found]) -> String {
+    let mut text = String::new();
+    for cell in found {
+        let (Some(routing), Some(experts)) = (&cell.analysis.routing, &cell.analysis.experts) else { continue };
+        let RoutingFindings { information, max_entropy, p, .. } = routing;
+        let depends = if *p < SIGNIFICANT {
+            format!("the routing depends on the prompt's language (p {})", p_value(routing))
+        } else {
+            format!("no dependence of the routing on the prompt's language could be shown (p {})", p_value(routing))
+        };
+        let _ = write!(
+            text,
+            "{}: {depends}; it carries {information:.3} of at most {:.2} bits, and the experts' outputs have a mean CKA of {:.2}. ",
+            cell.label,
+            max_entropy.min((cell.analysis.languages.len() as f64).log2()),
+            ExpertSimilarity::mean_pair(&experts.cka)
+        );
+    }
+    if text.is_empty() { "No cell has experts.".to_owned() } else { text.trim_end().to_owned() }
+}
+
+fn p_value(routing: &RoutingFindings) -> String {
+    let least = 1.0 / (routing.permutations + 1) as f64;
+    if routing.p <= least { format!("≤ {least:.3}") } else { format!("= {:.3}", routing.p) }
+}
+
+fn routing(section: Section, routed: &[(&Found, &RoutingFindings)], languages: &[String]) -> Section {
+    let rows = routed
+        .iter()
+        .map(|(cell, routing)| {
+            let experts = cell.analysis.experts.as_ref();
+            let pair = |matrix: Option<&Vec<Vec<f64>>>| {
+                matrix.map_or("–".to_owned(), |matrix| format!("{:.2}", ExpertSimilarity::mean_pair(matrix)))
+            };
+            let figures = vec![
+                format!("{:.3}", routing.information),
+                p_value(routing),
+                format!("{:.2} of {:.2}", routing.entropy, routing.max_entropy),
+                pair(experts.map(|experts| &experts.cka)),
+                pair(experts.map(|experts| &experts.cosine)),
+            ];
+            (cell.label.clone(), figures)
+        })
+        .collect();
+    let map = |(cell, routing): &(&Found, &RoutingFindings)| HeatMap {
+        title: cell.label.clone(),
+        rows: languages.to_vec(),
+        columns: (1..=routing.weights.first().map_or(0, Vec::len)).map(|expert| expert.to_string()).collect(),
+        values: routing.weights.clone(),
+    };
+    let similarity = |(cell, _): &(&Found, &RoutingFindings)| {
+        let matrix = &cell.analysis.experts.as_ref()?.cka;
+        let names: Vec<String> = (1..=matrix.len()).map(|expert| expert.to_string()).collect();
+        Some(HeatMap { title: cell.label.clone(), rows: names.clone(), columns: names, values: matrix.clone() })
+    };
+    let first = |cell: &&(&Found, &RoutingFindings)| cell.0.first_seed;
+    section
+        .table(
+            "Cell",
+            &["language – expert, bits", "p (permutation)", "entropy of a prompt, bits", "CKA of experts", "cosine of experts"],
+            rows,
+        )
+        .text(
+            "Bits: mutual information between the prompt's language and the expert; the test exchanges the languages within each \
+             picture. CKA and cosine compare the outputs of two experts on the same tokens, mean over pairs: 1 means that they \
+             compute the same.",
+        )
+        .heat_maps(
+            "routing",
+            "Routing weights by prompt language",
+            "Mean weight of each expert (columns) under prompts of each language (rows): Parrot's Figure 7c for all languages",
+            routed.iter().filter(first).map(map).collect(),
+        )
+        .heat_maps(
+            "experts",
+            "How alike the experts are",
+            "Linear CKA of two experts' outputs on the same visual tokens",
+            routed.iter().filter(first).filter_map(similarity).collect(),
+        )
+}
+
+fn tokens(section: Section, found: &[Found]) -> Section {
+    let figures = |TokenLengths { projected, visual, text, .. }: &TokenLengths| {
+        vec![format!("{projected:.2}"), format!("{visual:.2}"), format!("{text:.2}"), format!("{:.2}", visual / text)]
+    };
+    let rows = found.iter().flat_map(|cell| {
+        cell.analysis.lengths.iter().map(|lengths| {
+            let at = if lengths.at == "end" { "at the end".to_owned() } else { format!("as `{}` begins", lengths.at) };
+            (format!("{}, {at}", cell.label), figures(lengths))
+        })
+    });
+    section
+        .table(
+            "Mean length of a token",
+            &["behind the projector (H)", "as the decoder gets it (G)", "word embeddings", "G / words"],
+            rows.collect(),
+        )
+        .text(
+            "With the residual of the published code (M + w H) stage 2 begins with w times the tokens that stage 1 made, plus what untrained \
+             experts add; with the paper's (H + w M) nearly with those tokens.",
+        )
+}
+
+fn maps(section: Section, found: &[Found], languages: &[String]) -> Section {
+    let rows = found.iter().flat_map(|cell| {
+        cell.analysis.alignment.iter().map(|Alignment { place, prompt_language, across_prompts, .. }| {
+            let figures = vec![format!("{:.1}", 100.0 * prompt_language), format!("{across_prompts:.3}")];
+            (format!("{}, {}", cell.label, words(place, cell)), figures)
+        })
+    });
+    let chance = 100.0 / languages.len().max(1) as f64;
+    let panels = found.iter().filter(|cell| cell.first_seed).flat_map(|cell| {
+        let panel = move |alignment: &Alignment| Scatter {
+            title: cell.label.clone(),
+            note: words(&alignment.place, cell).to_owned(),
+            points: alignment
+                .points
+                .iter()
+                .map(|point| ScatterPoint { at: point.at, series: point.language, filled: point.visual })
+                .collect(),
+        };
+        cell.analysis.alignment.iter().filter(|alignment| !alignment.points.is_empty()).map(panel)
+    });
+    let panels: Vec<Scatter> = panels.collect();
+    let section = section
+        .table("Visual tokens", &["points to the prompt's language, %", "cosine across prompts"], rows.collect())
+        .text(format!(
+            "First column: pictures x languages whose mean visual token lies nearest (by angle, each side less its mean) to the word \
+             embeddings of its prompt's language; chance is {chance:.1} %, which tokens that no prompt changes have exactly. Second: \
+             cosine between the tokens of a picture under two prompt languages; 1 where the prompt changes nothing."
+        ));
+    if panels.is_empty() {
+        return section;
+    }
+    section.scatters(
+        "tsne",
+        "Visual tokens and words",
+        "t-SNE of directions: mean visual token of each picture under each prompt language, and mean word embedding of its name (Parrot's \
+         Figure 6). Grey: the prompt has not changed the token.",
+        (languages, "visual tokens", "names"),
+        panels,
+    )
+}
+
+/// `before` and `after` in words.
+fn words(place: &str, cell: &Found) -> &'static str {
+    match (place, cell.analysis.routing.is_some()) {
+        ("before", true) => "before the experts",
+        ("after", _) => "after the experts",
+        _ => "behind the projector",
+    }
+}
