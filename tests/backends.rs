@@ -42,12 +42,13 @@ fn losses(choice: DeviceChoice) -> Vec<f32> {
         data: &stage.data,
         parallel: &recipe.tokenizer.languages,
         image_tokens: shape[0],
+        user_turns: false,
         batch: BATCH,
         seed: 0,
     };
     let conversations = Conversations::new(&corpus, &built.tokenizer, &built.template, &plan).unwrap();
     let source = VisualSource::Pixels { pictures, augment: true };
-    let objective = Arc::new(VlmObjective::new(conversations, source, shape, size, 0));
+    let objective = Arc::new(VlmObjective::<Vlm>::new(conversations, source, shape, size, 0));
     let folder = tempfile::tempdir().unwrap();
     let run = StageRun {
         name: "three steps",

@@ -10,7 +10,9 @@
 use crate::chat_template::{ChatTemplate, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::user_turns::user_turns;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The label of positions that are not trained (PyTorch's `ignore_index`).
 pub const IGNORE: i64 = -100;
@@ -50,6 +52,8 @@ pub struct EncodeOptions {
     pub max_tokens: Option<usize>,
     /// What to do with longer ones.
     pub truncation: Truncation,
+    /// Whether to note where the user's own text stands ([`Encoded::user_turns`]).
+    pub user_turns: bool,
 }
 
 /// Token ids and labels of a conversation.
@@ -62,6 +66,8 @@ pub struct Encoded {
     pub labels: Vec<i64>,
     /// Number of tokens that were cut from the end.
     pub truncated: usize,
+    /// Positions of each user turn's own text, where [`EncodeOptions::user_turns`] asks for them; else empty.
+    pub user_turns: Vec<Range<usize>>,
 }
 
 /// A conversation that cannot be encoded.
@@ -127,8 +133,8 @@ pub enum EncodeError {
 }
 
 /// A part of the rendered conversation.
-struct Part<'a> {
-    text: &'a str,
+pub(crate) struct Part<'a> {
+    pub(crate) text: &'a str,
     kind: Kind,
 }
 
@@ -172,7 +178,10 @@ pub fn encode(
             encoded.labels.push(label);
         }
     }
-    let encoded = expand_images(tokenizer, encoded, turns, pictures)?;
+    let mut encoded = expand_images(tokenizer, encoded, turns, pictures)?;
+    if options.user_turns {
+        encoded.user_turns = user_turns(tokenizer, template, turns, pictures)?;
+    }
     truncate(tokenizer, encoded, options)
 }
 
@@ -210,7 +219,7 @@ pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Opt
 }
 
 /// Splits the rendering of a conversation at its answers. The parts together are the rendering, byte by byte.
-fn split<'a>(
+pub(crate) fn split<'a>(
     template: &ChatTemplate,
     turns: &[Turn],
     whole: &'a str,
@@ -328,6 +337,7 @@ fn truncate(tokenizer: &Tokenizer, mut encoded: Encoded, options: &EncodeOptions
     }
     encoded.ids.truncate(max);
     encoded.labels.truncate(max);
+    encoded.user_turns.iter_mut().for_each(|turn| *turn = turn.start.min(max)..turn.end.min(max));
     encoded.truncated = tokens - max;
     Ok(encoded)
 }

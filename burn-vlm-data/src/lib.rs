@@ -4,7 +4,7 @@
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
-//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
+//! - [`tokenizer`], [`chat_template`], [`encode`], [`user_turns`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
@@ -29,4 +29,5 @@ pub mod sampler;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod user_turns;
 pub mod vlm_processor;

@@ -165,6 +165,7 @@ impl PartRun<'_> {
             data: &self.stage.data,
             parallel: &self.recipe.tokenizer.languages,
             image_tokens: 1,
+            user_turns: false,
             batch: self.stage.batch,
             seed: self.seed,
         };

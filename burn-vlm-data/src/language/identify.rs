@@ -3,7 +3,7 @@
 //! Unusual here:
 //! - the script decides first: an answer in Cyrillic letters is in one of the candidates that are written so;
 //! - then the words: a corpus that has the same names in every language knows which words belong to which. A word that several
-//!   languages share (`koala`) speaks for all of them, so the result is a set;
+//!   languages share (`ninja`) speaks for all of them, so the result is a set;
 //! - only what no word list knows is left to a general detector (whatlang), held to the same candidates.
 
 use std::collections::{BTreeSet, HashMap};
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(found("red apple"), Identified { languages: vec![Language::EN], evidence: Evidence::Words });
         assert_eq!(found("kırmızı elma").languages, [Language::TR]);
         assert_eq!(found("maçã vermelha").languages, [Language::PT_BR]);
-        assert!(found("koala").fits(Language::PT_BR) && found("koala").fits(Language::EN));
+        assert!(found("ninja").fits(Language::PT_BR) && found("ninja").fits(Language::EN));
         // a sentence whose words no list has
         let sentence = found("bunlardan hiçbirisini göremiyordum çünkü uyumuştum");
         assert_eq!((sentence.languages.as_slice(), sentence.evidence), (&[Language::TR][..], Evidence::Detector));

@@ -38,8 +38,8 @@ pub struct Analysis {
     pub languages: Vec<String>,
     /// Pictures looked at.
     pub pictures: usize,
-    /// Lengths of tokens at the start of each stage, and at the end.
-    pub lengths: Vec<TokenLengths>,
+    /// Lengths of tokens, and how much the routing says of the language, at the start of each stage and at the end.
+    pub moments: Vec<Moment>,
     /// The visual tokens beside the words, at the end.
     pub alignment: Vec<Alignment>,
     /// The routing; absent where there are no experts.
@@ -50,9 +50,9 @@ pub struct Analysis {
     pub experts: Option<ExpertSimilarity>,
 }
 
-/// Mean Euclidean length of a token.
+/// A moment of training: mean Euclidean length of a token, and the routing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TokenLengths {
+pub struct Moment {
     /// The stage that begins, or `end`.
     pub at: String,
     /// Behind the projector (H).
@@ -61,6 +61,9 @@ pub struct TokenLengths {
     pub visual: f64,
     /// Word embeddings of the names.
     pub text: f64,
+    /// Mutual information between language and expert in bits; absent where there are no experts or they are bypassed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub information: Option<f64>,
 }
 
 /// Where the visual tokens lie beside word embeddings.
@@ -170,30 +173,31 @@ impl<'a> Probe<'a> {
         Ok(Self { scorer, samples, names, name_length: length / tokens.max(1) as f64 })
     }
 
-    /// Lengths of the tokens of the probe's model now.
+    /// The probe's model as it is now.
     ///
     /// # Errors
     /// A picture without features.
-    pub fn lengths(&self, at: &str) -> Result<TokenLengths> {
+    pub fn moment(&self, at: &str) -> Result<Moment> {
         let mean_length = |tokens: &Tokens| {
             let all: Vec<f64> = tokens.iter().flatten().flatten().map(|token| norm(token)).collect();
             all.iter().sum::<f64>() / all.len().max(1) as f64
         };
-        let (visual, _) = self.visual()?;
-        Ok(TokenLengths {
+        let (visual, weights) = self.visual()?;
+        Ok(Moment {
             at: at.into(),
             projected: mean_length(&self.projected()?),
             visual: mean_length(&visual),
             text: self.name_length,
+            information: weights.map(|weights| mutual_information(&mean_by_language(&weights))),
         })
     }
 
-    /// Everything about the probe's model. `lengths` are those noted at earlier moments.
+    /// Everything about the probe's model. `moments` are those noted earlier.
     ///
     /// # Errors
     /// A picture without features.
-    pub fn analyse(&self, mut lengths: Vec<TokenLengths>) -> Result<Analysis> {
-        lengths.push(self.lengths("end")?);
+    pub fn analyse(&self, mut moments: Vec<Moment>) -> Result<Analysis> {
+        moments.push(self.moment("end")?);
         let (visual, weights) = self.visual()?;
         let projected = self.projected()?;
         let mut alignment = vec![self.align("before", &projected)];
@@ -203,7 +207,7 @@ impl<'a> Probe<'a> {
         Ok(Analysis {
             languages: self.samples[0].iter().map(|sample| sample.language.tag().to_string()).collect(),
             pictures: self.samples.len(),
-            lengths,
+            moments,
             alignment,
             routing: weights.map(|weights| routing_findings(&weights)),
             experts: self.experts()?,

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::features::FeatureBank;
-use crate::objective::{encode_turns, image_positions, next_token_targets, routing_text};
+use crate::objective::{encode_turns, image_positions, needs_user_turns, next_token_targets, routing_text};
 
 /// A model ready to be asked: without autodiff, with the features of the scored pictures.
 pub struct Scorer<'a> {
@@ -69,7 +69,8 @@ impl<'a> Scorer<'a> {
     /// # Errors
     /// A conversation that the template refuses.
     pub fn encode(&self, turns: &[Turn]) -> Result<Encoded> {
-        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens())
+        let user_turns = needs_user_turns(&self.model.multi_modal_projector);
+        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens(), user_turns)
     }
 
     /// Final hidden states of a padded batch, `[rows x tokens, hidden]`.

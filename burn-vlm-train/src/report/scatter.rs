@@ -18,7 +18,7 @@ pub(super) struct ScatterChart {
     pub panels: Vec<Scatter>,
 }
 
-const MIN_PANEL: f64 = 260.0;
+const MIN_PANEL: f64 = 195.0;
 const MOST_HEIGHT: f64 = 300.0;
 const HEAD: f64 = 40.0;
 const INSET: f64 = 10.0;

@@ -70,6 +70,7 @@ pub fn estimate(
             data: &stage.data,
             parallel: &recipe.tokenizer.languages,
             image_tokens: IMAGE_TOKENS,
+            user_turns: false,
             batch: stage.batch,
             seed: 0,
         };

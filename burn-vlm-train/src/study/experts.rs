@@ -3,13 +3,18 @@
 use std::fmt::Write;
 
 use crate::ablation::FinishedCell;
-use crate::analysis::{Alignment, Analysis, ExpertSimilarity, RoutingFindings, TokenLengths};
+use crate::analysis::{Alignment, Analysis, ExpertSimilarity, Moment, RoutingFindings};
 use crate::error::{Result, TrainError};
 use crate::report::{HeatMap, Scatter, ScatterPoint, Section, StudySpec};
 use crate::stats::Axes;
 
 /// Permutation tests below this are called evidence.
 const SIGNIFICANT: f64 = 0.05;
+/// Prompts are routed without chance, so the test finds any difference; below this share of the possible it is called negligible.
+const NEGLIGIBLE: f64 = 0.01;
+const NEXT_TO_NOTHING: &str =
+    "The prompt's language changes the routing by next to nothing (less than 1 % of what is possible) in";
+const NOT_SHOWN: &str = "That the prompt's language changes the routing could not be shown in";
 
 /// One cell's findings with its name in words.
 struct Found {
@@ -70,26 +75,28 @@ fn intro(analysis: &Analysis) -> String {
     )
 }
 
-/// The plain answer to whether the experts are routed by language and differ.
+/// The plain answer to whether the experts are routed by language.
 fn verdict(found: &[Found]) -> String {
-    let mut text = String::new();
+    let answers = ["The routing depends on the prompt's language in", NEXT_TO_NOTHING, NOT_SHOWN];
+    let mut cells: [Vec<String>; 3] = Default::default();
     for cell in found {
-        let (Some(routing), Some(experts)) = (&cell.analysis.routing, &cell.analysis.experts) else { continue };
+        let Some(routing) = &cell.analysis.routing else { continue };
         let RoutingFindings { information, max_entropy, p, .. } = routing;
-        let depends = if *p < SIGNIFICANT {
-            format!("the routing depends on the prompt's language (p {})", p_value(routing))
-        } else {
-            format!("no dependence of the routing on the prompt's language could be shown (p {})", p_value(routing))
+        let most = max_entropy.min((cell.analysis.languages.len() as f64).log2());
+        let answer = match (*p < SIGNIFICANT, *information < NEGLIGIBLE * most) {
+            (false, _) => 2,
+            (true, true) => 1,
+            (true, false) => 0,
         };
-        let _ = write!(
-            text,
-            "{}: {depends}; it carries {information:.3} of at most {:.2} bits, and the experts' outputs have a mean CKA of {:.2}. ",
-            cell.label,
-            max_entropy.min((cell.analysis.languages.len() as f64).log2()),
-            ExpertSimilarity::mean_pair(&experts.cka)
-        );
+        let bits = format!("{} ({information:.4} of at most {most:.2} bits, p {})", cell.label, p_value(routing));
+        cells[answer].push(bits);
     }
-    if text.is_empty() { "No cell has experts.".to_owned() } else { text.trim_end().to_owned() }
+    let sentence = |(answer, cells): (&str, &Vec<String>)| format!("{answer}: {}.", cells.join("; "));
+    let told = answers.into_iter().zip(&cells).filter(|(_, cells)| !cells.is_empty()).map(sentence);
+    match told.collect::<Vec<_>>() {
+        told if told.is_empty() => "No cell has experts.".to_owned(),
+        told => told.join(" "),
+    }
 }
 
 fn p_value(routing: &RoutingFindings) -> String {
@@ -106,7 +113,7 @@ fn routing(section: Section, routed: &[(&Found, &RoutingFindings)], languages: &
                 matrix.map_or("–".to_owned(), |matrix| format!("{:.2}", ExpertSimilarity::mean_pair(matrix)))
             };
             let figures = vec![
-                format!("{:.3}", routing.information),
+                format!("{:.4}", routing.information),
                 p_value(routing),
                 format!("{:.2} of {:.2}", routing.entropy, routing.max_entropy),
                 pair(experts.map(|experts| &experts.cka)),
@@ -153,19 +160,26 @@ fn routing(section: Section, routed: &[(&Found, &RoutingFindings)], languages: &
 }
 
 fn tokens(section: Section, found: &[Found]) -> Section {
-    let figures = |TokenLengths { projected, visual, text, .. }: &TokenLengths| {
-        vec![format!("{projected:.2}"), format!("{visual:.2}"), format!("{text:.2}"), format!("{:.2}", visual / text)]
+    let figures = |Moment { projected, visual, text, information, .. }: &Moment| {
+        let bits = information.map_or("–".to_owned(), |bits| format!("{bits:.4}"));
+        vec![
+            format!("{projected:.2}"),
+            format!("{visual:.2}"),
+            format!("{text:.2}"),
+            format!("{:.2}", visual / text),
+            bits,
+        ]
     };
     let rows = found.iter().flat_map(|cell| {
-        cell.analysis.lengths.iter().map(|lengths| {
-            let at = if lengths.at == "end" { "at the end".to_owned() } else { format!("as `{}` begins", lengths.at) };
-            (format!("{}, {at}", cell.label), figures(lengths))
+        cell.analysis.moments.iter().filter(|moment| moment.at != first_stage(cell)).map(|moment| {
+            let at = if moment.at == "end" { "at the end".to_owned() } else { format!("as {} begins", moment.at) };
+            (format!("{}, {at}", cell.label), figures(moment))
         })
     });
     section
         .table(
             "Mean length of a token",
-            &["behind the projector (H)", "as the decoder gets it (G)", "word embeddings", "G / words"],
+            &["behind the projector (H)", "as the decoder gets it (G)", "word embeddings", "G / words", "language – expert, bits"],
             rows.collect(),
         )
         .text(
@@ -182,7 +196,10 @@ fn maps(section: Section, found: &[Found], languages: &[String]) -> Section {
         })
     });
     let chance = 100.0 / languages.len().max(1) as f64;
-    let panels = found.iter().filter(|cell| cell.first_seed).flat_map(|cell| {
+    // Cells with two maps first, so that their pairs stand side by side.
+    let mut shown: Vec<&Found> = found.iter().filter(|cell| cell.first_seed).collect();
+    shown.sort_by_key(|cell| std::cmp::Reverse(cell.analysis.alignment.len()));
+    let panels = shown.into_iter().flat_map(|cell| {
         let panel = move |alignment: &Alignment| Scatter {
             title: cell.label.clone(),
             note: words(&alignment.place, cell).to_owned(),
@@ -209,10 +226,15 @@ fn maps(section: Section, found: &[Found], languages: &[String]) -> Section {
         "tsne",
         "Visual tokens and words",
         "t-SNE of directions: mean visual token of each picture under each prompt language, and mean word embedding of its name (Parrot's \
-         Figure 6). Grey: the prompt has not changed the token.",
+         Figure 6). Grey: before any prompt. Where a prompt changes nothing, the points of all languages lie on one another.",
         (languages, "visual tokens", "names"),
         panels,
     )
+}
+
+/// The first stage, before which nothing has been learnt.
+fn first_stage(cell: &Found) -> &str {
+    cell.analysis.moments.first().filter(|moment| moment.at != "end").map_or("", |moment| &moment.at)
 }
 
 /// `before` and `after` in words.

@@ -20,7 +20,7 @@ use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Prediction, Scorer, captions, cloze, lettered, yes_no};
 use crate::features::FeatureBank;
-use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective};
+use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective, needs_user_turns};
 use crate::pictures::Pictures;
 use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
@@ -132,7 +132,7 @@ impl VlmJob {
         );
 
         let questions = questions(&self.context.corpus, &evaluation)?;
-        let mut lengths = Vec::new();
+        let mut moments = Vec::new();
         let mut model = model;
         let feature_shape = [model.config.num_feature_tokens(), model.config.feature_width()];
         let scorer = |model: &Vlm, features| {
@@ -145,6 +145,7 @@ impl VlmJob {
                 data: &stage.data,
                 parallel: &recipe.tokenizer.languages,
                 image_tokens: model.config.num_visual_tokens(),
+                user_turns: needs_user_turns(&model.multi_modal_projector),
                 batch: stage.batch,
                 seed,
             };
@@ -167,11 +168,12 @@ impl VlmJob {
                     } else {
                         VisualSource::Pixels { pictures: pictures.clone(), augment: stage.data.augment }
                     };
-                    let objective = Arc::new(VlmObjective::new(conversations, source, feature_shape, size, seed));
+                    let objective =
+                        Arc::new(VlmObjective::<Vlm>::new(conversations, source, feature_shape, size, seed));
                     let model_of_stage = model.with_bypassed_experts(stage.bypass_experts);
                     if !questions.analysis.is_empty() && frozen {
                         let scorer = scorer(&model_of_stage, shared_bank(&model_of_stage, 0)?);
-                        lengths.push(Probe::new(&scorer, &questions.analysis)?.lengths(name)?);
+                        moments.push(Probe::new(&scorer, &questions.analysis)?.moment(name)?);
                     }
                     let (trained, result) = train_stage(&run, objective, model_of_stage)?;
                     model = trained;
@@ -202,7 +204,7 @@ impl VlmJob {
         let predictions = self.ask(&scorer, &evaluation, &questions, reporter)?;
         let count = predictions.len();
         if !questions.analysis.is_empty() {
-            let analysis = Probe::new(&scorer, &questions.analysis)?.analyse(lengths)?;
+            let analysis = Probe::new(&scorer, &questions.analysis)?.analyse(moments)?;
             write_json(&folder.join("analysis.json"), &analysis)?;
         }
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
