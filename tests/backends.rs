@@ -43,6 +43,7 @@ fn losses(choice: DeviceChoice) -> Vec<f32> {
         parallel: &recipe.tokenizer.languages,
         image_tokens: shape[0],
         user_turns: false,
+        max_tokens: stage.max_tokens,
         batch: BATCH,
         seed: 0,
     };

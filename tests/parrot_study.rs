@@ -74,6 +74,29 @@ fn every_study_plans_and_its_recipes_are_valid() {
     }
 }
 
+/// The recipe at real scale against the published numbers (paper, Table 13; scripts of the code).
+#[test]
+fn the_published_recipe() {
+    let recipe = Recipe::from_table(toml::from_str(include_str!("../recipes/parrot.toml")).unwrap()).unwrap();
+    let stages: Vec<&StageRecipe> = recipe.stages.iter().map(|name| &recipe.stage[name]).collect();
+    let of = |stage: &StageRecipe| {
+        (stage.batch * stage.accumulate, stage.max_tokens, stage.schedule.warmup, stage.optimizer.weight_decay)
+    };
+    assert_eq!(of(stages[0]), (256, Some(2048), 0.03, 0.0));
+    assert_eq!(of(stages[1]), (128, Some(2048), 0.03, 0.0));
+    assert!(stages[0].bypass_experts && !stages[1].bypass_experts);
+    assert_eq!(stages[0].train.values().copied().collect::<Vec<_>>(), [1e-3]);
+    assert_eq!(stages[1].train.values().copied().collect::<Vec<_>>(), [2e-5, 2e-5]);
+    let connector = recipe.model.connector;
+    assert_eq!(
+        connector,
+        burn_vlm::connector::ConnectorConfig::Parrot(Default::default()),
+        "the defaults are the code's"
+    );
+    // one epoch of 1.2M and 793k samples
+    assert!((stages[0].steps * 256).abs_diff(1_215_000) < 5_000 && (stages[1].steps * 128).abs_diff(793_000) < 200);
+}
+
 /// The child of the test below; does nothing when it is run by itself.
 #[test]
 fn child_runs_the_cell() {

@@ -166,6 +166,7 @@ impl PartRun<'_> {
             parallel: &self.recipe.tokenizer.languages,
             image_tokens: 1,
             user_turns: false,
+            max_tokens: self.stage.max_tokens,
             batch: self.stage.batch,
             seed: self.seed,
         };

@@ -118,6 +118,9 @@ pub struct StageRecipe {
     /// Parrot's stage 1: the connector's projector alone, past its router and experts. No other connector has any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass_experts: bool,
+    /// The most tokens of a sample, visual ones counted; a longer one is an error that names it. Absent, no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
     /// Warmup and decay.
     #[serde(default)]
     pub schedule: Schedule,

@@ -1,8 +1,8 @@
 //! t-SNE of visual and text features (van der Maaten and Hinton 2008), as in Parrot's Figure 6.
 //!
 //! Distances are those of directions (features divided by their norm): visual tokens and word embeddings differ in length by an
-//! order of magnitude, and plain distances would show only that. The start is drawn from a seed, so the picture is the same on every
-//! run.
+//! order of magnitude, and plain distances would show only that. The start is drawn from a seed and one thread does the sums, whose order
+//! would otherwise differ from run to run: the picture is always the same.
 
 use burn_vlm_data::random::Stream;
 
@@ -20,6 +20,14 @@ pub fn tsne(features: &[Vec<f64>], seed: u64) -> Vec<[f32; 2]> {
     if features.len() < LEAST {
         return Vec::new();
     }
+    // Without a pool of its own (no thread to be had) the picture may differ in detail.
+    match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool.install(|| embed(features, seed)),
+        Err(_) => embed(features, seed),
+    }
+}
+
+fn embed(features: &[Vec<f64>], seed: u64) -> Vec<[f32; 2]> {
     let directions: Vec<Vec<f32>> = features.iter().map(|row| direction(row)).collect();
     let mut stream = Stream::new(seed);
     // a sum of uniform numbers is as good as a Gaussian to start from

@@ -10,7 +10,7 @@ use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
-use burn_vlm_data::encode::Encoded;
+use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::tokenizer::Tokenizer;
 use rayon::prelude::*;
 
@@ -70,7 +70,8 @@ impl<'a> Scorer<'a> {
     /// A conversation that the template refuses.
     pub fn encode(&self, turns: &[Turn]) -> Result<Encoded> {
         let user_turns = needs_user_turns(&self.model.multi_modal_projector);
-        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens(), user_turns)
+        let options = EncodeOptions { user_turns, ..EncodeOptions::default() };
+        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens(), &options)
     }
 
     /// Final hidden states of a padded batch, `[rows x tokens, hidden]`.

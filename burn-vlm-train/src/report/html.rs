@@ -83,7 +83,8 @@ fn top(input: &ReportInput<'_>, contents: &[(String, String)]) -> String {
     );
     let first_caveat = spec.caveats.first().map_or("", String::as_str);
     html.push_str("<div class=\"finding\"><ul>");
-    for (step, holds) in &findings.headline {
+    let added = input.sections.iter().filter_map(|section| section.finding.as_ref());
+    for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => write!(html, "<li>{}</li>", prose(holds)),
             step => write!(html, "<li><b>{}</b>: {}</li>", prose(step), prose(holds)),

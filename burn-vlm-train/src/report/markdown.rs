@@ -11,7 +11,7 @@ use super::{Section, StudySpec, Summary};
 pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots: bool) -> String {
     let mut md = format!("# {}\n\n{}\n\n", inline(&spec.title), inline(&spec.question));
     let _ = writeln!(md, "Study `{}`, preset `{}`.\n", spec.study, spec.preset);
-    result(&mut md, spec, summary);
+    result(&mut md, spec, summary, sections);
 
     let _ = writeln!(md, "## Scores: {}\n", inline(&spec.group_label(&spec.headline)));
     if plots {
@@ -53,10 +53,11 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots
     md
 }
 
-fn result(md: &mut String, spec: &StudySpec, summary: &Summary) {
+fn result(md: &mut String, spec: &StudySpec, summary: &Summary, sections: &[Section]) {
     let findings = findings(spec, summary);
     md.push_str("## Result\n\n");
-    for (step, holds) in &findings.headline {
+    let added = sections.iter().filter_map(|section| section.finding.as_ref());
+    for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => writeln!(md, "- **{}**", inline(holds)),
             step => writeln!(md, "- **{}**: {}", inline(step), inline(holds)),

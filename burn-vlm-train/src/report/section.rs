@@ -12,6 +12,8 @@ use super::table::{Entry, Heading, Line, Table};
 pub struct Section {
     pub(super) id: String,
     pub(super) title: String,
+    /// What it finds, for the top of the report.
+    pub(super) finding: Option<(String, String)>,
     pub(super) blocks: Vec<Block>,
 }
 
@@ -61,7 +63,13 @@ pub struct ScatterPoint {
 impl Section {
     /// An empty section. `id` is its anchor in the page.
     pub fn new(id: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { id: id.into(), title: title.into(), blocks: Vec::new() }
+        Self { id: id.into(), title: title.into(), finding: None, blocks: Vec::new() }
+    }
+
+    /// What the section finds, told at the top of the report too: about what, and a sentence.
+    pub fn finding(mut self, about: impl Into<String>, sentence: impl Into<String>) -> Self {
+        self.finding = Some((about.into(), sentence.into()));
+        self
     }
 
     /// Adds a paragraph.

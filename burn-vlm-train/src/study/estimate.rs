@@ -71,6 +71,7 @@ pub fn estimate(
             parallel: &recipe.tokenizer.languages,
             image_tokens: IMAGE_TOKENS,
             user_turns: false,
+            max_tokens: stage.max_tokens,
             batch: stage.batch,
             seed: 0,
         };

@@ -57,6 +57,9 @@ pub fn section(
     let mut section = Section::new("experts", "What the connector does with the prompt's language")
         .text(intro(&first.analysis))
         .text(verdict(&found));
+    if let Some(sentence) = in_one_sentence(&found) {
+        section = section.finding("Experts", sentence);
+    }
     let routed: Vec<(&Found, &RoutingFindings)> =
         found.iter().filter_map(|cell| Some((cell, cell.analysis.routing.as_ref()?))).collect();
     if !routed.is_empty() {
@@ -97,6 +100,28 @@ fn verdict(found: &[Found]) -> String {
         told if told.is_empty() => "No cell has experts.".to_owned(),
         told => told.join(" "),
     }
+}
+
+/// The same for the top of the report; none without experts.
+fn in_one_sentence(found: &[Found]) -> Option<String> {
+    let routed: Vec<(&RoutingFindings, f64)> = found
+        .iter()
+        .filter_map(|cell| {
+            let routing = cell.analysis.routing.as_ref()?;
+            Some((routing, routing.max_entropy.min((cell.analysis.languages.len() as f64).log2())))
+        })
+        .collect();
+    let (most, of) = routed.iter().map(|(r, of)| (r.information, *of)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let specialised = routed.iter().filter(|(r, of)| r.p < SIGNIFICANT && r.information >= NEGLIGIBLE * of).count();
+    let count = match specialised {
+        0 => "in none of them by more than 1 % of what is possible".to_owned(),
+        _ => format!("in {specialised} of them by more than 1 % of what is possible"),
+    };
+    let cells = match routed.len() {
+        1 => "1 cell has experts".to_owned(),
+        n => format!("{n} cells have experts"),
+    };
+    Some(format!("{cells}; the prompt's language changes their routing {count} (at most {most:.4} of {of:.2} bits)."))
 }
 
 fn p_value(routing: &RoutingFindings) -> String {

@@ -108,7 +108,7 @@ impl VlmJob {
         let Assembled { model, tokenizer, template } =
             assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
         let size = model.config.vision_config.image_size();
-        let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), size)?);
+        let pictures = Arc::new(Pictures::for_encoder(self.context.corpus.clone(), &encoder, size)?);
         let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
         let frozen = tower_is_frozen(stages().map(|(_, stage)| stage));
         let encoder_hash = hash_folder(&encoder)?;
@@ -146,6 +146,7 @@ impl VlmJob {
                 parallel: &recipe.tokenizer.languages,
                 image_tokens: model.config.num_visual_tokens(),
                 user_turns: needs_user_turns(&model.multi_modal_projector),
+                max_tokens: stage.max_tokens,
                 batch: stage.batch,
                 seed,
             };

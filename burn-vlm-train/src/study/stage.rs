@@ -26,6 +26,7 @@ pub fn stage_objective<M: VisionLanguage>(
         parallel: &recipe.tokenizer.languages,
         image_tokens: config.num_visual_tokens(),
         user_turns: needs_user_turns(&assembled.model.multi_modal_projector),
+        max_tokens: stage.max_tokens,
         batch: stage.batch,
         seed,
     };

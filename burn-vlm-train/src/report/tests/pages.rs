@@ -196,6 +196,7 @@ fn sections_of_the_study_stand_in_page_markdown_and_files() {
     let points = vec![point(0.0, None, true), point(1.0, Some(0), false), point(f32::NAN, Some(1), true)];
     let panel = Scatter { title: "before".into(), note: "n = 3".into(), points };
     let section = Section::new("routing", "Who is routed where")
+        .finding("Routing", "Nobody is routed <anywhere>")
         .text("A | B <b>")
         .table("Cell", &["bits"], vec![("Parrot".into(), vec!["0.19".into()])])
         .heat_maps("routing", "Routing", "Mean weights", maps)
@@ -208,6 +209,8 @@ fn sections_of_the_study_stand_in_page_markdown_and_files() {
         page.contains("A | B &lt;b&gt;") && page.contains("Weights &amp; &lt;rows&gt;") && page.contains(">.75</text>")
     );
     let md = markdown(&spec, &summary, &sections, true);
+    assert!(page.contains("<b>Routing</b>: Nobody is routed &lt;anywhere&gt;"));
+    assert!(md.contains("- **Routing**: Nobody is routed"), "{md}");
     assert!(md.contains("## Who is routed where") && md.contains("| Parrot | 0.19 |"), "{md}");
     assert!(md.contains("](plots/routing.svg)") && md.contains("](plots/tsne.svg)"), "{md}");
     let folder = tempfile::tempdir().unwrap();
