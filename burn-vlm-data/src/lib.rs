@@ -7,6 +7,7 @@
 //! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
+//! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //!
 //! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
@@ -22,6 +23,7 @@ pub mod encode;
 pub mod image;
 pub mod language;
 pub mod loader;
+pub mod mixture;
 pub mod parrot;
 pub mod random;
 pub mod sample;
