@@ -8,6 +8,7 @@
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
+//! - [`prompts`]: what papers publish of theirs
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //!
 //! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
@@ -25,6 +26,7 @@ pub mod language;
 pub mod loader;
 pub mod mixture;
 pub mod parrot;
+pub mod prompts;
 pub mod random;
 pub mod sample;
 pub mod sampler;
