@@ -4,7 +4,7 @@
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
-//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
+//! - [`tokenizer`], [`chat_template`], [`encode`], [`plain`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
@@ -26,6 +26,7 @@ pub mod language;
 pub mod loader;
 pub mod mixture;
 pub mod parrot;
+pub mod plain;
 pub mod prompts;
 pub mod random;
 pub mod sample;
