@@ -10,12 +10,14 @@
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
 //! - [`prompts`]: what papers publish of theirs
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
+//! - [`batching`]: batches by real length within a budget of tokens, and packed rows
 //!
 //! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
 //! position ([`random`]), so that an interrupted run continues exactly.
 
 #![deny(missing_docs)]
 
+pub mod batching;
 pub mod chat_template;
 pub mod collate;
 pub mod conversation;
