@@ -120,6 +120,15 @@ pub enum EncodeError {
         /// The limit.
         max: usize,
     },
+    /// The `plain` template has no place for other turns.
+    #[error(
+        "the plain template needs a user's turn with <image> and an assistant's turn with the caption, found {roles:?}; use \
+         the chat template for conversations"
+    )]
+    NoCaption {
+        /// Who speaks in the conversation.
+        roles: Vec<&'static str>,
+    },
     /// Truncation would cut a picture.
     #[error(
         "truncating to {max} tokens would cut a picture, whose last visual token is number {last}; raise max_tokens"
@@ -142,9 +151,7 @@ pub(crate) struct Part<'a> {
 enum Kind {
     /// Given to the model.
     Prompt,
-    /// What the template writes before an answer.
-    Header,
-    /// An answer, with what the template writes after it.
+    /// An answer, with what the template writes after it; with whole turns also what it writes before it.
     Answer,
 }
 
@@ -168,8 +175,8 @@ pub fn encode(
         let ids = tokenizer.encode(part.text)?;
         let trained = match (part.kind, &structure) {
             (Kind::Answer, None) => 0..answer_end(tokenizer, &ids),
-            (Kind::Answer | Kind::Header, Some(_)) => 0..ids.len(),
-            (Kind::Prompt | Kind::Header, _) => 0..0,
+            (Kind::Answer, Some(_)) => 0..ids.len(),
+            (Kind::Prompt, _) => 0..0,
         };
         for (position, id) in ids.into_iter().enumerate() {
             let structural = structure.as_ref().is_some_and(|s| s.0.contains(&id));
@@ -180,7 +187,7 @@ pub fn encode(
     }
     let mut encoded = expand_images(tokenizer, encoded, turns, pictures)?;
     if options.user_turns {
-        encoded.user_turns = user_turns(tokenizer, template, turns, pictures)?;
+        encoded.user_turns = user_turns(tokenizer, template, turns, pictures, options.mask)?;
     }
     truncate(tokenizer, encoded, options)
 }
@@ -218,12 +225,13 @@ pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Opt
     Ok(ids.into_iter().rfind(|id| tokenizer.is_special(*id)))
 }
 
-/// Splits the rendering of a conversation at its answers. The parts together are the rendering, byte by byte.
+/// Splits the rendering of a conversation at its answers, or with `whole_turns` at the assistant's turns with their headers
+/// (as the training codes that train these encode them). The parts together are the rendering, byte by byte.
 pub(crate) fn split<'a>(
     template: &ChatTemplate,
     turns: &[Turn],
     whole: &'a str,
-    headers: bool,
+    whole_turns: bool,
 ) -> Result<Vec<Part<'a>>, EncodeError> {
     let mut parts = Vec::new();
     let mut done = 0;
@@ -242,10 +250,11 @@ pub(crate) fn split<'a>(
             }
             Err(not_appending(turn, &prefix, whole))
         };
-        if headers && turn > 0 {
-            push(end(&turns[..turn], false)?, Kind::Prompt);
+        match (whole_turns, turn) {
+            (true, 0) => {}
+            (true, _) => push(end(&turns[..turn], false)?, Kind::Prompt),
+            (false, _) => push(end(&turns[..turn], true)?, Kind::Prompt),
         }
-        push(end(&turns[..turn], true)?, if headers { Kind::Header } else { Kind::Prompt });
         push(end(&turns[..=turn], false)?, Kind::Answer);
     }
     push(whole.len(), Kind::Prompt);
@@ -278,7 +287,9 @@ impl Structure {
             MaskStyle::Towervision => ["<start_of_turn>", "<end_of_turn>"],
             MaskStyle::LlavaNextQwen => ["<|im_start|>", "<|im_end|>"],
         };
+        // Only a line break that is a token of its own: Gemma's "\n\n" is another token and stays masked.
         let mut ids = tokenizer.encode("\n")?;
+        ids.truncate(if ids.len() == 1 { 1 } else { 0 });
         for name in names {
             let help = "this mask style belongs to another family of tokenizers; mask = \"answers_only\" fits all";
             ids.push(tokenizer.token_id(name).ok_or_else(|| EncodeError::NoToken { token: name.to_owned(), help })?);
@@ -288,7 +299,7 @@ impl Structure {
 }
 
 /// Repeats each image token as often as its picture has visual tokens; these are never trained.
-fn expand_images(
+pub(crate) fn expand_images(
     tokenizer: &Tokenizer,
     encoded: Encoded,
     turns: &[Turn],
@@ -323,7 +334,11 @@ fn expand_images(
     Ok(expanded)
 }
 
-fn truncate(tokenizer: &Tokenizer, mut encoded: Encoded, options: &EncodeOptions) -> Result<Encoded, EncodeError> {
+pub(crate) fn truncate(
+    tokenizer: &Tokenizer,
+    mut encoded: Encoded,
+    options: &EncodeOptions,
+) -> Result<Encoded, EncodeError> {
     let tokens = encoded.ids.len();
     let Some(max) = options.max_tokens.filter(|max| tokens > *max) else {
         return Ok(encoded);

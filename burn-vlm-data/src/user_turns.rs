@@ -7,14 +7,15 @@ use std::ops::Range;
 
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{Role, Turn};
-use crate::encode::{EncodeError, split};
+use crate::encode::{EncodeError, MaskStyle, split};
 use crate::tokenizer::Tokenizer;
 
 /// A private-use character, which no conversation has.
 const MARK: &str = "\u{f8ff}";
 
 /// The tokens of each user turn as a range of positions, in the order of the turns; a picture's tokens, where the turn has one, are
-/// inside. `pictures` has the number of visual tokens of each picture.
+/// inside. `pictures` has the number of visual tokens of each picture, `mask` is the style that the conversation is encoded with
+/// (some encode headers by themselves).
 ///
 /// # Errors
 /// A conversation that template or tokenizer refuse.
@@ -23,13 +24,14 @@ pub fn user_turns(
     template: &ChatTemplate,
     turns: &[Turn],
     pictures: &[usize],
+    mask: MaskStyle,
 ) -> Result<Vec<Range<usize>>, EncodeError> {
     let whole = template.render(turns, false)?;
     let texts = texts(template, turns, length(&whole))?;
     let mut found: Vec<Range<usize>> = vec![0..0; texts.len()];
     let mut pictures = pictures.iter();
     let (mut begun, mut position) = (0, 0);
-    for part in split(template, turns, &whole, false)? {
+    for part in split(template, turns, &whole, mask != MaskStyle::AnswersOnly)? {
         let encoding = tokenizer.encode_with_offsets(part.text, false)?;
         for (id, (from, to)) in encoding.ids.iter().zip(&encoding.offsets) {
             let width = if Some(*id) == tokenizer.image_id() { pictures.next().copied().unwrap_or(1) } else { 1 };
@@ -81,7 +83,7 @@ mod tests {
     fn read(turns: &[Turn], pictures: &[usize]) -> Vec<String> {
         let (tokenizer, template) = (tokenizer(), ChatTemplate::tiny().unwrap());
         let encoded = encode(&tokenizer, &template, turns, pictures, &EncodeOptions::default()).unwrap();
-        let ranges = user_turns(&tokenizer, &template, turns, pictures).unwrap();
+        let ranges = user_turns(&tokenizer, &template, turns, pictures, MaskStyle::AnswersOnly).unwrap();
         ranges.into_iter().map(|range| tokenizer.decode(&encoded.ids[range], false).unwrap()).collect()
     }
 
