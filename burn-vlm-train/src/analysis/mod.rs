@@ -10,7 +10,7 @@ mod similarity;
 
 pub use embedding::tsne;
 pub use information::{Weights, entropy, mean_by_language, mutual_information, permutation_p};
-pub use similarity::{cosine, linear_cka, mean_cosine};
+pub use similarity::{Rows, cosine, linear_cka, mean_cosine};
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_vlm::connector::Connector;
@@ -296,9 +296,9 @@ impl<'a> Probe<'a> {
             return Ok(None);
         };
         let tokens = connector.project(features);
-        let outputs: Vec<Vec<Vec<f64>>> =
+        let outputs: Vec<Rows> =
             parrot.experts.iter().map(|expert| rows(expert.forward(tokens.clone())).concat()).collect();
-        let matrix = |similarity: &dyn Fn(&Vec<Vec<f64>>, &Vec<Vec<f64>>) -> f64| {
+        let matrix = |similarity: &dyn Fn(&Rows, &Rows) -> f64| {
             outputs.iter().map(|x| outputs.iter().map(|y| similarity(x, y)).collect()).collect()
         };
         Ok(Some(ExpertSimilarity { cka: matrix(&linear_cka), cosine: matrix(&mean_cosine) }))
