@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vlm::init::Scope;
+use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::emoji::EmojiCorpus;
 
@@ -23,7 +25,7 @@ const IMAGE_TOKENS: usize = 5;
 /// What one cell costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
-    /// Parameters of vision tower, projector and language model together.
+    /// Parameters of vision tower, connector and language model together.
     pub parameters: usize,
     /// Tokens of all stages, visual tokens counted.
     pub tokens: u64,
@@ -49,13 +51,16 @@ pub fn estimate(
     let tokenizer = train_tokenizer(corpus, &recipe.tokenizer)?;
     let mut parameters = 0;
     let mut body = 0;
+    let (mut vision, mut language) = (None, None);
     for name in [&recipe.model.encoder, &recipe.model.backbone] {
         match recipe.part.get(name) {
             Some(PartRecipe::Encoder { model, .. }) => {
-                let listed = list_params(&model.init(device)?.into_vision());
-                parameters += listed.iter().map(|param| param.count()).sum::<usize>();
+                let tower = model.init(device)?.into_vision();
+                parameters += list_params(&tower).iter().map(|param| param.count()).sum::<usize>();
+                vision = Some(tower.config());
             }
             Some(PartRecipe::Backbone { model, .. }) => {
+                language = Some(model.as_ref().clone());
                 let listed = list_params(&model.init(device)?);
                 parameters += listed.iter().map(|param| param.count()).sum::<usize>();
                 let layers = listed.iter().filter(|param| !param.path.contains("embed_tokens"));
@@ -63,6 +68,15 @@ pub fn estimate(
             }
             None => {}
         }
+    }
+    if let (Some(vision), Some(language)) = (vision, language) {
+        let config = VlmConfig {
+            connector: recipe.model.connector.clone(),
+            visual_tokens: recipe.model.visual_tokens,
+            ..VlmConfig::new(vision, language, 0)
+        };
+        let connector = config.init_connector(&Scope::new(0, device));
+        parameters += list_params(&connector).iter().map(|param| param.count()).sum::<usize>();
     }
     let mut tokens = 0.0;
     for stage in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)) {
