@@ -4,10 +4,12 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn_vlm::checkpoint::StoreDtype;
+use burn_vlm::generate::GenerationConfig;
 use burn_vlm_train::ablation::chain;
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
 use burn_vlm_train::device::{DeviceChoice, choose};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rustyline::error::ReadlineError;
 
 use crate::AnyError;
@@ -49,19 +51,19 @@ struct ChatArgs {
     max_new_tokens: usize,
 
     /// Sample at this temperature; 0 takes the likeliest token [default: the model's generation_config.json, else 0]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
-    /// Sample among the K likeliest tokens
+    /// Sample among the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
 
     /// Sample among the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
 
     /// Make tokens that have occurred less likely: above 1
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
 
     /// Seed of the sampling
@@ -76,9 +78,66 @@ struct ChatArgs {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
 
+    /// Element type of the weights in memory, whatever the files store. f32 takes 4 bytes a parameter (28 GB for 7 billion),
+    /// bf16 and f16 take 2; the cache and the activations come on top
+    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
+    dtype: Precision,
+
     /// Print the answer only
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// `--dtype`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Precision {
+    fn store(self) -> StoreDtype {
+        match self {
+            Self::F32 => StoreDtype::F32,
+            Self::Bf16 => StoreDtype::BF16,
+            Self::F16 => StoreDtype::F16,
+        }
+    }
+}
+
+impl ChatArgs {
+    /// Puts what the command line says over what the model's files say.
+    fn apply(&self, generation: &mut GenerationConfig) {
+        generation.seed = self.seed;
+        generation.max_new_tokens = self.max_new_tokens;
+        generation.temperature = self.temperature.unwrap_or(generation.temperature);
+        generation.top_k = self.top_k.or(generation.top_k).filter(|k| *k > 0);
+        generation.top_p = self.top_p.or(generation.top_p);
+        generation.repetition_penalty = self.repetition_penalty.unwrap_or(generation.repetition_penalty);
+    }
+
+    /// What can be found wrong before the model is loaded, which may take minutes.
+    fn check(&self) -> Result<(), AnyError> {
+        let mut generation = GenerationConfig::default();
+        self.apply(&mut generation);
+        generation.validate()?;
+        for image in &self.image {
+            std::fs::File::open(image).map_err(|error| unreadable(image, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Options that do nothing, since nothing is sampled.
+    fn idle_options(&self, generation: &GenerationConfig) -> Option<String> {
+        let given = [("--top-k", self.top_k.is_some()), ("--top-p", self.top_p.is_some()), ("--seed", self.seed != 0)];
+        let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        (generation.temperature == 0.0 && !given.is_empty()).then(|| given.join(", "))
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot read the picture {}: {error}", path.display())
 }
 
 /// Runs `examples/chat` with the command line of this process.
@@ -93,17 +152,17 @@ pub fn chat() -> ExitCode {
 }
 
 fn run(args: &ChatArgs) -> Result<(), AnyError> {
+    args.check()?;
     let chosen = choose(args.device)?;
     let begin = std::time::Instant::now();
-    let mut chat = ChatModel::load(&args.model, &chosen.device)?;
+    let mut chat = ChatModel::load_as(&args.model, &chosen.device, args.dtype.store())?;
     chat.stop_strings = args.stop.clone();
-    let generation = &mut chat.generation;
-    generation.seed = args.seed;
-    generation.max_new_tokens = args.max_new_tokens;
-    generation.temperature = args.temperature.unwrap_or(generation.temperature);
-    generation.top_k = args.top_k.or(generation.top_k);
-    generation.top_p = args.top_p.or(generation.top_p);
-    generation.repetition_penalty = args.repetition_penalty.unwrap_or(generation.repetition_penalty);
+    args.apply(&mut chat.generation);
+    if let Some(options) = args.idle_options(&chat.generation) {
+        eprintln!(
+            "warning: {options} without effect: the temperature is 0, which takes the likeliest token; add --temperature 1"
+        );
+    }
     if !args.quiet {
         eprintln!("{} on {}, loaded in {:.1} s", args.model.display(), chosen.choice, begin.elapsed().as_secs_f64());
     }
@@ -131,12 +190,12 @@ fn question(prompt: &str) -> Result<String, AnyError> {
         return Ok(prompt.to_owned());
     }
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
+    std::io::stdin().read_to_string(&mut text).map_err(|error| format!("the question on standard input: {error}"))?;
     Ok(text.trim_end().to_owned())
 }
 
 fn show(session: &mut ChatSession<'_>, path: &Path, quiet: bool) -> Result<(), AnyError> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read the picture {}: {error}", path.display()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     let tokens = session.add_image(&path.display().to_string(), &bytes)?;
     if !quiet {
         eprintln!("picture {}: {} ({tokens} visual tokens)", session.num_images(), path.display());
@@ -167,6 +226,11 @@ fn converse(session: &mut ChatSession<'_>, quiet: bool, total: &mut Total) -> Re
         let line = match editor.readline("> ") {
             Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
+            // The line is read by then; the next one may be text.
+            Err(ReadlineError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                eprintln!("error: a line that is not valid UTF-8, skipped");
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         let line = line.trim();
@@ -184,6 +248,10 @@ fn converse(session: &mut ChatSession<'_>, quiet: bool, total: &mut Total) -> Re
             }
             "/new" => {
                 session.clear();
+                Ok(())
+            }
+            "/image" if rest.trim().is_empty() => {
+                eprintln!("/image needs a file: /image cat.jpg");
                 Ok(())
             }
             "/image" => show(session, Path::new(rest.trim()), quiet),
@@ -224,11 +292,51 @@ impl Total {
         let (read, seconds) = (self.sum.prompt_tokens - self.sum.reused_tokens, self.sum.prefill.as_secs_f64());
         let later = self.sum.new_tokens.saturating_sub(self.answers);
         let decode = self.sum.decode.as_secs_f64();
+        if self.sum.new_tokens == 0 {
+            eprintln!("wrote nothing: the prompt has {} tokens, and no token was asked for", self.sum.prompt_tokens);
+            return;
+        }
+        let rate =
+            if later == 0 { String::new() } else { format!(" ({:.1} tokens/s)", later as f64 / decode.max(1e-9)) };
         eprintln!(
-            "read {read} tokens in {seconds:.2} s ({:.0} tokens/s), wrote {} ({:.1} tokens/s)",
+            "read {read} tokens in {seconds:.2} s ({:.0} tokens/s, pictures included), wrote {}{rate}",
             read as f64 / seconds.max(1e-9),
             self.sum.new_tokens,
-            if later == 0 { 0.0 } else { later as f64 / decode.max(1e-9) },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(options: &[&str]) -> ChatArgs {
+        ChatArgs::parse_from([&["chat", "--model", "m"][..], options].concat())
+    }
+
+    #[test]
+    fn options_are_checked_before_a_model_is_loaded() {
+        for (options, word) in [
+            (["--temperature=-1", "--top-k=5"], "temperature"),
+            (["--temperature", "-1"], "temperature"),
+            (["--top-p", "1.5"], "top_p"),
+            (["--repetition-penalty", "0"], "repetition_penalty"),
+            (["--image", "nowhere.png"], "nowhere.png"),
+        ] {
+            let error = args(&options).check().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(args(&["--top-k", "0", "--max-new-tokens", "0"]).check().is_ok());
+    }
+
+    #[test]
+    fn the_command_line_wins_and_idle_options_are_named() {
+        let mut generation = GenerationConfig { top_k: Some(20), temperature: 0.7, ..Default::default() };
+        let off = args(&["--top-k", "0", "--temperature", "0", "--seed", "3"]);
+        off.apply(&mut generation);
+        assert_eq!((generation.top_k, generation.temperature, generation.seed), (None, 0.0, 3));
+        assert_eq!(off.idle_options(&generation).as_deref(), Some("--top-k, --seed"));
+        generation.temperature = 0.5;
+        assert_eq!(off.idle_options(&generation), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Image preprocessing on one thread: decode, resize to 384 x 384 (bicubic), normalise. `tests/python/pil_rate.py` measures
-//! Pillow on the same pictures.
+//! Image preprocessing on one thread: decode, resize to 384 x 384 (bicubic), normalise. `tests/python/pil_rate.py` compares
+//! with Pillow on the same pictures, by another clock: criterion's is wall time.
 //!
 //! `cargo bench --workspace --bench preprocess`
 

@@ -2,11 +2,14 @@
 //! the file. Some damage leaves a file valid; then it must load.
 
 use burn_vlm_data::chat_template::{ChatTemplate, Message, RenderOptions};
-use burn_vlm_data::image::{DecodeLimits, ImageProcessor, ImageProcessorConfig, RgbImage};
+use burn_vlm_data::image::{
+    DecodeLimits, DynamicImage, ImageProcessor, ImageProcessorConfig, RgbImage, decode, to_rgb,
+};
 use burn_vlm_data::random::Stream;
 use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_data::vlm_processor::VlmProcessor;
 use std::fs;
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -128,6 +131,47 @@ fn mutated_files() {
     let (mutants, refused) = counted.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     println!("{mutants} mutants, {refused} refused");
     assert!(mutants >= 150 && refused >= mutants / 4, "{mutants} mutants, {refused} refused");
+}
+
+/// Pictures of every format, written by the image crate and, where they have odd insides, by other programs.
+fn pictures() -> Vec<(String, Vec<u8>)> {
+    let plain = RgbImage::from_fn(61, 47, |x, y| [(x * 4) as u8, (y * 5) as u8, (x * y % 251) as u8].into());
+    let plain = DynamicImage::ImageRgb8(plain);
+    let written = ["jpg", "png", "webp", "gif", "bmp", "tiff"].map(|ending| {
+        let mut bytes = Cursor::new(Vec::new());
+        plain.write_to(&mut bytes, image::ImageFormat::from_extension(ending).unwrap()).unwrap();
+        (format!("plain.{ending}"), bytes.into_inner())
+    });
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+    let found = ["cmyk.jpg", "exif_8.jpg", "grey.jpg", "palette.png"].map(|name| (name.to_owned(), images.join(name)));
+    let photograph = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/china_501x334.jpg");
+    let found = found.into_iter().chain([("china.jpg".to_owned(), photograph)]);
+    let emoji = burn_vlm_data::emoji::EmojiCorpus::embedded().unwrap().pictures()[0].webp.clone();
+    let read = found.map(|(name, path)| (name, fs::read(path).unwrap()));
+    written.into_iter().chain(read).chain([("emoji.webp".to_owned(), emoji.to_vec())]).collect()
+}
+
+/// A file cut off anywhere is refused by name, as Pillow does; unless all of the picture is there, as in a PNG without its end.
+/// What follows a whole file does no harm.
+#[test]
+fn truncated_pictures_are_refused() {
+    for (name, bytes) in pictures() {
+        let read = |bytes: &[u8]| decode(&name, bytes, &DecodeLimits::default()).map(|image| to_rgb(image, None));
+        let whole = read(&bytes).unwrap();
+        assert_eq!(read(&[&bytes[..], b"trailing bytes"].concat()).unwrap(), whole, "{name} with trailing bytes");
+        let step = (bytes.len() / 60).max(1);
+        let lengths = (0..bytes.len()).rev().enumerate().filter(|(cut, _)| *cut < 16 || cut % step == 0);
+        for (cut, length) in lengths {
+            match read(&bytes[..length]) {
+                Err(error) => assert!(error.to_string().contains(&name), "not named in: {error}"),
+                Ok(found) => {
+                    assert!(cut < 16 && found == whole, "{name}: loads with {length} of {} bytes", bytes.len())
+                }
+            }
+        }
+        let half = read(&bytes[..bytes.len() / 2]).unwrap_err().to_string();
+        println!("{name:12} {:6} bytes; half of it: {half}", bytes.len());
+    }
 }
 
 /// A narrow picture whose shorter edge is resized would become enormous.

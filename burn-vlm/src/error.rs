@@ -28,7 +28,10 @@ pub enum ModelError {
         layers: usize,
     },
     /// Pixels of a shape that the vision tower does not take.
-    #[error("pixel_values have the shape {found:?}, the vision tower takes [n, {channels}, {size}, {size}]")]
+    #[error(
+        "pixel_values have the shape {found:?}, the vision tower takes [n, {channels}, {size}, {size}]; \
+             `forward_interpolated` and `features_interpolated` take pictures of other sizes"
+    )]
     Pixels {
         /// Shape of the pixel tensor.
         found: [usize; 4],

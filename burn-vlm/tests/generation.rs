@@ -4,18 +4,26 @@
 
 mod common;
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
+use burn_vlm::connector::{ConnectorConfig, ParrotConfig, RoutingQuery};
 use burn_vlm::generate::{Decoding, Finish, GenerationConfig};
-use burn_vlm::language::{AttentionInput, Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
+use burn_vlm::init::seeded_normal;
+use burn_vlm::language::{
+    AttentionInput, Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, MistralConfig, Qwen2Config,
+};
+use burn_vlm::vlm::{SelectStrategy, VisualTokens, Vlm, VlmConfig, VlmInput};
 use common::tiny;
 use common::values;
 
 /// Sums of other lengths in another order, on logits of order 1.
 const ROUNDING: f32 = 2e-5;
+/// Logits in half precision, relative to the largest: bf16 keeps 8 bits, so that each of some 20 operations in a row rounds by
+/// up to 0.4 %, and weights as large as these (deviation 0.3) pass errors on undiminished.
+const HALF_TOLERANCE: f32 = 0.1;
 
-fn decoders() -> [LanguageConfig; 3] {
-    [tiny::gemma2(), tiny::qwen2(), tiny::llama()]
+fn decoders() -> [LanguageConfig; 4] {
+    [tiny::gemma2(), tiny::qwen2(), tiny::llama(), tiny::mistral()]
 }
 
 fn ids(row: &[u32], device: &Device) -> Tensor<2, Int> {
@@ -90,12 +98,12 @@ fn draw(state: &mut u64, bound: u64) -> usize {
     ((*state >> 33) % bound) as usize
 }
 
-/// One of the three families with random sizes.
+/// One of the four families with random sizes.
 fn random_decoder(state: &mut u64) -> LanguageConfig {
     let (kv_heads, group) = (1 + draw(state, 3), 1 + draw(state, 3));
     let (heads, head_dim, layers) = (kv_heads * group, 2 * (1 + draw(state, 4)), 1 + draw(state, 3));
     let (hidden, inner) = (heads * head_dim, 8 * (1 + draw(state, 4)));
-    match decoders()[draw(state, 3)].clone() {
+    match decoders()[draw(state, 4)].clone() {
         LanguageConfig::Gemma2(config) => LanguageConfig::Gemma2(Gemma2Config {
             hidden_size: hidden,
             intermediate_size: inner,
@@ -124,6 +132,16 @@ fn random_decoder(state: &mut u64) -> LanguageConfig {
             head_dim: Some(head_dim),
             ..config
         }),
+        LanguageConfig::Mistral(config) => LanguageConfig::Mistral(MistralConfig {
+            hidden_size: hidden,
+            intermediate_size: inner,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim: Some(head_dim),
+            sliding_window: Some(1 + draw(state, 12)).filter(|window| *window < 12),
+            ..config
+        }),
     }
 }
 
@@ -146,17 +164,85 @@ fn random_models_generate_the_same_cached_batched_and_padded() {
     }
 }
 
+/// Half precision generates what f32 does, as far as its rounding lets it: logits of the prompts are near, and each token that
+/// it chooses has, given the tokens before it, a logit in f32 that is near the largest.
 #[test]
 fn half_precision_generates() {
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     for language in decoders() {
-        tiny::language(&language, 3, &device).save_pretrained(folder.path(), StoreDtype::F32).unwrap();
-        let options = LoadOptions { dtype: StoreDtype::BF16, ..Default::default() };
-        let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).unwrap();
-        let config = GenerationConfig { max_new_tokens: 7, ..Default::default() };
-        let rows = model.generate(&prompts(0), &config, &device).unwrap();
-        assert!(rows.iter().all(|row| row.ids.len() == 7), "{language:?}");
+        let exact = tiny::language(&language, 3, &device);
+        exact.save_pretrained(folder.path(), StoreDtype::F32).unwrap();
+        let logits = |model: &LanguageModel, row: &[u32]| {
+            let hidden = model.forward(model.embed(ids(row, &device)), &AttentionInput::contiguous(), None).unwrap();
+            values(model.logits(hidden).cast(DType::F32))
+        };
+        for dtype in [StoreDtype::BF16, StoreDtype::F16] {
+            let options = LoadOptions { dtype, ..Default::default() };
+            let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).unwrap();
+            let config = GenerationConfig { max_new_tokens: 7, ..Default::default() };
+            let rows = model.generate(&prompts(0), &config, &device).unwrap();
+            for (prompt, row) in prompts(0).iter().zip(rows) {
+                assert_eq!(row.ids.len(), 7, "{language:?}");
+                let read = [&prompt[..], &row.ids].concat();
+                let (half, full) = (logits(&model, &read), logits(&exact, &read));
+                let largest = full.iter().fold(0f32, |max, value| max.max(value.abs()));
+                let near = HALF_TOLERANCE * largest;
+                let worst = half.iter().zip(&full).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+                assert!(worst <= near, "{dtype:?}: {worst} of {largest} in {language:?}");
+                let vocabulary = full.len() / read.len();
+                for (at, id) in row.ids.iter().enumerate() {
+                    let before = &full[(prompt.len() + at - 1) * vocabulary..][..vocabulary];
+                    let best = before.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    // Both may have moved by the tolerance.
+                    assert!(best - before[*id as usize] <= 2.0 * near, "{dtype:?}: token {at} of {language:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Pixels and features come in f32 whatever the model's element type; every tower and connector casts them.
+#[test]
+fn half_precision_reads_pictures() {
+    let device = Device::flex();
+    let parrot = || ParrotConfig { num_experts: 2, intermediate_size: 8, ..ParrotConfig::default() };
+    let pixels = seeded_normal::<4>([2, 3, 16, 16], 5, &device);
+    for (vision, query) in [(tiny::siglip(), RoutingQuery::Pooled), (tiny::clip(), RoutingQuery::Cls)] {
+        let routed = VlmConfig {
+            connector: ConnectorConfig::Parrot(ParrotConfig { query, ..parrot() }),
+            vision_feature_select_strategy: SelectStrategy::Full,
+            visual_tokens: VisualTokens { pooled_head: query == RoutingQuery::Pooled, ..VisualTokens::default() },
+            ..VlmConfig::new(vision.clone(), tiny::qwen2(), tiny::IMAGE_TOKEN)
+        };
+        for config in [tiny::vlm_config(vision, tiny::gemma2()), routed] {
+            let exact = tiny::vlm(&config, 3, &device);
+            let folder = tempfile::tempdir().unwrap();
+            exact.save_pretrained(folder.path(), StoreDtype::F32).unwrap();
+            let image = vec![tiny::IMAGE_TOKEN; config.num_visual_tokens()];
+            let rows: Vec<i64> = [&[3, 7][..], &image, &[5, 4], &[8, 2], &image, &[9, 1]].concat();
+            let shape = [2, rows.len() / 2];
+            let ids = Tensor::<2, Int>::from_data(TensorData::new(rows, shape), &device);
+            let logits = |model: &Vlm| {
+                let features = model.encode_images(pixels.clone()).unwrap();
+                let hidden = model.forward(&VlmInput::new(ids.clone()).with_features(features.clone())).unwrap();
+                // Features that were computed by another, exact tower do too.
+                let other = exact.encode_images(pixels.clone()).unwrap();
+                model.forward(&VlmInput::new(ids.clone()).with_features(other)).unwrap();
+                let interpolated = pixels.clone().repeat_dim(3, 2);
+                model.vision_tower.forward_interpolated(interpolated).unwrap();
+                values(model.language_model.logits(hidden).cast(DType::F32))
+            };
+            let full = logits(&exact);
+            let largest = full.iter().fold(0f32, |max, value| max.max(value.abs()));
+            for dtype in [StoreDtype::BF16, StoreDtype::F16] {
+                let options = LoadOptions { dtype, ..Default::default() };
+                let model = Vlm::load_pretrained_with(folder.path(), &device, &options).unwrap();
+                let half = logits(&model);
+                let worst = half.iter().zip(&full).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+                assert!(worst <= HALF_TOLERANCE * largest, "{dtype:?}: {worst} of {largest} in {config:?}");
+            }
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_vlm::checkpoint::{Layout, Pretrained, StoreDtype, TensorSource, save_parameters};
-use burn_vlm::language::LanguageModel;
+use burn_vlm::language::{AttentionInput, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
-use burn_vlm::vlm::{Vlm, VlmConfig, VlmType};
-use common::{fixtures, tiny};
+use burn_vlm::vlm::{Vlm, VlmConfig, VlmInput, VlmType};
+use common::{FORWARD_TOLERANCE, Fixture, fixtures, tiny};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -100,6 +100,131 @@ fn every_layout_gives_the_same_model_and_the_same_parts() {
     }
 }
 
+/// LLaVA's original names, and its flat config around the fixture's decoder.
+fn original(folder: &Path, to: &Path, with_tower: bool) {
+    rewrite(folder, to, |name| {
+        let replaced = [
+            ("vision_tower.", "model.vision_tower.vision_tower.vision_model."),
+            ("multi_modal_projector.linear_1.", "model.mm_projector.0."),
+            ("multi_modal_projector.linear_2.", "model.mm_projector.2."),
+            ("image_newline", "model.image_newline"),
+            ("language_model.lm_head.", "lm_head."),
+            ("language_model.model.", "model."),
+        ];
+        let (from, to) = replaced.iter().find(|(from, _)| name.starts_with(from)).unwrap();
+        (with_tower || *from != "vision_tower.").then(|| name.replacen(from, to, 1))
+    });
+    let read = |path: &Path| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let published = read(&folder.join("config.json"));
+    let mut flat = published["text_config"].clone();
+    let family = flat["model_type"].as_str().unwrap().replace("qwen2", "qwen");
+    flat["model_type"] = format!("llava_{family}").into();
+    flat["mm_vision_tower"] = "nobody/a-tiny-tower".into();
+    flat["mm_projector_type"] = "mlp2x_gelu".into();
+    if let Some(layer) = published["vision_feature_layer"].as_i64() {
+        flat["mm_vision_select_layer"] = layer.into();
+    }
+    flat["mm_vision_select_feature"] = "patch".into();
+    flat["image_token_index"] = published["image_token_index"].clone();
+    if let Some(pinpoints) = published["image_grid_pinpoints"].as_array() {
+        let turned = pinpoints.iter().map(|size| serde_json::json!([size[1], size[0]]));
+        flat["image_grid_pinpoints"] = turned.collect();
+        flat["image_aspect_ratio"] = "anyres".into();
+        flat["mm_patch_merge_type"] = "spatial_unpad".into();
+    }
+    std::fs::write(to.join("config.json"), flat.to_string()).unwrap();
+    if with_tower {
+        std::fs::write(to.join("vision_config.json"), published["vision_config"].to_string()).unwrap();
+    } else {
+        let whole = Vlm::load_pretrained(folder, &Device::flex()).unwrap();
+        whole.vision_tower.save_pretrained(&to.join("vision_tower"), StoreDtype::F32).unwrap();
+    }
+}
+
+#[test]
+fn the_original_layout_of_llava_is_read_whole_and_in_parts() {
+    let device = Device::flex();
+    for name in ["llava_clip_llama", "llava_clip_qwen2", "llava_next_clip_qwen2"] {
+        let folder = fixtures().join(name);
+        let whole = Vlm::load_pretrained(&folder, &device).unwrap();
+        for with_tower in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            original(&folder, dir.path(), with_tower);
+            let found = Vlm::load_pretrained(dir.path(), &device).unwrap();
+            assert_eq!(dump(&found), dump(&whole), "{name}");
+            assert_eq!(found.config.pinpoints(), whole.config.pinpoints(), "{name}");
+            assert_eq!(found.config.vision_feature_layer, whole.config.vision_feature_layer, "{name}");
+            let strategy = found.config.vision_feature_select_strategy;
+            assert_eq!(strategy, whole.config.vision_feature_select_strategy, "{name}");
+            let part = LanguageModel::load_pretrained(dir.path(), &device).unwrap();
+            assert_eq!(dump(&part), dump(&whole.language_model), "{name}");
+            if with_tower {
+                let part = VisionEncoder::load_pretrained(dir.path(), &device).unwrap();
+                assert_eq!(dump(&part), dump(&whole.vision_tower), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_original_layout_gives_the_expected_outputs() {
+    let device = Device::flex();
+    let fixture = Fixture::open("llava_clip_llama");
+    let dir = tempfile::tempdir().unwrap();
+    original(&fixture.dir, dir.path(), true);
+    let model = Vlm::load_pretrained(dir.path(), &device).unwrap();
+    let features = model.encode_images(fixture.float_tensor::<4>("pixel_values", &device)).unwrap();
+    let mask = fixture.mask("attention_mask", &device);
+    let real = mask.clone().float().unsqueeze_dim::<3>(2);
+    let mut input = VlmInput::new(fixture.int_tensor::<2>("input_ids", &device)).with_features(features);
+    input.attention = AttentionInput::left_padded(mask);
+    let hidden = model.forward(&input).unwrap();
+    fixture.check("last_hidden_state", hidden.clone() * real.clone(), FORWARD_TOLERANCE);
+    fixture.check("logits", model.language_model.logits(hidden) * real, FORWARD_TOLERANCE);
+    // The other tensors are the parity test's.
+    fixture.finish(&[""]);
+}
+
+#[test]
+fn what_the_original_layout_lacks_is_named() {
+    let device = Device::flex();
+    let folder = fixtures().join("llava_clip_llama");
+    let dir = tempfile::tempdir().unwrap();
+    original(&folder, dir.path(), false);
+    std::fs::rename(dir.path().join("vision_tower/config.json"), dir.path().join("vision_config.json")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("vision_tower")).unwrap();
+    let error = || Vlm::load_pretrained(dir.path(), &device).unwrap_err().to_string();
+    assert!(error().contains("no vision tower in these weights") && error().contains("mm_vision_tower"), "{}", error());
+    std::fs::remove_file(dir.path().join("vision_config.json")).unwrap();
+    assert!(error().contains("nobody/a-tiny-tower") && error().contains("vision_config.json"), "{}", error());
+}
+
+#[test]
+fn parts_of_a_parrot_folder_load_alone() {
+    let device = Device::flex();
+    let folder = fixtures().join("parrot_clip_qwen2");
+    let whole = Vlm::load_pretrained(&folder, &device).unwrap();
+    let vision = VisionEncoder::load_pretrained(&folder, &device).unwrap();
+    let language = LanguageModel::load_pretrained(&folder, &device).unwrap();
+    assert_eq!(dump(&vision), dump(&whole.vision_tower));
+    assert_eq!(dump(&language), dump(&whole.language_model));
+}
+
+#[test]
+fn files_that_are_no_weights_say_what_to_do() {
+    let device = Device::flex();
+    let folder = fixtures().join("llama");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.join("config.json"), dir.path().join("config.json")).unwrap();
+    let error = || LanguageModel::load_pretrained(dir.path(), &device).unwrap_err().to_string();
+    assert!(error().contains("no model.safetensors"), "{}", error());
+    std::fs::write(dir.path().join("pytorch_model.bin"), "PK").unwrap();
+    assert!(error().contains("pytorch_model.bin") && error().contains("save_pretrained"), "{}", error());
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    std::fs::write(dir.path().join("model.safetensors"), pointer).unwrap();
+    assert!(error().contains("model.safetensors") && error().contains("git lfs pull"), "{}", error());
+}
+
 #[test]
 fn a_part_names_what_it_takes_and_is_complete_or_an_error() {
     let device = Device::flex();
@@ -112,7 +237,10 @@ fn a_part_names_what_it_takes_and_is_complete_or_an_error() {
     assert!(taken.iter().all(|key| key.starts_with("model.language_model.") || key == "lm_head.weight"), "{taken:?}");
     assert_eq!(taken.len(), dump(&language).len());
     let error = VisionEncoder::load_pretrained(dir.path(), &device).unwrap_err().to_string();
-    assert!(error.contains("missing: vision_model.post_layernorm.bias [40]") && error.contains("1 keys"), "{error}");
+    assert!(
+        error.contains("missing: vision_model.post_layernorm.bias [40]") && error.contains("1 key (1 missing)"),
+        "{error}"
+    );
     let error = Vlm::load_pretrained(dir.path(), &device).unwrap_err().to_string();
     assert!(error.contains("missing: vision_tower.vision_model.post_layernorm.bias [40]"), "{error}");
 }

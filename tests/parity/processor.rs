@@ -73,7 +73,8 @@ fn pictures(fixture: &Fixture) -> Vec<String> {
 /// A picture of the folder `images` beside the fixture's.
 fn process(fixture: &Fixture, processor: &ImageProcessor, picture: &str) -> ProcessedImage {
     let path = fixture.dir.join("../images").join(format!("{picture}.png"));
-    processor.process_tiles_bytes(picture, &std::fs::read(&path).unwrap()).unwrap()
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    processor.process_tiles_bytes(picture, &bytes).unwrap()
 }
 
 /// Compares values in units of a grey level of their channel.

@@ -25,9 +25,16 @@ pub fn check_prompts(fixture: &Fixture) {
     let (mut ids, mut counts, mut images) = (Vec::new(), Vec::new(), Vec::<ProcessedImage>::new());
     for (row, conversation) in list("conversations").iter().enumerate() {
         let messages: Vec<Message> = serde_json::from_value(conversation.clone()).unwrap();
+        let pictures = fixture.dir.join("../images");
+        assert!(
+            pictures.is_dir(),
+            "{}: no such folder; the pictures of {} are there",
+            pictures.display(),
+            fixture.name
+        );
         let picture = |name: &serde_json::Value| {
             let name = name.as_str().unwrap();
-            let path = fixture.dir.join("../images").join(format!("{name}.png"));
+            let path = pictures.join(format!("{name}.png"));
             let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             processor.image_processor.decode(name, &bytes).unwrap()
         };

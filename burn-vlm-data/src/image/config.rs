@@ -65,6 +65,16 @@ pub enum AspectRatio {
     Pad,
 }
 
+/// The processors whose steps are those of this configuration, but for the endings `Fast` and `Pil` of their variants.
+const PROCESSORS: [&str; 7] = [
+    "CLIPImageProcessor",
+    "CLIPFeatureExtractor",
+    "SiglipImageProcessor",
+    "ChineseCLIPImageProcessor",
+    "ChineseCLIPFeatureExtractor",
+    "LlavaImageProcessor",
+    "LlavaNextImageProcessor",
+];
 /// The largest length that a configuration may ask for, in pixels: far beyond any model, small enough to allocate.
 const MAX_EDGE: u32 = 16_384;
 
@@ -202,6 +212,12 @@ impl ImageProcessorConfig {
     pub fn check(&self) -> Result<(), ImageError> {
         let (height, width) = self.size.height_width();
         let wrong = |key, expected, found: String| Err(ImageError::Config { key, expected, found });
+        if let Some(name) = &self.image_processor_type
+            && !PROCESSORS.contains(&name.trim_end_matches("Fast").trim_end_matches("Pil"))
+        {
+            let expected = "the image processor of CLIP, SigLIP, Chinese-CLIP, LLaVA or LLaVA-NeXT";
+            return wrong("image_processor_type", expected, format!("{name:?}"));
+        }
         let possible =
             |(height, width): (u32, u32)| (1..=MAX_EDGE).contains(&height) && (1..=MAX_EDGE).contains(&width);
         if !possible((height, width)) {
@@ -337,5 +353,18 @@ mod tests {
         config = ImageProcessorConfig::siglip(0);
         assert!(config.check().unwrap_err().to_string().contains("size"));
         assert!(ImageProcessorConfig::from_file("/nowhere.json").unwrap_err().to_string().contains("/nowhere.json"));
+    }
+
+    #[test]
+    fn foreign_processors_are_refused() {
+        let named = |name: &str| {
+            let named = Some(name.to_owned());
+            ImageProcessorConfig { image_processor_type: named, ..ImageProcessorConfig::siglip(384) }.check()
+        };
+        for name in ["SiglipImageProcessor", "SiglipImageProcessorFast", "CLIPImageProcessorPil"] {
+            assert!(named(name).is_ok(), "{name}");
+        }
+        let error = named("Qwen2VLImageProcessor").unwrap_err().to_string();
+        assert!(error.contains("image_processor_type") && error.contains("Qwen2VL"), "{error}");
     }
 }

@@ -1,15 +1,20 @@
-//! Decoding WebP, PNG and JPEG with limits, and conversion to RGB.
+//! Decoding JPEG, PNG, WebP, GIF, BMP and TIFF with limits, and conversion to RGB.
+//!
+//! A picture that ends too early is an error, as in Pillow; of an animation (GIF, WebP) or a document (TIFF) the first
+//! picture counts.
 //!
 //! What becomes of pictures that are not plain RGB:
 //! - EXIF orientation is applied, as Hugging Face's `load_image` does (PIL's `exif_transpose`);
 //! - palettes and grey are expanded; transparency (alpha channel, or `tRNS` of a palette) is laid over the background;
 //! - 16-bit samples keep their upper byte. PIL does the same for colour; for 16-bit grey it cuts values at 255, which makes
 //!   nearly all of a picture white, and which is not reproduced here;
-//! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL.
+//! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL;
+//! - floating-point samples (TIFF) have no range that all agree on, and are refused.
 
 use super::ImageError;
+use super::truncation::is_whole;
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel, Rgb, RgbImage};
+use ::image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel, Rgb, RgbImage};
 use std::io::Cursor;
 
 /// What a decoder may use.
@@ -28,17 +33,17 @@ impl Default for DecodeLimits {
     }
 }
 
-/// Decodes a WebP, PNG or JPEG file, turned as its EXIF says; the format is told by its contents.
+/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file, turned as its EXIF says; the format is told by its contents.
 ///
 /// # Errors
-/// An unknown format, damaged data, or a picture beyond the limits (found before its pixels are read); `name` says which.
+/// An unknown format, damaged or truncated data, or a picture beyond the limits (found before its pixels are read); `name` says which.
 pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
     let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
     let reader = ImageReader::new(Cursor::new(bytes));
     let mut reader = reader.with_guessed_format().map_err(|error| fail(error.to_string()))?;
-    if reader.format().is_none() {
-        return Err(fail("not a WebP, PNG or JPEG file".to_owned()));
-    }
+    let Some(format) = reader.format() else {
+        return Err(fail("not a JPEG, PNG, WebP, GIF, BMP or TIFF file".to_owned()));
+    };
     let mut decoder_limits = Limits::default();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
@@ -46,6 +51,12 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
+    }
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        return Err(fail("its samples are floating-point numbers; save it with 8 bits a sample".to_owned()));
+    }
+    if !is_whole(format, bytes) {
+        return Err(fail(format!("the file is truncated: {} bytes, and the picture is not at its end", bytes.len())));
     }
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

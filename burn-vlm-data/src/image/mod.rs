@@ -11,6 +11,7 @@ mod decode;
 mod processor;
 mod resample;
 mod tiles;
+mod truncation;
 
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;

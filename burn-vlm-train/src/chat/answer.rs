@@ -17,7 +17,7 @@ pub struct AnswerStats {
     pub reused_tokens: usize,
     /// Tokens written.
     pub new_tokens: usize,
-    /// Time until the first token.
+    /// Time until the first token: new pictures decoded, processed and encoded, and the prompt read.
     pub prefill: Duration,
     /// Time for the tokens after the first.
     pub decode: Duration,
@@ -49,10 +49,11 @@ impl<'s, 'a> Answer<'s, 'a> {
         session: &'s mut ChatSession<'a>,
         decoding: Decoding<'a>,
         stream: TextStream<'a>,
-        prompt: Vec<u32>,
-        reused: usize,
+        (prompt, reused): (Vec<u32>, usize),
+        prepared: Duration,
     ) -> Self {
-        let stats = AnswerStats { prompt_tokens: prompt.len(), reused_tokens: reused, ..Default::default() };
+        let stats =
+            AnswerStats { prompt_tokens: prompt.len(), reused_tokens: reused, prefill: prepared, ..Default::default() };
         Self { session, decoding: Some(decoding), stream, text: String::new(), read: prompt, stats, done: false }
     }
 
@@ -86,7 +87,7 @@ impl<'s, 'a> Answer<'s, 'a> {
             return self.stream.finish().map(|rest| Some(rest).filter(|rest| !rest.is_empty())).map_err(data);
         };
         if self.stats.new_tokens == 0 {
-            self.stats.prefill = taken;
+            self.stats.prefill += taken;
         } else {
             self.stats.decode += taken;
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::Pretrained;
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::conversation::Turn;
@@ -22,25 +22,41 @@ pub struct ChatModel {
     pub generation: GenerationConfig,
     /// Texts that end an answer.
     pub stop_strings: Vec<String>,
+    /// Where the model came from, for errors.
+    pub(super) folder: PathBuf,
     pub(super) device: Device,
 }
 
+/// Kinds of vision-language models: transformers', LLaVA's original ones, Parrot.
+const KINDS: [&str; 7] =
+    ["llava", "llava_next", "llava_llama", "llava_qwen", "llava_qwen2", "llava_mistral", "parrot_qwen2"];
+
 impl ChatModel {
-    /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one.
+    /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one. Weights are held as
+    /// f32.
     ///
     /// # Errors
-    /// A folder without a model, a file that is missing or damaged.
+    /// A folder without a vision-language model, a file that is missing or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        Self::load_as(folder, device, StoreDtype::F32)
+    }
+
+    /// As [`Self::load`], with the weights in another element type: bf16 and f16 take half the memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; a device that does not compute in the element type.
+    pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
         let folder = model_folder(folder)?;
+        check_kind(&folder)?;
         let prompts = Prompts::load(&folder)?;
         let mut generation = GenerationConfig::from_folder(&folder)?;
-        let model = Vlm::load_pretrained(&folder, device)?;
+        let model = Vlm::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
         for id in prompts.ends().into_iter().chain(model.language_model.config().eos_token_ids()) {
             if !generation.stop_tokens.contains(&id) {
                 generation.stop_tokens.push(id);
             }
         }
-        Ok(Self { model, prompts, generation, stop_strings: Vec::new(), device: device.clone() })
+        Ok(Self { model, prompts, generation, stop_strings: Vec::new(), folder, device: device.clone() })
     }
 
     /// A new conversation.
@@ -67,8 +83,23 @@ impl ChatModel {
     /// A conversation that template or tokenizer refuse.
     pub(super) fn prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
         let image_token = u32::try_from(self.model.config.image_token_index).unwrap_or(u32::MAX);
-        self.prompts.ids(turns, counts, image_token)
+        let ids = self.prompts.ids(turns, counts, image_token);
+        ids.map_err(|error| TrainError::Data(format!("{}: {error}", self.folder.display())))
     }
+}
+
+/// Says first what matters most: that a folder holds another kind of model.
+fn check_kind(folder: &Path) -> Result<()> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io("cannot read", &path, error))?;
+    let config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| TrainError::invalid(&path, error.to_string()))?;
+    let kind = config["model_type"].as_str().unwrap_or("none");
+    if KINDS.contains(&kind) {
+        return Ok(());
+    }
+    let message = format!("model_type `{kind}` is no vision-language model to talk to; expected {}", KINDS.join(", "));
+    Err(TrainError::invalid(&path, message))
 }
 
 /// (height, width) of a picture before it was processed.

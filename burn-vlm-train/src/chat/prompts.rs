@@ -67,6 +67,14 @@ impl Prompts {
         }
     }
 
+    /// What stands for a picture in a rendered prompt.
+    pub fn image_token(&self) -> &str {
+        match self {
+            Self::Template { processor, .. } => processor.image_token(),
+            Self::Parrot { .. } => IMAGE_PLACEHOLDER,
+        }
+    }
+
     /// The image processor.
     pub fn image_processor(&self) -> &ImageProcessor {
         match self {

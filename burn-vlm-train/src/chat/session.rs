@@ -1,5 +1,7 @@
 //! A conversation: its turns, its pictures, and the cache of what the model has read.
 
+use std::time::{Duration, Instant};
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
@@ -32,6 +34,8 @@ pub struct ChatSession<'a> {
     images: Vec<Seen>,
     /// Pictures shown since the last question.
     waiting: usize,
+    /// Time that the pictures shown since the last question took.
+    preparing: Duration,
     /// What the model has read, and the ids of it.
     cache: Option<KvCache>,
     cached: Vec<u32>,
@@ -40,7 +44,16 @@ pub struct ChatSession<'a> {
 impl<'a> ChatSession<'a> {
     pub(super) fn new(chat: &'a ChatModel) -> Self {
         let generation = chat.generation.clone();
-        Self { chat, generation, turns: Vec::new(), images: Vec::new(), waiting: 0, cache: None, cached: Vec::new() }
+        Self {
+            chat,
+            generation,
+            turns: Vec::new(),
+            images: Vec::new(),
+            waiting: 0,
+            preparing: Duration::ZERO,
+            cache: None,
+            cached: Vec::new(),
+        }
     }
 
     /// Begins with instructions; before the first question.
@@ -62,10 +75,13 @@ impl<'a> ChatSession<'a> {
     /// Shows a picture (the bytes of a file) with the next question. Returns its number of visual tokens.
     ///
     /// # Errors
-    /// Bytes that are no picture, named by `name`; a picture that the model does not take.
+    /// Bytes that are no picture, a picture that the model does not take; `name` says which.
     pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
+        let begin = Instant::now();
         let image = self.chat.prompts.image_processor().decode(name, bytes);
-        self.add_rgb_image(&image.map_err(|error| TrainError::Data(error.to_string()))?)
+        let image = image.map_err(|error| TrainError::Data(error.to_string()))?;
+        self.preparing += begin.elapsed();
+        self.add_rgb_image(&image).map_err(|error| TrainError::Data(format!("picture {name}: {error}")))
     }
 
     /// As [`Self::add_image`], for a picture that is decoded already.
@@ -73,6 +89,7 @@ impl<'a> ChatSession<'a> {
     /// # Errors
     /// A picture that the model does not take.
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
+        let begin = Instant::now();
         let processor = self.chat.prompts.image_processor();
         let image = processor.process_tiles(image).map_err(|error| TrainError::Data(error.to_string()))?;
         let tokens = self.chat.num_image_tokens(&image)?;
@@ -82,22 +99,31 @@ impl<'a> ChatSession<'a> {
         let features = self.chat.model.encode_images(pixels)?;
         self.images.push(Seen { features, tiles, size, tokens });
         self.waiting += 1;
+        self.preparing += begin.elapsed();
         Ok(tokens)
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
     ///
     /// # Errors
-    /// A conversation that template or model refuse, one that is too long for the model among them; the question is then
-    /// forgotten, its pictures are not.
+    /// A conversation that template or model refuse, one that is too long for the model among them, and a question with the
+    /// mark of a picture in it; the question is then forgotten, its pictures are not.
     pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a>> {
+        let begin = Instant::now();
+        for mark in [IMAGE_PLACEHOLDER, self.chat.prompts.image_token()] {
+            if !mark.is_empty() && question.contains(mark) {
+                let message = format!("the question contains `{mark}`, which stands for a picture: leave it out");
+                return Err(TrainError::Data(message));
+            }
+        }
         let pictures = IMAGE_PLACEHOLDER.to_string() + "\n";
         self.turns.push(Turn::user(pictures.repeat(self.waiting) + question));
         match self.begin() {
             Ok((decoding, prompt, reused)) => {
                 self.waiting = 0;
                 let stream = TextStream::new(self.chat.prompts.tokenizer(), &self.chat.stop_strings);
-                Ok(Answer::new(self, decoding, stream, prompt, reused))
+                let prepared = std::mem::take(&mut self.preparing) + begin.elapsed();
+                Ok(Answer::new(self, decoding, stream, (prompt, reused), prepared))
             }
             Err(error) => {
                 self.turns.pop();
@@ -170,6 +196,7 @@ impl<'a> ChatSession<'a> {
         self.turns.retain(|turn| turn.role == Role::System);
         self.images.clear();
         self.waiting = 0;
+        self.preparing = Duration::ZERO;
         self.cache = None;
         self.cached.clear();
     }

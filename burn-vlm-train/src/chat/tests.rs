@@ -157,3 +157,45 @@ fn what_cannot_be_done_says_why() {
     let error = ChatModel::load(&model, &Device::flex()).err().unwrap().to_string();
     assert!(error.contains("tokenizer.json"), "{error}");
 }
+
+#[test]
+fn errors_name_the_folder_or_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    let error = session.add_image("thin.png", &[]).unwrap_err().to_string();
+    assert!(error.contains("thin.png"), "{error}");
+    let error = session.ask("what is <image>?").map(drop).unwrap_err().to_string();
+    assert!(error.contains("<image>") && error.contains("leave it out"), "{error}");
+    assert!(session.turns().is_empty());
+
+    // A template that has no place for pictures.
+    std::fs::write(folder.path().join("chat_template.jinja"), "{% for m in messages %}x{% endfor %}").unwrap();
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    session.add_rgb_image(&picture(1)).unwrap();
+    let error = session.ask("what is this?").map(drop).unwrap_err().to_string();
+    assert!(error.contains(&folder.path().display().to_string()), "{error}");
+
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "gemma2"}"#).unwrap();
+    let error = ChatModel::load(folder.path(), &Device::flex()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("config.json") && error.contains("`gemma2` is no vision-language model"), "{error}");
+}
+
+#[test]
+fn half_precision_talks_and_pictures_count_in_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    for dtype in [StoreDtype::BF16, StoreDtype::F16] {
+        let mut chat = ChatModel::load_as(folder.path(), &Device::flex(), dtype).unwrap();
+        chat.generation.max_new_tokens = 3;
+        chat.generation.stop_tokens.clear();
+        let mut session = chat.session();
+        session.add_rgb_image(&picture(1)).unwrap();
+        let mut answer = session.ask("what is this?").unwrap();
+        assert!(answer.stats().prefill.as_nanos() > 0, "the picture took time");
+        assert!(answer.by_ref().all(|piece| piece.is_ok()));
+        assert_eq!(answer.stats().new_tokens, 3, "{dtype:?}");
+    }
+}

@@ -10,6 +10,8 @@ use crate::error::ModelError;
 
 /// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
 const MAX_SIZE: u64 = 1 << 22;
+/// Keys that are tried when one is to blame.
+const MAX_KEYS: usize = 500;
 /// Keys that say how often something is repeated: each repetition needs tensors in the file.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "num_experts"];
 /// How keys end that say how large something is.
@@ -18,8 +20,85 @@ const SIZES: [&str; 8] = ["_size", "_heads", "_layers", "_experts", "_embeddings
 /// A JSON file as any type.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
     let text = std::fs::read_to_string(path).map_err(CheckpointError::io(path, "reading"))?;
+    if text.starts_with(LFS_START) {
+        return Err(CheckpointError::format(path, LFS_POINTER));
+    }
     serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
 }
+
+/// What makes a folder a model.
+pub(super) const CONFIG: &str = "config.json";
+
+/// A config's content as its type; an error names the key.
+pub(super) fn from_value<T: DeserializeOwned>(value: Value, path: &Path) -> Result<T, CheckpointError> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        let reason = error.to_string();
+        let place = culprit::<T>(&value, &reason).map(|key| format!("`{key}`: ")).unwrap_or_default();
+        CheckpointError::format(path, format!("{place}{reason}"))
+    })
+}
+
+/// The key without which the reason is another or none. Serde forgets the path inside of enums that a key tells apart, and most
+/// of a config is inside of one.
+fn culprit<T: DeserializeOwned>(value: &Value, reason: &str) -> Option<String> {
+    let mut pointers = Vec::new();
+    collect_pointers(value, String::new(), &mut pointers);
+    let mut changed: Vec<String> = Vec::new();
+    for pointer in pointers {
+        let (parent, key) = pointer.rsplit_once('/')?;
+        let mut without = value.clone();
+        without.pointer_mut(parent)?.as_object_mut()?.remove(key);
+        match serde_json::from_value::<T>(without) {
+            Ok(_) => return Some(plain(&pointer)),
+            Err(error) if error.to_string() != reason => changed.push(plain(&pointer)),
+            Err(_) => {}
+        }
+    }
+    // What holds the culprit is none itself.
+    let all = changed.clone();
+    changed.retain(|key| !all.iter().any(|other| other.starts_with(&format!("{key}."))));
+    // Without the key that tells kinds apart nothing can be read: it is the culprit only if there is no other.
+    let position = changed.iter().position(|key| !key.ends_with("model_type")).unwrap_or(0);
+    changed.into_iter().nth(position)
+}
+
+/// `/text_config/hidden_size` as `text_config.hidden_size`.
+fn plain(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+/// JSON pointers of the keys of all objects, inner ones first.
+fn collect_pointers(value: &Value, prefix: String, found: &mut Vec<String>) {
+    let Some(object) = value.as_object() else { return };
+    // Keys with special characters are none that a config has.
+    for (key, value) in object.iter().filter(|(key, _)| !key.contains(['/', '~'])) {
+        let pointer = format!("{prefix}/{key}");
+        collect_pointers(value, pointer.clone(), found);
+        if found.len() >= MAX_KEYS {
+            return;
+        }
+        found.push(pointer);
+    }
+}
+
+/// Refuses weights that were quantised: their tensors are no plain floats.
+pub(super) fn check_quantization(config: &Value, path: &Path) -> Result<(), CheckpointError> {
+    let places = [Some(config), config.get("text_config"), config.get("vision_config")];
+    let found = places.into_iter().flatten().find_map(|place| place.get("quantization_config"));
+    let Some(found) = found.filter(|found| !found.is_null()) else { return Ok(()) };
+    let method = found.get("quant_method").and_then(Value::as_str).unwrap_or("bitsandbytes");
+    let reason = format!(
+        "`quantization_config`: the weights are quantised ({method}), which is not read; use the checkpoint that they were \
+         made from, or save the model dequantised"
+    );
+    Err(CheckpointError::format(path, reason))
+}
+
+/// What is wrong with a file that git-lfs has not fetched.
+pub(super) const LFS_POINTER: &str =
+    "a git-lfs pointer, not the file itself: run `git lfs pull` in its folder, or download the file";
+/// How such a file begins.
+pub(super) const LFS_START: &str = "version https://git-lfs";
 
 /// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account, and patches of no
 /// size, by which grids are divided.
@@ -107,6 +186,36 @@ mod tests {
         assert_eq!((&plain["rope_theta"], &plain["rope_scaling"]), (&json!(3.0), &Value::Null));
         let old = json!({ "rope_theta": 3.0, "rope_scaling": null });
         assert_eq!(finished(old.clone()), old);
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let read = |config: Value| {
+            from_value::<crate::vlm::VlmConfig>(config, Path::new("config.json")).map(drop).map_err(|e| e.to_string())
+        };
+        let config = |key: &str, value: Value| {
+            let mut text = json!({ "model_type": "llama", "hidden_size": 8 });
+            text[key] = value;
+            json!({ "model_type": "llava", "vision_config": { "model_type": "siglip" }, "text_config": text })
+        };
+        assert_eq!(read(config("hidden_size", json!(16))), Ok(()));
+        for (key, value) in [
+            ("hidden_size", json!("wide")),
+            ("hidden_act", json!("sine")),
+            ("model_type", json!("bloom")),
+            ("vocab_size", json!(-1)),
+        ] {
+            let error = read(config(key, value)).unwrap_err();
+            assert!(error.starts_with(&format!("config.json: `text_config.{key}`: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn quantised_weights_are_refused() {
+        let config = json!({ "text_config": { "quantization_config": { "load_in_4bit": true } } });
+        let error = check_quantization(&config, Path::new("config.json")).unwrap_err().to_string();
+        assert!(error.contains("config.json") && error.contains("bitsandbytes"), "{error}");
+        assert!(check_quantization(&json!({ "quantization_config": null }), Path::new("a")).is_ok());
     }
 
     #[test]

@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::atomic::unique;
+use super::config::CONFIG;
 use super::{CheckpointError, StoreDtype};
-
-/// What makes a folder a model.
-pub(super) const CONFIG: &str = "config.json";
 
 /// 5 GB, as the Hugging Face hub has it.
 const MAX_SHARD_SIZE: u64 = 5_000_000_000;

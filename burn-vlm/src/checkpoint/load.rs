@@ -12,8 +12,8 @@ use super::{CheckpointError, Layout, StoreDtype, StoredTensor, TensorSource, par
 /// What the caller wants of a load. The default is strict and f32.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Element type of the parameters in memory, whatever the file stores. Pixels and features given to the model need the same
-    /// type.
+    /// Element type of the parameters in memory, whatever the file stores. Pixels, features and embeddings given to the model
+    /// are cast to it.
     pub dtype: StoreDtype,
     /// Parameters that may be missing in the file and then keep their initial values: names as the error lists them, `*` for
     /// any characters.

@@ -16,6 +16,7 @@ mod config;
 mod folder;
 mod keys;
 mod load;
+mod original;
 mod parrot;
 mod pretrained;
 mod reader;
@@ -69,7 +70,7 @@ pub enum CheckpointError {
         source: ModelError,
     },
     /// The keys of file and model differ.
-    #[error("{path}: the weights do not fit the model ({count} keys):\n  {list}", path = path.display(), count = problems.len(), list = problems.join("\n  "))]
+    #[error("{path}: the weights do not fit the model: {summary}\n  {list}", path = path.display(), summary = summary(problems), list = problems.join("\n  "))]
     Keys {
         /// The file or folder.
         path: PathBuf,
@@ -98,6 +99,22 @@ pub enum CheckpointError {
         /// The backend's own words.
         reason: String,
     },
+}
+
+/// `12 keys missing, 1 with another shape`, of lines that begin with their kind.
+fn summary(problems: &[String]) -> String {
+    let kinds = [
+        ("missing: ", "missing"),
+        ("unexpected: ", "unexpected"),
+        ("shape: ", "of another shape"),
+        ("duplicate: ", "twice"),
+    ];
+    let counts = kinds.iter().filter_map(|(start, name)| {
+        let count = problems.iter().filter(|problem| problem.starts_with(start)).count();
+        (count > 0).then(|| format!("{count} {name}"))
+    });
+    let keys = if problems.len() == 1 { "key" } else { "keys" };
+    format!("{} {keys} ({})", problems.len(), counts.collect::<Vec<_>>().join(", "))
 }
 
 impl CheckpointError {

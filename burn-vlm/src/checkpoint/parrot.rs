@@ -1,11 +1,7 @@
-//! The folder layout of the authors' Parrot checkpoints, `model_type` = `parrot_qwen2`: one flat `config.json`, LLaVA's
-//! original key names, the vision tower inside.
+//! The folder layout of the authors' Parrot checkpoints, `model_type` = `parrot_qwen2`: LLaVA's [original](super::original)
+//! with the experts' keys, the vision tower inside.
 //!
 //! Unusual here:
-//! - the published config names the vision tower (`mm_vision_tower`) instead of describing it: `vision_config.json` beside it
-//!   wins, then a `vision_config` key, then the towers that are known by name;
-//! - the layout has no image token (its data use -200). Unless `image_token_index` is there, as in what we write, the first id
-//!   behind the embedding table stands for a visual token;
 //! - `moe_weight` that is absent is 1, not the 0.1 of the training scripts; `moe_top_k` was never used and is ignored.
 //!   Switches that the layout has no keys for stand under `parrot_options`.
 
@@ -14,22 +10,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CheckpointError, config};
+use super::original::{KNOWN_TOWERS, PROJECTOR, VISION_FILE, known_tower};
+use super::{CheckpointError, config, original};
 use crate::connector::{ConnectorConfig, ExpertKind, ParrotConfig, Residual, RoutingQuery, TextScope};
-use crate::error::ModelError;
 use crate::language::LanguageConfig;
 use crate::nn::Activation;
-use crate::vision::{ClipVisionConfig, VisionConfig};
+use crate::vision::VisionConfig;
 use crate::vlm::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig};
 
 /// `model_type` of the layout.
 pub(super) const MODEL_TYPE: &str = "parrot_qwen2";
 /// `architectures` of the layout.
 pub(super) const ARCHITECTURE: &str = "ParrotQwen2ForCausalLM";
-/// The file that describes the vision tower.
-pub(super) const VISION_FILE: &str = "vision_config.json";
-/// No tower has more layers.
-const MAX_LAYERS: usize = 1024;
 /// Tokens of a training sample, unless the model has fewer positions.
 const MAX_LENGTH: usize = 2048;
 
@@ -71,13 +63,6 @@ struct Options {
 /// The keys of the published config that are not Qwen's own.
 #[derive(Debug, Deserialize)]
 struct Keys {
-    mm_vision_tower: Option<String>,
-    #[serde(default = "projector")]
-    mm_projector_type: String,
-    #[serde(default = "layer")]
-    mm_vision_select_layer: i64,
-    #[serde(default = "feature")]
-    mm_vision_select_feature: SelectStrategy,
     #[serde(default = "experts")]
     num_experts: usize,
     #[serde(default = "width")]
@@ -90,19 +75,8 @@ struct Keys {
     use_moe_residual: bool,
     #[serde(default)]
     parrot_options: Options,
-    image_token_index: Option<i64>,
-    vision_config: Option<Value>,
 }
 
-fn projector() -> String {
-    "mlp2x_gelu".into()
-}
-fn layer() -> i64 {
-    -2
-}
-fn feature() -> SelectStrategy {
-    SelectStrategy::Full
-}
 fn experts() -> usize {
     ParrotConfig::default().num_experts
 }
@@ -113,37 +87,12 @@ fn one() -> f64 {
     1.0
 }
 
-/// The towers that published checkpoints name.
-fn known_tower(name: &str) -> Option<VisionConfig> {
-    let large = |image_size| ClipVisionConfig {
-        hidden_size: 1024,
-        intermediate_size: 4096,
-        projection_dim: 768,
-        num_hidden_layers: 24,
-        num_attention_heads: 16,
-        image_size,
-        patch_size: 14,
-        ..ClipVisionConfig::default()
-    };
-    match name {
-        "openai/clip-vit-large-patch14-336" => Some(VisionConfig::Clip(large(336))),
-        "openai/clip-vit-large-patch14" => Some(VisionConfig::Clip(large(224))),
-        _ => None,
-    }
-}
-
 /// Reads a flat config; `folder` may hold the tower's own.
 pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig, CheckpointError> {
-    let invalid = |error: serde_json::Error| CheckpointError::format(path, error.to_string());
-    let keys = Keys::deserialize(json).map_err(invalid)?;
-    if keys.mm_projector_type != projector() {
-        let source = ModelError::config(MODEL_TYPE, "mm_projector_type", keys.mm_projector_type, projector());
-        return Err(CheckpointError::Config { path: path.to_path_buf(), source });
-    }
-    let vision_config = tower(&keys, path, folder)?;
-    let mut text = json.clone();
-    text["model_type"] = json!("qwen2");
-    let text_config: LanguageConfig = serde_json::from_value(text).map_err(invalid)?;
+    let keys: Keys = config::from_value(json.clone(), path)?;
+    let tower = original::tower_keys(MODEL_TYPE, json, path)?;
+    let vision_config = original::tower(&tower, path, folder)?;
+    let text_config = original::language(json, path)?;
     let parrot = ParrotConfig {
         num_experts: keys.num_experts,
         intermediate_size: keys.moe_intermediate_size,
@@ -156,33 +105,12 @@ pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig
         keep_cls: true,
         bypass: !keys.use_moe,
     };
-    let image_token = keys.image_token_index.unwrap_or(text_config.vocab_size() as i64);
+    let image_token = tower.image_token_index.unwrap_or(text_config.vocab_size() as i64);
     Ok(VlmConfig {
         connector: ConnectorConfig::Parrot(parrot),
-        vision_feature_layer: FeatureLayer::One(keys.mm_vision_select_layer),
-        vision_feature_select_strategy: keys.mm_vision_select_feature,
+        vision_feature_layer: FeatureLayer::One(tower.mm_vision_select_layer),
+        vision_feature_select_strategy: tower.mm_vision_select_feature.unwrap_or(SelectStrategy::Full),
         ..VlmConfig::new(vision_config, text_config, image_token)
-    })
-}
-
-fn tower(keys: &Keys, path: &Path, folder: &Path) -> Result<VisionConfig, CheckpointError> {
-    let file = folder.join(VISION_FILE);
-    if file.is_file() {
-        let vision: Value = config::read_json(&file)?;
-        config::check_sizes(&vision, &file, MAX_LAYERS)?;
-        return serde_json::from_value(vision).map_err(|error| CheckpointError::format(&file, error.to_string()));
-    }
-    if let Some(vision) = &keys.vision_config {
-        return serde_json::from_value(vision.clone())
-            .map_err(|error| CheckpointError::format(path, format!("vision_config: {error}")));
-    }
-    let name = keys.mm_vision_tower.as_deref().unwrap_or("");
-    known_tower(name).ok_or_else(|| {
-        let reason = format!(
-            "the vision tower `{name}` (mm_vision_tower) is not known by name: put its config.json beside this file as \
-             {VISION_FILE}"
-        );
-        CheckpointError::format(path, reason)
     })
 }
 
@@ -207,8 +135,7 @@ pub(super) fn write(config: &VlmConfig) -> Result<(Value, Value), serde_json::Er
         return Ok((flat, vision));
     };
     let hidden = config.text_config.hidden_size();
-    let named = ["openai/clip-vit-large-patch14-336", "openai/clip-vit-large-patch14"];
-    let tower = named.into_iter().find(|name| known_tower(name).as_ref() == Some(&config.vision_config));
+    let tower = KNOWN_TOWERS.into_iter().find(|name| known_tower(name).as_ref() == Some(&config.vision_config));
     let strategy = match config.vision_feature_select_strategy {
         SelectStrategy::Default => "patch",
         SelectStrategy::Full => "cls_patch",
@@ -221,7 +148,7 @@ pub(super) fn write(config: &VlmConfig) -> Result<(Value, Value), serde_json::Er
     };
     let keys = json!({
         "mm_vision_tower": tower.unwrap_or(VISION_FILE),
-        "mm_projector_type": projector(),
+        "mm_projector_type": PROJECTOR,
         "mm_hidden_size": config.vision_config.hidden_size(),
         "mm_vision_select_layer": config.vision_feature_layer.layers().first(),
         "mm_vision_select_feature": strategy,

@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::folder::{CONFIG, copy_companions, publish, write_json};
+use super::config::CONFIG;
+use super::folder::{copy_companions, publish, write_json};
 use super::save::save_shards;
 use super::{CheckpointError, LoadOptions, SaveOptions, StoreDtype, TensorSource, load_parameters_with};
-use super::{config, parrot};
+use super::{config, original, parrot};
 use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
 use crate::language::{LanguageConfig, LanguageModel};
@@ -34,7 +35,8 @@ pub enum Layout {
         clip: bool,
     },
     /// LLaVA in the three layouts that occur: 4.x (`vision_tower.vision_model.*`), 5.x (`vision_tower.*`), and module names
-    /// (`model.language_model.*`, `lm_head.weight`).
+    /// (`model.language_model.*`, `lm_head.weight`); and, only read, LLaVA's original one (`model.layers.*`,
+    /// `model.mm_projector.*`, `model.vision_tower.vision_tower.*`).
     Llava,
     /// The authors' Parrot checkpoints, LLaVA's original names with the vision tower inside.
     Parrot,
@@ -42,11 +44,19 @@ pub enum Layout {
 
 /// Where a VLM's files keep the language model: 4.x and 5.x, then module names.
 const LANGUAGE_PREFIXES: [(&str, &str); 2] = [("language_model.", ""), ("model.language_model.", "model.")];
-/// Where a VLM's files keep the vision tower: module names, then 4.x and 5.x.
-const VISION_PREFIXES: [&str; 2] = ["model.vision_tower.", "vision_tower."];
+/// Where a VLM's files keep the vision tower: LLaVA's original layout, module names, then 4.x and 5.x.
+const VISION_PREFIXES: [&str; 3] = ["model.vision_tower.vision_tower.", "model.vision_tower.", "vision_tower."];
 /// The other parts of a VLM.
-const CONNECTOR_PREFIXES: [&str; 4] =
-    ["multi_modal_projector.", "model.multi_modal_projector.", "image_newline", "model.image_newline"];
+const CONNECTOR_PREFIXES: [&str; 6] = [
+    "multi_modal_projector.",
+    "model.multi_modal_projector.",
+    "image_newline",
+    "model.image_newline",
+    "model.mm_projector.",
+    "model.moe_model.",
+];
+/// Where LLaVA's original layout keeps the language model.
+const ORIGINAL_LANGUAGE: [&str; 3] = ["model.embed_tokens.", "model.layers.", "model.norm."];
 /// The other parts of a dual encoder.
 const DUAL_PREFIXES: [&str; 4] = ["text_model.", "logit_", "visual_projection.", "text_projection."];
 
@@ -63,7 +73,12 @@ impl Layout {
             Self::Plain | Self::Dual { .. } => Some(key.to_string()),
             Self::Vision => {
                 let language = LANGUAGE_PREFIXES.map(|(prefix, _)| prefix);
-                let others = DUAL_PREFIXES.iter().chain(&CONNECTOR_PREFIXES).chain(&language).chain(&["lm_head."]);
+                let others = DUAL_PREFIXES
+                    .iter()
+                    .chain(&CONNECTOR_PREFIXES)
+                    .chain(&language)
+                    .chain(&ORIGINAL_LANGUAGE)
+                    .chain(&["lm_head."]);
                 let skipped = others.into_iter().any(|prefix| key.starts_with(prefix));
                 let key = VISION_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).unwrap_or(key);
                 (!skipped).then(|| key.strip_prefix("vision_model.").unwrap_or(key).to_string())
@@ -83,10 +98,14 @@ impl Layout {
                     ("model.language_model.", "language_model.model."),
                     ("lm_head.", "language_model.lm_head."),
                     ("vision_tower.vision_model.", "vision_tower."),
+                    ("model.vision_tower.vision_tower.vision_model.", "vision_tower."),
                     ("model.vision_tower.vision_model.", "vision_tower."),
                     ("model.vision_tower.", "vision_tower."),
                     ("model.multi_modal_projector.", "multi_modal_projector."),
                     ("model.image_newline", "image_newline"),
+                    ("model.mm_projector.0.", "multi_modal_projector.linear_1."),
+                    ("model.mm_projector.2.", "multi_modal_projector.linear_2."),
+                    ("model.", "language_model.model."),
                 ];
                 let renamed =
                     replaced.iter().find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")));
@@ -139,8 +158,7 @@ pub trait Pretrained: Module {
     /// # Errors
     /// [`CheckpointError`]; it names the file.
     fn read_config(json: Value, dir: &Path) -> Result<Self::Config, CheckpointError> {
-        let invalid = |error: serde_json::Error| CheckpointError::format(&dir.join(CONFIG), error.to_string());
-        serde_json::from_value(Self::select_config(json)).map_err(invalid)
+        config::from_value(Self::select_config(json), &dir.join(CONFIG))
     }
 
     /// What [`Self::save_pretrained`] writes beside the weights: file names and contents, `config.json` among them, without
@@ -191,11 +209,7 @@ pub trait Pretrained: Module {
     where
         Self: Sized,
     {
-        let path = dir.join(CONFIG);
-        let json: Value = config::read_json(&path)?;
-        let source = TensorSource::open(dir)?;
-        config::check_sizes(&json, &path, source.tensors().len())?;
-        let model = Self::from_config(&Self::read_config(json, dir)?, device).map_err(config::invalid(&path))?;
+        let (model, source, _) = unfilled::<Self>(dir, device)?;
         let layout = model.layout();
         load_parameters_with(model, &source, &layout, options)
     }
@@ -240,6 +254,22 @@ pub trait Pretrained: Module {
     }
 }
 
+/// The model that `config.json` describes, its weights' source, and the content of the file.
+fn unfilled<M: Pretrained>(dir: &Path, device: &Device) -> Result<(M, TensorSource, Value), CheckpointError> {
+    let path = dir.join(CONFIG);
+    let json: Value = config::read_json(&path)?;
+    config::check_quantization(&json, &path)?;
+    let source = TensorSource::open(dir)?;
+    config::check_sizes(&json, &path, source.tensors().len())?;
+    let model = M::from_config(&M::read_config(json.clone(), dir)?, device).map_err(config::invalid(&path))?;
+    Ok((model, source, json))
+}
+
+/// Whether a config.json is flat: the decoder's own with keys about the vision tower.
+fn is_flat(config: &Value) -> bool {
+    parrot::is_parrot(config) || original::is_original(config)
+}
+
 /// Whether a config.json describes a VLM in the layout of [`Vlm`].
 fn is_vlm(config: &Value) -> bool {
     serde_json::from_value::<VlmType>(config["model_type"].clone()).is_ok()
@@ -277,6 +307,13 @@ impl Pretrained for VisionEncoder {
             }
             None => config,
         }
+    }
+
+    fn read_config(json: Value, dir: &Path) -> Result<VisionConfig, CheckpointError> {
+        if is_flat(&json) {
+            return Vlm::read_config(json, dir).map(|config| config.vision_config);
+        }
+        config::from_value(Self::select_config(json), &dir.join(CONFIG))
     }
 
     fn from_config(config: &VisionConfig, device: &Device) -> Result<Self, ModelError> {
@@ -318,6 +355,7 @@ impl Pretrained for LanguageModel {
         match self {
             Self::Gemma2(_) => ("Gemma2ForCausalLM", "gemma2"),
             Self::Llama(_) => ("LlamaForCausalLM", "llama"),
+            Self::Mistral(_) => ("MistralForCausalLM", "mistral"),
             Self::Qwen2(_) => ("Qwen2ForCausalLM", "qwen2"),
         }
     }
@@ -329,6 +367,14 @@ impl Pretrained for LanguageModel {
     /// The folder of a VLM serves too: its `text_config`.
     fn select_config(config: Value) -> Value {
         if is_vlm(&config) { Vlm::select_config(config)["text_config"].take() } else { config }
+    }
+
+    fn read_config(json: Value, dir: &Path) -> Result<LanguageConfig, CheckpointError> {
+        let path = dir.join(CONFIG);
+        if is_flat(&json) {
+            return original::language(&json, &path);
+        }
+        config::from_value(Self::select_config(json), &path)
     }
 
     fn from_config(config: &LanguageConfig, device: &Device) -> Result<Self, ModelError> {
@@ -385,15 +431,28 @@ impl Pretrained for Vlm {
         if parrot::is_parrot(&json) {
             return parrot::read(&json, &path, dir);
         }
-        serde_json::from_value(Self::select_config(json))
-            .map_err(|error| CheckpointError::format(&path, error.to_string()))
+        if original::is_original(&json) {
+            return original::read(&json, &path, dir);
+        }
+        config::from_value(Self::select_config(json), &path)
+    }
+
+    /// In LLaVA's original layout the weights may lack the vision tower: it is then read from the folder `vision_tower` in
+    /// `dir`.
+    fn load_pretrained_with(dir: &Path, device: &Device, options: &LoadOptions) -> Result<Self, CheckpointError> {
+        let (model, source, json) = unfilled::<Self>(dir, device)?;
+        if original::is_original(&json) && original::lacks_tower(&source) {
+            return original::load_with_tower(model, &source, dir, device, options);
+        }
+        let layout = model.layout();
+        load_parameters_with(model, &source, &layout, options)
     }
 
     fn config_files(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
         let config = self.pretrained_config();
         if self.layout() == Layout::Parrot {
             let (flat, vision) = parrot::write(&config)?;
-            return Ok(vec![(CONFIG, flat), (parrot::VISION_FILE, vision)]);
+            return Ok(vec![(CONFIG, flat), (original::VISION_FILE, vision)]);
         }
         let mut value = serde_json::to_value(&config)?;
         value["image_seq_length"] = json!(config.num_visual_tokens());

@@ -15,6 +15,7 @@ use safetensors::tensor::Metadata;
 
 use super::CheckpointError;
 use super::chunks::{Element, read_transposed, read_values};
+use super::config::{LFS_POINTER, LFS_START};
 
 /// Longest header that is read: the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
@@ -59,7 +60,7 @@ impl TensorSource {
             source.add_shards(path, &index)?;
             source.path = index;
         } else {
-            return Err(CheckpointError::NoWeights { path: path.to_path_buf() });
+            return Err(no_weights(path));
         }
         Ok(source)
     }
@@ -157,6 +158,17 @@ impl TensorSource {
     }
 }
 
+/// What is wrong with a folder without safetensors.
+fn no_weights(path: &Path) -> CheckpointError {
+    let pickled =
+        ["pytorch_model.bin", "pytorch_model.bin.index.json"].into_iter().find(|name| path.join(name).is_file());
+    let Some(pickled) = pickled else { return CheckpointError::NoWeights { path: path.to_path_buf() } };
+    let reason = "pickled weights, which can run code and are not read, and no model.safetensors beside them: convert them \
+                  once where transformers is installed, by `from_pretrained(FOLDER).save_pretrained(FOLDER)` of the model's \
+                  class, or download a revision with safetensors";
+    CheckpointError::format(&path.join(pickled), reason)
+}
+
 /// Reads and checks a header; returns the file, where its data begins, and the header.
 fn read_header(path: &Path) -> Result<(File, u64, Metadata), CheckpointError> {
     let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
@@ -168,6 +180,9 @@ fn read_header(path: &Path) -> Result<(File, u64, Metadata), CheckpointError> {
         return Err(too_short(LENGTH_BYTES));
     }
     file.read_exact(&mut length).map_err(CheckpointError::io(path, "reading the header's length"))?;
+    if LFS_START.as_bytes().starts_with(&length) {
+        return Err(CheckpointError::format(path, LFS_POINTER));
+    }
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER {
         return Err(CheckpointError::format(path, format!("header of {length} bytes: not a safetensors file")));

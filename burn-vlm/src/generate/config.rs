@@ -68,7 +68,11 @@ impl GenerationConfig {
         })
     }
 
-    pub(super) fn validate(&self) -> Result<(), ModelError> {
+    /// Whether every option is in its range.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`], which names the option.
+    pub fn validate(&self) -> Result<(), ModelError> {
         let error = |text: &str| Err(ModelError::Input(format!("generation: {text}")));
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return error("temperature must be a finite number >= 0 (0 is greedy)");

@@ -262,7 +262,8 @@ impl<L: DecoderLayer> Decoder<L> {
             None => self.rope.contiguous(offset, tokens),
         };
         let mask = AttentionMask::causal().with_key_padding(input.padding.clone());
-        let mut x = embeds;
+        // Embeddings that somebody else made, in f32 say, take the weights' element type.
+        let mut x = embeds.cast(self.embed_tokens.weight.val().dtype());
         for (index, layer) in self.layers.iter().enumerate() {
             collect(&x);
             let mask = mask.clone().with_window(layer.window());

@@ -7,6 +7,7 @@ mod decoder;
 mod gemma2;
 mod kv_cache;
 mod llama;
+mod mistral;
 mod qwen2;
 mod rope_scaling;
 
@@ -15,6 +16,7 @@ pub use decoder::{AttentionInput, Decoder, DecoderAttention, DecoderLayer, Gated
 pub use gemma2::{Gemma2Config, Gemma2DecoderLayer, Gemma2ForCausalLm};
 pub use kv_cache::KvCache;
 pub use llama::{LlamaConfig, LlamaDecoderLayer, LlamaForCausalLm};
+pub use mistral::{MistralConfig, MistralForCausalLm};
 pub use qwen2::{Qwen2Config, Qwen2ForCausalLm};
 pub use rope_scaling::RopeParameters;
 
@@ -36,6 +38,9 @@ pub enum LanguageConfig {
     /// Llama 1 to 3, Vicuna.
     #[serde(rename = "llama")]
     Llama(LlamaConfig),
+    /// Mistral 7B.
+    #[serde(rename = "mistral")]
+    Mistral(MistralConfig),
     /// Qwen 1.5 and Qwen 2.
     #[serde(rename = "qwen2")]
     Qwen2(Qwen2Config),
@@ -47,6 +52,7 @@ macro_rules! each {
         match $value {
             Self::Gemma2($inner) => $body,
             Self::Llama($inner) => $body,
+            Self::Mistral($inner) => $body,
             Self::Qwen2($inner) => $body,
         }
     };
@@ -69,6 +75,7 @@ impl LanguageConfig {
         Ok(match self {
             Self::Gemma2(config) => LanguageModel::Gemma2(config.init_with(scope)?),
             Self::Llama(config) => LanguageModel::Llama(config.init_with(scope)?),
+            Self::Mistral(config) => LanguageModel::Mistral(config.init_with(scope)?),
             Self::Qwen2(config) => LanguageModel::Qwen2(config.init_with(scope)?),
         })
     }
@@ -106,6 +113,8 @@ pub enum LanguageModel {
     Gemma2(Gemma2ForCausalLm),
     /// Llama 1 to 3, Vicuna.
     Llama(LlamaForCausalLm),
+    /// Mistral 7B.
+    Mistral(MistralForCausalLm),
     /// Qwen 1.5 and Qwen 2.
     Qwen2(Qwen2ForCausalLm),
 }
@@ -116,6 +125,7 @@ impl LanguageModel {
         match self {
             Self::Gemma2(model) => LanguageConfig::Gemma2(model.config.clone()),
             Self::Llama(model) => LanguageConfig::Llama(model.config.clone()),
+            Self::Mistral(model) => LanguageConfig::Mistral(model.config.clone()),
             Self::Qwen2(model) => LanguageConfig::Qwen2(model.config.clone()),
         }
     }
@@ -139,7 +149,7 @@ impl LanguageModel {
         let embeds = each!(self, model => model.model.embed_tokens.forward(ids));
         match self {
             Self::Gemma2(_) => embeds * self.embed_scale(),
-            Self::Llama(_) | Self::Qwen2(_) => embeds,
+            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => embeds,
         }
     }
 
@@ -147,7 +157,7 @@ impl LanguageModel {
     pub fn embed_scale(&self) -> f64 {
         match self {
             Self::Gemma2(model) => (model.config.hidden_size as f64).sqrt(),
-            Self::Llama(_) | Self::Qwen2(_) => 1.0,
+            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => 1.0,
         }
     }
 
@@ -192,7 +202,7 @@ impl LanguageModel {
     pub fn final_softcap(&self) -> Option<f64> {
         match self {
             Self::Gemma2(model) => model.config.final_logit_softcapping.filter(|_| model.softcaps_logits),
-            Self::Llama(_) | Self::Qwen2(_) => None,
+            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => None,
         }
     }
 
@@ -236,6 +246,7 @@ impl LanguageModel {
         let (kv_heads, head_dim) = match self {
             Self::Gemma2(model) => (model.config.num_key_value_heads, model.config.head_dim),
             Self::Llama(model) => (model.config.kv_heads(), model.config.head_dim()),
+            Self::Mistral(model) => (model.config.num_key_value_heads, model.config.head_dim()),
             Self::Qwen2(model) => (model.config.num_key_value_heads, model.config.head_dim()),
         };
         let layers = each!(self, model => model.config.num_hidden_layers);

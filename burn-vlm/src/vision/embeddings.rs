@@ -28,13 +28,15 @@ impl PatchEmbedding {
         }
     }
 
-    /// Embeds the patches row by row; pixels at the right and bottom that do not fill a patch are dropped.
+    /// Embeds the patches row by row; pixels at the right and bottom that do not fill a patch are dropped. Pixels of any float
+    /// type are cast to the weight's.
     ///
     /// # Shapes
     /// - `pixels`: `[n, channels, height, width]`
     /// - returns `[n, (height / patch) * (width / patch), hidden]`
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
         let weight = self.weight.val();
+        let pixels = pixels.cast(weight.dtype());
         let [hidden, channels, patch, _] = weight.dims();
         let [n, _, height, width] = pixels.dims();
         let (rows, columns) = (height / patch, width / patch);

@@ -18,7 +18,8 @@ pub(super) fn interpolate_positions(table: Tensor<2>, grid: usize, rows: usize, 
         return table;
     }
     let weights = interpolation_matrix(grid, rows, columns, &table.device());
-    weights.matmul(table)
+    let dtype = table.dtype();
+    weights.cast(dtype).matmul(table)
 }
 
 /// The matrix `[rows * columns, grid * grid]`: the product of the weights along each axis.

@@ -19,7 +19,7 @@ pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType}
 pub use packing::{Packing, VisualFeatures};
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::connector::Connector;
 use crate::error::ModelError;
@@ -187,9 +187,10 @@ impl Vlm {
         self.multi_modal_projector.forward(self.noisy(features, noise_seed)?, None)
     }
 
-    /// The features that the connector sees, their width checked.
+    /// The features that the connector sees: their width checked, in the element type of its weights.
     fn noisy(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
         check_width("visual features", features.dims()[2], self.multi_modal_projector.input_width())?;
+        let features = features.cast(connector_dtype(&self.multi_modal_projector));
         Ok(self.with_noise(features, noise_seed))
     }
 
@@ -291,7 +292,7 @@ impl Vlm {
         check_width("visual tokens", width, self.language_model.hidden_size())?;
         let kept = places.bool_not().float().cast(text.dtype());
         let text = text * kept.unsqueeze_dim::<3>(2);
-        let visual = visual.reshape([images * tokens_per_image, width]);
+        let visual = visual.reshape([images * tokens_per_image, width]).cast(text.dtype());
         let scale = if self.config.scales_visual_embeds() { self.language_model.embed_scale() } else { 1.0 };
         let visual = if scale == 1.0 { visual } else { visual * scale };
         let merged = text.reshape([batch * tokens, width]).select_assign(0, positions, visual, IndexingUpdateOp::Add);
@@ -343,7 +344,8 @@ impl Vlm {
         let Some(packing) = &input.packing else { return Ok(tokens) };
         let newline = self.image_newline.as_ref();
         let newline = newline.ok_or_else(|| ModelError::Input("tiled pictures, but no image_newline".into()))?;
-        packing.apply(tokens, newline.val())
+        let newline = newline.val().cast(tokens.dtype());
+        packing.apply(tokens, newline)
     }
 
     /// Hidden states after the decoder's final norm; logits and losses are the language model's
@@ -374,6 +376,15 @@ impl Vlm {
         let hidden = self.forward(input)?;
         Ok(self.language_model.target_losses(hidden, target_rows, targets))
     }
+}
+
+/// Element type of a connector's weights.
+fn connector_dtype(connector: &Connector) -> DType {
+    let projector = match connector {
+        Connector::Mlp(mlp) => mlp,
+        Connector::Parrot(parrot) => &parrot.projector,
+    };
+    projector.linear_1.weight.val().dtype()
 }
 
 fn check_width(what: &'static str, found: usize, expected: usize) -> Result<(), ModelError> {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use burn_vlm::init::Scope;
-use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
+use burn_vlm::language::{Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, MistralConfig, Qwen2Config};
 use burn_vlm::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{VisualTokens, Vlm, VlmConfig, VlmType};
 
@@ -63,11 +63,29 @@ pub fn llama() -> LanguageConfig {
     })
 }
 
+/// A window shorter than the head is wide, heads wider than the stream divided by their number.
+pub fn mistral() -> LanguageConfig {
+    LanguageConfig::Mistral(MistralConfig {
+        vocab_size: VOCABULARY,
+        hidden_size: 24,
+        intermediate_size: 32,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: Some(8),
+        max_position_embeddings: 64,
+        initializer_range: RANGE,
+        sliding_window: Some(5),
+        ..MistralConfig::default()
+    })
+}
+
 /// The same with room for the tokens of tiles.
 fn with_positions(mut config: LanguageConfig) -> LanguageConfig {
     match &mut config {
         LanguageConfig::Gemma2(config) => config.max_position_embeddings = 512,
         LanguageConfig::Llama(config) => config.max_position_embeddings = 512,
+        LanguageConfig::Mistral(config) => config.max_position_embeddings = 512,
         LanguageConfig::Qwen2(config) => config.max_position_embeddings = 512,
     }
     config

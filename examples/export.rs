@@ -1,7 +1,10 @@
 //! Reads a model's folder, writes it again in small shards with its tokenizer and processor files, and writes inputs with this
 //! library's outputs beside it, for `tests/python/roundtrip.py` to compare with transformers'.
 //!
-//! `cargo run --release -p burn-vlm --example export -- SOURCE TARGET`
+//! `cargo run --release --example export -- SOURCE TARGET`
+//!
+//! Towers and decoders alone, dual encoders, LLaVA and LLaVA-NeXT (tiled pictures of two shapes in one row). LLaVA's original
+//! layout is written as transformers'. transformers knows no Parrot: its folder is written, without outputs to compare.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -35,12 +38,27 @@ fn main() -> Result<()> {
     let kind = config["model_type"].as_str().unwrap_or_default();
     let device = Device::flex();
     let outputs = match kind {
-        "siglip_vision_model" | "clip_vision_model" => vision(&export(source, target, &device)?, &device)?,
-        "siglip" | "clip" => dual(&export(source, target, &device)?, &config, &device)?,
-        "llava" => vlm(&export(source, target, &device)?, &device)?,
-        _ => language(&export(source, target, &device)?, &device)?,
+        "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
+            Some(vision(&export(source, target, &device)?, &device)?)
+        }
+        "siglip" | "clip" => Some(dual(&export(source, target, &device)?, &config, &device)?),
+        "gemma2" | "llama" | "mistral" | "qwen2" => Some(language(&export(source, target, &device)?, &device)?),
+        "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
+            Some(vlm(&export(source, target, &device)?, &device)?)
+        }
+        "parrot_qwen2" => {
+            export::<Vlm>(source, target, &device)?;
+            None
+        }
+        other => {
+            let help = if other == "chinese_clip" { ": only its vision tower is, export that" } else { "" };
+            return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
+        }
     };
-    write(&target.join("outputs.safetensors"), &outputs)?;
+    match outputs {
+        Some(outputs) => write(&target.join("outputs.safetensors"), &outputs)?,
+        None => println!("{kind}: transformers has no such model, so there are no outputs to compare"),
+    }
     println!("{kind}: {} -> {}", source.display(), target.display());
     Ok(())
 }
@@ -67,6 +85,7 @@ fn floats<const D: usize>(name: &'static str, tensor: Tensor<D>) -> Result<Outpu
     Ok(Output { name, dtype: Dtype::F32, shape, bytes })
 }
 
+/// Integers as `[n, width]`.
 fn ints(name: &'static str, values: &[i64], width: usize) -> Output {
     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     Output { name, dtype: Dtype::I64, shape: vec![values.len() / width, width], bytes }
@@ -125,6 +144,9 @@ fn dual(model: &DualEncoder, config: &Value, device: &Device) -> Result<Vec<Outp
 }
 
 fn vlm(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
+    if model.config.is_tiled() {
+        return tiled(model, device);
+    }
     let config = &model.config;
     let image = vec![config.image_token_index; config.num_visual_tokens()];
     let text = ids(config.text_config.vocab_size(), ROWS * TOKENS);
@@ -135,4 +157,42 @@ fn vlm(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
     let input = VlmInput::new(tensor(&rows, width, device)).with_features(features);
     let logits = model.language_model.logits(model.forward(&input)?);
     Ok(vec![ints("input_ids", &rows, width), floats("pixel_values", pixels)?, floats("logits", logits)?])
+}
+
+/// One row with two pictures: a wide one and a small tall one, of other tile counts where the model's pinpoints allow.
+fn tiled(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
+    let config = &model.config;
+    let vision = &config.vision_config;
+    let (side, channels) = (vision.image_size(), vision.num_channels());
+    let sizes = [(side, 3 * side + 7), (side, side / 2 + 1)];
+    let tiles = sizes.iter().map(|size| config.num_tiles(*size)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let text = ids(config.text_config.vocab_size(), TOKENS);
+    let mut row = text[..2].to_vec();
+    for (at, size) in sizes.iter().enumerate() {
+        row.extend(std::iter::repeat_n(config.image_token_index, config.num_image_tokens(*size)?));
+        row.extend(&text[2 + 4 * at..6 + 4 * at]);
+    }
+    // Padded with zeros to the most tiles, as transformers takes them.
+    let most = tiles.iter().copied().max().unwrap_or(0);
+    let real: Tensor<4> = seeded_normal([tiles.iter().sum(), channels, side, side], 1, device);
+    let mut padded = Vec::new();
+    let mut first = 0;
+    for count in &tiles {
+        padded.push(real.clone().narrow(0, first, *count));
+        if most > *count {
+            padded.push(Tensor::zeros([most - count, channels, side, side], device));
+        }
+        first += count;
+    }
+    let padded = Tensor::cat(padded, 0).reshape([sizes.len(), most, channels, side, side]);
+    let features = model.encode_tiled_images(real, &tiles, &sizes)?;
+    let input = VlmInput::new(tensor(&row, row.len(), device)).with_features(features);
+    let logits = model.language_model.logits(model.forward(&input)?);
+    let sizes: Vec<i64> = sizes.iter().flat_map(|(height, width)| [*height as i64, *width as i64]).collect();
+    Ok(vec![
+        ints("input_ids", &row, row.len()),
+        floats("pixel_values", padded)?,
+        ints("image_sizes", &sizes, 2),
+        floats("logits", logits)?,
+    ])
 }
