@@ -6,6 +6,7 @@ mod checkpointing;
 mod linear_loss;
 mod math;
 mod pointwise;
+mod precision;
 mod rows;
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
