@@ -12,7 +12,8 @@ use burn::tensor::Tensor;
 
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
-use crate::nn::{Activation, AttentionMask, AttentionOptions, LayerNorm, Linear, attention};
+use crate::nn::precision::cast_to;
+use crate::nn::{Activation, AttentionMask, AttentionOptions, LayerNorm, Linear, Precision, attention, checkpoint};
 
 /// Shape of an encoder.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +171,12 @@ impl EncoderLayer {
 pub struct Encoder {
     /// In order of application.
     pub layers: Vec<EncoderLayer>,
+    /// Whether a training pass keeps the layers' inputs only, see [`checkpoint`].
+    #[module(skip)]
+    pub gradient_checkpointing: bool,
+    /// Of the layers; what comes out has the element type of what went in.
+    #[module(skip)]
+    pub precision: Precision,
 }
 
 impl Encoder {
@@ -177,7 +184,7 @@ impl Encoder {
     pub fn new(shape: &EncoderShape, init: &Scope) -> Self {
         let layers =
             (0..shape.num_hidden_layers).map(|layer| EncoderLayer::new(shape, &init.at("layers").at(layer))).collect();
-        Self { layers }
+        Self { layers, gradient_checkpointing: false, precision: Precision::default() }
     }
 
     /// All layers.
@@ -185,7 +192,16 @@ impl Encoder {
     /// # Shapes
     /// - `x`: `[batch, tokens, hidden]`, and so is the result
     pub fn forward(&self, x: Tensor<3>, mask: &AttentionMask) -> Tensor<3> {
-        self.layers.iter().fold(x, |x, layer| layer.forward(x, mask))
+        let dtype = x.dtype();
+        cast_to(self.layers.iter().fold(self.precision.cast(x), |x, layer| self.layer(layer, x, mask)), dtype)
+    }
+
+    fn layer(&self, layer: &EncoderLayer, x: Tensor<3>, mask: &AttentionMask) -> Tensor<3> {
+        if !self.gradient_checkpointing {
+            return layer.forward(x, mask);
+        }
+        let mask = mask.clone().inner();
+        checkpoint(layer, x, move |layer, x| layer.forward(x, &mask))
     }
 
     /// The hidden states with the given indices (0 is the input, `n` the output of layer `n - 1`), in that order.
@@ -197,13 +213,14 @@ impl Encoder {
     pub fn hidden_states(&self, x: Tensor<3>, mask: &AttentionMask, indices: &[usize]) -> Vec<Tensor<3>> {
         let deepest = indices.iter().copied().max().unwrap_or(0).min(self.layers.len());
         let mut found: Vec<Option<Tensor<3>>> = vec![None; indices.len()];
-        let mut x = x;
+        let dtype = x.dtype();
+        let mut x = self.precision.cast(x);
         for index in 0..=deepest {
             if index > 0 {
-                x = self.layers[index - 1].forward(x, mask);
+                x = self.layer(&self.layers[index - 1], x, mask);
             }
             for (slot, _) in found.iter_mut().zip(indices).filter(|(_, wanted)| **wanted == index) {
-                *slot = Some(x.clone());
+                *slot = Some(cast_to(x.clone(), dtype));
             }
         }
         found.into_iter().flatten().collect()

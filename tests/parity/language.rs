@@ -27,7 +27,7 @@ pub fn check(fixture: Fixture) {
         let mask = fixture.mask(&format!("{side}.attention_mask"), &device);
         let real = mask.clone().float().unsqueeze_dim::<3>(2);
         // The expected hidden states count positions from the padding on, the logits from the first token on (README.txt).
-        let input = AttentionInput { padding: Some(mask.clone()), positions: None };
+        let input = AttentionInput { padding: Some(mask.clone()), ..AttentionInput::contiguous() };
         let states = model.hidden_states(model.embed(ids.clone()), &input).unwrap();
         let states: Vec<Tensor<3>> = states.into_iter().map(|state| state * real.clone()).collect();
         fixture.check(&format!("{side}.hidden_states"), Tensor::stack::<4>(states, 0), FORWARD_TOLERANCE);

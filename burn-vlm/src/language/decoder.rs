@@ -14,9 +14,10 @@ use super::KvCache;
 use super::rope_scaling::RopeFrequencies;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
+use crate::nn::precision::cast_to;
 use crate::nn::{
-    Activation, AttentionMask, AttentionOptions, Embedding, Linear, RmsNorm, RopeAngles, RopeTable, attention, gated,
-    rope,
+    Activation, AttentionMask, AttentionOptions, Embedding, HeadWeight, Linear, Precision, RmsNorm, RopeAngles,
+    RopeTable, attention, checkpoint, gated, rope,
 };
 
 /// Padding and positions of a batch.
@@ -26,6 +27,9 @@ pub struct AttentionInput {
     pub padding: Option<Tensor<2, Bool>>,
     /// `[batch, tokens]`; `None` counts on from the cache.
     pub positions: Option<Tensor<2, Int>>,
+    /// `[batch, cached + tokens]`, a number for each of the samples packed into a row, which do not see each other; `None` if
+    /// each row is one sample.
+    pub segments: Option<Tensor<2, Int>>,
 }
 
 impl AttentionInput {
@@ -40,7 +44,16 @@ impl AttentionInput {
     /// - `mask`: `[batch, tokens]`, true where the token is real
     pub fn left_padded(mask: Tensor<2, Bool>) -> Self {
         let positions = (mask.clone().int().cumsum(1) - 1).clamp_min(0);
-        Self { padding: Some(mask), positions: Some(positions) }
+        Self { padding: Some(mask), positions: Some(positions), segments: None }
+    }
+
+    /// Several samples in each row, one after the other; each begins at position 0.
+    ///
+    /// # Shapes
+    /// - `segments`: `[batch, tokens]`, the same number for all tokens of a sample
+    /// - `positions`: `[batch, tokens]`, counted within each sample
+    pub fn packed(segments: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
+        Self { padding: None, positions: Some(positions), segments: Some(segments) }
     }
 }
 
@@ -175,7 +188,7 @@ impl GatedMlp {
 }
 
 /// One layer of a decoder.
-pub trait DecoderLayer: Module + ModuleDisplay {
+pub trait DecoderLayer: Module + ModuleDisplay + 'static {
     /// # Shapes
     /// - `x`: `[batch, tokens, hidden]`, and so is the result
     fn forward(
@@ -201,6 +214,12 @@ pub struct Decoder<L: Module + ModuleDisplay> {
     pub norm: RmsNorm,
     /// Rotations; no parameters, and in no checkpoint.
     pub rope: RopeTable,
+    /// Whether a training pass keeps the layers' inputs only, see [`checkpoint`].
+    #[module(skip)]
+    pub gradient_checkpointing: bool,
+    /// Of the layers and the head's loss.
+    #[module(skip)]
+    pub precision: Precision,
 }
 
 /// Sizes of a decoder around its layers.
@@ -232,6 +251,8 @@ impl DecoderShape {
             layers: (0..self.layers).map(|index| layer(index, fill, &layers.at(index))).collect(),
             norm: RmsNorm::new(self.hidden_size, self.norm_eps, self.norm_plus_one, scope.device()),
             rope: RopeTable::with_frequencies(&self.rope.values, self.rope.positions, scope.device()),
+            gradient_checkpointing: false,
+            precision: Precision::default(),
         };
         let head =
             (!self.tie_word_embeddings).then(|| scope.linear("lm_head", self.hidden_size, self.vocab_size, fill, None));
@@ -261,19 +282,26 @@ impl<L: DecoderLayer> Decoder<L> {
             Some(positions) => self.rope.gather(positions.clone()),
             None => self.rope.contiguous(offset, tokens),
         };
-        let mask = AttentionMask::causal().with_key_padding(input.padding.clone());
+        let mask =
+            AttentionMask::causal().with_key_padding(input.padding.clone()).with_segments(input.segments.clone());
         // Embeddings that somebody else made, in f32 say, take the weights' element type.
-        let mut x = embeds.cast(self.embed_tokens.weight.val().dtype());
+        let dtype = self.embed_tokens.weight.val().dtype();
+        let mut x = self.precision.cast(cast_to(embeds, dtype));
         for (index, layer) in self.layers.iter().enumerate() {
             collect(&x);
             let mask = mask.clone().with_window(layer.window());
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
-            x = layer.forward(x, &angles, &mask, cache);
+            x = if self.gradient_checkpointing && cache.is_none() {
+                let (angles, mask) = (angles.clone().inner(), mask.inner());
+                checkpoint(layer, x, move |layer, x| layer.forward(x, &angles, &mask, None))
+            } else {
+                layer.forward(x, &angles, &mask, cache)
+            };
         }
         if let Some(cache) = cache {
             cache.advance(tokens);
         }
-        Ok(self.norm.forward(x))
+        Ok(cast_to(self.norm.forward(x), dtype))
     }
 
     /// Hidden states after the final norm; see [`LanguageModel::forward`](super::LanguageModel::forward).
@@ -309,6 +337,14 @@ impl<L: DecoderLayer> Decoder<L> {
         match lm_head {
             Some(head) => head.forward(hidden),
             None => crate::nn::linear(hidden, self.embed_tokens.weight.val().transpose(), None),
+        }
+    }
+
+    /// The weight of [`Self::head`], for losses that never hold all logits.
+    pub fn head_weight(&self, lm_head: Option<&Linear>) -> HeadWeight {
+        match lm_head {
+            Some(head) => HeadWeight::Linear(head.weight.val()),
+            None => HeadWeight::Table(self.embed_tokens.weight.val()),
         }
     }
 }

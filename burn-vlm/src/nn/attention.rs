@@ -3,12 +3,16 @@
 //! Unusual here:
 //! - the layout is `[batch, tokens, heads, head_dim]`, the one the projections produce;
 //! - keys and values of a group are shared, never copied once per query head;
-//! - a query that may see no key at all gives zeros (and zero gradients), never NaN.
+//! - a query that may see no key at all gives zeros (and zero gradients), never NaN;
+//! - scores exist for a block of queries at a time, in training too: the backward pass computes them again.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
-use super::fused::{AttentionConfig, FusedOps, KeyPadding};
+use super::fused::{AttentionConfig, FusedOps, KeyPadding, KeySegments};
+
+/// Scores that exist at a time where they leave the processor's cache, in elements: 64 MB.
+pub const SCORE_ELEMENTS: usize = 1 << 24;
 
 /// Which keys a query may see.
 ///
@@ -16,7 +20,8 @@ use super::fused::{AttentionConfig, FusedOps, KeyPadding};
 /// cached decoding (`tq < tk`). With `p = i + tk - tq`, the position of query `i`:
 /// - `causal`: key `j` is visible iff `j <= p`;
 /// - `window`: additionally `p - j < window` (Gemma 2's and Qwen 2's sliding window);
-/// - `key_padding`: additionally the key is a real token.
+/// - `key_padding`: additionally the key is a real token;
+/// - `segments`: additionally the key is in the query's segment (several samples packed into one row).
 #[derive(Clone, Debug, Default)]
 pub struct AttentionMask {
     /// Hide the keys after the query.
@@ -25,6 +30,8 @@ pub struct AttentionMask {
     pub window: Option<usize>,
     /// `[batch, keys]`, true where the key is a real token; `None` if all are.
     pub key_padding: Option<Tensor<2, Bool>>,
+    /// `[batch, keys]`, the same number for all tokens of a segment; `None` if each row is one. Needs `tq <= tk`.
+    pub segments: Option<Tensor<2, Int>>,
 }
 
 impl AttentionMask {
@@ -50,11 +57,28 @@ impl AttentionMask {
         self
     }
 
+    /// The same mask with every row cut into segments that do not see each other; `segments` is `[batch, keys]`.
+    pub fn with_segments(mut self, segments: Option<Tensor<2, Int>>) -> Self {
+        self.segments = segments;
+        self
+    }
+
+    /// The same mask outside any graph.
+    pub fn inner(mut self) -> Self {
+        self.key_padding = self.key_padding.map(Tensor::inner);
+        self.segments = self.segments.map(Tensor::inner);
+        self
+    }
+
     /// The same mask for the last `keys` of the keys: those before lie outside the window and were left out.
     pub fn of_last(mut self, keys: usize) -> Self {
         self.key_padding = self.key_padding.map(|padding| {
             let [_, all] = padding.dims();
             padding.narrow(1, all.saturating_sub(keys), keys.min(all))
+        });
+        self.segments = self.segments.map(|segments| {
+            let [_, all] = segments.dims();
+            segments.narrow(1, all.saturating_sub(keys), keys.min(all))
         });
         self
     }
@@ -93,18 +117,41 @@ pub fn attention(
     mask: &AttentionMask,
     options: &AttentionOptions,
 ) -> Tensor<4> {
+    attention_blockwise(q, k, v, mask, options, SCORE_ELEMENTS)
+}
+
+/// [`attention()`] with another bound on the scores that exist at a time. (A block has at least 16 queries.) Kernels that
+/// keep scores in the processor's cache take no notice.
+///
+/// # Shapes
+/// As [`attention()`].
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn attention_blockwise(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &AttentionMask,
+    options: &AttentionOptions,
+    score_elements: usize,
+) -> Tensor<4> {
     check_shapes(&q, &k, &v, mask);
     let padding = match mask.key_padding.clone() {
         None => KeyPadding::AllReal,
         Some(real) => KeyPadding::Real(real.into_dispatch()),
     };
-    let config = AttentionConfig::new(mask, options);
+    let segments = match mask.segments.clone() {
+        None => KeySegments::One,
+        Some(ids) => KeySegments::Ids(ids.into_dispatch()),
+    };
+    let config = AttentionConfig::new(mask, options, score_elements);
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as FusedOps>::attention_op(q, k, v, padding, config))
+    Tensor::from_dispatch(<Dispatch as FusedOps>::attention_op(q, k, v, padding, segments, config))
 }
 
 fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMask) {
-    let ([b, _, h, d], [kb, tk, kvh, kd]) = (q.dims(), k.dims());
+    let ([b, tq, h, d], [kb, tk, kvh, kd]) = (q.dims(), k.dims());
     assert!(
         v.dims() == k.dims() && kb == b && kd == d && kvh > 0 && h % kvh == 0,
         "attention: q is {:?}, k is {:?}, v is {:?}; expected [b, tq, h, d], [b, tk, kv, d] twice, with h a multiple of kv",
@@ -114,5 +161,9 @@ fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMas
     );
     if let Some(padding) = &mask.key_padding {
         assert_eq!(padding.dims(), [b, tk], "attention: the key padding must be [batch, keys]");
+    }
+    if let Some(segments) = &mask.segments {
+        assert_eq!(segments.dims(), [b, tk], "attention: the segments must be [batch, keys]");
+        assert!(tq <= tk, "attention: {tq} queries, but segments of {tk} positions");
     }
 }

@@ -6,8 +6,8 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
-use super::fused::{AttentionConfig, generic};
-use super::{Activation, AdamWHyper, AttentionMask, AttentionOptions, RopeAngles};
+use super::fused::{AttentionConfig, KeyMask, generic};
+use super::{Activation, AdamWHyper, AttentionMask, AttentionOptions, HeadWeight, RopeAngles};
 
 /// See [`crate::nn::attention()`].
 pub fn attention(
@@ -18,15 +18,31 @@ pub fn attention(
     options: &AttentionOptions,
 ) -> Tensor<4> {
     let padding = mask.key_padding.clone().map(Tensor::into_dispatch);
+    let segments = mask.segments.clone().map(Tensor::into_dispatch);
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
-    let config = AttentionConfig::new(mask, options);
-    Tensor::from_dispatch(generic::attention_forward::<Dispatch>(q, k, v, padding, &config).0)
+    let config = AttentionConfig::new(mask, options, usize::MAX);
+    let keys = KeyMask { padding, segments };
+    Tensor::from_dispatch(generic::attention_forward::<Dispatch>(q, k, v, keys, &config).0)
 }
 
 /// See [`crate::nn::cross_entropy`].
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, softcap: Option<f64>) -> Tensor<1> {
     let (logits, targets) = (logits.into_dispatch(), targets.into_dispatch());
     Tensor::from_dispatch(generic::cross_entropy_forward::<Dispatch>(logits, targets, softcap).0)
+}
+
+/// See [`crate::nn::linear_cross_entropy`]: the whole `[rows, vocabulary]` at once.
+pub fn linear_cross_entropy(
+    hidden: Tensor<2>,
+    weight: HeadWeight,
+    targets: Tensor<1, Int>,
+    softcap: Option<f64>,
+) -> Tensor<1> {
+    let weight = match weight {
+        HeadWeight::Table(table) => table.transpose(),
+        HeadWeight::Linear(weight) => weight,
+    };
+    cross_entropy(hidden.matmul(weight), targets, softcap)
 }
 
 /// See [`crate::nn::rms_norm`].

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Init;
+use super::precision::cast_to;
 
 /// `x weight + bias`.
 ///
@@ -40,12 +41,14 @@ impl Linear {
     }
 }
 
-/// `x weight + bias`.
+/// `x weight + bias`, in the element type of `x`.
 ///
 /// # Shapes
 /// - `x`: `[.., input]`; `weight`: `[input, output]`; `bias`: `[output]`
 /// - returns `[.., output]`
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let dtype = x.dtype();
+    let (weight, bias) = (cast_to(weight, dtype), bias.map(|bias| cast_to(bias, dtype)));
     // As one product of all rows, whatever the leading dimensions.
     let mut dims = x.dims();
     let (input, output) = (dims[D - 1], weight.dims()[1]);

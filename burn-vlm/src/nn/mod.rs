@@ -8,6 +8,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod checkpointing;
 pub mod composed;
 pub mod embedding;
 mod fused;
@@ -15,14 +16,17 @@ pub mod init;
 pub mod linear;
 pub mod loss;
 pub mod norm;
+pub mod precision;
 pub mod rope;
 
 pub use activation::{Activation, gated};
 pub use adamw::{AdamWHyper, adamw_step, sum_squares};
 pub use attention::{AttentionMask, AttentionOptions, attention};
+pub use checkpointing::checkpoint;
 pub use embedding::{Embedding, embedding};
 pub use init::Init;
 pub use linear::{Linear, linear};
-pub use loss::{cross_entropy, token_log_probs};
+pub use loss::{HeadWeight, cross_entropy, label_losses, linear_cross_entropy, token_log_probs};
 pub use norm::{LayerNorm, RmsNorm, layer_norm, rms_norm};
+pub use precision::Precision;
 pub use rope::{RopeAngles, RopeTable, rope};

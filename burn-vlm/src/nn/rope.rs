@@ -29,6 +29,13 @@ pub struct RopeAngles {
     pub sin: Tensor<3>,
 }
 
+impl RopeAngles {
+    /// The same angles outside any graph.
+    pub fn inner(self) -> Self {
+        Self { cos: self.cos.inner(), sin: self.sin.inner() }
+    }
+}
+
 impl RopeTable {
     /// Angles `position * theta^(-2 i / head_dim)` for `max_positions` positions.
     ///

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
+use crate::nn::Precision;
 
 /// What an encoder computed.
 #[derive(Debug, Clone)]
@@ -143,6 +144,17 @@ impl VisionEncoder {
             Self::Clip(model) => VisionConfig::Clip(model.config.clone()),
             Self::ChineseClip(model) => VisionConfig::ChineseClip(model.config.clone()),
         }
+    }
+
+    /// Whether a training pass keeps the input of each layer only, see
+    /// [`LanguageModel::set_gradient_checkpointing`](crate::language::LanguageModel::set_gradient_checkpointing).
+    pub fn set_gradient_checkpointing(&mut self, on: bool) {
+        each!(self, model => model.encoder.gradient_checkpointing = on);
+    }
+
+    /// What the layers compute in; the parameters and the features keep their element type.
+    pub fn set_precision(&mut self, precision: Precision) {
+        each!(self, model => model.encoder.precision = precision);
     }
 
     /// All layers and the head.

@@ -25,6 +25,8 @@ use crate::connector::Connector;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope, seeded_normal};
 use crate::language::{AttentionInput, LanguageModel};
+use crate::nn::Precision;
+use crate::nn::precision::cast_to;
 use crate::vision::VisionEncoder;
 
 /// Added to the mean square of a feature vector before its root.
@@ -44,6 +46,9 @@ pub struct Vlm {
     /// What the model was built from.
     #[module(skip)]
     pub config: VlmConfig,
+    /// Pictures or tiles that go through the vision tower at a time; `None` is all of a batch.
+    #[module(skip)]
+    pub images_per_chunk: Option<usize>,
 }
 
 /// One batch for [`Vlm::forward`].
@@ -112,11 +117,26 @@ impl Vlm {
         check_width("the connector's tokens", multi_modal_projector.output_width(), language_model.hidden_size())?;
         language_model.set_final_softcap(config.softcaps_logits());
         let image_newline = config.init_image_newline(&Scope::new(DEFAULT_SEED, &language_model.device()));
-        Ok(Self { vision_tower, multi_modal_projector, language_model, image_newline, config })
+        Ok(Self { vision_tower, multi_modal_projector, language_model, image_newline, config, images_per_chunk: None })
+    }
+
+    /// Turns activation checkpointing of the vision tower and of the decoder on or off, see
+    /// [`LanguageModel::set_gradient_checkpointing`].
+    pub fn set_gradient_checkpointing(&mut self, on: bool) {
+        self.vision_tower.set_gradient_checkpointing(on);
+        self.language_model.set_gradient_checkpointing(on);
+    }
+
+    /// What the vision tower, the connector and the decoder compute in, see [`LanguageModel::set_precision`]. (A connector
+    /// that reads text keeps its parameters' element type.)
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.vision_tower.set_precision(precision);
+        self.language_model.set_precision(precision);
     }
 
     /// The features that the connector takes: chosen layers, first token dropped or kept, patches pooled, pooled output
-    /// appended, normalised, as the config says. Deterministic.
+    /// appended, normalised, as the config says. Deterministic. All pictures of the batch at once, or
+    /// [`images_per_chunk`](Self::images_per_chunk) at a time.
     ///
     /// # Shapes
     /// - `pixels`: `[images, channels, image_size, image_size]`
@@ -125,6 +145,16 @@ impl Vlm {
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
     pub fn encode_images(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        let images = pixels.dims()[0];
+        let step = self.images_per_chunk.unwrap_or(images).max(1);
+        if images <= step {
+            return self.encode_chunk(pixels);
+        }
+        let chunk = |first| self.encode_chunk(pixels.clone().narrow(0, first, step.min(images - first)));
+        Ok(Tensor::cat((0..images).step_by(step).map(chunk).collect::<Result<Vec<_>, _>>()?, 0))
+    }
+
+    fn encode_chunk(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
         let config = &self.config;
         let tokens = config.visual_tokens;
         let output = self.vision_tower.features(pixels, config.vision_feature_layer.layers(), tokens.pooled_head)?;
@@ -184,7 +214,10 @@ impl Vlm {
     /// # Errors
     /// [`ModelError::Width`]; [`ModelError::Input`] for a connector that reads the text: [`Self::embed`] shows it some.
     pub fn connect(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
-        self.multi_modal_projector.forward(self.noisy(features, noise_seed)?, None)
+        let features = self.noisy(features, noise_seed)?;
+        let dtype = features.dtype();
+        let tokens = self.multi_modal_projector.forward(self.language_model.precision().cast(features), None)?;
+        Ok(cast_to(tokens, dtype))
     }
 
     /// The features that the connector sees: their width checked, in the element type of its weights.

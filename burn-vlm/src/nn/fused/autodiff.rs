@@ -3,13 +3,17 @@
 //! Unusual here: the steps keep their inputs themselves and count as compute bound, so gradient checkpointing
 //! neither drops nor recomputes them.
 
-use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, TensorMetadata};
+use burn::tensor::{FloatDType, Shape};
 
-use super::{AttentionConfig, AttentionSaved, FusedKernels, FusedOps, KeyPadding};
+use super::linear_loss::{self, LinearLossSaved};
+use super::ops::key_mask;
+use super::replay::{Erased, GradSlots, LinkStep, Replay, ReplayStep, SeedStep};
+use super::{AttentionConfig, AttentionSaved, FusedKernels, FusedOps, KeyMask, KeyPadding, KeySegments, LinearLoss};
 use crate::nn::Activation;
 
 // The composed forward bodies on autodiff tensors; only the trait bound of `FusedOps` asks for them.
@@ -64,23 +68,46 @@ backward_step!(RotateStep, 1, (FloatTensor<B>, FloatTensor<B>), |state, grad| {
     [B::rotate_kernel(grad, state.0, state.1, true)]
 });
 
-impl<B: FusedKernels, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+/// The one step that asks which gradients are wanted: a frozen head's would be as large as the head.
+#[derive(Debug)]
+struct LinearLossStep;
+
+impl<B: FusedKernels> Backward<B, 2> for LinearLossStep {
+    type State = (LinearLossSaved<B>, LinearLoss);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (saved, config) = ops.state;
+        let wanted = [ops.parents[0].is_some(), ops.parents[1].is_some()];
+        let parent_grads = linear_loss::backward::<B>(saved, grad, &config, wanted);
+        for (parent, grad) in ops.parents.into_iter().zip(parent_grads) {
+            if let (Some(parent), Some(grad)) = (parent, grad) {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: FusedKernels + Erased, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     fn attention_op(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         padding: KeyPadding<Self>,
+        segments: KeySegments<Self>,
         config: AttentionConfig,
     ) -> FloatTensor<Self> {
-        let padding = padding.into_option();
+        // Neither kind of tensor differs between a backend and its autodiff.
+        let KeyMask { padding, segments } = key_mask(padding, segments);
+        let keys = KeyMask::<B> { padding, segments };
         let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
         match AttentionStep.prepare::<C>([q_node, k_node, v_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let (out, lse) = B::attention_forward(q.clone(), k.clone(), v.clone(), padding.clone(), &config);
-                let saved = AttentionSaved { q, k, v, padding, out: out.clone(), lse };
+                let (out, lse) = B::attention_forward(q.clone(), k.clone(), v.clone(), keys.clone(), &config);
+                let saved = AttentionSaved { q, k, v, keys, out: out.clone(), lse };
                 prep.finish((saved, config), out)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::attention_forward(q, k, v, padding, &config).0),
+            OpsKind::UnTracked(prep) => prep.finish(B::attention_forward(q, k, v, keys, &config).0),
         }
     }
 
@@ -96,6 +123,58 @@ impl<B: FusedKernels, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
                 prep.finish((logits, targets, lse, softcap), losses)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::cross_entropy_forward(logits, targets, softcap).0),
+        }
+    }
+
+    fn linear_loss_op(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        config: LinearLoss,
+    ) -> FloatTensor<Self> {
+        let ((hidden, hidden_node), (weight, weight_node)) = (hidden.into_parts(), weight.into_parts());
+        match LinearLossStep.prepare::<C>([hidden_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (losses, lse, logits) =
+                    linear_loss::forward::<B>(hidden.clone(), weight.clone(), targets.clone(), &config);
+                prep.finish((LinearLossSaved { hidden, weight, targets, lse, logits }, config), losses)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(linear_loss::forward::<B>(hidden, weight, targets, &config).0),
+        }
+    }
+
+    fn replay_op(
+        x: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        replay: Replay,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (_, chain_node), y) = (x.into_parts(), chain.into_parts(), y.into_primitive());
+        match ReplayStep.prepare::<C>([x_node, chain_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, replay), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn link_op(
+        chain: FloatTensor<Self>,
+        parameter: FloatTensor<Self>,
+        slots: GradSlots,
+        index: usize,
+    ) -> FloatTensor<Self> {
+        let ((chain, chain_node), (parameter, node)) = (chain.into_parts(), parameter.into_parts());
+        match LinkStep.prepare::<C>([chain_node, node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((slots, index, parameter.shape(), parameter.dtype()), chain),
+            OpsKind::UnTracked(prep) => prep.finish(chain),
+        }
+    }
+
+    fn seed_op(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((y, node), grad) = (y.into_parts(), grad.into_primitive());
+        let root = B::float_zeros(Shape::from([1]), &y.device(), FloatDType::F32);
+        match SeedStep.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(grad, root),
+            OpsKind::UnTracked(prep) => prep.finish(root),
         }
     }
 

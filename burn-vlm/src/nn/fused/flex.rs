@@ -8,11 +8,11 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::kernels::attention::{self, Heads, Problem, Saved};
+use super::kernels::attention::{self, Heads, Problem, Saved, Segments};
 use super::kernels::norm::{self, Norm};
 use super::kernels::parallel::{Buffer, uninit};
 use super::kernels::{cross_entropy, elementwise};
-use super::{AttentionConfig, AttentionSaved, FusedKernels, generic};
+use super::{AttentionConfig, AttentionSaved, FusedKernels, KeyMask, generic};
 use crate::nn::{Activation, AdamWHyper};
 
 /// Whether all tensors have the element type of the kernels.
@@ -72,7 +72,7 @@ fn heads(tensor: &FlexTensor) -> Heads<'_> {
     Heads { data: &tensor.storage::<f32>()[layout.start_offset()..], strides: [stride(0), stride(1), stride(2)] }
 }
 
-fn problem<'a>(q: &FlexTensor, k: &FlexTensor, padding: Option<&'a [u8]>, config: &AttentionConfig) -> Problem<'a> {
+fn problem<'a>(q: &FlexTensor, k: &FlexTensor, keys: &'a HostMask, config: &AttentionConfig) -> Problem<'a> {
     let ([batch, tq, heads, head_dim], [_, tk, kv_heads, _]) = (q.shape().dims(), k.shape().dims());
     Problem {
         batch,
@@ -85,13 +85,27 @@ fn problem<'a>(q: &FlexTensor, k: &FlexTensor, padding: Option<&'a [u8]>, config
         softcap: config.softcap.map(|cap| cap as f32),
         causal: config.causal,
         window: config.window,
-        padding,
+        padding: keys.padding.as_deref(),
+        segments: keys.segments.as_ref(),
     }
 }
 
-/// The bytes of a boolean mask in row order, nonzero for true.
-fn mask(padding: Option<FlexTensor>) -> Option<Vec<u8>> {
-    padding.map(|mask| mask.into_data().iter::<bool>().map(u8::from).collect())
+/// What hides keys, as the kernels read it.
+struct HostMask {
+    /// In row order, nonzero where the key is real.
+    padding: Option<Vec<u8>>,
+    segments: Option<Segments>,
+}
+
+impl HostMask {
+    fn new(mask: KeyMask<Flex>) -> Self {
+        let padding = mask.padding.map(|mask| mask.into_data().iter::<bool>().map(u8::from).collect());
+        let segments = mask.segments.map(|ids| {
+            let [_, tokens] = ids.shape().dims();
+            Segments::new(indices(ids), tokens)
+        });
+        Self { padding, segments }
+    }
 }
 
 impl FusedKernels for Flex {
@@ -99,15 +113,15 @@ impl FusedKernels for Flex {
         q: FlexTensor,
         k: FlexTensor,
         v: FlexTensor,
-        padding: Option<FlexTensor>,
+        keys: KeyMask<Self>,
         config: &AttentionConfig,
     ) -> (FlexTensor, FlexTensor) {
         if !all_f32(&[&q, &k, &v]) || config.scale <= 0.0 {
-            return generic::attention_forward::<Self>(q, k, v, padding, config);
+            return generic::attention_forward::<Self>(q, k, v, keys, config);
         }
         let [q, k, v] = [q, k, v].map(rows_contiguous);
-        let padding = mask(padding);
-        let problem = problem(&q, &k, padding.as_deref(), config);
+        let keys = HostMask::new(keys);
+        let problem = problem(&q, &k, &keys, config);
         let (out, lse) = attention::forward(&problem, heads(&q), heads(&k), heads(&v));
         let lse_shape = Shape::from([problem.batch, problem.heads, problem.tq]);
         (tensor(out, q.shape()), tensor(lse, lse_shape))
@@ -117,10 +131,10 @@ impl FusedKernels for Flex {
         if !all_f32(&[&saved.q, &saved.k, &saved.v]) || config.scale <= 0.0 {
             return generic::attention_backward::<Self>(saved, grad, config);
         }
-        let AttentionSaved { q, k, v, padding, out, lse } = saved;
+        let AttentionSaved { q, k, v, keys, out, lse } = saved;
         let [q, k, v, out, grad] = [q, k, v, out, grad].map(rows_contiguous);
-        let padding = mask(padding);
-        let problem = problem(&q, &k, padding.as_deref(), config);
+        let keys = HostMask::new(keys);
+        let problem = problem(&q, &k, &keys, config);
         let saved = Saved {
             q: heads(&q),
             k: heads(&k),

@@ -11,6 +11,8 @@
 //! | `autodiff` | their registration with Burn's autodiff |
 //! | [`FusedKernels`] | forward and backward as each backend computes them, composed by default |
 //! | `generic` | those default bodies |
+//! | `replay` | the steps of activation checkpointing |
+//! | `linear_loss` | the head with its loss, in chunks, out of any backend's own kernels |
 //! | `flex` | overrides for the CPU backend, which call `kernels` |
 //! | `kernels` | plain Rust on slices |
 
@@ -23,7 +25,9 @@ mod flex;
 pub(crate) mod generic;
 #[cfg(feature = "flex")]
 mod kernels;
+mod linear_loss;
 mod ops;
+mod replay;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
@@ -32,7 +36,9 @@ use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 
 use super::{Activation, AdamWHyper, AttentionMask, AttentionOptions};
 
-pub(crate) use ops::{FusedOps, KeyPadding};
+pub(crate) use linear_loss::LinearLoss;
+pub(crate) use ops::{FusedOps, KeyPadding, KeySegments};
+pub(crate) use replay::{GradSlots, Replay};
 
 /// Scores and mask of attention, without the padding tensor.
 #[derive(Clone, Copy, Debug)]
@@ -45,13 +51,25 @@ pub struct AttentionConfig {
     pub causal: bool,
     /// Hide keys this far back.
     pub window: Option<usize>,
+    /// Scores that may exist at a time, where they leave the cache at all.
+    pub score_elements: usize,
 }
 
 impl AttentionConfig {
     /// The parts of the public arguments that are no tensors.
-    pub fn new(mask: &AttentionMask, options: &AttentionOptions) -> Self {
-        Self { scale: options.scale, softcap: options.softcap, causal: mask.causal, window: mask.window }
+    pub fn new(mask: &AttentionMask, options: &AttentionOptions, score_elements: usize) -> Self {
+        let AttentionOptions { scale, softcap } = *options;
+        Self { scale, softcap, causal: mask.causal, window: mask.window, score_elements }
     }
+}
+
+/// What hides keys besides their position.
+#[derive(Clone, Debug)]
+pub struct KeyMask<B: Backend> {
+    /// `[batch, keys]`, true where the key is real.
+    pub padding: Option<BoolTensor<B>>,
+    /// `[batch, keys]`; a query sees the keys of its own segment.
+    pub segments: Option<IntTensor<B>>,
 }
 
 /// What attention's backward pass needs.
@@ -63,8 +81,8 @@ pub struct AttentionSaved<B: Backend> {
     pub k: FloatTensor<B>,
     /// Values.
     pub v: FloatTensor<B>,
-    /// True where the key is real.
-    pub padding: Option<BoolTensor<B>>,
+    /// Padding and segments.
+    pub keys: KeyMask<B>,
     /// The forward pass's result.
     pub out: FloatTensor<B>,
     /// The forward pass's log-sum-exp, in the layout of the backend that made it.
@@ -80,10 +98,10 @@ pub trait FusedKernels: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        padding: Option<BoolTensor<Self>>,
+        keys: KeyMask<Self>,
         config: &AttentionConfig,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        generic::attention_forward::<Self>(q, k, v, padding, config)
+        generic::attention_forward::<Self>(q, k, v, keys, config)
     }
 
     /// Gradients of `q`, `k`, `v`.

@@ -7,7 +7,7 @@ use burn::backend::{Backend, ExtensionType, backend_extension};
 #[allow(unused_imports)]
 use burn::backend::Autodiff;
 
-use super::{AttentionConfig, FusedKernels};
+use super::{AttentionConfig, FusedKernels, GradSlots, KeyMask, LinearLoss, Replay, linear_loss};
 use crate::nn::{Activation, AdamWHyper};
 
 /// Which keys are real tokens, as it crosses the dispatch boundary.
@@ -29,6 +29,24 @@ impl<B: Backend> KeyPadding<B> {
     }
 }
 
+/// Which keys belong together, as it crosses the dispatch boundary.
+#[derive(Clone, Debug, ExtensionType)]
+pub enum KeySegments<B: Backend> {
+    /// All of them.
+    One,
+    /// `[batch, keys]`, a number for each segment.
+    Ids(IntTensor<B>),
+}
+
+/// Both together, as the kernels take them.
+pub fn key_mask<B: Backend>(padding: KeyPadding<B>, segments: KeySegments<B>) -> KeyMask<B> {
+    let segments = match segments {
+        KeySegments::One => None,
+        KeySegments::Ids(ids) => Some(ids),
+    };
+    KeyMask { padding: padding.into_option(), segments }
+}
+
 /// The fused operations on any backend; `Autodiff` records a single step with a hand-written gradient for each.
 ///
 /// The cargo feature gates below are evaluated in this crate, whose features switch Burn's on.
@@ -45,9 +63,10 @@ pub trait FusedOps: FusedKernels {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         #[extension_type] padding: KeyPadding<Self>,
+        #[extension_type] segments: KeySegments<Self>,
         config: AttentionConfig,
     ) -> FloatTensor<Self> {
-        Self::attention_forward(q, k, v, padding.into_option(), &config).0
+        Self::attention_forward(q, k, v, key_mask(padding, segments), &config).0
     }
 
     /// See [`crate::nn::cross_entropy`].
@@ -57,6 +76,44 @@ pub trait FusedOps: FusedKernels {
         softcap: Option<f64>,
     ) -> FloatTensor<Self> {
         Self::cross_entropy_forward(logits, targets, softcap).0
+    }
+
+    /// See [`crate::nn::linear_cross_entropy`].
+    fn linear_loss_op(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        config: LinearLoss,
+    ) -> FloatTensor<Self> {
+        linear_loss::forward::<Self>(hidden, weight, targets, &config).0
+    }
+
+    /// `y`, the output of a block, as the result of a step that runs the block again; see [`crate::nn::checkpoint()`].
+    fn replay_op(
+        x: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        replay: Replay,
+    ) -> FloatTensor<Self> {
+        let _ = (x, chain, replay);
+        y
+    }
+
+    /// The chain, tied to one parameter more.
+    fn link_op(
+        chain: FloatTensor<Self>,
+        parameter: FloatTensor<Self>,
+        slots: GradSlots,
+        index: usize,
+    ) -> FloatTensor<Self> {
+        let _ = (parameter, slots, index);
+        chain
+    }
+
+    /// A `[1]` whose backward pass gives `y` the gradient `grad`.
+    fn seed_op(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _ = grad;
+        y
     }
 
     /// See [`crate::nn::rms_norm`].

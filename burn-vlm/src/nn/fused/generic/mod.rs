@@ -7,7 +7,7 @@ mod attention;
 mod loss;
 mod norm;
 mod pointwise;
-mod tensor;
+pub(super) mod tensor;
 
 pub use attention::{backward as attention_backward, forward as attention_forward};
 pub use loss::{backward as cross_entropy_backward, forward as cross_entropy_forward};

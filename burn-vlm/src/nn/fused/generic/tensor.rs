@@ -82,10 +82,29 @@ impl<B: Backend> Float<B> {
         Self(B::float_slice(self.0, &slices))
     }
 
+    /// Elements `first..last` of one dimension; the tensor itself if these are all.
+    pub fn span(self, dim: usize, (first, last): (usize, usize)) -> Self {
+        let dims = self.dims();
+        if (first, last) == (0, dims[dim]) {
+            return self;
+        }
+        let mut slices = vec![Slice::full(); dims.len()];
+        slices[dim] = Slice::from(first..last);
+        Self(B::float_slice(self.0, &slices))
+    }
+
+    /// Joined along one dimension; a single tensor as it is.
+    pub fn cat(mut tensors: Vec<Self>, dim: usize) -> Self {
+        if tensors.len() == 1 {
+            return tensors.swap_remove(0);
+        }
+        Self(B::float_cat(tensors.into_iter().map(|t| t.0).collect(), dim))
+    }
+
     /// Joined along the last dimension.
     pub fn cat_last(tensors: Vec<Self>) -> Self {
         let rank = tensors[0].0.rank();
-        Self(B::float_cat(tensors.into_iter().map(|t| t.0).collect(), rank - 1))
+        Self::cat(tensors, rank - 1)
     }
 
     /// Sum over one dimension, which stays with size one.

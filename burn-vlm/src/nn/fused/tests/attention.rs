@@ -1,8 +1,9 @@
 //! Attention forward and backward.
 
-use burn::tensor::{Bool, DType, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use super::*;
+use crate::nn::attention::attention_blockwise;
 use crate::nn::{AttentionMask, AttentionOptions, attention, composed};
 
 /// bf16 keeps eight bits of mantissa.
@@ -21,6 +22,18 @@ struct Case {
     softcap: Option<f64>,
     /// Real keys are those from `2 * row` on (left padding), or all.
     padded: bool,
+    segments: Segments,
+}
+
+/// How rows are cut into segments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Segments {
+    /// Not at all.
+    One,
+    /// Into pieces of eleven tokens, shifted from row to row: packed samples.
+    Packed,
+    /// Every third token belongs together.
+    Interleaved,
 }
 
 const PLAIN: Case = Case {
@@ -34,6 +47,7 @@ const PLAIN: Case = Case {
     window: None,
     softcap: None,
     padded: false,
+    segments: Segments::One,
 };
 
 fn cases() -> Vec<Case> {
@@ -54,6 +68,12 @@ fn cases() -> Vec<Case> {
         Case { tq: 1, tk: 64, head_dim: 32, ..PLAIN },
         Case { tq: 9, tk: 4, ..causal },
         Case { batch: 1, tq: 97, tk: 97, heads: 3, kv_heads: 1, head_dim: 7, ..causal },
+        Case { segments: Segments::Packed, ..causal },
+        Case { segments: Segments::Packed, ..PLAIN },
+        Case { segments: Segments::Packed, window: Some(5), softcap: Some(2.0), padded: true, kv_heads: 2, ..causal },
+        Case { segments: Segments::Packed, tq: 9, tk: 50, ..causal },
+        Case { segments: Segments::Interleaved, window: Some(20), kv_heads: 2, ..causal },
+        Case { segments: Segments::Interleaved, padded: true, ..PLAIN },
     ]
 }
 
@@ -61,7 +81,14 @@ impl Case {
     fn mask(&self) -> AttentionMask {
         let real: Vec<bool> = (0..self.batch * self.tk).map(|i| i % self.tk >= 2 * (i / self.tk)).collect();
         let padding = Tensor::<2, Bool>::from_data(TensorData::new(real, [self.batch, self.tk]), &device());
-        AttentionMask { causal: self.causal, window: self.window, key_padding: self.padded.then_some(padding) }
+        let ids: Vec<i64> = (0..self.batch * self.tk).map(|i| self.segment(i / self.tk, i % self.tk)).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [self.batch, self.tk]), &device());
+        AttentionMask {
+            causal: self.causal,
+            window: self.window,
+            key_padding: self.padded.then_some(padding),
+            segments: (self.segments != Segments::One).then_some(ids),
+        }
     }
 
     fn options(&self) -> AttentionOptions {
@@ -73,11 +100,20 @@ impl Case {
         [random([self.batch, self.tq, self.heads, self.head_dim], 1), random(keys, 2), random(keys, 3)]
     }
 
+    fn segment(&self, row: usize, at: usize) -> i64 {
+        match self.segments {
+            Segments::One => 0,
+            Segments::Packed => ((at + 3 * row) / 11) as i64,
+            Segments::Interleaved => (at % 3) as i64 - 1,
+        }
+    }
+
     fn visible(&self, row: usize, i: usize, j: usize) -> bool {
         let distance = (i + self.tk) as isize - self.tq as isize - j as isize;
         (!self.causal || distance >= 0)
             && self.window.is_none_or(|window| distance < window as isize)
             && (!self.padded || j >= 2 * row)
+            && (self.segments == Segments::One || self.segment(row, i + self.tk - self.tq) == self.segment(row, j))
     }
 
     /// The definition, in f64.
@@ -144,6 +180,37 @@ fn gradients_match_the_composed_form() {
 }
 
 #[test]
+fn blocks_of_queries_equal_the_whole() {
+    for case in cases() {
+        let run = |score_elements: usize| {
+            let [q, k, v] = case.inputs();
+            let [q1, k1, v1] = [&q, &k, &v].map(|x| Form::Generic.input(x));
+            let out = attention_blockwise(q1, k1, v1, &case.mask(), &case.options(), score_elements).cast(DType::F32);
+            let grads = weighted_sum(out.clone(), 4).backward();
+            [to_vec(out), grad(&q, &grads), grad(&k, &grads), grad(&v, &grads)]
+        };
+        // One query each would do, but a block has at least sixteen: three and seven blocks in the cases above.
+        for ((blocks, whole), name) in run(1).iter().zip(&run(usize::MAX)).zip(["out", "dq", "dk", "dv"]) {
+            assert_close(blocks, whole, SAME_FORMULA, &format!("{name} of {case:?}"));
+        }
+    }
+}
+
+#[test]
+fn packed_samples_equal_samples_on_their_own() {
+    let case = Case { batch: 1, tq: 33, tk: 33, kv_heads: 2, causal: true, segments: Segments::Packed, ..PLAIN };
+    let [q, k, v] = case.inputs();
+    let packed = to_vec(attention(q.clone(), k.clone(), v.clone(), &case.mask(), &case.options()));
+    let alone: Vec<f32> = (0..3)
+        .flat_map(|sample| {
+            let [q, k, v] = [&q, &k, &v].map(|x| x.clone().narrow(1, 11 * sample, 11));
+            to_vec(attention(q, k, v, &AttentionMask::causal(), &case.options()))
+        })
+        .collect();
+    assert_close(&packed, &alone, SAME_FORMULA, "packed");
+}
+
+#[test]
 fn gradients_match_finite_differences() {
     let case = Case {
         batch: 1,
@@ -155,7 +222,7 @@ fn gradients_match_finite_differences() {
         causal: true,
         softcap: Some(1.5),
         window: Some(4),
-        padded: false,
+        ..PLAIN
     };
     let inputs = case.inputs();
     let [q, k, v] = inputs.clone();

@@ -2,8 +2,11 @@
 //! finite differences of those loops.
 
 mod attention;
+mod checkpointing;
+mod linear_loss;
 mod math;
 mod pointwise;
+mod precision;
 mod rows;
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
@@ -64,6 +67,11 @@ fn values(n: usize, seed: u64) -> Vec<f32> {
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let n = shape.iter().product();
     Tensor::from_data(TensorData::new(values(n, seed), shape), &device()).require_grad()
+}
+
+/// The same values outside any graph; `detach` alone would leave a leaf that wants a gradient one.
+fn constant<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    Tensor::from_inner(tensor.inner())
 }
 
 fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

@@ -4,7 +4,7 @@ use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
 use super::super::parallel::{Shared, for_each, uninit};
 use super::super::simd::{Isa, Kernel, dispatch, dot};
-use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_padding, with_scratch};
+use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
 
 /// What the backward pass reads.
 #[derive(Clone, Copy)]
@@ -58,8 +58,9 @@ pub fn backward(p: &Problem, saved: &Saved) -> [Vec<f32>; 3] {
                     let last = (first + QUERY_BLOCK).min(p.tq);
                     dispatch(Block {
                         p,
+                        batch: b,
                         rows: (first, last),
-                        columns: p.columns(first, last),
+                        columns: p.columns(b, first, last),
                         padding: p.padding_row(b),
                         q: saved.q.head(b, h),
                         k: saved.k.head(b, kv),
@@ -85,6 +86,7 @@ pub fn backward(p: &Problem, saved: &Saved) -> [Vec<f32>; 3] {
 /// The queries `rows` of one head.
 struct Block<'a, 'p> {
     p: &'a Problem<'p>,
+    batch: usize,
     rows: (usize, usize),
     columns: Columns,
     padding: Option<&'a [u8]>,
@@ -154,7 +156,7 @@ impl Block<'_, '_> {
     #[inline(always)]
     fn row<I: Isa>(&mut self, i: usize, mean: f32) {
         let Columns { low, width, .. } = self.columns;
-        let (first, last) = self.p.visible(i);
+        let (first, last) = self.p.visible(self.batch, i);
         let start = (i - self.rows.0) * width;
         let live = first - low..last - low;
         let scores = &mut self.scores[start..start + width];
@@ -177,6 +179,9 @@ impl Block<'_, '_> {
         }
         if let Some(real) = self.padding {
             hide_padding(scores, &real[first..last]);
+        }
+        if let Some((ids, own)) = self.p.compare(self.batch, i) {
+            hide_others(scores, &ids[first..last], own);
         }
         let lse = self.lse[i];
         for (score, slope) in scores.iter_mut().zip(slopes.iter_mut()) {

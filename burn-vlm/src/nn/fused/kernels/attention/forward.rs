@@ -4,7 +4,7 @@ use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
 use super::super::parallel::{self, Buffer, Shared, for_each, uninit};
 use super::super::simd::{Isa, Kernel, dispatch, dot, map_sum, max};
-use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_padding, with_scratch};
+use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
 
 /// Up to this many queries (cached decoding), dot products with the keys as they are beat transposing the keys.
 const FEW_QUERIES: usize = 4;
@@ -28,8 +28,9 @@ pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>
         with_scratch((last - first) * p.padded_keys(), |scores| {
             dispatch(Block {
                 p,
+                batch: b,
                 rows: (first, last),
-                columns: p.columns(first, last),
+                columns: p.columns(b, first, last),
                 padding: p.padding_row(b),
                 q: q.head(b, h),
                 packed: packed.as_ref().map(|keys| &keys[(b * p.kv_heads + kv) * head_keys..][..head_keys]),
@@ -69,6 +70,7 @@ fn pack(p: &Problem, k: Heads) -> Vec<f32> {
 /// The queries `rows` of one head.
 struct Block<'a, 'p> {
     p: &'a Problem<'p>,
+    batch: usize,
     rows: (usize, usize),
     columns: Columns,
     padding: Option<&'a [u8]>,
@@ -96,7 +98,7 @@ impl Kernel for Block<'_, '_> {
             self.raw_scores::<I>();
             for (i, inverse_sum) in (first..last).zip(&mut inverse_sums) {
                 let row = &mut self.scores[(i - first) * width..][..width];
-                let (lse, inverse) = softmax_row::<I>(self.p, i, low, row, self.padding);
+                let (lse, inverse) = softmax_row::<I>(self.p, self.batch, i, low, row, self.padding);
                 *self.lse.add(i) = lse;
                 *inverse_sum = inverse;
             }
@@ -153,8 +155,15 @@ impl Block<'_, '_> {
 
 /// Turns raw scores of query `i` into `exp(score - max)`, zero where hidden; returns the log-sum-exp and `1 / sum`.
 #[inline(always)]
-fn softmax_row<I: Isa>(p: &Problem, i: usize, low: usize, row: &mut [f32], padding: Option<&[u8]>) -> (f32, f32) {
-    let (first, last) = p.visible(i);
+fn softmax_row<I: Isa>(
+    p: &Problem,
+    batch: usize,
+    i: usize,
+    low: usize,
+    row: &mut [f32],
+    padding: Option<&[u8]>,
+) -> (f32, f32) {
+    let (first, last) = p.visible(batch, i);
     row[..first - low].fill(0.0);
     row[last - low..].fill(0.0);
     let live = &mut row[first - low..last - low];
@@ -165,6 +174,9 @@ fn softmax_row<I: Isa>(p: &Problem, i: usize, low: usize, row: &mut [f32], paddi
     }
     if let Some(real) = padding {
         hide_padding(live, &real[first..last]);
+    }
+    if let Some((ids, own)) = p.compare(batch, i) {
+        hide_others(live, &ids[first..last], own);
     }
     let mut largest = max::<I>(live) * scale;
     if largest == f32::NEG_INFINITY {

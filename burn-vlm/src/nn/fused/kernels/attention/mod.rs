@@ -4,11 +4,13 @@
 
 mod backward;
 mod forward;
+mod segments;
 
 use std::cell::RefCell;
 
 pub use backward::{Saved, backward};
 pub use forward::forward;
+pub use segments::Segments;
 
 use super::math::tanh;
 use super::matmul::Rows;
@@ -60,11 +62,13 @@ pub struct Problem<'a> {
     pub window: Option<usize>,
     /// `[batch, tk]`, nonzero where the key is real.
     pub padding: Option<&'a [u8]>,
+    /// Which tokens of a row belong together.
+    pub segments: Option<&'a Segments>,
 }
 
 impl<'a> Problem<'a> {
-    /// The keys `low..high` that position and window leave visible to query `i`.
-    fn visible(&self, i: usize) -> (usize, usize) {
+    /// The keys `low..high` that position, window and the ends of its segment leave visible to query `i` of row `batch`.
+    fn visible(&self, batch: usize, i: usize) -> (usize, usize) {
         let tk = self.tk as isize;
         let position = i as isize + tk - self.tq as isize;
         let high = if self.causal { (position + 1).clamp(0, tk) } else { tk };
@@ -72,14 +76,37 @@ impl<'a> Problem<'a> {
             Some(window) => position.saturating_sub_unsigned(window).saturating_add(1).clamp(0, high),
             None => 0,
         };
-        (low as usize, high as usize)
+        let (low, high) = (low as usize, high as usize);
+        match self.segments {
+            None => (low, high),
+            Some(segments) => {
+                // There are at least as many keys as queries.
+                let span = segments.span(batch, position as usize);
+                let high = high.min(span.end);
+                (low.max(span.start).min(high), high)
+            }
+        }
     }
 
     /// Columns that any query of a block sees; the first is a whole number of vectors.
-    fn columns(&self, first: usize, last: usize) -> Columns {
-        let low = self.visible(first).0 / PAD * PAD;
-        let high = self.visible(last - 1).1;
+    fn columns(&self, batch: usize, first: usize, last: usize) -> Columns {
+        let (mut low, mut high) = (self.visible(batch, first).0, self.visible(batch, last - 1).1);
+        // With position and window alone both ends grow from query to query; segments may lie in any order.
+        if self.segments.is_some() {
+            for i in first..last {
+                let (query_low, query_high) = self.visible(batch, i);
+                low = low.min(query_low);
+                high = high.max(query_high);
+            }
+        }
+        let low = low / PAD * PAD;
         Columns { low, high, width: (high - low).next_multiple_of(PAD) }
+    }
+
+    /// The numbers of the segments of row `batch` and of its query `i`, if they must be compared key by key.
+    fn compare(&self, batch: usize, i: usize) -> Option<(&'a [i64], i64)> {
+        let ids = self.segments?.compare(batch)?;
+        Some((ids, ids[i + self.tk - self.tq]))
     }
 
     fn padded_keys(&self) -> usize {
@@ -179,5 +206,13 @@ fn apply_softcap<I: Isa>(scores: &mut [f32], scale: f32, cap: f32) {
 fn hide_padding(scores: &mut [f32], real: &[u8]) {
     for (score, &real) in scores.iter_mut().zip(real) {
         *score = if real == 0 { f32::NEG_INFINITY } else { *score };
+    }
+}
+
+/// Minus infinity where the key is in another segment than the query.
+#[inline(always)]
+fn hide_others(scores: &mut [f32], ids: &[i64], own: i64) {
+    for (score, &id) in scores.iter_mut().zip(ids) {
+        *score = if id == own { *score } else { f32::NEG_INFINITY };
     }
 }

@@ -1,0 +1,35 @@
+//! The element type that a model computes in.
+//!
+//! Unusual here: there is no list of operations to cast. A model casts what enters it, every linear layer brings its weight
+//! to the element type of its input, norms, softmax and losses work in f32 inside whatever they are given. The parameters
+//! stay f32, and since the gradient of a cast has the type of what was cast, so do their gradients and the optimizer's
+//! state.
+
+use burn::tensor::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// `precision` of a recipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// The element type of the parameters, which is f32 in training.
+    #[default]
+    F32,
+    /// bf16 activations and matrix products.
+    Bf16,
+}
+
+impl Precision {
+    /// Activations in this precision; with [`Precision::F32`] as they are.
+    pub fn cast<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::F32 => x,
+            Self::Bf16 => cast_to(x, DType::BF16),
+        }
+    }
+}
+
+/// The tensor in another element type; itself if it has that already.
+pub(crate) fn cast_to<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
+}
