@@ -6,6 +6,7 @@
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
 //! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
+//! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //!
@@ -26,6 +27,7 @@ pub mod parrot;
 pub mod random;
 pub mod sample;
 pub mod sampler;
+pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;

@@ -154,7 +154,7 @@ impl Mixture {
 }
 
 /// A permutation of `0..len` chosen by `key`.
-fn permute(value: u64, len: u64, key: u64) -> u64 {
+pub(crate) fn permute(value: u64, len: u64, key: u64) -> u64 {
     // The smallest even number of bits that holds the range: at most four times as many values, so the walk is short.
     let half = (64 - (len - 1).leading_zeros()).div_ceil(2).max(1);
     let mask = (1u64 << half) - 1;
