@@ -5,7 +5,7 @@ use arrow_array::{
     RecordBatch, StringArray, StructArray, types::Int32Type,
 };
 use arrow_buffer::OffsetBuffer;
-use arrow_schema::{DataType, Field};
+use arrow_schema::Field;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use burn_vlm_data::conversation::{Role, Turn};
