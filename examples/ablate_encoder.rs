@@ -6,5 +6,5 @@
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    burn_vlm_experiments::run_study("encoder", burn_vlm_experiments::ENCODER)
+    burn_vlm_experiments::run_studies("ablate_encoder", &[burn_vlm_experiments::ENCODER])
 }

@@ -6,20 +6,36 @@ use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
 use clap::Parser;
 
+const AFTER_HELP: &str =
+    "Running the same command again continues where it stopped; finished cells are not trained again.";
+
+/// Examples for `--help`: the program's name, and a cell of its study.
+pub(crate) fn examples(program: &str, cell: &str) -> String {
+    let run = format!("cargo run --release --example {program}");
+    let lines = [
+        (run.clone(), "the default study, on this machine"),
+        (format!("{run} -- --preset smoke"), "does it run at all? (a minute)"),
+        (format!("{run} -- --dry-run"), "what would be trained, how long it takes"),
+        (format!("{run} -- --only {cell}"), "one cell"),
+        (format!("{run} --features cuda"), "on an NVIDIA GPU"),
+    ];
+    let widest = lines.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    let examples: String = lines.iter().map(|(command, what)| format!("  {command:widest$}  {what}\n")).collect();
+    format!("Examples:\n{examples}\n{AFTER_HELP}")
+}
+
 /// Options of a study.
 #[derive(Debug, Clone, Parser)]
 #[command(
     max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example ablate_encoder                        the default study, on this machine\n  \
-        cargo run --release --example ablate_encoder -- --preset smoke      does it run at all? (a minute)\n  \
-        cargo run --release --example ablate_encoder -- --dry-run           what would be trained, how long it takes\n  \
-        cargo run --release --example ablate_encoder -- --only siglip2/en   one cell\n  \
-        cargo run --release --features cuda --example ablate_encoder -- --preset small\n\n\
-        Running the same command again continues where it stopped; finished cells are not trained again."
+    after_help = AFTER_HELP
 )]
 pub struct StudyArgs {
-    /// Size of the study: `smoke` (a minute, checks that everything runs), `tiny` (minutes on two cores), `small` (one GPU)
+    /// Which of the program's studies
+    #[arg(long, value_name = "STUDY")]
+    pub study: Option<String>,
+
+    /// Size of the study: `smoke` (a minute, checks that everything runs), `tiny` (minutes on two cores), others by study
     #[arg(long, default_value = "tiny")]
     pub preset: String,
 

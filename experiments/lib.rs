@@ -9,7 +9,29 @@ mod study;
 pub use args::StudyArgs;
 pub use chat::chat;
 pub use pretrain::pretrain;
-pub use study::{AnyError, execute, run_study};
+pub use study::{AnyError, execute, parse, run_studies};
 
-/// The encoder study (`experiments/encoder.toml`).
-pub const ENCODER: &str = include_str!("encoder.toml");
+/// A study that is built into the programs.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn {
+    /// What `--study` calls it.
+    pub name: &'static str,
+    /// Its file below `experiments/`, without the extension.
+    pub file: &'static str,
+    /// The file's content.
+    pub text: &'static str,
+}
+
+/// TowerVision's encoder study.
+pub const ENCODER: BuiltIn = BuiltIn { name: "encoder", file: "encoder", text: include_str!("encoder.toml") };
+
+/// Parrot against LLaVA; the first is the program's default.
+pub const PARROT: [BuiltIn; 4] = [
+    BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
+    BuiltIn { name: "languages", file: "parrot_languages", text: include_str!("parrot_languages.toml") },
+    BuiltIn { name: "scale", file: "parrot_scale", text: include_str!("parrot_scale.toml") },
+    BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
+];
+
+/// The recipes that built-in studies name, by file name.
+const RECIPES: [(&str, &str); 1] = [("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml"))];

@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     reporter.line(&format!("device: {}", chosen.choice));
     let study = match &args.config {
         Some(path) => Study::load(path)?,
-        None => Study::parse(Path::new("experiments/encoder.toml"), crate::ENCODER)?,
+        None => crate::parse(&crate::ENCODER)?,
     };
     let plan = study.plan(&args.preset, None, &PatchRules::new())?;
     let first = plan.cells.first().ok_or("the study has no cells")?;

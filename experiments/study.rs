@@ -6,23 +6,27 @@ use std::sync::Arc;
 
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, chain, run,
+    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, StudyError, chain, run,
     show_duration, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, matmul_rate, write_summary};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::args::StudyArgs;
+use crate::args::{StudyArgs, examples};
+use crate::{BuiltIn, RECIPES};
 
 /// Any error of a study; [`chain`] prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs a built-in study with the command line of this process. `name` is the study's file name, `text` its TOML.
-pub fn run_study(name: &str, text: &str) -> ExitCode {
-    let args = parse_args(name, text);
-    match execute(name, text, &args) {
+/// Runs one of a program's built-in studies (`--study`, or the first) with the command line of this process.
+pub fn run_studies(program: &str, studies: &[BuiltIn]) -> ExitCode {
+    let Some(default) = studies.first() else { return ExitCode::FAILURE };
+    let args = parse_args(program, studies);
+    let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));
+    match execute(chosen.unwrap_or(default), &args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
@@ -31,18 +35,35 @@ pub fn run_study(name: &str, text: &str) -> ExitCode {
     }
 }
 
-/// The command line; `--help` begins with the study's own title.
-fn parse_args(name: &str, text: &str) -> StudyArgs {
-    let title = Study::parse(&study_path(name), text).map_or_else(|_| name.to_string(), |study| study.title);
+/// The command line; `--help` begins with the first study's title and lists the others.
+fn parse_args(program: &str, studies: &[BuiltIn]) -> StudyArgs {
+    let study = studies.first().and_then(|study| parse(study).ok());
+    let title = study.as_ref().map_or(program, |study| &study.title);
     let about =
         format!("{title}: trains and evaluates every cell, then writes a table with intervals, plots and a report");
-    let matches = StudyArgs::command().about(about).get_matches();
-    StudyArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let settings = study.map(|study| study.settings()).unwrap_or_default();
+    let cell = settings.last().map_or("", String::as_str);
+    let titles = studies.iter().map(|study| {
+        let title = parse(study).map_or_else(|error| error.to_string(), |study| study.title);
+        PossibleValue::new(study.name).help(title)
+    });
+    let values = PossibleValuesParser::new(titles.collect::<Vec<_>>());
+    let mut command = StudyArgs::command().about(about).after_help(examples(program, cell));
+    command = command.mut_arg("study", |arg| arg.value_parser(values).hide(studies.len() < 2));
+    StudyArgs::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// What messages call the file of a built-in study.
-fn study_path(name: &str) -> PathBuf {
-    PathBuf::from(format!("experiments/{name}.toml"))
+/// Reads a built-in study with the recipe it names.
+///
+/// # Errors
+/// A mistake in the study's file, with its place.
+pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
+    let path = PathBuf::from(format!("experiments/{}.toml", study.file));
+    Study::parse_with(&path, study.text, |path| {
+        let name = path.file_name().unwrap_or_default();
+        let recipe = RECIPES.iter().find(|(known, _)| name == *known);
+        recipe.map(|(_, text)| text.to_string()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    })
 }
 
 /// The same for a parsed command line: trains what is missing and writes the summary.
@@ -50,12 +71,12 @@ fn study_path(name: &str) -> PathBuf {
 /// # Errors
 /// A wrong study file or option, an output folder of another experiment, a device that does not answer, cells that
 /// failed. What is finished is kept.
-pub fn execute(name: &str, text: &str, args: &StudyArgs) -> Result<(), AnyError> {
+pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
     let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
         Some(path) => Study::load(path)?,
-        None => Study::parse(&study_path(name), text)?,
+        None => parse(built_in)?,
     };
     let plan = study.plan(&args.preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
     let chosen = choose(args.device)?;

@@ -27,7 +27,7 @@ const BATCH: usize = 4;
 
 fn losses(choice: DeviceChoice) -> Vec<f32> {
     let device = choose(choice).unwrap().device.autodiff();
-    let study = Study::parse(Path::new("experiments/encoder.toml"), ENCODER).unwrap();
+    let study = parse(&ENCODER).unwrap();
     let plan = study.plan("smoke", None, &PatchRules::new()).unwrap();
     let recipe = Recipe::from_table(plan.cells[0].recipe.clone()).unwrap();
     let stage =
@@ -42,12 +42,14 @@ fn losses(choice: DeviceChoice) -> Vec<f32> {
         data: &stage.data,
         parallel: &recipe.tokenizer.languages,
         image_tokens: shape[0],
+        user_turns: false,
+        max_tokens: stage.max_tokens,
         batch: BATCH,
         seed: 0,
     };
     let conversations = Conversations::new(&corpus, &built.tokenizer, &built.template, &plan).unwrap();
     let source = VisualSource::Pixels { pictures, augment: true };
-    let objective = Arc::new(VlmObjective::new(conversations, source, shape, size, 0));
+    let objective = Arc::new(VlmObjective::<Vlm>::new(conversations, source, shape, size, 0));
     let folder = tempfile::tempdir().unwrap();
     let run = StageRun {
         name: "three steps",

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use burn_vlm_experiments::{ENCODER, StudyArgs, execute};
-use burn_vlm_train::ablation::{PatchRules, Study};
+use burn_vlm_experiments::{ENCODER, StudyArgs, execute, parse};
+use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
 use clap::Parser;
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn args(more: &[&str]) -> StudyArgs {
 }
 
 fn error_of(more: &[&str]) -> String {
-    execute("encoder", ENCODER, &args(more)).unwrap_err().to_string()
+    execute(&ENCODER, &args(more)).unwrap_err().to_string()
 }
 
 fn read(path: impl AsRef<Path>) -> Value {
@@ -47,7 +47,7 @@ fn losses(out: &Path) -> Vec<Value> {
 
 #[test]
 fn every_preset_plans_and_its_recipes_are_valid() {
-    let study = Study::parse(Path::new("experiments/encoder.toml"), ENCODER).unwrap();
+    let study = parse(&ENCODER).unwrap();
     for preset in ["smoke", "tiny", "small"] {
         for cell in study.plan(preset, None, &PatchRules::new()).unwrap().cells {
             Recipe::from_table(cell.recipe.clone()).unwrap_or_else(|e| panic!("{preset} {}: {e}", cell.name));
@@ -60,7 +60,7 @@ fn every_preset_plans_and_its_recipes_are_valid() {
 #[test]
 fn child_runs_the_study() {
     if let Ok(out) = std::env::var(CHILD) {
-        execute("encoder", ENCODER, &args(&["--out", &out])).unwrap();
+        execute(&ENCODER, &args(&["--out", &out])).unwrap();
     }
 }
 
@@ -68,7 +68,7 @@ fn child_runs_the_study() {
 fn killed_three_times_equals_uninterrupted() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    execute("encoder", ENCODER, &args(&["--out", &whole.to_string_lossy()])).unwrap();
+    execute(&ENCODER, &args(&["--out", &whole.to_string_lossy()])).unwrap();
     for name in ["summary.json", "summary.csv", "summary.md", "report.html", "plots/scores.svg", "plots/scores.png"] {
         assert!(std::fs::metadata(whole.join(name)).is_ok_and(|file| file.len() > 0), "{name} is missing");
     }
@@ -93,7 +93,7 @@ fn killed_three_times_equals_uninterrupted() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    execute("encoder", ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();
+    execute(&ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();
     assert_eq!(summary(&whole), summary(&killed));
     assert_eq!(losses(&whole), losses(&killed));
     damaged_predictions_do_not_shrink_the_table(&whole);
@@ -109,7 +109,7 @@ fn damaged_predictions_do_not_shrink_the_table(out: &Path) {
     assert!(message.contains("predictions.jsonl") && message.contains("delete the folder"), "{message}");
     assert_eq!(summary(out), before);
     std::fs::write(&file, &whole).unwrap();
-    execute("encoder", ENCODER, &args(&["--out", &out.to_string_lossy()])).unwrap();
+    execute(&ENCODER, &args(&["--out", &out.to_string_lossy()])).unwrap();
     assert_eq!(summary(out), before);
 }
 
@@ -119,7 +119,7 @@ fn wrong_input_is_a_clear_error() {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let out = path("out");
 
-    let unknown_preset = execute("encoder", ENCODER, &StudyArgs::parse_from(["a", "--preset", "tinny", "--quiet"]));
+    let unknown_preset = execute(&ENCODER, &StudyArgs::parse_from(["a", "--preset", "tinny", "--quiet"]));
     let message = unknown_preset.unwrap_err().to_string();
     assert!(message.contains("tinny") && message.contains("`tiny`"), "{message}");
 
@@ -143,8 +143,8 @@ fn wrong_study_files_name_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = |from: &str, to: &str| {
         let file = folder.path().join("study.toml");
-        assert!(ENCODER.contains(from), "the study file has no `{from}` any more");
-        std::fs::write(&file, ENCODER.replacen(from, to, 1)).unwrap();
+        assert!(ENCODER.text.contains(from), "the study file has no `{from}` any more");
+        std::fs::write(&file, ENCODER.text.replacen(from, to, 1)).unwrap();
         let out = folder.path().join("out");
         error_of(&["--config", &file.to_string_lossy(), "--out", &out.to_string_lossy()])
     };

@@ -2,6 +2,7 @@
 
 use crate::encode::{Encoded, IGNORE};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The side on which short sequences are filled up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct TextBatch {
     pub tokens: usize,
     /// Where the padding stands.
     pub side: PaddingSide,
+    /// Columns of each user turn's own text of each sequence, where they were asked for ([`Encoded::user_turns`]).
+    pub user_turns: Vec<Vec<Range<usize>>>,
 }
 
 /// Pads sequences to the longest of them, rounded up to a multiple of `multiple_of` (0 and 1 round nothing).
@@ -40,6 +43,7 @@ pub fn collate(sequences: &[Encoded], pad_id: u32, side: PaddingSide, multiple_o
     let batch = sequences.len();
     let mut ids = vec![i64::from(pad_id); batch * tokens];
     let mut labels = vec![IGNORE; batch * tokens];
+    let mut user_turns = Vec::with_capacity(batch);
     for (row, sequence) in sequences.iter().enumerate() {
         let length = sequence.ids.len();
         let start = row * tokens
@@ -47,6 +51,9 @@ pub fn collate(sequences: &[Encoded], pad_id: u32, side: PaddingSide, multiple_o
                 PaddingSide::Right => 0,
                 PaddingSide::Left => tokens - length,
             };
+        let column = start - row * tokens;
+        let shifted = |turn: &Range<usize>| turn.start + column..turn.end + column;
+        user_turns.push(sequence.user_turns.iter().map(shifted).collect());
         for (slot, id) in ids[start..start + length].iter_mut().zip(&sequence.ids) {
             *slot = i64::from(*id);
         }
@@ -55,7 +62,7 @@ pub fn collate(sequences: &[Encoded], pad_id: u32, side: PaddingSide, multiple_o
         }
     }
     let lengths = sequences.iter().map(|sequence| sequence.ids.len()).collect();
-    TextBatch { ids, labels, lengths, batch, tokens, side }
+    TextBatch { ids, labels, lengths, batch, tokens, side, user_turns }
 }
 
 impl TextBatch {
@@ -82,7 +89,8 @@ mod tests {
     use super::*;
 
     fn sequences() -> Vec<Encoded> {
-        let one = |ids: &[u32], labels: &[i64]| Encoded { ids: ids.to_vec(), labels: labels.to_vec(), truncated: 0 };
+        let one =
+            |ids: &[u32], labels: &[i64]| Encoded { ids: ids.to_vec(), labels: labels.to_vec(), ..Encoded::default() };
         vec![one(&[5, 6, 7], &[-100, 6, 7]), one(&[8], &[8]), one(&[], &[])]
     }
 

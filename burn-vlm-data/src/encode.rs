@@ -10,7 +10,9 @@
 use crate::chat_template::{ChatTemplate, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::user_turns::user_turns;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The label of positions that are not trained (PyTorch's `ignore_index`).
 pub const IGNORE: i64 = -100;
@@ -50,6 +52,8 @@ pub struct EncodeOptions {
     pub max_tokens: Option<usize>,
     /// What to do with longer ones.
     pub truncation: Truncation,
+    /// Whether to note where the user's own text stands ([`Encoded::user_turns`]).
+    pub user_turns: bool,
 }
 
 /// Token ids and labels of a conversation.
@@ -62,6 +66,8 @@ pub struct Encoded {
     pub labels: Vec<i64>,
     /// Number of tokens that were cut from the end.
     pub truncated: usize,
+    /// Positions of each user turn's own text, where [`EncodeOptions::user_turns`] asks for them; else empty.
+    pub user_turns: Vec<Range<usize>>,
 }
 
 /// A conversation that cannot be encoded.
@@ -114,6 +120,15 @@ pub enum EncodeError {
         /// The limit.
         max: usize,
     },
+    /// The `plain` template has no place for other turns.
+    #[error(
+        "the plain template needs a user's turn with <image> and an assistant's turn with the caption, found {roles:?}; use \
+         the chat template for conversations"
+    )]
+    NoCaption {
+        /// Who speaks in the conversation.
+        roles: Vec<&'static str>,
+    },
     /// Truncation would cut a picture.
     #[error(
         "truncating to {max} tokens would cut a picture, whose last visual token is number {last}; raise max_tokens"
@@ -127,8 +142,8 @@ pub enum EncodeError {
 }
 
 /// A part of the rendered conversation.
-struct Part<'a> {
-    text: &'a str,
+pub(crate) struct Part<'a> {
+    pub(crate) text: &'a str,
     kind: Kind,
 }
 
@@ -136,9 +151,7 @@ struct Part<'a> {
 enum Kind {
     /// Given to the model.
     Prompt,
-    /// What the template writes before an answer.
-    Header,
-    /// An answer, with what the template writes after it.
+    /// An answer, with what the template writes after it; with whole turns also what it writes before it.
     Answer,
 }
 
@@ -162,8 +175,8 @@ pub fn encode(
         let ids = tokenizer.encode(part.text)?;
         let trained = match (part.kind, &structure) {
             (Kind::Answer, None) => 0..answer_end(tokenizer, &ids),
-            (Kind::Answer | Kind::Header, Some(_)) => 0..ids.len(),
-            (Kind::Prompt | Kind::Header, _) => 0..0,
+            (Kind::Answer, Some(_)) => 0..ids.len(),
+            (Kind::Prompt, _) => 0..0,
         };
         for (position, id) in ids.into_iter().enumerate() {
             let structural = structure.as_ref().is_some_and(|s| s.0.contains(&id));
@@ -172,7 +185,10 @@ pub fn encode(
             encoded.labels.push(label);
         }
     }
-    let encoded = expand_images(tokenizer, encoded, turns, pictures)?;
+    let mut encoded = expand_images(tokenizer, encoded, turns, pictures)?;
+    if options.user_turns {
+        encoded.user_turns = user_turns(tokenizer, template, turns, pictures, options.mask)?;
+    }
     truncate(tokenizer, encoded, options)
 }
 
@@ -209,12 +225,13 @@ pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Opt
     Ok(ids.into_iter().rfind(|id| tokenizer.is_special(*id)))
 }
 
-/// Splits the rendering of a conversation at its answers. The parts together are the rendering, byte by byte.
-fn split<'a>(
+/// Splits the rendering of a conversation at its answers, or with `whole_turns` at the assistant's turns with their headers
+/// (as the training codes that train these encode them). The parts together are the rendering, byte by byte.
+pub(crate) fn split<'a>(
     template: &ChatTemplate,
     turns: &[Turn],
     whole: &'a str,
-    headers: bool,
+    whole_turns: bool,
 ) -> Result<Vec<Part<'a>>, EncodeError> {
     let mut parts = Vec::new();
     let mut done = 0;
@@ -233,10 +250,11 @@ fn split<'a>(
             }
             Err(not_appending(turn, &prefix, whole))
         };
-        if headers && turn > 0 {
-            push(end(&turns[..turn], false)?, Kind::Prompt);
+        match (whole_turns, turn) {
+            (true, 0) => {}
+            (true, _) => push(end(&turns[..turn], false)?, Kind::Prompt),
+            (false, _) => push(end(&turns[..turn], true)?, Kind::Prompt),
         }
-        push(end(&turns[..turn], true)?, if headers { Kind::Header } else { Kind::Prompt });
         push(end(&turns[..=turn], false)?, Kind::Answer);
     }
     push(whole.len(), Kind::Prompt);
@@ -269,7 +287,9 @@ impl Structure {
             MaskStyle::Towervision => ["<start_of_turn>", "<end_of_turn>"],
             MaskStyle::LlavaNextQwen => ["<|im_start|>", "<|im_end|>"],
         };
+        // Only a line break that is a token of its own: Gemma's "\n\n" is another token and stays masked.
         let mut ids = tokenizer.encode("\n")?;
+        ids.truncate(if ids.len() == 1 { 1 } else { 0 });
         for name in names {
             let help = "this mask style belongs to another family of tokenizers; mask = \"answers_only\" fits all";
             ids.push(tokenizer.token_id(name).ok_or_else(|| EncodeError::NoToken { token: name.to_owned(), help })?);
@@ -279,7 +299,7 @@ impl Structure {
 }
 
 /// Repeats each image token as often as its picture has visual tokens; these are never trained.
-fn expand_images(
+pub(crate) fn expand_images(
     tokenizer: &Tokenizer,
     encoded: Encoded,
     turns: &[Turn],
@@ -314,7 +334,11 @@ fn expand_images(
     Ok(expanded)
 }
 
-fn truncate(tokenizer: &Tokenizer, mut encoded: Encoded, options: &EncodeOptions) -> Result<Encoded, EncodeError> {
+pub(crate) fn truncate(
+    tokenizer: &Tokenizer,
+    mut encoded: Encoded,
+    options: &EncodeOptions,
+) -> Result<Encoded, EncodeError> {
     let tokens = encoded.ids.len();
     let Some(max) = options.max_tokens.filter(|max| tokens > *max) else {
         return Ok(encoded);
@@ -328,6 +352,7 @@ fn truncate(tokenizer: &Tokenizer, mut encoded: Encoded, options: &EncodeOptions
     }
     encoded.ids.truncate(max);
     encoded.labels.truncate(max);
+    encoded.user_turns.iter_mut().for_each(|turn| *turn = turn.start.min(max)..turn.end.min(max));
     encoded.truncated = tokens - max;
     Ok(encoded)
 }

@@ -4,17 +4,21 @@
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
-//! - [`tokenizer`], [`chat_template`], [`encode`]: conversation -> token ids and labels; [`text_stream`]: and back
+//! - [`tokenizer`], [`chat_template`], [`encode`], [`user_turns`], [`plain`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
+//! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
+//! - [`prompts`]: what papers publish of theirs
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
+//! - [`batching`]: batches by real length within a budget of tokens, and packed rows
 //!
 //! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
 //! position ([`random`]), so that an interrupted run continues exactly.
 
 #![deny(missing_docs)]
 
+pub mod batching;
 pub mod chat_template;
 pub mod collate;
 pub mod conversation;
@@ -23,7 +27,10 @@ pub mod encode;
 pub mod image;
 pub mod language;
 pub mod loader;
+pub mod mixture;
 pub mod parrot;
+pub mod plain;
+pub mod prompts;
 pub mod random;
 pub mod sample;
 pub mod sampler;
@@ -31,4 +38,5 @@ pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod user_turns;
 pub mod vlm_processor;

@@ -100,6 +100,12 @@ impl Shuffled {
         }
         permute(position % self.len, self.len, mix(self.seed, self.epoch(position))) as usize
     }
+
+    /// Where in an epoch a sample comes, from 0: the inverse of [`Shuffled::index`]. `None` for an index of no sample.
+    pub fn position(&self, epoch: u64, index: usize) -> Option<u64> {
+        let index = index as u64;
+        (index < self.len).then(|| unpermute(index, self.len, mix(self.seed, epoch)))
+    }
 }
 
 impl Mixture {
@@ -155,20 +161,45 @@ impl Mixture {
 
 /// A permutation of `0..len` chosen by `key`.
 pub(crate) fn permute(value: u64, len: u64, key: u64) -> u64 {
-    // The smallest even number of bits that holds the range: at most four times as many values, so the walk is short.
-    let half = (64 - (len - 1).leading_zeros()).div_ceil(2).max(1);
-    let mask = (1u64 << half) - 1;
+    let (half, mask) = halves(len);
     let mut value = value;
     loop {
         let (mut left, mut right) = (value >> half, value & mask);
         for round in 0..ROUNDS {
-            (left, right) = (right, left ^ (mix(key ^ round.wrapping_mul(0x9e37_79b9), right) & mask));
+            (left, right) = (right, left ^ (round_key(key, round, right) & mask));
         }
         value = (left << half) | right;
         if value < len {
             return value;
         }
     }
+}
+
+/// The value that [`permute`] takes to `value`: the same walk backwards.
+fn unpermute(value: u64, len: u64, key: u64) -> u64 {
+    let (half, mask) = halves(len);
+    let mut value = value;
+    loop {
+        let (mut left, mut right) = (value >> half, value & mask);
+        for round in (0..ROUNDS).rev() {
+            (left, right) = (right ^ (round_key(key, round, left) & mask), left);
+        }
+        value = (left << half) | right;
+        if value < len {
+            return value;
+        }
+    }
+}
+
+/// Bits of half a value, and their mask: the smallest even number of bits that holds the range, hence at most four times as
+/// many values, so that the walk is short.
+fn halves(len: u64) -> (u32, u64) {
+    let half = (64 - (len - 1).leading_zeros()).div_ceil(2).max(1);
+    (half, (1u64 << half) - 1)
+}
+
+fn round_key(key: u64, round: u64, value: u64) -> u64 {
+    mix(key ^ round.wrapping_mul(0x9e37_79b9), value)
 }
 
 #[cfg(test)]
@@ -185,7 +216,10 @@ mod tests {
                 let seen: HashSet<usize> = epoch(e).into_iter().collect();
                 assert_eq!(seen.len(), len);
                 assert!(seen.iter().all(|i| *i < len));
+                let inverse = |(place, index): (usize, &usize)| order.position(e, *index) == Some(place as u64);
+                assert!(epoch(e).iter().enumerate().all(inverse));
             }
+            assert_eq!(order.position(0, len), None);
             if len >= 10 {
                 assert_ne!(epoch(0), epoch(1));
                 assert_ne!(epoch(0), (0..len).collect::<Vec<_>>());

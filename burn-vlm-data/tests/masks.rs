@@ -1,8 +1,9 @@
 //! Label masks under published chat templates: which tokens of a conversation are trained.
 
 use burn_vlm_data::chat_template::ChatTemplate;
-use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::encode::{EncodeOptions, IGNORE, MaskStyle, encode, end_of_turn};
+use burn_vlm_data::conversation::{Role, Turn};
+use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, MaskStyle, Truncation, encode, end_of_turn};
+use burn_vlm_data::plain::{PromptTemplate, encode_plain};
 use burn_vlm_data::tokenizer::Tokenizer;
 use std::path::Path;
 
@@ -67,4 +68,114 @@ fn templates_say_where_an_answer_ends() {
         let (tokenizer, template) = load(folder);
         assert_eq!(end_of_turn(&tokenizer, &template).unwrap(), tokenizer.token_id(token));
     }
+}
+
+/// A conversation of a fixture with the ids that Hugging Face's tokenizer and template give it.
+fn reference(name: &str, chat: usize) -> (Vec<Turn>, Vec<u32>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name).join("expected.json");
+    let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let chat = &expected["chats"][chat];
+    let turn = |message: &serde_json::Value| {
+        let role: Role = serde_json::from_value(message["role"].clone()).unwrap();
+        Turn { role, text: message["content"].as_str().unwrap().to_owned() }
+    };
+    let turns = chat["messages"].as_array().unwrap().iter().map(turn).collect();
+    (turns, serde_json::from_value(chat["ids"].clone()).unwrap())
+}
+
+/// Lengths of the runs of masked and trained tokens in turn, masked first.
+fn runs(encoded: &Encoded) -> Vec<usize> {
+    let mut runs = vec![0];
+    for (id, label) in encoded.ids.iter().zip(&encoded.labels) {
+        assert!(*label == IGNORE || *label == i64::from(*id));
+        // Odd runs are trained.
+        if (runs.len() % 2 == 0) != (*label != IGNORE) {
+            runs.push(0);
+        }
+        *runs.last_mut().unwrap() += 1;
+    }
+    runs
+}
+
+/// Token by token, worked out by hand from the published codes' rules over Hugging Face's ids.
+#[test]
+fn masks_token_by_token() {
+    use MaskStyle::{AnswersOnly, LlavaNextQwen, Towervision};
+    // Gemma 2, "<image>\nO que está escrito na placa?" / "Está escrito «Lisboa»." / "E em inglês?":
+    // bos | start | us er | \n | <image> | \n | 19 of the question | end \n, start m o d el \n, 19 of the answer, end \n,
+    // start | us er | \n | 10 of the question | end \n
+    let gemma = vec![1, 1, 2, 1, 1, 1, 19, 2 + 6 + 19 + 2 + 1, 2, 1, 10, 2];
+    // The same: 34 before the answer, 19 of it and end, then \n and the last turn.
+    let gemma_answers = vec![34, 20, 17];
+    // "Hi {{ not a template }}" / "" / "many\n\nlines", trimmed; the double line break is one token, not two single ones:
+    // bos | start | us er | \n | 18 | end \n, start m o d el \n, end \n, start | us er | \n | 3 + \n\n + 3 | end \n
+    let gemma_empty = vec![1, 1, 2, 1, 18, 2 + 6 + 2 + 1, 2, 1, 7, 2];
+    // Qwen, with its default system turn:
+    // start | s y st em | \n | 19 of the system prompt | end \n start | us er | \n | 2 spaces, <image> | \n | 21 of the
+    // question | end \n, start, 5 of "assistant", \n, 19 of the answer, end \n, start | us er | \n | 10 | end \n
+    let qwen = vec![0, 1, 4, 1, 19, 3, 2, 1, 3, 1, 21, 2 + 7 + 19 + 2 + 1, 2, 1, 10, 2];
+    let qwen_answers = vec![65, 20, 17];
+    // "\n\nmany\n\nlines\n" is not trimmed, and its line breaks are single tokens:
+    // ... | us er | \n \n \n | m an y | \n \n | l in es | \n end \n
+    let qwen_empty = vec![0, 1, 4, 1, 19, 3, 2, 1, 18, 2 + 7 + 2 + 1, 2, 3, 3, 2, 3, 3];
+    for (folder, chat, pictures, mask, expected) in [
+        ("tok_gemma", 2, 1, Towervision, gemma),
+        ("tok_gemma", 2, 1, AnswersOnly, gemma_answers),
+        ("tok_gemma", 6, 0, Towervision, gemma_empty),
+        ("tok_qwen", 2, 1, LlavaNextQwen, qwen),
+        ("tok_qwen", 2, 1, AnswersOnly, qwen_answers),
+        ("tok_qwen", 6, 0, LlavaNextQwen, qwen_empty),
+    ] {
+        let (tokenizer, template) = load(folder);
+        let (turns, ids) = reference(folder, chat);
+        let options = EncodeOptions { mask, ..Default::default() };
+        let encoded = encode(&tokenizer, &template, &turns, &[1][..pictures], &options).unwrap();
+        assert_eq!(encoded.ids, ids, "{folder} {chat}");
+        assert_eq!(runs(&encoded), expected, "{folder} {chat} {mask:?}");
+        // Visual tokens change nothing else.
+        let many = encode(&tokenizer, &template, &turns, &[729][..pictures], &options).unwrap();
+        assert_eq!((many.trained(), many.ids.len()), (encoded.trained(), ids.len() + 728 * pictures));
+    }
+}
+
+/// A style of another family does not silently train nothing.
+#[test]
+fn styles_need_their_tokens() {
+    let (tokenizer, template) = load("tok_qwen");
+    let options = EncodeOptions { mask: MaskStyle::Towervision, ..Default::default() };
+    let error = encode(&tokenizer, &template, &conversation(), &[2], &options).unwrap_err().to_string();
+    assert!(error.contains("<start_of_turn>"), "{error}");
+}
+
+/// Pictures, caption, line break; ids are those of the fixtures.
+#[test]
+fn plain_captions() {
+    let turns = [Turn::user("Describe this. <image>\n"), Turn::assistant("E em")];
+    let none = EncodeOptions::default();
+    let (gemma, template) = load("tok_gemma");
+    let encoded = encode_plain(&gemma, &turns, &[3], &none).unwrap();
+    assert_eq!(encoded.ids, [2, 1174, 1174, 1174, 296, 693, 931, 12]);
+    assert_eq!(encoded.labels, [IGNORE, IGNORE, IGNORE, IGNORE, 296, 693, 931, 12]);
+    assert_eq!(PromptTemplate::Plain.encode(&gemma, &template, &turns, &[3], &none).unwrap(), encoded);
+    let chat = PromptTemplate::Chat.encode(&gemma, &template, &turns, &[3], &none).unwrap();
+    assert_eq!(chat, encode(&gemma, &template, &turns, &[3], &none).unwrap());
+    // No start token here.
+    let (qwen, _) = load("tok_qwen");
+    let two = [Turn::user("<image><image>"), turns[1].clone()];
+    let encoded = encode_plain(&qwen, &two, &[1, 2], &none).unwrap();
+    assert_eq!(encoded.ids, [903, 903, 903, 36, 220, 355, 198]);
+    assert_eq!(runs(&encoded), [3, 4]);
+    let short = EncodeOptions { max_tokens: Some(6), truncation: Truncation::Count, ..none };
+    let cut = encode_plain(&gemma, &turns, &[3], &short).unwrap();
+    assert_eq!((cut.ids.len(), cut.truncated), (6, 2));
+    for wrong in [
+        vec![turns[1].clone()],
+        vec![Turn::user("no picture"), turns[1].clone()],
+        vec![turns[0].clone(), Turn::user("b")],
+        vec![turns[0].clone(), Turn::assistant("<image>")],
+        conversation(),
+    ] {
+        assert!(matches!(encode_plain(&gemma, &wrong, &[3], &none), Err(EncodeError::NoCaption { .. })), "{wrong:?}");
+    }
+    assert!(matches!(encode_plain(&gemma, &turns, &[3, 3], &none), Err(EncodeError::Images { .. })));
 }

@@ -47,12 +47,17 @@ pub fn assemble(
     })?;
     let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
     let language_model = LanguageModel::load_pretrained(backbone, device)?;
+    let base = VlmConfig::new(vision_tower.config(), language_model.config(), i64::from(image_id));
     let config = VlmConfig {
         projector_hidden_act: recipe.projector_hidden_act,
         vision_feature_layer: recipe.vision_feature_layer.clone(),
+        vision_feature_select_strategy: recipe
+            .vision_feature_select_strategy
+            .unwrap_or(base.vision_feature_select_strategy),
         visual_tokens: recipe.visual_tokens,
         scale_visual_embeds: Some(recipe.scale_visual_embeds),
-        ..VlmConfig::new(vision_tower.config(), language_model.config(), i64::from(image_id))
+        connector: recipe.connector.clone(),
+        ..base
     };
     config.validate()?;
     let connector = config.init_connector(&Scope::new(seed, device));

@@ -4,10 +4,12 @@
 //! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
 //! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
 //! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
+//! - [`analysis`]: what a connector's experts do;
 //! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
 #![deny(missing_docs)]
 
 pub mod ablation;
+pub mod analysis;
 pub mod assemble;
 pub mod chat;
 pub mod checkpoint;

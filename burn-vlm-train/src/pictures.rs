@@ -1,5 +1,6 @@
 //! Pictures of the corpus as pixel tensors: decoded once, augmented and normalised on demand.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
@@ -24,9 +25,33 @@ impl Pictures {
     /// # Errors
     /// A size that no processor takes.
     pub fn new(corpus: Arc<EmojiCorpus>, size: usize) -> Result<Self> {
-        let data_error = |e: burn_vlm_data::image::ImageError| TrainError::Data(e.to_string());
         let side = u32::try_from(size).map_err(|_| TrainError::Recipe(format!("image_size {size} is too large")))?;
-        let processor = ImageProcessor::new(ImageProcessorConfig::siglip(side)).map_err(data_error)?;
+        Self::with_config(corpus, ImageProcessorConfig::siglip(side), size)
+    }
+
+    /// Pictures as the encoder in `folder` wants them: by its `preprocessor_config.json`, or, where it has none (the parts made
+    /// here), as SigLIP's. `size` is the tower's.
+    ///
+    /// # Errors
+    /// A processor that cannot be read or makes pictures of another size.
+    pub fn for_encoder(corpus: Arc<EmojiCorpus>, folder: &Path, size: usize) -> Result<Self> {
+        let file = folder.join("preprocessor_config.json");
+        if !file.is_file() {
+            return Self::new(corpus, size);
+        }
+        let config = ImageProcessorConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+        if let Some((height, width)) = config.output_size()
+            && (height as usize, width as usize) != (size, size)
+        {
+            let message =
+                format!("makes pictures of {height} x {width} pixels, the vision tower takes {size} x {size}");
+            return Err(TrainError::invalid(&file, message));
+        }
+        Self::with_config(corpus, config, size)
+    }
+
+    fn with_config(corpus: Arc<EmojiCorpus>, config: ImageProcessorConfig, size: usize) -> Result<Self> {
+        let processor = ImageProcessor::new(config).map_err(|e| TrainError::Data(e.to_string()))?;
         let decoded = (0..corpus.pictures().len()).map(|_| OnceLock::new()).collect();
         Ok(Self { corpus, processor, augmentation: Augmentation::default(), size, decoded })
     }

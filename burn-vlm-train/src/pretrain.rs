@@ -165,6 +165,8 @@ impl PartRun<'_> {
             data: &self.stage.data,
             parallel: &self.recipe.tokenizer.languages,
             image_tokens: 1,
+            user_turns: false,
+            max_tokens: self.stage.max_tokens,
             batch: self.stage.batch,
             seed: self.seed,
         };

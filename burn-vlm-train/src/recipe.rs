@@ -17,10 +17,11 @@
 
 use std::collections::BTreeMap;
 
+use burn_vlm::connector::ConnectorConfig;
 use burn_vlm::dual::DualConfig;
 use burn_vlm::language::LanguageConfig;
 use burn_vlm::nn::Activation;
-use burn_vlm::vlm::{FeatureLayer, VisualTokens};
+use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::Task;
 use serde::{Deserialize, Serialize};
@@ -59,9 +60,16 @@ pub struct ModelRecipe {
     /// Layer whose output is taken from the tower, as in LLaVA's `vision_feature_layer`.
     #[serde(default = "last_layer")]
     pub vision_feature_layer: FeatureLayer,
+    /// Which of the tower's tokens are kept: `default` (without its first) or `full`; absent, all patches and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision_feature_select_strategy: Option<SelectStrategy>,
     /// Activation between the projector's two layers.
     #[serde(default = "gelu")]
     pub projector_hidden_act: Activation,
+    /// From features to embeddings: `{ kind = "mlp" }` or `{ kind = "parrot", ... }` with the switches of
+    /// [`ParrotConfig`](burn_vlm::connector::ParrotConfig).
+    #[serde(default, skip_serializing_if = "ConnectorConfig::is_mlp")]
+    pub connector: ConnectorConfig,
     /// Pooling, pooled head, normalisation and noise of the visual tokens.
     #[serde(default)]
     pub visual_tokens: VisualTokens,
@@ -107,6 +115,12 @@ pub struct StageRecipe {
     pub accumulate: usize,
     /// `pattern -> learning rate`; what no pattern names is frozen.
     pub train: BTreeMap<String, f64>,
+    /// Parrot's stage 1: the connector's projector alone, past its router and experts. No other connector has any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypass_experts: bool,
+    /// The most tokens of a sample, visual ones counted; a longer one is an error that names it. Absent, no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
     /// Warmup and decay.
     #[serde(default)]
     pub schedule: Schedule,
@@ -253,6 +267,15 @@ pub struct EvaluationRecipe {
     /// Whether the lettered form in four rotations is asked too.
     #[serde(default)]
     pub lettered: bool,
+    /// Seen concepts that are asked about by "Is this ...?", once with the right and once with a wrong name; 0 for none.
+    #[serde(default)]
+    pub yes_no: usize,
+    /// Whether the language of each generated caption is told: the share in the prompt's language.
+    #[serde(default)]
+    pub fidelity: bool,
+    /// Pictures on which the connector is looked into (routing, experts, visual tokens beside text); 0 for none.
+    #[serde(default)]
+    pub analysis: usize,
     /// Seed of the items.
     #[serde(default)]
     pub seed: u64,

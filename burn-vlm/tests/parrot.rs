@@ -490,11 +490,64 @@ fn queries_that_the_encoder_cannot_give_are_refused() {
     let patches =
         VlmConfig { vision_feature_select_strategy: SelectStrategy::Default, ..vlm_config(ParrotConfig::default()) };
     assert!(patches.validate().is_err());
-    let tiled = VlmConfig {
+    assert!(tiled(RoutingQuery::Cls).validate().unwrap_err().to_string().contains("`mean`"));
+    assert_eq!(tiled(RoutingQuery::Mean).validate(), Ok(()));
+}
+
+/// LLaVA-NeXT's tiles before the experts: CLIP of 16 pixels, pictures of 1 x 2 or 2 x 1 tiles.
+fn tiled(query: RoutingQuery) -> VlmConfig {
+    VlmConfig {
         model_type: VlmType::LlavaNext,
-        image_grid_pinpoints: Some(vec![(16, 32)]),
+        image_grid_pinpoints: Some(vec![(16, 32), (32, 16)]),
         vision_feature_select_strategy: SelectStrategy::Default,
-        ..vlm_config(ParrotConfig { query: RoutingQuery::Mean, ..Default::default() })
+        ..vlm_config(ParrotConfig { query, ..Default::default() })
+    }
+}
+
+#[test]
+fn tiled_pictures_of_different_shapes_are_routed_one_by_one_from_their_thumbnail() {
+    let device = Device::flex();
+    let model = tiny::vlm(&tiled(RoutingQuery::Mean), 3, &device);
+    let sizes = [(16, 32), (30, 10)];
+    let pixels = seeded_normal([6, 3, 16, 16], 9, &device);
+    let row = |image: usize, words: [i64; 3]| -> Vec<i64> {
+        let count = model.config.num_image_tokens(sizes[image]).unwrap();
+        let mut row = vec![model.config.image_token_index; count];
+        row.extend(words);
+        row
     };
-    assert!(tiled.validate().unwrap_err().to_string().contains("llava_next"));
+    let mut rows = [row(0, [7, 8, 9]), row(1, [4, 5, 6])];
+    let longest = rows.iter().map(Vec::len).max().unwrap();
+    let real: Vec<bool> = rows.iter().flat_map(|row| (0..longest).map(|at| at < row.len())).collect();
+    let lengths = rows.each_ref().map(Vec::len);
+    rows.iter_mut().for_each(|row| row.resize(longest, 0));
+    let encode = |pixels: Tensor<4>, images: std::ops::Range<usize>| {
+        model.encode_tiled_images(pixels, &vec![3; images.len()], &sizes[images]).unwrap()
+    };
+    let both = VlmInput {
+        routing_text: Some(Tensor::from_data(TensorData::new(real, [2, longest]), &device)),
+        ..VlmInput::new(ids(&rows, &device)).with_features(encode(pixels.clone(), 0..2))
+    };
+    let (embeds, routing) = (model.embed(&both).unwrap(), model.routing(&both).unwrap().unwrap());
+    assert_eq!(routing.weights.dims(), [2, 3]);
+    for image in 0..2 {
+        let own = pixels.clone().narrow(0, image * 3, 3);
+        let alone = VlmInput::new(ids(&[rows[image][..lengths[image]].to_vec()], &device))
+            .with_features(encode(own, image..image + 1));
+        let found = embeds.clone().narrow(0, image, 1).narrow(1, 0, lengths[image]);
+        close(&values(model.embed(&alone).unwrap()), &values(found));
+        close(
+            &values(model.routing(&alone).unwrap().unwrap().weights),
+            &values(routing.weights.clone().narrow(0, image, 1)),
+        );
+        // the other tiles have no say in the routing
+        let features = alone.features.clone().unwrap();
+        let thumbnail = features.clone().narrow(0, 0, 1);
+        let others = Tensor::cat(vec![thumbnail, features.narrow(0, 1, 2) * 3.0], 0);
+        let changed = VlmInput { features: Some(others), ..alone };
+        close(
+            &values(model.routing(&changed).unwrap().unwrap().weights),
+            &values(routing.weights.clone().narrow(0, image, 1)),
+        );
+    }
 }

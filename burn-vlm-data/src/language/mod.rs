@@ -5,8 +5,10 @@
 //! - it serialises as its tag (`"zh-Hans"`);
 //! - an unknown tag is an error that names the nearest known one: a typo in a recipe must not drop a language.
 
+mod identify;
 mod sets;
 
+pub use identify::{Evidence, Identified, LanguageIdentifier};
 pub use sets::{
     LanguageSet, MULTI_PIXMO_5, PARROT_6, TINY_5, TINY_UNSEEN, TOWERVISION_20, TOWERVISION_CORE_10, TOWERVISION_UNSEEN,
     UnknownLanguageSet, VIMUL_14,

@@ -5,8 +5,10 @@
 //! - an image token is repeated after tokenizing, not in the text; the ids are the same, since it is a token of its own;
 //! - the start token is added as Hugging Face's `apply_chat_template` does: by the tokenizer, unless the template wrote it.
 
+mod tiling;
 mod visual_tokens;
 
+pub use tiling::{TILES_224_14_22, TILES_224_16_20, TILES_384_14_6, TILES_512_16_4, TilingPreset, tile_grids};
 pub use visual_tokens::{FeatureSelectStrategy, VisualTokens};
 
 use crate::chat_template::{ChatTemplate, Message, RenderOptions, TemplateError};

@@ -84,13 +84,19 @@ impl VisualTokens {
     /// Number of visual tokens of a processed picture: the features of the whole, and with tiling those of the canvas without
     /// its padding, with one newline token after each of its rows.
     pub fn count(&self, image: &ProcessedImage) -> usize {
-        let (rows, columns) = (image.height / self.patch_size, image.width / self.patch_size);
+        self.count_size(image.original_size, (image.height, image.width))
+    }
+
+    /// As [`VisualTokens::count`], from sizes (height, width) alone: the picture's, and that of a tile, in pixels. Needs no
+    /// pixels, so that lengths are known before a picture is decoded.
+    pub fn count_size(&self, original_size: (u32, u32), (height, width): (usize, usize)) -> usize {
+        let (rows, columns) = (height / self.patch_size, width / self.patch_size);
         let dropped = usize::from(self.strategy == FeatureSelectStrategy::Default);
         let whole = (rows * columns + self.num_additional_image_tokens).saturating_sub(dropped);
         let Some(pinpoints) = &self.image_grid_pinpoints else { return whole };
-        let (height, width) = best_resolution(image.original_size, pinpoints);
-        let tiles = (height as usize / image.height.max(1), width as usize / image.width.max(1));
-        let (rows, columns) = unpadded_grid(image.original_size, (rows * tiles.0, columns * tiles.1));
+        let canvas = best_resolution(original_size, pinpoints);
+        let tiles = (canvas.0 as usize / height.max(1), canvas.1 as usize / width.max(1));
+        let (rows, columns) = unpadded_grid(original_size, (rows * tiles.0, columns * tiles.1));
         whole + rows * columns + rows
     }
 }

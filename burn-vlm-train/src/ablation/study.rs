@@ -236,12 +236,25 @@ impl Study {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(file: &Path, text: &str) -> Result<Self, StudyError> {
+        Self::parse_with(file, text, |path| std::fs::read_to_string(path))
+    }
+
+    /// As [`parse`](Self::parse), with `read` in the place of the file system for a recipe given as a path: for studies whose
+    /// files are embedded in a program.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse_with(
+        file: &Path,
+        text: &str,
+        read: impl Fn(&Path) -> std::io::Result<String>,
+    ) -> Result<Self, StudyError> {
         let content: StudyFile = toml_text::parse_toml(file, text)?;
         let recipe = match content.recipe {
             Value::Table(recipe) => recipe,
             Value::String(path) => {
                 let path = file.parent().unwrap_or(Path::new("")).join(path);
-                let text = std::fs::read_to_string(&path).map_err(FileError::io("read the recipe", &path))?;
+                let text = read(&path).map_err(FileError::io("read the recipe", &path))?;
                 toml_text::parse_toml(&path, &text)?
             }
             _ => {

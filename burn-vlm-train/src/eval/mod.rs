@@ -1,4 +1,4 @@
-//! Evaluation: four-way choice (cloze and lettered), captions, and zero-shot retrieval of encoders.
+//! Evaluation: four-way choice (cloze and lettered), yes/no pairs, captions with their language, and zero-shot retrieval of encoders.
 //!
 //! Every item becomes one [`Prediction`], written to `predictions.jsonl`; scores, intervals and differences are
 //! computed from those alone.
@@ -8,12 +8,14 @@ mod cloze;
 mod lettered;
 mod retrieval;
 mod rows;
+mod yes_no;
 
-pub use caption::captions;
+pub use caption::{FIDELITY, captions};
 pub use cloze::{cloze, cloze_protocol};
 pub use lettered::lettered;
 pub use retrieval::{RetrievalScore, retrieval};
-pub use rows::{Scorer, likelihoods};
+pub use rows::{Row, Scorer, likelihoods};
+pub use yes_no::{PAIRED, VANILLA, paired, yes_no};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub struct Prediction {
     /// The item's id.
     pub id: String,
-    /// `cloze`, `lettered` or `caption`.
+    /// `cloze`, `lettered`, `yes_no` or `caption`.
     pub protocol: String,
     /// `near` or `far`; absent for captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

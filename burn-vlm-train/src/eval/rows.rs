@@ -10,13 +10,13 @@ use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
-use burn_vlm_data::encode::Encoded;
+use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::tokenizer::Tokenizer;
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::features::FeatureBank;
-use crate::objective::{encode_turns, image_positions, next_token_targets, routing_text};
+use crate::objective::{encode_turns, image_positions, needs_user_turns, next_token_targets, routing_text};
 
 /// A model ready to be asked: without autodiff, with the features of the scored pictures.
 pub struct Scorer<'a> {
@@ -69,7 +69,9 @@ impl<'a> Scorer<'a> {
     /// # Errors
     /// A conversation that the template refuses.
     pub fn encode(&self, turns: &[Turn]) -> Result<Encoded> {
-        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens())
+        let user_turns = needs_user_turns(&self.model.multi_modal_projector);
+        let options = EncodeOptions { user_turns, ..EncodeOptions::default() };
+        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens(), &options)
     }
 
     /// Final hidden states of a padded batch, `[rows x tokens, hidden]`.

@@ -46,6 +46,10 @@ pub struct ConversationPlan<'a> {
     pub parallel: &'a [Language],
     /// Tokens that one picture stands for.
     pub image_tokens: usize,
+    /// Whether batches know where the user's own text stands ([`needs_user_turns`](super::needs_user_turns)).
+    pub user_turns: bool,
+    /// The most tokens of a sample.
+    pub max_tokens: Option<usize>,
     /// Samples of a micro-batch.
     pub batch: usize,
     /// Seed of the order.
@@ -78,7 +82,8 @@ impl Conversations {
         template: &ChatTemplate,
         plan: &ConversationPlan<'_>,
     ) -> Result<Self> {
-        let &ConversationPlan { data, parallel, image_tokens, batch, seed } = plan;
+        let &ConversationPlan { data, parallel, image_tokens, user_turns, max_tokens, batch, seed } = plan;
+        let options = EncodeOptions { max_tokens, user_turns, ..EncodeOptions::default() };
         let mut sources = Vec::new();
         let mut weights = Vec::new();
         for (&task, &task_weight) in &data.tasks {
@@ -91,7 +96,7 @@ impl Conversations {
                     continue;
                 }
                 let to_item = |sample: Sample| {
-                    let encoded = encode_turns(tokenizer, template, &sample.turns, image_tokens)
+                    let encoded = encode_turns(tokenizer, template, &sample.turns, image_tokens, &options)
                         .map_err(|e| TrainError::Data(format!("{}: {e}", sample.id)))?;
                     Ok(Item { id: sample.id, picture: sample.picture, encoded })
                 };
@@ -164,10 +169,10 @@ pub fn encode_turns(
     template: &ChatTemplate,
     turns: &[Turn],
     image_tokens: usize,
+    options: &EncodeOptions,
 ) -> Result<Encoded> {
     let pictures = vec![image_tokens; count_images(turns)];
-    encode(tokenizer, template, turns, &pictures, &EncodeOptions::default())
-        .map_err(|e| TrainError::Data(e.to_string()))
+    encode(tokenizer, template, turns, &pictures, options).map_err(|e| TrainError::Data(e.to_string()))
 }
 
 /// Positions (row x tokens + column) that hold the image token.

@@ -10,4 +10,4 @@ pub use conversation::{
     ConversationBatch, ConversationPlan, Conversations, encode_turns, image_positions, next_token_targets,
 };
 pub use text::TextObjective;
-pub use vlm::{Visual, VisualSource, VlmBatch, VlmObjective, routing_text};
+pub use vlm::{VisionLanguage, Visual, VisualSource, VlmBatch, VlmObjective, needs_user_turns, routing_text};

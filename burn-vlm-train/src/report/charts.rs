@@ -29,8 +29,8 @@ pub struct LossSeries {
 /// A chart in two layouts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// File name without extension: `scores`, `languages`, `differences`, `losses`.
-    pub name: &'static str,
+    /// File name without extension: `scores`, `languages`, `differences`, `losses`, and what sections add.
+    pub name: String,
     /// The drawing for a page or a laptop, as an SVG document.
     pub wide: String,
     /// The drawing for a phone.
@@ -52,8 +52,8 @@ impl Chart {
 pub fn charts(spec: &StudySpec, summary: &Summary, losses: &[LossSeries]) -> Vec<Chart> {
     let cells = Cells { spec, axes: summary.cell_axes() };
     let mut charts = Vec::new();
-    let mut add = |name: &'static str, draw: &dyn Fn(f64) -> String| {
-        charts.push(Chart { name, wide: draw(WIDE), narrow: draw(NARROW) });
+    let mut add = |name: &str, draw: &dyn Fn(f64) -> String| {
+        charts.push(Chart { name: name.to_owned(), wide: draw(WIDE), narrow: draw(NARROW) });
     };
     let scores = score_chart(&cells, summary);
     add("scores", &|width| scores.draw(width));

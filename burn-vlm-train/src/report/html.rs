@@ -10,10 +10,11 @@ use super::charts::{Chart, charts};
 use super::example::card;
 use super::markdown::duration;
 use super::panels::plain;
+use super::section::Block;
 use super::svg::escape;
 use super::table::{self, Table};
 use super::words::{caveats, counts, findings};
-use super::{Example, LossSeries, StudySpec, Summary, palette};
+use super::{Example, LossSeries, Section, StudySpec, Summary, palette};
 
 /// With more steps, the comparisons in words are folded: the chart says the same.
 const OPEN_STEPS: usize = 4;
@@ -29,6 +30,8 @@ pub struct ReportInput<'a> {
     pub losses: &'a [LossSeries],
     /// A handful of predictions; may be empty.
     pub examples: &'a [Example],
+    /// What the study shows beyond scores; may be empty.
+    pub sections: &'a [Section],
 }
 
 /// The report as one HTML document.
@@ -45,6 +48,7 @@ pub(super) fn html_with(input: &ReportInput<'_>, charts: &[Chart]) -> String {
     page.differences(input);
     page.languages(input);
     page.protocols(input);
+    input.sections.iter().for_each(|section| page.added(section));
     page.losses();
     page.examples(input);
     page.paper(input);
@@ -67,7 +71,7 @@ pub(super) fn html_with(input: &ReportInput<'_>, charts: &[Chart]) -> String {
 }
 
 /// Title, question, finding and table of contents.
-fn top(input: &ReportInput<'_>, contents: &[(&str, &str)]) -> String {
+fn top(input: &ReportInput<'_>, contents: &[(String, String)]) -> String {
     let (spec, summary) = (input.spec, input.summary);
     let findings = findings(spec, summary);
     let mut html = format!(
@@ -79,7 +83,8 @@ fn top(input: &ReportInput<'_>, contents: &[(&str, &str)]) -> String {
     );
     let first_caveat = spec.caveats.first().map_or("", String::as_str);
     html.push_str("<div class=\"finding\"><ul>");
-    for (step, holds) in &findings.headline {
+    let added = input.sections.iter().filter_map(|section| section.finding.as_ref());
+    for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => write!(html, "<li>{}</li>", prose(holds)),
             step => write!(html, "<li><b>{}</b>: {}</li>", prose(step), prose(holds)),
@@ -94,7 +99,7 @@ fn top(input: &ReportInput<'_>, contents: &[(&str, &str)]) -> String {
     );
     html.push_str("<nav aria-label=\"Contents\">");
     for (id, title) in contents {
-        let _ = write!(html, "<a href=\"#{id}\">{title}</a>");
+        let _ = write!(html, "<a href=\"#{}\">{}</a>", escape(id), escape(title));
     }
     html.push_str("</nav>\n");
     html
@@ -108,14 +113,26 @@ fn prose(text: &str) -> String {
 struct Page<'a> {
     html: String,
     /// Id and title of each section.
-    contents: Vec<(&'static str, &'static str)>,
+    contents: Vec<(String, String)>,
     charts: &'a [Chart],
 }
 
 impl Page<'_> {
-    fn section(&mut self, id: &'static str, title: &'static str) {
-        self.contents.push((id, title));
-        let _ = writeln!(self.html, "<h2 id=\"{id}\">{title}</h2>");
+    fn section(&mut self, id: &str, title: &str) {
+        self.contents.push((id.to_owned(), title.to_owned()));
+        let _ = writeln!(self.html, "<h2 id=\"{}\">{}</h2>", escape(id), escape(title));
+    }
+
+    /// A section of the study's own.
+    fn added(&mut self, section: &Section) {
+        self.section(&section.id, &section.title);
+        for block in &section.blocks {
+            match block {
+                Block::Text(text) => self.paragraph(text),
+                Block::Table(table) => self.table(table),
+                Block::Figure { chart, caption } => self.drawing(chart, caption),
+            }
+        }
     }
 
     fn paragraph(&mut self, text: &str) {
@@ -131,6 +148,11 @@ impl Page<'_> {
         let Some(chart) = self.charts.iter().find(|chart| chart.name == name) else {
             return false;
         };
+        self.drawing(chart, caption);
+        true
+    }
+
+    fn drawing(&mut self, chart: &Chart, caption: &str) {
         let _ = writeln!(
             self.html,
             "<figure><div class=\"wide\">{}</div><div class=\"narrow\">{}</div><figcaption>{}</figcaption></figure>",
@@ -138,7 +160,6 @@ impl Page<'_> {
             chart.narrow,
             escape(caption)
         );
-        true
     }
 
     fn scores(&mut self, input: &ReportInput<'_>) {

@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
+use super::section::Block;
 use super::table::{self, Table};
 use super::words::{caveats, counts, findings};
-use super::{StudySpec, Summary};
+use super::{Section, StudySpec, Summary};
 
-/// The summary as GitHub-flavoured Markdown. Pictures are linked as `plots/*.svg` if `plots` is set.
-pub fn markdown(spec: &StudySpec, summary: &Summary, plots: bool) -> String {
+/// The summary as GitHub-flavoured Markdown, with the study's own sections. Pictures are linked as `plots/*.svg` if `plots` is set.
+pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots: bool) -> String {
     let mut md = format!("# {}\n\n{}\n\n", inline(&spec.title), inline(&spec.question));
     let _ = writeln!(md, "Study `{}`, preset `{}`.\n", spec.study, spec.preset);
-    result(&mut md, spec, summary);
+    result(&mut md, spec, summary, sections);
 
     let _ = writeln!(md, "## Scores: {}\n", inline(&spec.group_label(&spec.headline)));
     if plots {
@@ -41,6 +42,7 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, plots: bool) -> String {
         md.push_str("Percentage points, paired over the same questions; bold where the 95 % interval excludes 0.\n\n");
         render(&mut md, &differences);
     }
+    sections.iter().for_each(|section| added(&mut md, section, plots));
     beside_the_paper(&mut md, spec, summary);
 
     md.push_str("## Caveats\n\n");
@@ -51,10 +53,11 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, plots: bool) -> String {
     md
 }
 
-fn result(md: &mut String, spec: &StudySpec, summary: &Summary) {
+fn result(md: &mut String, spec: &StudySpec, summary: &Summary, sections: &[Section]) {
     let findings = findings(spec, summary);
     md.push_str("## Result\n\n");
-    for (step, holds) in &findings.headline {
+    let added = sections.iter().filter_map(|section| section.finding.as_ref());
+    for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => writeln!(md, "- **{}**", inline(holds)),
             step => writeln!(md, "- **{}**: {}", inline(step), inline(holds)),
@@ -76,6 +79,23 @@ fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
         let _ = writeln!(md, "- {}: {}", inline(&protocol.label), inline(&protocol.explanation));
     }
     md.push('\n');
+}
+
+/// A section of the study's own.
+fn added(md: &mut String, section: &Section, plots: bool) {
+    let _ = writeln!(md, "## {}\n", inline(&section.title));
+    for block in &section.blocks {
+        match block {
+            Block::Text(text) => {
+                let _ = writeln!(md, "{}\n", inline(text));
+            }
+            Block::Table(table) => render(md, table),
+            Block::Figure { chart, caption } if plots => {
+                let _ = writeln!(md, "![{}](plots/{}.svg)\n", inline(caption), chart.name);
+            }
+            Block::Figure { .. } => {}
+        }
+    }
 }
 
 fn beside_the_paper(md: &mut String, spec: &StudySpec, summary: &Summary) {

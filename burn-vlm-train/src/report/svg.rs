@@ -53,6 +53,15 @@ impl Svg {
         ));
     }
 
+    /// A rectangle that lets through what is below it.
+    pub fn shade(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), ink: Ink, opacity: f64) {
+        let (x, y, width, height, opacity) = (px(x), px(y), px(width.max(0.0)), px(height.max(0.0)), px(opacity));
+        let (class, fill) = (ink.class(), ink.light());
+        self.add(format_args!(
+            r#"<rect class="f-{class}" fill="{fill}" fill-opacity="{opacity}" x="{x}" y="{y}" width="{width}" height="{height}" rx="2"/>"#
+        ));
+    }
+
     pub fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), ink: Ink, width: f64, dashes: Option<&str>) {
         let (x1, y1, x2, y2, width) = (px(x1), px(y1), px(x2), px(y2), px(width));
         let (class, stroke, dashes) = (ink.class(), ink.light(), dash_attribute(dashes));

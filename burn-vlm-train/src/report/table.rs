@@ -6,6 +6,7 @@ use super::{Difference, Score, StudySpec, Summary};
 use crate::stats::{Axes, GroupKey};
 
 /// A table of text.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     /// Heading of the first column.
     pub corner: String,
@@ -14,6 +15,7 @@ pub(super) struct Table {
 }
 
 /// A column's heading.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Heading {
     pub title: String,
     /// Small text below it.
@@ -21,6 +23,7 @@ pub(super) struct Heading {
 }
 
 /// A row.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub label: String,
     /// The colour the cell has in charts.
@@ -29,7 +32,7 @@ pub(super) struct Line {
 }
 
 /// One entry: a figure and what stands small beside it.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Entry {
     pub figure: String,
     pub detail: String,

@@ -24,7 +24,7 @@ pub(super) struct Finding {
 }
 
 /// Steps that the headline names; the others are counted.
-const NAMED_STEPS: usize = 3;
+const NAMED_STEPS: usize = 6;
 
 /// What differs beyond its interval in the headline group, and what does not.
 pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::charts::charts;
 use super::html::html_with;
-use super::{ReportError, ReportInput, Summary, csv, markdown};
+use super::{ReportError, ReportInput, Section, Summary, csv, markdown};
 use crate::ablation::write_atomic;
 
 impl Summary {
@@ -31,12 +31,12 @@ impl Summary {
 pub fn write_report(folder: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBuf>, ReportError> {
     let charts = charts(input.spec, input.summary, input.losses);
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-    for chart in &charts {
+    for chart in charts.iter().chain(input.sections.iter().flat_map(Section::charts)) {
         files.push((format!("plots/{}.svg", chart.name), chart.wide.clone().into_bytes()));
         files.push((format!("plots/{}.png", chart.name), chart.png()?));
     }
     files.push(("report.html".to_owned(), html_with(input, &charts).into_bytes()));
-    files.push(("summary.md".to_owned(), markdown(input.spec, input.summary, true).into_bytes()));
+    files.push(("summary.md".to_owned(), markdown(input.spec, input.summary, input.sections, true).into_bytes()));
     files.push(("summary.csv".to_owned(), csv(input.spec, input.summary)?));
     files.push(("summary.json".to_owned(), input.summary.to_json()?));
     let write = |(name, bytes): (String, Vec<u8>)| {

@@ -70,6 +70,8 @@ pub fn estimate(
             data: &stage.data,
             parallel: &recipe.tokenizer.languages,
             image_tokens: IMAGE_TOKENS,
+            user_turns: false,
+            max_tokens: stage.max_tokens,
             batch: stage.batch,
             seed: 0,
         };

@@ -8,17 +8,19 @@ use burn_vlm::checkpoint::{Pretrained, StoreDtype, TensorSource};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::encode::end_of_turn;
+use burn_vlm_data::language::LanguageIdentifier;
 use burn_vlm_data::tokenizer::Tokenizer;
 use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
-use super::questions::questions;
+use super::questions::{Questions, questions};
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Provenance, Reporter, hash_table, write_atomic};
+use crate::analysis::Probe;
 use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::eval::{Prediction, Scorer, captions, cloze, lettered};
+use crate::eval::{Prediction, Scorer, captions, cloze, lettered, yes_no};
 use crate::features::FeatureBank;
-use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective};
+use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective, needs_user_turns};
 use crate::pictures::Pictures;
 use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
@@ -106,7 +108,7 @@ impl VlmJob {
         let Assembled { model, tokenizer, template } =
             assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
         let size = model.config.vision_config.image_size();
-        let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), size)?);
+        let pictures = Arc::new(Pictures::for_encoder(self.context.corpus.clone(), &encoder, size)?);
         let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
         let frozen = tower_is_frozen(stages().map(|(_, stage)| stage));
         let encoder_hash = hash_folder(&encoder)?;
@@ -115,7 +117,9 @@ impl VlmJob {
                 0 => scored_pictures(&self.context.corpus),
                 _ => training_pictures(&self.context.corpus),
             };
-            let config = format!("{:?} {:?}", model.config.vision_feature_layer, model.config.visual_tokens);
+            let vlm = &model.config;
+            let strategy = vlm.vision_feature_select_strategy;
+            let config = format!("{:?} {strategy:?} {:?}", vlm.vision_feature_layer, vlm.visual_tokens);
             let key = BankKey { encoder: &encoder_hash, config, views };
             bank(&self.store, &key, model, &pictures, &which, &device, reporter)
         };
@@ -127,8 +131,13 @@ impl VlmJob {
             self.part_hash(&recipe, &recipe.model.backbone)?
         );
 
+        let questions = questions(&self.context.corpus, &evaluation)?;
+        let mut moments = Vec::new();
         let mut model = model;
         let feature_shape = [model.config.num_feature_tokens(), model.config.feature_width()];
+        let scorer = |model: &Vlm, features| {
+            Scorer::new(model, &device, &self.context.corpus, &tokenizer, &template, features, evaluation.batch)
+        };
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
             let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
@@ -136,6 +145,8 @@ impl VlmJob {
                 data: &stage.data,
                 parallel: &recipe.tokenizer.languages,
                 image_tokens: model.config.num_visual_tokens(),
+                user_turns: needs_user_turns(&model.multi_modal_projector),
+                max_tokens: stage.max_tokens,
                 batch: stage.batch,
                 seed,
             };
@@ -158,8 +169,14 @@ impl VlmJob {
                     } else {
                         VisualSource::Pixels { pictures: pictures.clone(), augment: stage.data.augment }
                     };
-                    let objective = Arc::new(VlmObjective::new(conversations, source, feature_shape, size, seed));
-                    let (trained, result) = train_stage(&run, objective, model)?;
+                    let objective =
+                        Arc::new(VlmObjective::<Vlm>::new(conversations, source, feature_shape, size, seed));
+                    let model_of_stage = model.with_bypassed_experts(stage.bypass_experts);
+                    if !questions.analysis.is_empty() && frozen {
+                        let scorer = scorer(&model_of_stage, shared_bank(&model_of_stage, 0)?);
+                        moments.push(Probe::new(&scorer, &questions.analysis)?.moment(name)?);
+                    }
+                    let (trained, result) = train_stage(&run, objective, model_of_stage)?;
                     model = trained;
                     result.log
                 }
@@ -184,10 +201,13 @@ impl VlmJob {
             let which = scored_pictures(&self.context.corpus);
             Arc::new(FeatureBank::compute(&model, &pictures, &which, 0, &device, |_, _| {})?)
         };
-        let scorer =
-            Scorer::new(&model, &device, &self.context.corpus, &tokenizer, &template, features, evaluation.batch);
-        let predictions = self.ask(&scorer, &evaluation, reporter)?;
+        let scorer = scorer(&model, features);
+        let predictions = self.ask(&scorer, &evaluation, &questions, reporter)?;
         let count = predictions.len();
+        if !questions.analysis.is_empty() {
+            let analysis = Probe::new(&scorer, &questions.analysis)?.analyse(moments)?;
+            write_json(&folder.join("analysis.json"), &analysis)?;
+        }
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
         save_model(&model, &pictures, &tokenizer, &template, &backbone, &folder.join("model"))?;
         // the model is saved; checkpoints have done their work
@@ -200,8 +220,13 @@ impl VlmJob {
         Ok(json!({ "losses": losses, "predictions": count, "origin": self.origin }))
     }
 
-    fn ask(&self, scorer: &Scorer<'_>, recipe: &EvaluationRecipe, reporter: &Reporter) -> Result<Vec<Prediction>> {
-        let questions = questions(&self.context.corpus, recipe)?;
+    fn ask(
+        &self,
+        scorer: &Scorer<'_>,
+        recipe: &EvaluationRecipe,
+        questions: &Questions,
+        reporter: &Reporter,
+    ) -> Result<Vec<Prediction>> {
         reporter.line(&format!("evaluation: {} choice questions", questions.choice.len()));
         let bar = reporter.bar("cloze", 0);
         let mut predictions = cloze(scorer, &questions.choice, recipe.cloze, |done, total| {
@@ -212,9 +237,15 @@ impl VlmJob {
             let bar = reporter.bar("lettered", (questions.choice.len() * 4) as u64);
             predictions.extend(lettered(scorer, &questions.choice, |done, _| bar.set(done as u64, "prompts"))?);
         }
+        let identifier = recipe.fidelity.then(|| LanguageIdentifier::new(&self.context.corpus, &recipe.languages));
         for (concepts, samples) in &questions.captions {
             let bar = reporter.bar("captions", samples.len() as u64);
-            predictions.extend(captions(scorer, samples, concepts, |done, _| bar.set(done as u64, "pictures"))?);
+            let told = |done, _| bar.set(done as u64, "pictures");
+            predictions.extend(captions(scorer, samples, concepts, identifier.as_ref(), told)?);
+        }
+        if !questions.yes_no.is_empty() {
+            let bar = reporter.bar("yes/no", (questions.yes_no.len() * 2) as u64);
+            predictions.extend(yes_no(scorer, &questions.yes_no, |done, _| bar.set(done as u64, "answers"))?);
         }
         Ok(predictions)
     }

@@ -6,11 +6,14 @@
 
 mod banks;
 mod estimate;
+mod experts;
 mod job;
 mod questions;
+mod stage;
 mod summary;
 
 pub use estimate::{Estimate, estimate, matmul_rate};
 pub use job::{StudyInputs, VlmJob};
 pub use questions::{Questions, questions};
+pub use stage::stage_objective;
 pub use summary::write_summary;

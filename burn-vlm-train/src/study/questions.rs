@@ -3,7 +3,7 @@
 use burn_vlm_data::emoji::{ConceptId, EmojiCorpus};
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::Sample;
-use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, TaskBuilder};
+use burn_vlm_data::tasks::{ChoiceItem, Concepts, Distractors, Pool, TaskBuilder, YesNoItem};
 
 use crate::error::{Result, TrainError};
 use crate::recipe::EvaluationRecipe;
@@ -15,6 +15,10 @@ pub struct Questions {
     pub choice: Vec<ChoiceItem>,
     /// Pictures to caption, with `seen` or `unseen`.
     pub captions: Vec<(&'static str, Vec<Sample>)>,
+    /// Yes/no pairs about seen concepts.
+    pub yes_no: Vec<YesNoItem>,
+    /// Captioning prompts on which the connector is looked into, seen concepts: every language of a picture after the other.
+    pub analysis: Vec<Sample>,
 }
 
 /// Draws the items of an evaluation.
@@ -31,12 +35,23 @@ pub fn questions(corpus: &EmojiCorpus, recipe: &EvaluationRecipe) -> Result<Ques
     };
     let mut choice = Vec::new();
     let mut captions = Vec::new();
+    let (mut yes_no, mut analysis) = (Vec::new(), Vec::new());
     for (pool, limit) in pools {
         let concepts: Vec<ConceptId> = builder.scored_concepts(pool).into_iter().map(|(concept, _)| concept).collect();
         let asked = draw(corpus, &concepts, limit, recipe.seed);
         for distractors in [Distractors::Near, Distractors::Far] {
             let items = builder.choice_items(pool, distractors, 1);
             choice.extend(items.into_iter().filter(|item| asked.contains(&item.concept)));
+        }
+        if recipe.yes_no > 0 && pool.concepts == Concepts::Seen {
+            let named = draw(corpus, &asked, recipe.yes_no, recipe.seed);
+            let items = builder.yes_no_items(pool, Distractors::Far);
+            yes_no.extend(items.into_iter().filter(|item| named.contains(&item.concept)));
+        }
+        if recipe.analysis > 0 && pool.concepts == Concepts::Seen {
+            let shown = draw(corpus, &asked, recipe.analysis, recipe.seed);
+            analysis.extend(builder.caption_items(pool).into_iter().filter(|sample| shown.contains(&sample.concept)));
+            analysis.sort_by_key(|sample: &Sample| sample.concept);
         }
         if recipe.captions > 0 {
             let shown = draw(corpus, &asked, recipe.captions, recipe.seed);
@@ -48,7 +63,7 @@ pub fn questions(corpus: &EmojiCorpus, recipe: &EvaluationRecipe) -> Result<Ques
     if choice.is_empty() {
         return Err(TrainError::Recipe("[evaluation] draws no question".into()));
     }
-    Ok(Questions { choice, captions })
+    Ok(Questions { choice, captions, yes_no, analysis })
 }
 
 /// The first `limit` concepts (0: all) in an order that only the seed and the concepts' names decide.
@@ -77,6 +92,9 @@ mod tests {
             unseen: 10,
             captions: 5,
             lettered: false,
+            yes_no: 3,
+            fidelity: false,
+            analysis: 4,
             seed: 1,
             batch: 8,
             validation: false,
@@ -95,6 +113,9 @@ mod tests {
         assert_eq!(far_seen.count(), 20);
         assert_eq!(drawn.captions.len(), 2);
         assert_eq!(drawn.captions[0].1.len(), 5 * 2);
+        assert_eq!(drawn.yes_no.len(), 3 * 2 * 2);
+        assert_eq!(drawn.analysis.len(), 4 * 2);
+        assert_eq!(drawn.analysis[0].concept, drawn.analysis[1].concept);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use serde_json::json;
 
+use super::experts;
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult, read_jsonl};
 use crate::error::{Result, TrainError};
-use crate::eval::Prediction;
+use crate::eval::{FIDELITY, PAIRED, Prediction, VANILLA};
 use crate::log;
 use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::report::{
     Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Protocol, Provenance,
-    ReportInput, StudySpec, Timing, summarise, write_report,
+    ReportInput, Section, StudySpec, Timing, summarise, write_report,
 };
 use crate::stats::{Axes, Bootstrap, GroupKey, Outcome};
 
@@ -55,7 +56,9 @@ pub fn write_summary(
     let provenance = provenance(result, origin, device, times);
     let report_error = |e: crate::report::ReportError| TrainError::Data(e.to_string());
     let summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
-    let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &examples };
+    let sections: Vec<Section> = experts::section(&result.cells, &spec, axes)?.into_iter().collect();
+    let input =
+        ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &examples, sections: &sections };
     write_report(out, &input).map_err(report_error)?;
     Ok(())
 }
@@ -162,6 +165,33 @@ fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
                           all four answers are right."
                     .into(),
             chance: Some(100.0 / 256.0),
+        });
+    }
+    if evaluation.yes_no > 0 {
+        protocols.push(Protocol {
+            name: PAIRED.into(),
+            label: "Yes/no, pairs".into(),
+            explanation: "\"Is this ...?\" twice a picture, once with the right name and once with a wrong one; a picture counts only if \
+                          both answers are right (MMMB's circular protocol). The likelier of the language's words for yes and no is \
+                          the answer."
+                .into(),
+            chance: Some(25.0),
+        });
+        protocols.push(Protocol {
+            name: VANILLA.into(),
+            label: "Yes/no, each".into(),
+            explanation: "The same questions, each counted by itself (what MMMB's published code does).".into(),
+            chance: Some(50.0),
+        });
+    }
+    if evaluation.captions > 0 && evaluation.fidelity {
+        protocols.push(Protocol {
+            name: FIDELITY.into(),
+            label: "Language fidelity".into(),
+            explanation: "The generated caption is in the prompt's language: by script, then by the corpus's own word lists, then by a \
+                          detector. A word that languages share counts for each of them."
+                .into(),
+            chance: None,
         });
     }
     if evaluation.captions > 0 {

@@ -69,6 +69,15 @@ impl Connector {
         }
     }
 
+    /// LLaVA's two layers alone: what [`Self::forward`] gives where nothing follows them.
+    ///
+    /// # Shapes
+    /// - `features`: `[n, tokens, d_vision]`
+    /// - returns `[n, tokens, hidden]`
+    pub fn project(&self, features: Tensor<3>) -> Tensor<3> {
+        self.projector().forward(features)
+    }
+
     /// Its configuration.
     pub fn config(&self) -> ConnectorConfig {
         match self {

@@ -277,10 +277,9 @@ impl VlmConfig {
         }
         let ConnectorConfig::Parrot(parrot) = &self.connector else { return Ok(()) };
         parrot.validate()?;
-        if self.is_tiled() {
-            let expected =
-                "`mlp`: the experts are routed by whole pictures, tiled ones (llava_next) are not supported with them";
-            return error("connector", "parrot".into(), expected);
+        if self.is_tiled() && parrot.query != RoutingQuery::Mean {
+            let found = format!("{:?}", parrot.query).to_lowercase();
+            return error("connector.query", found, "`mean` (of the thumbnail's tokens): tiles are patches alone");
         }
         match parrot.query {
             RoutingQuery::Cls if !self.keeps_class_token() => error(

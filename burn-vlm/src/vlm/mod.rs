@@ -189,17 +189,23 @@ impl Vlm {
 
     /// The features that the connector sees, their width checked.
     fn noisy(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
-        let shape = features.dims();
-        check_width("visual features", shape[2], self.multi_modal_projector.input_width())?;
+        check_width("visual features", features.dims()[2], self.multi_modal_projector.input_width())?;
+        Ok(self.with_noise(features, noise_seed))
+    }
+
+    /// Features with the noise of training on them, see [`Self::connect`]; without a seed as they are.
+    ///
+    /// # Shapes
+    /// - `features` and the result: `[images, tokens, d_vision]`
+    pub fn with_noise(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Tensor<3> {
         let noise = self.config.visual_tokens.noise;
-        Ok(match noise_seed {
+        match noise_seed {
             Some(seed) if noise > 0.0 => {
-                let device = features.device();
-                let dtype = features.dtype();
+                let (shape, device, dtype) = (features.dims(), features.device(), features.dtype());
                 features + (seeded_normal(shape, seed, &device) * noise).cast(dtype)
             }
             _ => features,
-        })
+        }
     }
 
     /// Flat indices of the image tokens in `ids`, `[n]`; `None` if there are none. Reads the ids back from the device.
@@ -325,11 +331,19 @@ impl Vlm {
     /// See [`Self::connect`] and [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
     pub fn visual_tokens(&self, input: &VlmInput) -> Result<Option<Tensor<3>>, ModelError> {
         let Some(features) = input.features.clone() else { return Ok(None) };
+        if self.multi_modal_projector.reads_text() {
+            return self.routed_visual_tokens(input, features).map(Some);
+        }
         let tokens = self.connect(features, input.noise_seed)?;
-        let Some(packing) = &input.packing else { return Ok(Some(tokens)) };
+        self.packed(tokens, input).map(Some)
+    }
+
+    /// Tiles' tokens in the order of the pictures; the tokens as they are where pictures are not tiled.
+    fn packed(&self, tokens: Tensor<3>, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
+        let Some(packing) = &input.packing else { return Ok(tokens) };
         let newline = self.image_newline.as_ref();
         let newline = newline.ok_or_else(|| ModelError::Input("tiled pictures, but no image_newline".into()))?;
-        Ok(Some(packing.apply(tokens, newline.val())?))
+        packing.apply(tokens, newline.val())
     }
 
     /// Hidden states after the decoder's final norm; logits and losses are the language model's

@@ -4,10 +4,11 @@
 //! the padding, putting tiles side by side and ending rows is then one gather for the whole batch, however different the
 //! pictures' grids are, and its backward is one scatter.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::VlmConfig;
 use super::tiling::{Size, num_image_tokens, tile_grid, unpad};
+use crate::connector::Tiles;
 use crate::error::ModelError;
 
 /// The pictures of a batch as the tower saw them.
@@ -38,6 +39,8 @@ pub struct Packing {
     rows: Vec<i64>,
     /// Visual tokens of each picture.
     image_tokens: Vec<usize>,
+    /// Tiles of each picture, the base tile first.
+    image_tiles: Vec<usize>,
     tiles: usize,
     tile_tokens: usize,
 }
@@ -46,6 +49,27 @@ impl Packing {
     /// Visual tokens of each picture: as many image tokens belong in the ids.
     pub fn image_tokens(&self) -> &[usize] {
         &self.image_tokens
+    }
+
+    /// Which tiles belong to which picture, for a connector that is routed picture by picture.
+    pub(super) fn tiles(&self, device: &Device) -> Tiles {
+        let (mut thumbnail, mut owner, mut first) = (Vec::new(), Vec::new(), 0i64);
+        for (image, &count) in (0i64..).zip(&self.image_tiles) {
+            thumbnail.push(first);
+            owner.extend(std::iter::repeat_n(image, count));
+            first += count as i64;
+        }
+        Tiles { thumbnail: int_tensor(thumbnail, device), owner: int_tensor(owner, device) }
+    }
+
+    /// The place of each picture's first visual token among all visual tokens, `[images]`.
+    pub(super) fn first_tokens(&self, device: &Device) -> Tensor<1, Int> {
+        let starts = self.image_tokens.iter().scan(0i64, |next, &count| {
+            let start = *next;
+            *next += count as i64;
+            Some(start)
+        });
+        int_tensor(starts.collect(), device)
     }
 
     /// The visual tokens of all pictures, one after the other.
@@ -154,8 +178,13 @@ impl VlmConfig {
             image_tokens.push(rows.len() - before);
             first += count;
         }
-        Ok(Packing { rows, image_tokens, tiles: total, tile_tokens })
+        Ok(Packing { rows, image_tokens, image_tiles: tiles.to_vec(), tiles: total, tile_tokens })
     }
+}
+
+fn int_tensor(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 fn no_resolution(size: Size) -> ModelError {

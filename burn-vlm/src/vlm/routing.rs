@@ -39,17 +39,28 @@ impl Vlm {
         let words = self.words(input, features.dims()[0])?;
         let features = self.noisy(features, input.noise_seed)?;
         let visual = self.multi_modal_projector.forward(features, Some(&words.text))?;
+        let visual = self.packed(visual, input)?;
         self.scatter(words.embeddings, words.places, words.positions, visual)
     }
 
-    fn words(&self, input: &VlmInput, images: usize) -> Result<Words, ModelError> {
+    /// [`Self::visual_tokens`] of a connector that reads text.
+    pub(super) fn routed_visual_tokens(&self, input: &VlmInput, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        let words = self.words(input, features.dims()[0])?;
+        let features = self.noisy(features, input.noise_seed)?;
+        let visual = self.multi_modal_projector.forward(features, Some(&words.text))?;
+        self.packed(visual, input)
+    }
+
+    fn words(&self, input: &VlmInput, rows_of_features: usize) -> Result<Words, ModelError> {
         let positions = match &input.image_positions {
             Some(positions) => Some(positions.clone()),
             None => self.image_positions(&input.ids)?,
         };
         let found = positions.as_ref().map_or(0, |positions| positions.dims()[0]);
-        let tokens_per_image = self.config.num_visual_tokens();
-        self.check_image_tokens(found, images, tokens_per_image)?;
+        match &input.packing {
+            Some(packing) => packing.check_places(found)?,
+            None => self.check_image_tokens(found, rows_of_features, self.config.num_visual_tokens())?,
+        }
         let Some(positions) = positions else {
             return Err(ModelError::Input("features of no image: leave `features` out".into()));
         };
@@ -63,8 +74,17 @@ impl Vlm {
         // The router takes the table's own rows.
         let scale = self.language_model.embed_scale();
         let raw = if scale == 1.0 { embeddings.clone() } else { embeddings.clone() / scale };
-        let rows = rows_of_images(positions.clone(), images, tokens_per_image, input.ids.dims()[1]);
-        let text = RoutingText { embeddings: raw.select(0, rows.clone()), mask: chosen.select(0, rows), tiles: None };
+        let device = positions.device();
+        let (first, tiles) = match &input.packing {
+            Some(packing) => (positions.clone().select(0, packing.first_tokens(&device)), Some(packing.tiles(&device))),
+            None => {
+                let shape = [rows_of_features, found / rows_of_features.max(1)];
+                (positions.clone().reshape(shape).narrow(1, 0, 1).reshape([rows_of_features]), None)
+            }
+        };
+        // The row of the batch in which each image's first token stands.
+        let rows: Tensor<1, Int> = first / input.ids.dims()[1] as i64;
+        let text = RoutingText { embeddings: raw.select(0, rows.clone()), mask: chosen.select(0, rows), tiles };
         Ok(Words { text, embeddings, places, positions })
     }
 }
@@ -77,11 +97,6 @@ struct Words {
     /// `[batch, tokens]`, true at image tokens.
     places: Tensor<2, Bool>,
     positions: Tensor<1, Int>,
-}
-
-/// The row of the batch in which each image's first token stands, `[images]`.
-fn rows_of_images(positions: Tensor<1, Int>, images: usize, tokens_per_image: usize, tokens: usize) -> Tensor<1, Int> {
-    positions.reshape([images, tokens_per_image]).narrow(1, 0, 1).reshape([images]) / tokens as i64
 }
 
 fn check_mask(mask: &Tensor<2, Bool>, expected: [usize; 2]) -> Result<Tensor<2, Bool>, ModelError> {

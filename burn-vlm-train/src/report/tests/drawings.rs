@@ -78,7 +78,7 @@ fn no_text_overlaps_or_leaves_the_drawing() {
 #[test]
 fn charts_say_what_they_show() {
     let charts = drawn(&fake::two_by_two());
-    let names: Vec<&str> = charts.iter().map(|chart| chart.name).collect();
+    let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
     assert_eq!(names, ["scores", "languages", "differences", "losses"]);
     let expected: [(&str, &[&str]); 4] = [
         (
@@ -115,7 +115,7 @@ fn studies_of_one_cell_and_without_losses_have_fewer_charts() {
     let spec = fake::spec(&[("a", "A")], &[("en", "En")]);
     let summary = summarise(&spec, fake::outcomes(&spec, &[0], 5), fake::provenance(&[0])).unwrap();
     let charts = charts(&spec, &summary, &[]);
-    let names: Vec<&str> = charts.iter().map(|chart| chart.name).collect();
+    let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
     assert_eq!(names, ["scores", "languages"]);
     assert!(!charts[0].wide.contains("single seeds"));
 }

@@ -4,8 +4,8 @@ use std::fs;
 
 use super::fake;
 use crate::report::{
-    Example, ExampleAnswer, ExamplePicture, ReportInput, StudySpec, Summary, csv, html, markdown, summarise,
-    write_report,
+    Example, ExampleAnswer, ExamplePicture, HeatMap, ReportInput, Scatter, ScatterPoint, Section, StudySpec, Summary,
+    csv, html, markdown, summarise, write_report,
 };
 use crate::stats::Axes;
 
@@ -37,13 +37,13 @@ fn example(prompt: &str, options: &[&str], scores: &[f64], right: usize) -> Exam
 }
 
 fn page(spec: &StudySpec, summary: &Summary, examples: &[Example]) -> String {
-    html(&ReportInput { spec, summary, losses: &fake::losses(spec, &SEEDS, 100), examples })
+    html(&ReportInput { spec, summary, losses: &fake::losses(spec, &SEEDS, 100), examples, sections: &[] })
 }
 
 #[test]
 fn markdown_has_tables_caveats_and_the_paper() {
     let (spec, summary) = study();
-    let md = markdown(&spec, &summary, true);
+    let md = markdown(&spec, &summary, &[], true);
     let best = summary.score(&spec.headline, &summary.table[0].axes, "En").unwrap();
     for text in [
         "| Encoder · Finetuning data | En (N = 40) | Multi (N = 160) | Unseen (N = 80) |",
@@ -66,7 +66,7 @@ fn markdown_has_tables_caveats_and_the_paper() {
 fn markdown_escapes_what_would_break_a_table() {
     let (mut spec, summary) = study();
     spec.axes[0].values[0].label = "a|b <i>*c*".to_owned();
-    assert!(markdown(&spec, &summary, false).contains(r"| a\|b \<i>\*c\* · En |"));
+    assert!(markdown(&spec, &summary, &[], false).contains(r"| a\|b \<i>\*c\* · En |"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn words_follow_the_intervals() {
     for difference in &mut summary.differences {
         difference.excludes_zero = false;
     }
-    let md = markdown(&spec, &summary, false);
+    let md = markdown(&spec, &summary, &[], false);
     assert!(md.contains("None of the 12 differences between cells goes beyond its 95 % interval"), "{md}");
 
     let encoder_en = |d: &&mut crate::report::Difference| {
@@ -153,7 +153,7 @@ fn words_follow_the_intervals() {
     let difference = summary.differences.iter_mut().find(encoder_en).unwrap();
     (difference.difference, difference.low, difference.high) = (4.1, 1.2, 7.0);
     difference.excludes_zero = true;
-    let md = markdown(&spec, &summary, false);
+    let md = markdown(&spec, &summary, &[], false);
     let text = "- **Encoder: SigLIP 2 (multilingual) instead of SigLIP 1 (English)**: one of 6 differences goes beyond its 95 % \
                 interval (Multi, with En: +4.1 (+1.2 to +7.0)).";
     assert!(md.contains(text), "{md}");
@@ -167,7 +167,7 @@ fn words_follow_the_intervals() {
 fn all_files_are_written_and_written_again_alike() {
     let (spec, summary) = study();
     let losses = fake::losses(&spec, &SEEDS, 100);
-    let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &[] };
+    let input = ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &[], sections: &[] };
     let folder = tempfile::tempdir().unwrap();
     let paths = write_report(folder.path(), &input).unwrap();
     let names: Vec<String> =
@@ -181,4 +181,44 @@ fn all_files_are_written_and_written_again_alike() {
     assert!(first == read(), "the same input gave other bytes");
     let back: Summary = serde_json::from_slice(&fs::read(folder.path().join("summary.json")).unwrap()).unwrap();
     assert_eq!(back, summary);
+}
+
+#[test]
+fn sections_of_the_study_stand_in_page_markdown_and_files() {
+    let (spec, summary) = study();
+    let maps = vec![HeatMap {
+        title: "Weights & <rows>".into(),
+        rows: vec!["en".into(), "ru".into()],
+        columns: vec!["1".into(), "2".into()],
+        values: vec![vec![0.25, 0.75], vec![0.5, 0.5]],
+    }];
+    let point = |x: f32, series: Option<usize>, filled: bool| ScatterPoint { at: [x, -x], series, filled };
+    let points = vec![point(0.0, None, true), point(1.0, Some(0), false), point(f32::NAN, Some(1), true)];
+    let panel = Scatter { title: "before".into(), note: "n = 3".into(), points };
+    let section = Section::new("routing", "Who is routed where")
+        .finding("Routing", "Nobody is routed <anywhere>")
+        .text("A | B <b>")
+        .table("Cell", &["bits"], vec![("Parrot".into(), vec!["0.19".into()])])
+        .heat_maps("routing", "Routing", "Mean weights", maps)
+        .scatters("tsne", "Maps", "Points", (&["en".into(), "ru".into()], "pictures", "names"), vec![panel]);
+    let sections = [section];
+    let input = ReportInput { spec: &spec, summary: &summary, losses: &[], examples: &[], sections: &sections };
+    let page = html(&input);
+    assert!(page.contains("<h2 id=\"routing\">Who is routed where</h2>") && page.contains("href=\"#routing\""));
+    assert!(
+        page.contains("A | B &lt;b&gt;") && page.contains("Weights &amp; &lt;rows&gt;") && page.contains(">.75</text>")
+    );
+    let md = markdown(&spec, &summary, &sections, true);
+    assert!(page.contains("<b>Routing</b>: Nobody is routed &lt;anywhere&gt;"));
+    assert!(md.contains("- **Routing**: Nobody is routed"), "{md}");
+    assert!(md.contains("## Who is routed where") && md.contains("| Parrot | 0.19 |"), "{md}");
+    assert!(md.contains("](plots/routing.svg)") && md.contains("](plots/tsne.svg)"), "{md}");
+    let folder = tempfile::tempdir().unwrap();
+    write_report(folder.path(), &input).unwrap();
+    for name in ["routing.svg", "routing.png", "tsne.svg", "tsne.png"] {
+        assert!(folder.path().join("plots").join(name).is_file(), "{name}");
+    }
+    // a point without a place is not drawn
+    let drawn = fs::read_to_string(folder.path().join("plots/tsne.svg")).unwrap();
+    assert!(!drawn.contains("NaN"));
 }

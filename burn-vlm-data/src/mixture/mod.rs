@@ -1,0 +1,55 @@
+//! Mixtures: which sources are trained on, how many samples of each in each language, and in which order.
+//!
+//! A mixture is a TOML file:
+//!
+//! ```toml
+//! seed = 1
+//! total = 1_000_000                  # samples of an epoch; absent: all
+//! languages = "towervision-20"       # or ["en", "de"], or { set = "towervision-20", english = "50%" }
+//! exclude_tags = ["video"]
+//!
+//! [[source]]
+//! name = "pixmo-cap"
+//! path = "pixmo_cap.json"            # also {a,b}.json, shard-{000..127}.tar
+//! format = "llava_json"              # llava_jsonl, parquet, webdataset, vlmevalkit_tsv
+//! image_root = "images"
+//! language = "en"                    # or language_column = "lang"
+//! take = "random:10%"                # first:N, end:N, random:N, a percentage, all
+//! tags = ["public"]
+//! ```
+//!
+//! Without `total`, `languages` and weights every sample is drawn once. `languages` gives each language its share (equal
+//! ones, or `english` fixed and the rest equal); within a language the sources count as they have samples, or by their
+//! `weight`. Without `languages` the weights divide `total` among the sources. Too few samples are an error that names
+//! what lacks, unless `allow_repeats`.
+//!
+//! So the papers' comparisons are one line each: `languages = "towervision-core-10"` or `"towervision-20"` under the same
+//! `total`; `languages = "en"` or `{ set = "towervision-20", english = "50%" }`.
+//!
+//! # How a stream of samples uses it
+//! 1. For each source that [`MixtureConfig::active`] lets in: open [`SourceConfig::paths`], count its samples, and choose
+//!    with `source.take.select(count, mixture.source_seed(number))` ([`Selection`]).
+//! 2. Count the chosen ones by language ([`SourceConfig::language`], or [`SourceConfig::language_of`] the column's value)
+//!    into a [`LanguageCounts`] each; samples of an unknown language are bad data, those without any count as `None`.
+//! 3. [`Plan::new`]. From then on a position is all that has to be saved: [`Plan::get`] of it is the source, the language
+//!    and the sample's number among the chosen samples of that source and language. Readers with random access keep a list
+//!    of indices for each language; readers that go from the beginning use [`Selection::contains`] and [`Cell::copies`].
+
+mod amount;
+mod apportion;
+mod config;
+mod error;
+mod languages;
+mod paths;
+mod plan;
+mod take;
+mod visionblocks;
+
+pub use amount::{Share, Weight};
+pub use apportion::largest_remainder;
+pub use config::{MixtureConfig, SourceConfig, SourceFormat};
+pub use error::{MixtureConfigError, PlanError, Shortage};
+pub use languages::{Balance, LanguageRatios};
+pub use plan::{Cell, Drawn, LanguageCounts, Plan};
+pub use take::{Amount, Selection, Take, TakesTooMany};
+pub use visionblocks::{VISIONBLOCKS_TOML, VISIONBLOCKS_TOTALS, VisionBlocksTotals, visionblocks};

@@ -1,0 +1,80 @@
+//! The `plain` template of alignment: pictures, caption, line break; only the pictures are not trained.
+//!
+//! As LLaVA's `preprocess_plain`: the question's text is dropped, there are no roles and no headers, and what the model
+//! sees is the start token (where the tokenizer has one), the pictures, and the caption as it stands.
+
+use crate::chat_template::ChatTemplate;
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, encode, expand_images, truncate};
+use crate::tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+
+/// What ends a caption.
+const END: &str = "\n";
+
+/// How the conversations of a stage are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptTemplate {
+    /// By the model's chat template.
+    #[default]
+    Chat,
+    /// As pictures followed by a caption: alignment of the connector.
+    Plain,
+}
+
+impl PromptTemplate {
+    /// Encodes a conversation; `template` is not used by [`PromptTemplate::Plain`], nor is the mask style.
+    ///
+    /// # Errors
+    /// As [`encode`] or [`encode_plain`].
+    pub fn encode(
+        self,
+        tokenizer: &Tokenizer,
+        template: &ChatTemplate,
+        turns: &[Turn],
+        pictures: &[usize],
+        options: &EncodeOptions,
+    ) -> Result<Encoded, EncodeError> {
+        match self {
+            Self::Chat => encode(tokenizer, template, turns, pictures, options),
+            Self::Plain => encode_plain(tokenizer, turns, pictures, options),
+        }
+    }
+}
+
+/// Encodes a caption of pictures: a turn of the user with the placeholders, and a turn of the assistant.
+///
+/// `pictures` has the number of visual tokens of each picture.
+///
+/// # Errors
+/// Other turns than these two, or none of the pictures in the first; placeholders that do not match `pictures`; a caption
+/// that is too long.
+pub fn encode_plain(
+    tokenizer: &Tokenizer,
+    turns: &[Turn],
+    pictures: &[usize],
+    options: &EncodeOptions,
+) -> Result<Encoded, EncodeError> {
+    let shape = || EncodeError::NoCaption { roles: turns.iter().map(|turn| turn.role.as_str()).collect() };
+    let [question, caption] = turns else { return Err(shape()) };
+    let placeholders = count_images(std::slice::from_ref(question));
+    let roles = (question.role, caption.role);
+    if roles != (Role::User, Role::Assistant) || placeholders == 0 || count_images(turns) != placeholders {
+        return Err(shape());
+    }
+    let image = tokenizer.image_id().ok_or_else(|| EncodeError::NoToken {
+        token: IMAGE_PLACEHOLDER.to_owned(),
+        help: "add it to the tokenizer's special tokens",
+    })?;
+    // The post-processor decides whether texts begin with the start token.
+    let start = tokenizer.encode_with_special_tokens("")?;
+    let mut ids: Vec<u32> = start.into_iter().filter(|id| Some(*id) == tokenizer.bos_id()).take(1).collect();
+    ids.extend(std::iter::repeat_n(image, placeholders));
+    let mut labels = vec![IGNORE; ids.len()];
+    let caption = tokenizer.encode(&format!("{}{END}", caption.text))?;
+    labels.extend(caption.iter().map(|id| i64::from(*id)));
+    ids.extend(caption);
+    let encoded = Encoded { ids, labels, ..Encoded::default() };
+    truncate(tokenizer, expand_images(tokenizer, encoded, turns, pictures)?, options)
+}

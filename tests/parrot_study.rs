@@ -1,0 +1,236 @@
+//! The Parrot studies: their files, the two stages, a kill inside stage 2, and the connector of one's own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use burn_vlm::connector::TextScope;
+use burn_vlm::vlm::Vlm;
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_experiments::{BuiltIn, PARROT, StudyArgs, execute, parse};
+use burn_vlm_train::ablation::{PatchRules, Reporter};
+use burn_vlm_train::assemble::{Assembled, assemble};
+use burn_vlm_train::objective::VlmObjective;
+use burn_vlm_train::params::PathStack;
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, StageRecipe};
+use burn_vlm_train::study::stage_objective;
+use burn_vlm_train::trainer::{StageRun, train_stage};
+use clap::Parser;
+
+/// Set for the copy of this test binary that is killed: the folder it runs the cell in.
+const CHILD: &str = "BURN_VLM_TEST_PARROT_OUT";
+const CELL: &str = "parrot_code/few";
+
+/// The smoke preset with a stage 2 long enough to be killed in.
+fn long() -> BuiltIn {
+    let from = "finetune = { steps = 8, log_every = 2, checkpoint_every = 4, data = { views = 1 } }";
+    assert!(PARROT[0].text.contains(from), "the study's smoke preset has changed");
+    let text = PARROT[0].text.replacen(from, &from.replace("steps = 8", "steps = 32"), 1);
+    BuiltIn { text: text.leak(), ..PARROT[0] }
+}
+
+fn args(out: &Path) -> StudyArgs {
+    let out = out.to_string_lossy();
+    StudyArgs::parse_from([
+        "ablate_parrot",
+        "--preset",
+        "smoke",
+        "--quiet",
+        "--jobs",
+        "1",
+        "--only",
+        CELL,
+        "--out",
+        &out,
+    ])
+}
+
+fn recipe(cell: &str) -> Recipe {
+    let plan = parse(&PARROT[0]).unwrap().plan("tiny", None, &PatchRules::new()).unwrap();
+    let cell = plan.cells.iter().find(|found| found.setting == cell).unwrap();
+    Recipe::from_table(cell.recipe.clone()).unwrap()
+}
+
+#[test]
+fn every_study_plans_and_its_recipes_are_valid() {
+    let cells = [("connector", 9), ("languages", 10), ("scale", 8), ("encoder", 4)];
+    for (study, (name, count)) in PARROT.iter().zip(cells) {
+        assert_eq!(study.name, name);
+        for preset in ["smoke", "tiny"] {
+            let plan = parse(study).unwrap().plan(preset, None, &PatchRules::new()).unwrap();
+            assert_eq!(plan.cells.len(), count, "{name}");
+            for cell in plan.cells {
+                Recipe::from_table(cell.recipe.clone()).unwrap_or_else(|e| panic!("{preset} {}: {e}", cell.name));
+                EvaluationRecipe::from_table(cell.evaluation.clone()).unwrap();
+            }
+            for row in plan.study.papers.iter().flat_map(|paper| &paper.rows) {
+                assert!(plan.study.settings().contains(row.cell.as_ref().unwrap()), "{name}: {:?}", row.cell);
+            }
+        }
+    }
+}
+
+/// The recipe at real scale against the published numbers (paper, Table 13; scripts of the code).
+#[test]
+fn the_published_recipe() {
+    let recipe = Recipe::from_table(toml::from_str(include_str!("../recipes/parrot.toml")).unwrap()).unwrap();
+    let stages: Vec<&StageRecipe> = recipe.stages.iter().map(|name| &recipe.stage[name]).collect();
+    let of = |stage: &StageRecipe| {
+        (stage.batch * stage.accumulate, stage.max_tokens, stage.schedule.warmup, stage.optimizer.weight_decay)
+    };
+    assert_eq!(of(stages[0]), (256, Some(2048), 0.03, 0.0));
+    assert_eq!(of(stages[1]), (128, Some(2048), 0.03, 0.0));
+    assert!(stages[0].bypass_experts && !stages[1].bypass_experts);
+    assert_eq!(stages[0].train.values().copied().collect::<Vec<_>>(), [1e-3]);
+    assert_eq!(stages[1].train.values().copied().collect::<Vec<_>>(), [2e-5, 2e-5]);
+    let connector = recipe.model.connector;
+    assert_eq!(
+        connector,
+        burn_vlm::connector::ConnectorConfig::Parrot(Default::default()),
+        "the defaults are the code's"
+    );
+    // one epoch of 1.2M and 793k samples
+    assert!((stages[0].steps * 256).abs_diff(1_215_000) < 5_000 && (stages[1].steps * 128).abs_diff(793_000) < 200);
+}
+
+/// The child of the test below; does nothing when it is run by itself.
+#[test]
+fn child_runs_the_cell() {
+    if let Ok(out) = std::env::var(CHILD) {
+        execute(&long(), &args(Path::new(&out))).unwrap();
+    }
+}
+
+#[test]
+fn killed_in_stage_2_equals_uninterrupted_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    execute(&long(), &args(&whole)).unwrap();
+    let cell = |out: &Path| out.join("cells").join(CELL).join("seed0");
+
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_runs_the_cell"])
+        .env(CHILD, &killed)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // the first checkpoint inside stage 2: 4 of 32 steps
+    let checkpoint = cell(&killed).join("stages/2-finetune/step-00000004");
+    let began = Instant::now();
+    while !checkpoint.is_dir() {
+        assert!(began.elapsed() < Duration::from_secs(300), "stage 2 was never reached");
+        assert!(child.try_wait().unwrap().is_none(), "the child ended early");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!cell(&killed).join("done.json").exists(), "the cell was finished before it could be killed");
+
+    execute(&long(), &args(&killed)).unwrap();
+    for name in ["model/model.safetensors", "predictions.jsonl", "analysis.json"] {
+        let read = |out: &Path| std::fs::read(cell(out).join(name)).unwrap();
+        assert!(read(&whole) == read(&killed), "{name} differs");
+    }
+    let losses = |out: &Path| -> Vec<f32> {
+        let log = burn_vlm_train::log::read(&cell(out).join("stages/2-finetune/log.jsonl")).unwrap();
+        log.iter().map(|entry| entry.loss).collect()
+    };
+    assert_eq!(losses(&whole), losses(&killed));
+    assert_eq!(losses(&whole).len(), 16);
+}
+
+fn context() -> Context {
+    Context { corpus: EmojiCorpus::embedded().unwrap(), device: Device::flex(), workers: 1 }
+}
+
+fn assembled(recipe: &Recipe, device: &Device) -> Assembled {
+    let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
+    let (encoder, backbone) = (parts.join(&recipe.model.encoder), parts.join(&recipe.model.backbone));
+    assemble(&recipe.model, &encoder, &backbone, 1, device).unwrap()
+}
+
+/// Trains two steps of a stage; which parameters have changed, by path.
+fn train(recipe: &Recipe, stage: &str, folder: &Path) -> Vec<(String, bool)> {
+    let context = context();
+    let device = context.device.clone().autodiff();
+    let stage = StageRecipe { steps: 2, batch: 8, log_every: 1, checkpoint_every: 0, ..recipe.stage[stage].clone() };
+    let parts = assembled(recipe, &device);
+    let objective: Arc<VlmObjective<Vlm>> = stage_objective(&context, recipe, &stage, &parts, 3).unwrap();
+    let model = parts.model.clone().with_bypassed_experts(stage.bypass_experts);
+    let run = StageRun {
+        name: "stage",
+        recipe: &stage,
+        folder,
+        fingerprint: "test",
+        device: &device,
+        workers: 1,
+        reporter: &Reporter::capture(),
+    };
+    let (trained, _) = train_stage(&run, objective, model).unwrap();
+    values(&parts.model)
+        .into_iter()
+        .zip(values(&trained))
+        .map(|((path, before), (other, after))| {
+            assert_eq!(path, other);
+            (path, before != after)
+        })
+        .collect()
+}
+
+/// Every float parameter with its path.
+fn values(model: &Vlm) -> Vec<(String, Vec<f32>)> {
+    #[derive(Default)]
+    struct Values {
+        stack: PathStack,
+        found: Vec<(String, Vec<f32>)>,
+    }
+    impl ModuleVisitor for Values {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.stack.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.stack.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.push((self.stack.path(), param.val().into_data().iter().collect()));
+        }
+    }
+    let mut visitor = Values::default();
+    model.visit(&mut visitor);
+    visitor.found
+}
+
+/// Stage 1 trains the projector alone and leaves the experts as they were drawn; stage 2 trains all but the tower.
+#[test]
+fn stage_1_trains_the_projector_and_stage_2_the_experts_too() {
+    let recipe = recipe("parrot_code/balanced");
+    let folder = tempfile::tempdir().unwrap();
+    for (path, changed) in train(&recipe, "align", &folder.path().join("1")) {
+        assert_eq!(changed, path.starts_with("multi_modal_projector.projector"), "stage 1: {path}");
+    }
+    let of_stage_2 = train(&recipe, "finetune", &folder.path().join("2"));
+    for (path, changed) in &of_stage_2 {
+        assert_eq!(*changed, !path.starts_with("vision_tower"), "stage 2: {path}");
+    }
+    assert!(of_stage_2.iter().any(|(path, _)| path.contains("experts.5.down_proj")));
+    assert!(of_stage_2.iter().any(|(path, _)| path.contains("router.gate")));
+}
+
+/// The other scopes of the words that route train too.
+#[test]
+fn every_text_scope_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, scope) in [TextScope::FirstUserTurn, TextScope::AllUserTurns].into_iter().enumerate() {
+        let mut recipe = recipe("parrot_paper/balanced");
+        if let burn_vlm::connector::ConnectorConfig::Parrot(parrot) = &mut recipe.model.connector {
+            parrot.text_scope = scope;
+        }
+        let changed = train(&recipe, "finetune", &folder.path().join(number.to_string()));
+        assert!(changed.iter().any(|(path, changed)| *changed && path.contains("router.gate")), "{scope:?}");
+    }
+}
