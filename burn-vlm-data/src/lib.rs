@@ -6,6 +6,7 @@
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
 //! - [`tokenizer`], [`chat_template`], [`encode`], [`user_turns`], [`plain`]: conversation -> token ids and labels; [`text_stream`]: and back
 //! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
+//! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
 //! - [`prompts`]: what papers publish of theirs
@@ -33,6 +34,7 @@ pub mod prompts;
 pub mod random;
 pub mod sample;
 pub mod sampler;
+pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;

@@ -160,7 +160,7 @@ impl Mixture {
 }
 
 /// A permutation of `0..len` chosen by `key`.
-fn permute(value: u64, len: u64, key: u64) -> u64 {
+pub(crate) fn permute(value: u64, len: u64, key: u64) -> u64 {
     let (half, mask) = halves(len);
     let mut value = value;
     loop {

@@ -1,0 +1,182 @@
+//! From a path pattern to files: braces, ranges, wildcards in the file's name, folders.
+
+use super::config::Format;
+use super::error::SourceError;
+use std::path::{Path, PathBuf};
+
+/// The most files that one pattern may stand for; a slip such as `{0..999999999}` must not fill the memory.
+const MAX_FILES: usize = 100_000;
+
+/// The files of a pattern, in the order that it says; wildcards and folders in the order of names.
+pub(super) fn expand(source: &str, pattern: &str, format: Option<Format>) -> Result<Vec<PathBuf>, SourceError> {
+    let fail =
+        |reason: String| SourceError::Pattern { source_name: source.to_owned(), pattern: pattern.to_owned(), reason };
+    let mut files = Vec::new();
+    for path in braces(pattern).map_err(fail)? {
+        let path = PathBuf::from(path);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.contains('*') {
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let matching = list(source, folder)?.into_iter().filter(|file| wildcard(name, &name_of(file)));
+            files.extend(matching);
+        } else if path.is_dir() {
+            let fits = |file: &PathBuf| match (format_of(file), format) {
+                (Some(found), Some(wanted)) => found == wanted,
+                (found, None) => found.is_some(),
+                (None, Some(_)) => false,
+            };
+            files.extend(list(source, &path)?.into_iter().filter(fits));
+        } else {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(fail("no file has this name; give a file, a list such as {a,b}.json, or a folder".to_owned()));
+    }
+    Ok(files)
+}
+
+/// The format that a file's ending tells.
+pub(super) fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "json" | "jsonl" | "ndjson" => Some(Format::Json),
+        "parquet" => Some(Format::Parquet),
+        "tar" => Some(Format::WebDataset),
+        "tsv" => Some(Format::Tsv),
+        _ => None,
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files of a folder by name.
+fn list(source: &str, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let fail = |error: std::io::Error| SourceError::Unreadable {
+        source_name: source.to_owned(),
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// True if `name` is what the pattern says, in which `*` is any text.
+fn wildcard(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// All texts that a pattern with `{a,b}` and `{000..009}` stands for.
+fn braces(pattern: &str) -> Result<Vec<String>, String> {
+    // Patterns still to be opened, with what stands before them.
+    let mut open = vec![(String::new(), pattern)];
+    let mut done = Vec::new();
+    while let Some((before, rest)) = open.pop() {
+        let Some(begin) = rest.find('{') else {
+            done.push(before + rest);
+            if done.len() > MAX_FILES {
+                return Err(format!("it stands for more than {MAX_FILES} files"));
+            }
+            continue;
+        };
+        let Some(end) = rest[begin..].find('}').map(|at| begin + at) else {
+            return Err("a { without its }".to_owned());
+        };
+        let inner = &rest[begin + 1..end];
+        if inner.contains('{') {
+            return Err("braces within braces are not understood; write the list out".to_owned());
+        }
+        let choices = match inner.split_once("..") {
+            Some((first, last)) => range(first, last)?,
+            None => inner.split(',').map(str::to_owned).collect(),
+        };
+        if choices.len().saturating_add(open.len()) > MAX_FILES {
+            return Err(format!("it stands for more than {MAX_FILES} files"));
+        }
+        // Last first, since the stack turns them round.
+        open.extend(
+            choices.iter().rev().map(|choice| (format!("{before}{}{choice}", &rest[..begin]), &rest[end + 1..])),
+        );
+    }
+    Ok(done)
+}
+
+/// The numbers from `first` to `last`, with leading zeros where the first has them.
+fn range(first: &str, last: &str) -> Result<Vec<String>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{{{first}..{last}}} needs two whole numbers"));
+    let (from, to) = (number(first)?, number(last)?);
+    if to < from || to - from >= MAX_FILES as u64 {
+        return Err(format!("{{{first}..{last}}} must rise by less than {MAX_FILES}"));
+    }
+    Ok((from..=to).map(|number| format!("{number:0width$}", width = first.len())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_and_ranges() {
+        assert_eq!(braces("a.json").unwrap(), ["a.json"]);
+        assert_eq!(
+            braces("x/{a,b}-{8..10}.tar").unwrap(),
+            ["x/a-8.tar", "x/a-9.tar", "x/a-10.tar", "x/b-8.tar", "x/b-9.tar", "x/b-10.tar"]
+        );
+        assert_eq!(braces("{000..002}").unwrap(), ["000", "001", "002"]);
+        for (pattern, word) in [
+            ("{a", "without"),
+            ("{1..x}", "whole"),
+            ("{3..1}", "rise"),
+            ("{0..99999999999}", "rise"),
+            ("{a,{b}}", "within"),
+        ] {
+            assert!(braces(pattern).unwrap_err().contains(word), "{pattern}");
+        }
+        assert!(braces("{0..999}{0..999}").unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn wildcards() {
+        assert!(wildcard("train-*.parquet", "train-0001.parquet"));
+        assert!(wildcard("*", "anything"));
+        assert!(wildcard("a*b*c", "a1b2b3c"));
+        assert!(!wildcard("a*b", "ab1"));
+        assert!(!wildcard("train-*.parquet", "test-0001.parquet"));
+        assert!(!wildcard("ab*ba", "aba"));
+    }
+
+    #[test]
+    fn folders_hold_their_format_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.tsv", "a.tsv", "notes.md", "c.json"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let pattern = folder.path().display().to_string();
+        let names = |pattern: &str, format| -> Vec<String> {
+            expand("s", pattern, format).unwrap().iter().map(|file| name_of(file)).collect()
+        };
+        assert_eq!(names(&pattern, Some(Format::Tsv)), ["a.tsv", "b.tsv"]);
+        assert_eq!(names(&format!("{pattern}/*.tsv"), None), ["a.tsv", "b.tsv"]);
+        assert_eq!(names(&pattern, None), ["a.tsv", "b.tsv", "c.json"]);
+        let error = expand("s", &pattern, Some(Format::Parquet)).unwrap_err().to_string();
+        assert!(error.contains("no file") && error.contains(&pattern), "{error}");
+    }
+}

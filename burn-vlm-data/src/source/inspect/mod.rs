@@ -1,0 +1,220 @@
+//! What is in a source: counts, lengths, everything that cannot be used, and a page of samples to look at.
+
+mod lengths;
+mod page;
+mod reader;
+
+pub use lengths::Lengths;
+pub use page::page;
+pub use reader::{Reader, ReaderError, Segment};
+
+use super::{Skip, SkipSummary, Source, SourceSample};
+use crate::loader::{LoaderError, Prefetcher};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+/// Records that a worker looks at at once.
+const BATCH: u64 = 32;
+
+/// How a source is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InspectOptions {
+    /// Worker threads.
+    pub workers: usize,
+    /// Decode every picture; without it, pictures are only looked for.
+    pub decode: bool,
+    /// Look at the first so many records only.
+    pub max_records: Option<u64>,
+}
+
+impl Default for InspectOptions {
+    /// Two workers, all records, every picture decoded.
+    fn default() -> Self {
+        Self { workers: 2, decode: true, max_records: None }
+    }
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Name of the source.
+    pub source: String,
+    /// Records of the source.
+    pub records: u64,
+    /// Records that were looked at.
+    pub looked_at: u64,
+    /// Samples by language; those of sources that do not say under `"-"`.
+    pub languages: BTreeMap<String, u64>,
+    /// Samples by tag.
+    pub tags: BTreeMap<String, u64>,
+    /// Samples by number of pictures.
+    pub pictures: BTreeMap<usize, u64>,
+    /// Turns of a sample.
+    pub turns: Lengths,
+    /// Characters of a sample's turns, placeholders counted.
+    pub characters: Lengths,
+    /// Tokens of a sample; none without a tokenizer.
+    pub tokens: Option<Lengths>,
+    /// Tokens of a sample that are trained.
+    pub trained: Option<Lengths>,
+    /// What cannot be used, by reason.
+    pub summary: SkipSummary,
+    /// Everything that cannot be used.
+    pub skipped: Vec<Skip>,
+}
+
+/// What is kept of one sample.
+struct Look {
+    language: String,
+    pictures: usize,
+    turns: u64,
+    characters: u64,
+    tokens: Option<(u64, u64)>,
+}
+
+/// Looks at all records of a source. With a reader, tokens are counted, and conversations that cannot be encoded are found.
+///
+/// # Errors
+/// If no thread can be started, or one fails.
+pub fn inspect(
+    source: &Arc<Source>,
+    reader: Option<&Arc<Reader>>,
+    options: InspectOptions,
+) -> Result<Inspection, LoaderError<Infallible>> {
+    let records = source.len().min(options.max_records.unwrap_or(u64::MAX));
+    let (worker_source, worker_reader) = (source.clone(), reader.cloned());
+    let batch = move |batch: u64| {
+        let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
+        let samples = worker_source.get_many(&numbers).into_iter().zip(numbers);
+        let look = |(sample, record): (Result<SourceSample, Box<Skip>>, u64)| {
+            let sample = sample.map_err(|skip| *skip)?;
+            let look = Look::at(&worker_source, worker_reader.as_deref(), &sample, options.decode);
+            look.map_err(|reason| worker_source.skip_of(record, &sample, reason))
+        };
+        Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Skip>>>())
+    };
+    let mut inspection = Inspection::new(source, reader.is_some(), records);
+    for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
+        batch?.into_iter().for_each(|look| inspection.add(look));
+    }
+    Ok(inspection)
+}
+
+impl Look {
+    fn at(
+        source: &Source,
+        reader: Option<&Reader>,
+        sample: &SourceSample,
+        decode: bool,
+    ) -> Result<Self, super::SkipReason> {
+        let limits = source.config().limits.decode();
+        let mut pictures = 0;
+        for picture in sample.pictures() {
+            pictures += 1;
+            if decode {
+                picture.decode(&limits)?;
+            }
+        }
+        let tokens = match reader {
+            None => None,
+            Some(reader) => {
+                let encoded = reader.encode(sample)?;
+                Some((encoded.ids.len() as u64, encoded.trained() as u64))
+            }
+        };
+        Ok(Self {
+            language: sample.language.map_or_else(|| "-".to_owned(), |language| language.tag().to_owned()),
+            pictures,
+            turns: sample.turns.len() as u64,
+            characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
+            tokens,
+        })
+    }
+}
+
+impl Inspection {
+    fn new(source: &Source, tokens: bool, looked_at: u64) -> Self {
+        Self {
+            source: source.config().name.clone(),
+            records: source.len(),
+            looked_at,
+            languages: BTreeMap::new(),
+            tags: source.config().tags.iter().map(|tag| (tag.clone(), 0)).collect(),
+            pictures: BTreeMap::new(),
+            turns: Lengths::default(),
+            characters: Lengths::default(),
+            tokens: tokens.then(Lengths::default),
+            trained: tokens.then(Lengths::default),
+            summary: SkipSummary::default(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, look: Result<Look, Skip>) {
+        let look = match look {
+            Ok(look) => look,
+            Err(skip) => {
+                self.summary.add(&skip);
+                self.skipped.push(skip);
+                return;
+            }
+        };
+        *self.languages.entry(look.language).or_default() += 1;
+        self.tags.values_mut().for_each(|count| *count += 1);
+        *self.pictures.entry(look.pictures).or_default() += 1;
+        self.turns.add(look.turns);
+        self.characters.add(look.characters);
+        if let (Some(tokens), Some(trained), Some(count)) = (&mut self.tokens, &mut self.trained, look.tokens) {
+            tokens.add(count.0);
+            trained.add(count.1);
+        }
+    }
+
+    /// Samples that can be used.
+    pub fn usable(&self) -> u64 {
+        self.turns.count()
+    }
+
+    /// The figures with their names, as they are shown.
+    pub(super) fn rows(&self) -> Vec<(String, String)> {
+        let counts = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let pictures: BTreeMap<String, u64> =
+            self.pictures.iter().map(|(n, count)| (format!("{n}:"), *count)).collect();
+        let part =
+            if self.looked_at < self.records { format!(" (the first {})", self.looked_at) } else { String::new() };
+        let mut rows = vec![
+            ("records", format!("{}{part}", self.records)),
+            ("usable", self.usable().to_string()),
+            ("languages", counts(&self.languages)),
+            ("tags", counts(&self.tags)),
+            ("pictures a sample", counts(&pictures)),
+            ("turns", self.turns.to_string()),
+            ("characters", self.characters.to_string()),
+        ];
+        if let (Some(tokens), Some(trained)) = (&self.tokens, &self.trained) {
+            rows.push(("tokens", tokens.to_string()));
+            rows.push(("trained tokens", trained.to_string()));
+        }
+        let mut rows: Vec<(String, String)> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let reason = |(reason, (count, example)): (&super::SkipKind, &(u64, String))| {
+            (reason.to_string(), format!("{count}, first: {example}"))
+        };
+        rows.extend(self.summary.reasons.iter().map(reason));
+        rows
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.source)?;
+        for (name, value) in self.rows() {
+            writeln!(f, "  {name:18} {value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! How a model would read a sample: its tokens, and which of them are trained.
+
+use super::super::{SkipKind, SkipReason, SourceSample};
+use crate::chat_template::{ChatTemplate, TemplateError};
+use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
+use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, encode};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use std::path::Path;
+
+/// A tokenizer with its template.
+#[derive(Debug)]
+pub struct Reader {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    options: EncodeOptions,
+    tokens_per_picture: usize,
+}
+
+/// A folder that holds no tokenizer, or no template.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+/// A stretch of text whose tokens are all trained, or all not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The text; of visual tokens their number.
+    pub text: String,
+    /// Whether its tokens are trained.
+    pub trained: bool,
+    /// Whether it stands for visual tokens.
+    pub visual: bool,
+}
+
+impl Reader {
+    /// Reads `tokenizer.json` and the chat template of a Hugging Face folder. `tokens_per_picture` is what a picture counts:
+    /// of tiled pictures, a mean.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged.
+    pub fn from_folder(
+        folder: impl AsRef<Path>,
+        mask: MaskStyle,
+        tokens_per_picture: usize,
+    ) -> Result<Self, ReaderError> {
+        let folder = folder.as_ref();
+        let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+        Ok(Self::new(tokenizer, ChatTemplate::from_folder(folder)?, mask, tokens_per_picture))
+    }
+
+    /// A reader of its parts.
+    pub fn new(tokenizer: Tokenizer, template: ChatTemplate, mask: MaskStyle, tokens_per_picture: usize) -> Self {
+        Self { tokenizer, template, options: EncodeOptions { mask, ..EncodeOptions::default() }, tokens_per_picture }
+    }
+
+    /// The tokens of a sample, visual ones among them.
+    ///
+    /// A tokenizer without `<image>` (a language model's own) cannot place pictures: their placeholders are left out, and their
+    /// tokens are not counted.
+    ///
+    /// # Errors
+    /// A conversation that template or tokenizer refuse.
+    pub fn encode(&self, sample: &SourceSample) -> Result<Encoded, SkipReason> {
+        let mut turns = sample.image_turns();
+        let mut pictures = vec![self.tokens_per_picture; sample.pictures().count()];
+        if self.tokenizer.image_id().is_none() {
+            turns.iter_mut().for_each(without_pictures);
+            pictures.clear();
+        }
+        let encoded = encode(&self.tokenizer, &self.template, &turns, &pictures, &self.options);
+        encoded.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))
+    }
+
+    /// The sample as stretches of text.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn segments(&self, sample: &SourceSample) -> Result<Vec<Segment>, SkipReason> {
+        let Encoded { ids, labels, .. } = self.encode(sample)?;
+        let image = self.tokenizer.image_id();
+        let kinds: Vec<(bool, bool)> =
+            ids.iter().zip(&labels).map(|(id, label)| (*label != IGNORE, Some(*id) == image)).collect();
+        let mut segments = Vec::new();
+        let mut begin = 0;
+        for run in kinds.chunk_by(|a, b| a == b) {
+            let (trained, visual) = run[0];
+            let ids = &ids[begin..begin + run.len()];
+            begin += run.len();
+            let text = if visual { Ok(run.len().to_string()) } else { self.tokenizer.decode(ids, false) };
+            let text = text.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))?;
+            segments.push(Segment { text, trained, visual });
+        }
+        Ok(segments)
+    }
+}
+
+/// Leaves out the placeholders, each with the line break after it.
+fn without_pictures(turn: &mut Turn) {
+    turn.text = turn.text.replace(&format!("{IMAGE_PLACEHOLDER}\n"), "").replace(IMAGE_PLACEHOLDER, "");
+}

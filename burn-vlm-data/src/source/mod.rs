@@ -1,0 +1,255 @@
+//! Sources: a user's own data as numbered samples, whatever the format it is written in.
+//!
+//! ```no_run
+//! use burn_vlm_data::source::{Source, SourceConfig};
+//!
+//! let config = SourceConfig { image_root: Some("images".into()), ..SourceConfig::new("llava", "llava_665k.json") };
+//! let source = Source::open(config)?;
+//! for number in 0..source.len() {
+//!     match source.get(number) {
+//!         Ok(sample) => println!("{}: {} pictures", sample.id, sample.media.len()),
+//!         Err(skip) => println!("left out: {skip}"),
+//!     }
+//! }
+//! # Ok::<(), burn_vlm_data::source::SourceError>(())
+//! ```
+//!
+//! Unusual here:
+//! - a sample is a pure function of its number, in every format; so the number is the cursor, and order, mixtures and resume
+//!   are arithmetic on numbers;
+//! - memory does not grow with the data: where records begin is kept for some of them only, and nothing that was read is;
+//! - pictures are named or held as they are encoded, never as pixels; who needs them decodes them, in worker threads;
+//! - what cannot be used is a [`Skip`] with its place and reason, never silence and never a panic.
+
+mod checkpoints;
+mod config;
+mod conversation;
+mod error;
+mod files;
+mod image_root;
+pub mod inspect;
+mod interpret;
+mod parquet;
+mod record;
+mod sample;
+mod skip;
+mod skip_log;
+mod stream;
+mod text;
+mod webdataset;
+
+pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
+pub use error::SourceError;
+pub use sample::{Media, Picture, SourceSample, VIDEO_PLACEHOLDER};
+pub use skip::{Place, Skip, SkipKind, SkipReason};
+pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};
+pub use stream::{Drawn, Group, GroupState, Mixed, Records, SampleStream, StreamError, StreamOptions, StreamState};
+
+use self::parquet::ParquetFile;
+use crate::language::Language;
+use interpret::Interpreter;
+use record::{Joined, RawRecord, RawResult, RawSkip, ReadRecords};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use text::{JsonFile, TsvFile};
+use webdataset::TarFile;
+
+/// Marks of where records begin, over all files of a source; 16 bytes each.
+const MAX_MARKS: usize = 1 << 18;
+/// Records read at once when all are walked through.
+const WALK: u64 = 64;
+
+/// An open source.
+pub struct Source {
+    config: SourceConfig,
+    records: Box<dyn ReadRecords>,
+    interpreter: Interpreter,
+}
+
+impl Source {
+    /// Finds the files, counts their records and checks the schema of those that have one.
+    ///
+    /// JSON, JSONL and TSV files are read through once (about a gigabyte a second), of archives the headers, of parquet files
+    /// the footers.
+    ///
+    /// # Errors
+    /// Files that are missing, damaged as a whole, or of another schema; an image root that is no folder.
+    pub fn open(config: SourceConfig) -> Result<Self, SourceError> {
+        let files = files::expand(&config.name, &config.path, config.format)?;
+        let format = match config.format {
+            Some(format) => format,
+            None => {
+                let told = files.iter().find_map(|file| files::format_of(file));
+                let path = || files.first().cloned().unwrap_or_default();
+                told.ok_or_else(|| SourceError::Format { source_name: config.name.clone(), path: path() })?
+            }
+        };
+        let opener = Opener { config: &config, max_marks: MAX_MARKS / files.len() };
+        let records: Box<dyn ReadRecords> = match format {
+            Format::Json => Box::new(opener.all(files, Opener::json)?),
+            Format::Parquet => Box::new(opener.all(files, Opener::parquet)?),
+            Format::WebDataset => Box::new(opener.all(files, Opener::webdataset)?),
+            Format::Tsv => Box::new(opener.all(files, Opener::tsv)?),
+        };
+        let interpreter = Interpreter::new(config.clone())?;
+        Ok(Self { config, records, interpreter })
+    }
+
+    /// Number of records, those that cannot be used counted.
+    pub fn len(&self) -> u64 {
+        self.records.len()
+    }
+
+    /// True if there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the source was opened with.
+    pub fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    /// Mean bytes of a record, in formats (parquet) where reading one alone costs as much as reading its neighbours too.
+    pub fn bytes_together(&self) -> Option<u64> {
+        self.records.bytes_together()
+    }
+
+    /// The sample of a record's number, from 0.
+    ///
+    /// # Errors
+    /// Why the record cannot be used. Pictures in files are checked for being there, but read by [`Picture::read`].
+    pub fn get(&self, record: u64) -> Result<SourceSample, Box<Skip>> {
+        let sample = self.get_many(&[record]).pop();
+        sample.unwrap_or_else(|| Err(Box::new(self.no_such_record(record))))
+    }
+
+    /// The samples of records whose numbers rise; in parquet files cheaper than one by one.
+    pub fn get_many(&self, records: &[u64]) -> Vec<Result<SourceSample, Box<Skip>>> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let raw = self.records.read(&records[..inside], true);
+        let mut samples: Vec<_> =
+            raw.into_iter().zip(records).map(|(raw, record)| self.interpret(raw, *record)).collect();
+        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        samples
+    }
+
+    /// The numbers of the records of each language, rising: 8 bytes a record. Reads all texts once where the language stands in
+    /// the records; `skip` is told of those that have none.
+    pub fn by_language(&self, mut skip: impl FnMut(Skip)) -> BTreeMap<Option<Language>, Vec<u64>> {
+        let mut groups: BTreeMap<Option<Language>, Vec<u64>> = BTreeMap::new();
+        for begin in (0..self.len()).step_by(WALK as usize) {
+            let records: Vec<u64> = (begin..self.len().min(begin + WALK)).collect();
+            for (raw, record) in self.records.read(&records, false).into_iter().zip(records) {
+                let language = raw.and_then(|raw| {
+                    let RawRecord { file, place, fields, .. } = raw;
+                    let language = self.interpreter.language(&fields);
+                    language.map_err(|reason| RawSkip { file, place, id: self.interpreter.given_id(&fields), reason })
+                });
+                match language {
+                    Ok(language) => groups.entry(language).or_default().push(record),
+                    Err(raw) => skip(self.skip(raw, record)),
+                }
+            }
+        }
+        groups
+    }
+
+    /// The skipped sample that a reason found later (when decoding, when encoding) makes of a record.
+    pub fn skip_of(&self, record: u64, sample: &SourceSample, reason: SkipReason) -> Skip {
+        // Read again for its place; this is rare.
+        let (file, place) = match self.records.read(&[record], false).pop() {
+            Some(Ok(RawRecord { file, place, .. }) | Err(RawSkip { file, place, .. })) => (file, place),
+            None => (Arc::from(Path::new("")), Place::Element(record)),
+        };
+        self.skip(RawSkip { file, place, id: Some(sample.id.clone()), reason }, record)
+    }
+
+    fn interpret(&self, raw: RawResult, record: u64) -> Result<SourceSample, Box<Skip>> {
+        let sample = raw.and_then(|raw| {
+            let (file, place) = (raw.file.clone(), raw.place.clone());
+            self.interpreter.sample(raw).map_err(|(id, reason)| RawSkip { file, place, id, reason })
+        });
+        sample.map_err(|raw| Box::new(self.skip(raw, record)))
+    }
+
+    fn skip(&self, raw: RawSkip, record: u64) -> Skip {
+        Skip {
+            source: self.config.name.clone(),
+            record,
+            file: raw.file.display().to_string(),
+            place: raw.place.to_string(),
+            id: raw.id,
+            reason: raw.reason.kind,
+            detail: raw.reason.detail,
+        }
+    }
+
+    fn no_such_record(&self, record: u64) -> Skip {
+        let reason = SkipReason::new(SkipKind::DamagedFile, format!("the source has {} records", self.len()));
+        let raw =
+            RawSkip { file: Arc::from(Path::new(&self.config.path)), place: Place::Element(record), id: None, reason };
+        self.skip(raw, record)
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("config", &self.config).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Opens the files of a source.
+struct Opener<'a> {
+    config: &'a SourceConfig,
+    /// Of each file.
+    max_marks: usize,
+}
+
+impl Opener<'_> {
+    fn all<R: ReadRecords>(
+        &self,
+        files: Vec<PathBuf>,
+        open: impl Fn(&Self, Arc<Path>) -> Result<R, SourceError>,
+    ) -> Result<Joined<R>, SourceError> {
+        let open = |path: PathBuf| {
+            let unreadable = |reason: String| SourceError::Unreadable {
+                source_name: self.config.name.clone(),
+                path: path.clone(),
+                reason,
+            };
+            let metadata = path.metadata().map_err(|error| unreadable(error.to_string()))?;
+            if !metadata.is_file() {
+                return Err(unreadable("it is not a file".to_owned()));
+            }
+            open(self, Arc::from(path.as_path()))
+        };
+        Ok(Joined::new(files.into_iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    fn damaged(&self, path: &Path, (place, reason): (String, String)) -> SourceError {
+        SourceError::Damaged { source_name: self.config.name.clone(), path: path.to_owned(), place, reason }
+    }
+
+    fn json(&self, path: Arc<Path>) -> Result<JsonFile, SourceError> {
+        JsonFile::open(path.clone(), &self.config.limits, self.max_marks).map_err(|why| self.damaged(&path, why))
+    }
+
+    fn tsv(&self, path: Arc<Path>) -> Result<TsvFile, SourceError> {
+        let opened = TsvFile::open(path.clone(), &self.config.fields, &self.config.limits, self.max_marks);
+        opened.map_err(|why| self.damaged(&path, why))
+    }
+
+    fn webdataset(&self, path: Arc<Path>) -> Result<TarFile, SourceError> {
+        TarFile::open(path.clone(), &self.config.limits, self.max_marks).map_err(|why| self.damaged(&path, why))
+    }
+
+    fn parquet(&self, path: Arc<Path>) -> Result<ParquetFile, SourceError> {
+        let language = match &self.config.language {
+            Some(LanguageRule::Field { field, .. }) => Some(field.as_str()),
+            _ => None,
+        };
+        ParquetFile::open(&self.config.name, path, &self.config.fields, language, &self.config.limits)
+    }
+}

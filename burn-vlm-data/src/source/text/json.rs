@@ -1,0 +1,189 @@
+//! LLaVA's JSON and JSONL.
+
+use super::super::checkpoints::Mark;
+use super::super::config::Limits;
+use super::super::record::{RawRecord, RawResult, RawSkip, ReadRecords};
+use super::super::skip::{SkipKind, SkipReason};
+use super::elements::ARRAY;
+use super::{Damage, Layout, TextFile};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The byte order mark that some editors write.
+const BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+/// Read to tell an array from lines.
+const HEAD: u64 = 4096;
+
+/// One file of records.
+pub(in super::super) struct JsonFile {
+    text: TextFile,
+    max_depth: usize,
+}
+
+impl JsonFile {
+    /// Walks through the file once. The error has the place and the reason.
+    pub(in super::super) fn open(path: Arc<Path>, limits: &Limits, max_marks: usize) -> Result<Self, (String, String)> {
+        Self::scan(path, limits, max_marks).map_err(|damage| (damage.place, damage.reason))
+    }
+
+    fn scan(path: Arc<Path>, limits: &Limits, max_marks: usize) -> Result<Self, Damage> {
+        let mut head = Vec::new();
+        File::open(&path)?.take(HEAD).read_to_end(&mut head)?;
+        let bom = head.starts_with(BOM);
+        let text = if bom { &head[BOM.len()..] } else { &head[..] };
+        let array = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let (layout, first) = match array {
+            true => (Layout::Elements, ARRAY),
+            false => (Layout::Lines, Mark { offset: if bom { BOM.len() as u64 } else { 0 }, line: 1 }),
+        };
+        let text = TextFile::scan(path, (layout, first), max_marks, limits.max_entry_bytes, None)?;
+        Ok(Self { text, max_depth: limits.max_depth })
+    }
+}
+
+impl ReadRecords for JsonFile {
+    fn len(&self) -> u64 {
+        self.text.checkpoints.records()
+    }
+
+    fn read(&self, records: &[u64], _pictures: bool) -> Vec<RawResult> {
+        let record = |(place, bytes): (_, Result<Vec<u8>, SkipReason>)| {
+            let file = self.text.path.clone();
+            match bytes.and_then(|bytes| parse_object(&bytes, self.max_depth)) {
+                Ok(fields) => Ok(RawRecord { file, place, fields, pictures: None, frames: None }),
+                Err(reason) => Err(RawSkip { file, place, id: None, reason }),
+            }
+        };
+        self.text.pieces(records).into_iter().map(record).collect()
+    }
+}
+
+/// Parses one JSON object.
+pub(in super::super) fn parse_object(bytes: &[u8], max_depth: usize) -> Result<Map<String, Value>, SkipReason> {
+    if depth(bytes) > max_depth {
+        return Err(SkipReason::new(SkipKind::NestedTooDeep, format!("more than {max_depth} levels of JSON")));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(other) => Err(SkipReason::malformed(format!("expected a JSON object, found {}", kind(&other)))),
+        Err(error) => Err(SkipReason::malformed(format!("not valid JSON: {error}"))),
+    }
+}
+
+/// What a value is, in words.
+pub(in super::super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The deepest level of brackets outside strings.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut string, mut escaped) = (0usize, 0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if string => escaped = true,
+            b'"' => string = !string,
+            b'{' | b'[' if !string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(text: &str, max_marks: usize) -> Result<JsonFile, (String, String)> {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let path = folder.join("data.json");
+        std::fs::write(&path, text).unwrap();
+        JsonFile::open(Arc::from(path), &Limits { max_entry_bytes: 200, ..Limits::default() }, max_marks)
+    }
+
+    fn ids(file: &JsonFile, records: &[u64]) -> Vec<String> {
+        let show = |result: RawResult| match result {
+            Ok(record) => format!("{} {}", record.place, record.fields["id"]),
+            Err(skip) => format!("{} {}", skip.place, skip.reason.kind),
+        };
+        file.read(records, true).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn records_are_found_whatever_the_number_of_marks() {
+        let strings = ["plain", "a ] } , [ {", "quote \\\" and \\\\", "日本"];
+        let record = |n: usize| format!("{{\"id\": {n}, \"text\": [\"{}\", {{}}]}}", strings[n % 4]);
+        let array = format!(" \n[{}\n]\n", (0..50).map(record).collect::<Vec<_>>().join(" ,\n"));
+        let lines = format!("\u{feff}{}\n", (0..50).map(record).collect::<Vec<_>>().join("\n\r\n"));
+        for marks in [2, 3, 8, 1000] {
+            for (text, place) in [(&array, "element"), (&lines, "line")] {
+                let file = open(text, marks).unwrap();
+                assert_eq!(file.len(), 50);
+                for record in 0..50 {
+                    let number = if place == "line" { record * 2 + 1 } else { record };
+                    assert_eq!(ids(&file, &[record]), [format!("{place} {number} {record}")]);
+                }
+                let found = ids(&file, &[0, 1, 7, 8, 49]);
+                assert_eq!(
+                    found.iter().map(|id| id.split(' ').next_back().unwrap()).collect::<Vec<_>>(),
+                    ["0", "1", "7", "8", "49"]
+                );
+            }
+        }
+        assert_eq!(open("[]", 8).unwrap().len(), 0);
+        assert_eq!(open("", 8).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn bad_records_do_not_hide_good_ones() {
+        let long = "x".repeat(300);
+        let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
+        let expected = |word: &str, first: u64| {
+            let kinds = ["0", "entry_too_large", "nested_too_deep", "malformed", "malformed", "5"];
+            kinds.iter().zip(first..).map(|(kind, n)| format!("{word} {n} {kind}")).collect::<Vec<_>>()
+        };
+        let records = [
+            "{\"id\":0}",
+            &format!("{{\"id\":\"{long}\"}}"),
+            &format!("{{\"id\":{deep}}}"),
+            "{\"id\" 3}",
+            "7",
+            "{\"id\":5}",
+        ];
+        let all = [0, 1, 2, 3, 4, 5];
+        let array = open(&format!("[{}]", records.join(",")), 8).unwrap();
+        assert_eq!(ids(&array, &all), expected("element", 0));
+        let lines = open(&records.join("\n"), 8).unwrap();
+        assert_eq!(ids(&lines, &all), expected("line", 1));
+    }
+
+    #[test]
+    fn broken_arrays_say_where() {
+        for (text, word) in [
+            ("[{\"id\":0},{\"id\":", "truncated"),
+            ("[{\"id\":0},", "truncated"),
+            ("[{\"id\":\"0", "truncated"),
+            ("[{\"id\":0}}]", "never opened"),
+            ("[{\"id\":0},,{}]", "comma"),
+            ("[{\"id\":0},]", "comma"),
+            ("[{\"id\":0}] x", "after the array"),
+        ] {
+            let (place, reason) = open(text, 8).err().unwrap();
+            assert!(reason.contains(word) && place.contains("byte"), "{text}: {place}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Sources: what each format gives, what is left out, and that streams resume exactly.
+
+mod bad;
+mod files;
+mod formats;
+mod inspect;
+mod left_out;
+mod streams;
