@@ -90,11 +90,11 @@ pub fn inspect(
         let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
         let samples = worker_source.get_many(&numbers).into_iter().zip(numbers);
         let look = |(sample, record): (Result<SourceSample, Box<Skip>>, u64)| {
-            let sample = sample.map_err(|skip| *skip)?;
+            let sample = sample?;
             let look = Look::at(&worker_source, worker_reader.as_deref(), &sample, options.decode);
-            look.map_err(|reason| worker_source.skip_of(record, &sample, reason))
+            look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
-        Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Skip>>>())
+        Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>())
     };
     let mut inspection = Inspection::new(source, reader.is_some(), records);
     for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
@@ -153,12 +153,12 @@ impl Inspection {
         }
     }
 
-    fn add(&mut self, look: Result<Look, Skip>) {
+    fn add(&mut self, look: Result<Look, Box<Skip>>) {
         let look = match look {
             Ok(look) => look,
             Err(skip) => {
                 self.summary.add(&skip);
-                self.skipped.push(skip);
+                self.skipped.push(*skip);
                 return;
             }
         };

@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// The samples of a chunk, pictures as they are encoded.
 pub(super) type Chunk = Vec<Result<SourceSample, Box<Skip>>>;
 
+/// A chunk by its number, filled by the thread that asked first.
+type Slot = ((u64, u64), Arc<OnceLock<Chunk>>);
+
 /// The chunks of one group that were used last.
 pub(super) struct Chunks {
-    kept: Mutex<VecDeque<((u64, u64), Arc<OnceLock<Chunk>>)>>,
+    kept: Mutex<VecDeque<Slot>>,
     max: usize,
 }
 

@@ -69,6 +69,9 @@ impl From<io::Error> for Damage {
     }
 }
 
+/// Is shown each record with its number.
+type Show<'a> = &'a mut dyn FnMut(u64, &[u8]);
+
 impl TextFile {
     /// Walks through the file from `first` on, and shows each record with its number if its bytes are wanted.
     fn scan(
@@ -76,7 +79,7 @@ impl TextFile {
         (layout, first): (Layout, Mark),
         max_marks: usize,
         max_bytes: u64,
-        mut show: Option<&mut dyn FnMut(u64, &[u8])>,
+        mut show: Option<Show<'_>>,
     ) -> Result<Self, Damage> {
         let mut file = Self { path, layout, checkpoints: Checkpoints::new(max_marks), max_bytes };
         let mut walk = file.walk(first, SCAN_BUFFER)?;
