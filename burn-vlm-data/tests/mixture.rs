@@ -150,7 +150,8 @@ fn totals_weights_and_languages() {
 #[test]
 fn ten_against_twenty_languages_at_equal_size() {
     let all: LanguageCounts = Language::ALL.iter().map(|language| (Some(*language), 5_000)).collect();
-    let go = |line: &str| Plan::new(&mixture(&format!("total = 1_007\n{line}"), &[""]), &[all.clone()]).unwrap();
+    let go =
+        |line: &str| Plan::new(&mixture(&format!("total = 1_007\n{line}"), &[""]), std::slice::from_ref(&all)).unwrap();
     let (ten, twenty) = (go("languages = \"towervision-core-10\""), go("languages = \"towervision-20\""));
     assert_eq!((ten.len(), twenty.len()), (1_007, 1_007));
     for (plan, set) in [(&ten, TOWERVISION_CORE_10), (&twenty, TOWERVISION_20)] {

@@ -36,7 +36,8 @@ pub const TILES_512_16_4: TilingPreset =
 /// All grids (first side, second side) of at most `max_tiles` tiles, by their number of tiles, then by the first side: for
 /// six the 14 of TowerVision in its order.
 pub fn tile_grids(max_tiles: u32) -> Vec<(u32, u32)> {
-    let grids = |tiles: u32| (1..=tiles).filter(move |side| tiles % side == 0).map(move |side| (side, tiles / side));
+    let grids =
+        |tiles: u32| (1..=tiles).filter(move |side| tiles.is_multiple_of(*side)).map(move |side| (side, tiles / side));
     (1..=max_tiles).flat_map(grids).collect()
 }
 
