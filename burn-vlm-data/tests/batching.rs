@@ -107,7 +107,7 @@ fn resumes_from_the_position_alone() {
     }
 }
 
-/// What it is for. The shares are of these lengths and this budget; the order between them is the point.
+/// What it is for: of these lengths, in batches of about four, a quarter is padding in random order and 0.7 % when grouped.
 #[test]
 fn grouping_and_packing_save_padding() {
     let stats = STRATEGIES.map(|strategy| {
@@ -115,7 +115,7 @@ fn grouping_and_packing_save_padding() {
         BatchSampler::new(sizes(5000, 11), config).unwrap().stats(0)
     });
     let [sequential, grouped, packed] = stats.map(|stats| stats.padding_share());
-    assert!(sequential > 0.3 && grouped < 0.08 && packed == 0.0, "{sequential} {grouped} {packed}");
+    assert!(sequential > 0.2 && grouped < 0.02 && packed == 0.0, "{sequential} {grouped} {packed}");
     let [sequential, grouped, packed] = stats.map(|stats| stats.fill_rate());
     assert!(packed > 0.95 && packed > grouped && grouped > sequential, "{sequential} {grouped} {packed}");
     assert!(stats[2].batches < stats[1].batches && stats[1].batches < stats[0].batches);
