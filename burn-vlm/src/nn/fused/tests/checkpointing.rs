@@ -77,7 +77,7 @@ fn ids() -> Tensor<2, Int> {
 
 /// Left padding in the second row, so that a mask and gathered angles take part.
 fn padded() -> AttentionInput {
-    let real: Vec<bool> = (0..2 * TOKENS).map(|i| i < TOKENS || i >= TOKENS + 2).collect();
+    let real: Vec<bool> = (0..2 * TOKENS).map(|i| !(TOKENS..TOKENS + 2).contains(&i)).collect();
     AttentionInput::left_padded(Tensor::<2, Bool>::from_data(TensorData::new(real, [2, TOKENS]), &device()))
 }
 
