@@ -214,7 +214,7 @@ impl LanguageModel {
     }
 
     /// Whether a training pass keeps the input of each layer only and runs the layer again when its gradient is due: far less
-    /// memory, the same loss and gradients, about a third more time.
+    /// memory, the same loss and gradients, one forward pass of the layers more.
     pub fn set_gradient_checkpointing(&mut self, on: bool) {
         each!(self, model => model.model.gradient_checkpointing = on);
     }
