@@ -32,7 +32,7 @@ pub(crate) fn examples(program: &str, cell: &str) -> String {
 )]
 pub struct StudyArgs {
     /// Which of the program's studies
-    #[arg(long, value_name = "STUDY")]
+    #[arg(long, value_name = "STUDY", conflicts_with = "config")]
     pub study: Option<String>,
 
     /// Size of the study: `smoke` (a minute, checks that everything runs), `tiny` (minutes on two cores), others by study

@@ -145,6 +145,18 @@ fn sync_folder(folder: &Path) {
 /// # Errors
 /// The folder cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    folders(folder, &["step-"])
+}
+
+/// The same with what a killed run has left half-written; for clearing up.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>> {
+    folders(folder, &["step-", ".tmp-step-"])
+}
+
+fn folders(folder: &Path, prefixes: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if !folder.exists() {
         return Ok(found);
@@ -152,7 +164,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).map_err(|e| TrainError::io("cannot read", folder, e))? {
         let entry = entry.map_err(|e| TrainError::io("cannot read", folder, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("step-") && entry.path().is_dir() {
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) && entry.path().is_dir() {
             found.push(entry.path());
         }
     }

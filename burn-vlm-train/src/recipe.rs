@@ -161,6 +161,9 @@ pub struct DataRecipe {
     /// Share of English among the samples; absent: every language the same share.
     #[serde(default)]
     pub english: Option<f64>,
+    /// Weight of each language among the samples, in the place of `english`; every language of `languages` must have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<Language, f64>,
     /// Weights of the tasks; for the contrastive objectives this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
@@ -183,6 +186,11 @@ impl DataRecipe {
     /// Share of each language, in the order of [`DataRecipe::languages`].
     pub fn shares(&self) -> Vec<f64> {
         let count = self.languages.len() as f64;
+        if !self.shares.is_empty() {
+            let weight = |language: &Language| self.shares.get(language).copied().unwrap_or(0.0);
+            let sum: f64 = self.languages.iter().map(weight).sum();
+            return self.languages.iter().map(|language| weight(language) / sum).collect();
+        }
         match self.english {
             Some(share) if self.languages.len() > 1 => self
                 .languages
@@ -344,6 +352,9 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
+        if let ConnectorConfig::Parrot(parrot) = &self.model.connector {
+            parrot.validate().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
+        }
         for name in &self.stages {
             if !self.stage.contains_key(name) {
                 let known: Vec<&str> = self.stage.keys().map(String::as_str).collect();
@@ -376,6 +387,20 @@ impl StageRecipe {
             && (!(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN))
         {
             return fail(format!("`data.english = {share}` must lie in 0..1, with `en` among the languages"));
+        }
+        if !self.data.shares.is_empty() {
+            let weighted =
+                |language: &&Language| self.data.shares.get(*language).is_some_and(|w| w.is_finite() && *w > 0.0);
+            let missing = self.data.languages.iter().find(|language| !weighted(language));
+            let foreign = self.data.shares.keys().find(|language| !self.data.languages.contains(language));
+            if let Some(language) = missing.or(foreign) {
+                return fail(format!(
+                    "`data.shares` must give every language of `data.languages`, and no other, a weight above 0; see `{language}`"
+                ));
+            }
+            if self.data.english.is_some() {
+                return fail("`data.english` and `data.shares` both set the share of English; keep one".into());
+            }
         }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
         if !contrastive {

@@ -1,15 +1,23 @@
 //! Which language is an answer written in? For answers of a word or two, where detectors of running text guess.
 //!
 //! Unusual here:
-//! - the script decides first: an answer in Cyrillic letters is in one of the candidates that are written so;
-//! - then the words: a corpus that has the same names in every language knows which words belong to which. A word that several
-//!   languages share (`ninja`) speaks for all of them, so the result is a set;
-//! - only what no word list knows is left to a general detector (whatlang), held to the same candidates.
+//! - the script decides first: an answer in Cyrillic letters is in one of the candidates that are written so. An answer that mixes
+//!   scripts, or holds broken characters, is in no language;
+//! - then the words: a corpus that has the same names in every language knows which words belong to which, and so do the words for yes
+//!   and no. A word that several languages share (`ninja`) speaks for all of them, so the result is a set. More than half of the words must be known:
+//!   a model that has lost a language writes what only looks like words;
+//! - only a sentence, of which a general detector (whatlang, held to the same candidates) is sure, needs no known words.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::Language;
 use crate::emoji::{EmojiCorpus, Split};
+use crate::tasks::prompts;
+
+/// Share of an answer's letters that must be in one script: a foreign name in a sentence is no mixture.
+const ONE_SCRIPT: f64 = 0.8;
+/// From so many words on an answer is a sentence.
+const SENTENCE: usize = 4;
 
 /// A script, as far as candidates differ in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +38,7 @@ pub enum Evidence {
     Words,
     /// The general detector.
     Detector,
-    /// Nothing: no letters, or a script that no candidate has.
+    /// Nothing: no letters, mixed or foreign scripts, or words that no list knows.
     None,
 }
 
@@ -86,6 +94,9 @@ impl LanguageIdentifier {
                 }
                 identifier.names.entry(text.name.to_lowercase()).or_default().insert(language);
             }
+            for word in [prompts(language).yes, prompts(language).no] {
+                identifier.names.entry(word.to_lowercase()).or_default().insert(language);
+            }
             let most = counts.into_iter().max_by_key(|(script, count)| (*count, *script));
             identifier.scripts.insert(language, most.map_or(Script::Other, |(script, _)| script));
         }
@@ -118,17 +129,18 @@ impl LanguageIdentifier {
         if let Some(languages) = self.by_words(&answer, &fitting) {
             return Identified { languages, evidence: Evidence::Words };
         }
-        detect(&answer, &fitting)
-            .map_or_else(none, |language| Identified { languages: vec![language], evidence: Evidence::Detector })
+        let sentence = words(&answer).count() >= SENTENCE;
+        let detected = if sentence { detect(&answer, &fitting) } else { None };
+        detected.map_or_else(none, |language| Identified { languages: vec![language], evidence: Evidence::Detector })
     }
 
-    /// Those of `fitting` whose word lists have the most words of the answer; `None` where no list has any.
+    /// Those of `fitting` whose word lists have the most words of the answer; `None` where no list has more than half of them.
     fn by_words(&self, answer: &str, fitting: &[Language]) -> Option<Vec<Language>> {
         let words: Vec<String> = words(answer).collect();
         let count = |language: &Language| {
             words.iter().filter(|word| self.words.get(*word).is_some_and(|known| known.contains(language))).count()
         };
-        let most = fitting.iter().map(count).max().filter(|most| *most > 0)?;
+        let most = fitting.iter().map(count).max().filter(|most| *most > 0 && most * 2 > words.len())?;
         Some(fitting.iter().copied().filter(|language| count(language) == most).collect())
     }
 }
@@ -140,11 +152,16 @@ fn words(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
-/// The script of most letters; `None` without letters.
+/// The script of nearly all letters; `None` without letters, for a mixture, and for text with broken characters.
 fn main_script(text: &str) -> Option<Script> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return None;
+    }
     let mut counts: HashMap<Script, usize> = HashMap::new();
     text.chars().filter_map(script).for_each(|script| *counts.entry(script).or_default() += 1);
-    counts.into_iter().max_by_key(|(script, count)| (*count, *script)).map(|(script, _)| script)
+    let letters: usize = counts.values().sum();
+    let (script, most) = counts.into_iter().max_by_key(|(script, count)| (*count, *script))?;
+    (most as f64 >= ONE_SCRIPT * letters as f64).then_some(script)
 }
 
 /// The script of a letter; `None` for everything else.
@@ -166,7 +183,7 @@ fn detect(text: &str, fitting: &[Language]) -> Option<Language> {
     let known: Vec<(Language, whatlang::Lang)> =
         fitting.iter().filter_map(|language| Some((*language, whatlang_of(*language)?))).collect();
     let allowed = known.iter().map(|(_, lang)| *lang).collect();
-    let found = whatlang::Detector::with_allowlist(allowed).detect_lang(text)?;
+    let found = whatlang::Detector::with_allowlist(allowed).detect(text).filter(whatlang::Info::is_reliable)?.lang();
     known.into_iter().find(|(_, lang)| *lang == found).map(|(language, _)| language)
 }
 
@@ -236,6 +253,29 @@ mod tests {
         assert_eq!(found("").languages, []);
     }
 
+    /// What models write that have lost a language.
+    #[test]
+    fn degenerate_answers_are_in_no_language() {
+        let (_, identifier) = parrot();
+        for text in [
+            "kapyes",
+            "\u{fffd}一",
+            "ф鼠",
+            "в луна с в haircut",
+            "علمhas الصفo",
+            "semblem",
+            "olho greong",
+            "iiiiii",
+            "!!",
+        ] {
+            assert_eq!(identifier.identify(text).languages, [], "{text}");
+        }
+        assert_eq!(identifier.identify("yes").languages, [Language::EN]);
+        assert_eq!(identifier.identify("no").languages, [Language::EN]);
+        assert_eq!(identifier.identify("não").languages, [Language::PT_BR]);
+        assert_eq!(identifier.identify("clock").languages, [Language::EN]);
+    }
+
     /// What the measure says of right answers: the ceiling of every model.
     #[test]
     fn the_corpus_names_are_in_their_language() {
@@ -245,7 +285,7 @@ mod tests {
                 corpus.concepts().iter().filter_map(|concept| corpus.text(concept.id, *language)).collect();
             let fitting = texts.iter().filter(|text| identifier.identify(&text.name).fits(*language)).count();
             let share = fitting as f64 / texts.len() as f64;
-            // a few names are written in another script ("T-Rex" in Arabic texts, say)
+            // a few names mix scripts or are written in another one ("T-Rex" in Arabic texts, say)
             assert!(share > 0.985, "{language}: {share}");
         }
     }

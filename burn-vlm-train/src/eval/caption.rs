@@ -3,7 +3,6 @@
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_data::emoji::PictureId;
 use burn_vlm_data::encode::{encode_prompt, end_of_turn};
-use burn_vlm_data::language::LanguageIdentifier;
 use burn_vlm_data::sample::Sample;
 use rayon::prelude::*;
 
@@ -12,14 +11,10 @@ use super::{NamedScore, Prediction};
 use crate::error::{Result, TrainError};
 use crate::stats::{chrf, exact_match};
 
-/// Summary name of the share of captions in the prompt's language.
-pub const FIDELITY: &str = "language_fidelity";
-
 /// Longest caption in tokens; the longest name of the corpus has about half of it.
 const MAX_NEW_TOKENS: usize = 32;
 
-/// Captions every sample greedily. `concepts` is `seen` or `unseen`; with an identifier, each caption's language is told too
-/// ([`FIDELITY`]).
+/// Captions every sample greedily. `concepts` is `seen` or `unseen`.
 ///
 /// # Errors
 /// A sample that cannot be encoded, or a picture without features.
@@ -27,7 +22,6 @@ pub fn captions(
     scorer: &Scorer<'_>,
     samples: &[Sample],
     concepts: &str,
-    identifier: Option<&LanguageIdentifier>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Prediction>> {
     let data_error = |e: burn_vlm_data::encode::EncodeError| TrainError::Data(e.to_string());
@@ -65,13 +59,10 @@ pub fn captions(
             let reference = sample.answer();
             let named = |protocol: &str, score: f64| NamedScore { protocol: protocol.into(), score };
             let share = |holds: bool| f64::from(u8::from(holds));
-            let mut scores = vec![
+            let scores = vec![
                 named("caption_exact", share(exact_match(&text, reference))),
                 named("caption_chrf", chrf(&text, reference) / 100.0),
             ];
-            if let Some(identifier) = identifier {
-                scores.push(named(FIDELITY, share(identifier.identify(&text).fits(sample.language))));
-            }
             Prediction {
                 id: sample.id.clone(),
                 protocol: "caption".into(),

@@ -5,13 +5,15 @@
 
 mod caption;
 mod cloze;
+mod fidelity;
 mod lettered;
 mod retrieval;
 mod rows;
 mod yes_no;
 
-pub use caption::{FIDELITY, captions};
+pub use caption::captions;
 pub use cloze::{cloze, cloze_protocol};
+pub use fidelity::{FIDELITY, IN_ENGLISH, IN_NONE, language_scores};
 pub use lettered::lettered;
 pub use retrieval::{RetrievalScore, retrieval};
 pub use rows::{Row, Scorer, likelihoods};

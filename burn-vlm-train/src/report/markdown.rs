@@ -33,6 +33,16 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots
         let chance = protocol.and_then(|p| p.chance).map(|c| format!(" (chance {} %)", super::panels::plain(c)));
         let _ = writeln!(md, "### {}{}\n", inline(&spec.group_label(group)), chance.unwrap_or_default());
         render(&mut md, &table::scores(spec, summary, group));
+        let differences: Vec<_> =
+            summary.differences.iter().filter(|difference| difference.group() == *group).collect();
+        if !differences.is_empty() {
+            let clear = differences.iter().filter(|difference| difference.excludes_zero).count();
+            let _ = writeln!(
+                md,
+                "Of {} differences between cells, {clear} have a 95 % interval that excludes 0 (all of them: report.html).\n",
+                differences.len()
+            );
+        }
     }
 
     let _ = writeln!(md, "## By language: {}\n", inline(&spec.group_label(&spec.headline)));

@@ -4,7 +4,7 @@ use super::font;
 use super::layout::{GAP, Key, MARGIN, PANEL_TITLE, SMALL, Symbol, heading, legend, spread};
 use super::palette::Ink;
 use super::section::Scatter;
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Font, Svg};
 
 /// A chart of maps.
 pub(super) struct ScatterChart {
@@ -23,6 +23,8 @@ const MOST_HEIGHT: f64 = 300.0;
 const HEAD: f64 = 40.0;
 const INSET: f64 = 10.0;
 const RADIUS: f64 = 2.6;
+/// Smaller than other panels' titles: four stand side by side.
+const TITLE: Font = Font { size: 11.0, ..PANEL_TITLE };
 
 impl ScatterChart {
     /// The chart as an SVG document of the given width.
@@ -52,8 +54,8 @@ impl ScatterChart {
 
 impl Scatter {
     fn draw(&self, svg: &mut Svg, (left, top): (f64, f64), (width, height): (f64, f64)) {
-        let title = font::fit(&self.title, PANEL_TITLE.size, true, width);
-        svg.text((left, top + PANEL_TITLE.size), &title, PANEL_TITLE, Anchor::Start);
+        let title = font::fit(&self.title, TITLE.size, true, width);
+        svg.text((left, top + PANEL_TITLE.size), &title, TITLE, Anchor::Start);
         let note = font::fit(&self.note, SMALL.size, false, width);
         svg.text((left, top + PANEL_TITLE.size + 15.0), &note, SMALL, Anchor::Start);
         let top = top + HEAD;

@@ -5,7 +5,7 @@ use super::{Difference, StudySpec, Summary};
 
 /// The finding of a study.
 pub(super) struct Findings {
-    /// What differs beyond its interval and what does not: a step along an axis (may be empty) and what holds for it.
+    /// What differs, by an interval that excludes 0, and what does not: a step along an axis (may be empty) and what holds for it.
     pub headline: Vec<(String, String)>,
     /// The highest score of each column.
     pub best: String,
@@ -17,7 +17,7 @@ pub(super) struct Findings {
 pub(super) struct Finding {
     /// The step in words.
     pub step: String,
-    /// Where the difference goes beyond its interval.
+    /// Where the interval of the difference excludes 0.
     pub clear: Vec<String>,
     /// Where it does not.
     pub unclear: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Finding {
 /// Steps that the headline names; the others are counted.
 const NAMED_STEPS: usize = 6;
 
-/// What differs beyond its interval in the headline group, and what does not.
+/// What differs, by an interval that excludes 0, in the headline group, and what does not.
 pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
     let of_headline: Vec<&Difference> = summary.differences.iter().filter(|d| d.group() == spec.headline).collect();
     let mut steps: Vec<(Finding, Vec<&Difference>)> = Vec::new();
@@ -62,7 +62,7 @@ fn headline(summary: &Summary, steps: &[(Finding, Vec<&Difference>)]) -> Vec<(St
     if pairs.iter().all(|(finding, _)| finding.clear.is_empty()) {
         let count: usize = pairs.iter().map(|(_, differences)| differences.len()).sum();
         return alone(format!(
-            "None of the {count} differences between cells goes beyond its 95 % interval: this run does not tell them apart."
+            "None of the {count} differences between cells has a 95 % interval that excludes 0: this run does not tell them apart."
         ));
     }
     // The step that changes most comes first; where steps tie, the study's order holds.
@@ -76,26 +76,26 @@ fn headline(summary: &Summary, steps: &[(Finding, Vec<&Difference>)]) -> Vec<(St
     lines
 }
 
-/// The largest difference beyond its interval.
+/// The largest difference whose interval excludes 0.
 fn largest(differences: &[&Difference]) -> f64 {
     differences.iter().filter(|d| d.excludes_zero).map(|d| d.difference.abs()).fold(0.0, f64::max)
 }
 
-/// How many differences of a step go beyond their intervals, and how far.
+/// How many differences of a step have an interval that excludes 0, and how large they are.
 fn step_words_clear(finding: &Finding, differences: &[&Difference]) -> String {
     let clear: Vec<&&Difference> = differences.iter().filter(|d| d.excludes_zero).collect();
     let all = differences.len();
     match (&finding.clear[..], all) {
-        ([], 1) => format!("no difference beyond its 95 % interval ({}).", finding.unclear.join("; ")),
-        ([], _) => format!("no difference goes beyond its 95 % interval ({all} compared)."),
-        ([only], 1) => format!("a difference beyond its 95 % interval ({only})."),
-        ([only], _) => format!("one of {all} differences goes beyond its 95 % interval ({only})."),
+        ([], 1) => format!("the 95 % interval of the difference includes 0 ({}).", finding.unclear.join("; ")),
+        ([], _) => format!("no 95 % interval of a difference excludes 0 ({all} compared)."),
+        ([only], 1) => format!("a difference whose 95 % interval excludes 0 ({only})."),
+        ([only], _) => format!("one of {all} differences has a 95 % interval that excludes 0 ({only})."),
         (many, _) => {
             let values = || clear.iter().map(|d| d.difference);
             let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
             let count = if many.len() == all { "all".to_owned() } else { many.len().to_string() };
             let (low, high) = (signed(low), signed(high));
-            format!("{count} of {all} differences go beyond their 95 % interval ({low} to {high} points).")
+            format!("{count} of {all} differences have a 95 % interval that excludes 0 ({low} to {high} points).")
         }
     }
 }
@@ -163,7 +163,7 @@ pub(super) fn caveats(spec: &StudySpec, summary: &Summary) -> Vec<String> {
     let fewest = summary.table.iter().map(|score| score.seeds).min().unwrap_or(0);
     caveats.push(match fewest {
         0 | 1 => "There is one training run a cell. Intervals say how scores may move with other concepts, not with another \
-                  seed: a difference beyond its interval can still be the luck of one run."
+                  seed: a difference whose interval excludes 0 can still be the luck of one run."
             .to_owned(),
         n => format!(
             "Intervals say how scores may move with other concepts, not with another seed: for that the scores of the {n} \

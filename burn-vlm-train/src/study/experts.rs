@@ -12,6 +12,10 @@ use crate::stats::Axes;
 const SIGNIFICANT: f64 = 0.05;
 /// Prompts are routed without chance, so the test finds any difference; below this share of the possible it is called negligible.
 const NEGLIGIBLE: f64 = 0.01;
+/// Routing with at least this share of the greatest entropy mixes all experts nearly alike.
+const ALIKE: f64 = 0.98;
+/// Visual tokens whose mean cosine across prompts is above this are drawn as one.
+const COINCIDES: f64 = 0.999;
 const NEXT_TO_NOTHING: &str =
     "The prompt's language changes the routing by next to nothing (less than 1 % of what is possible) in";
 const NOT_SHOWN: &str = "That the prompt's language changes the routing could not be shown in";
@@ -104,24 +108,24 @@ fn verdict(found: &[Found]) -> String {
 
 /// The same for the top of the report; none without experts.
 fn in_one_sentence(found: &[Found]) -> Option<String> {
-    let routed: Vec<(&RoutingFindings, f64)> = found
-        .iter()
-        .filter_map(|cell| {
-            let routing = cell.analysis.routing.as_ref()?;
-            Some((routing, routing.max_entropy.min((cell.analysis.languages.len() as f64).log2())))
-        })
-        .collect();
-    let (most, of) = routed.iter().map(|(r, of)| (r.information, *of)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let specialised = routed.iter().filter(|(r, of)| r.p < SIGNIFICANT && r.information >= NEGLIGIBLE * of).count();
-    let count = match specialised {
-        0 => "in none of them by more than 1 % of what is possible".to_owned(),
-        _ => format!("in {specialised} of them by more than 1 % of what is possible"),
-    };
+    let routed: Vec<(&Found, &RoutingFindings)> =
+        found.iter().filter_map(|cell| Some((cell, cell.analysis.routing.as_ref()?))).collect();
+    let (cell, most) = routed.iter().max_by(|a, b| a.1.information.total_cmp(&b.1.information))?;
+    let began = cell.analysis.moments.iter().rev().skip(1).find_map(|moment| moment.information);
+    let began = began.map_or_else(String::new, |bits| format!(", {bits:.4} as its last stage began"));
+    let even = routed.iter().map(|(_, routing)| routing.entropy).fold(f64::INFINITY, f64::min);
     let cells = match routed.len() {
         1 => "1 cell has experts".to_owned(),
         n => format!("{n} cells have experts"),
     };
-    Some(format!("{cells}; the prompt's language changes their routing {count} (at most {most:.4} of {of:.2} bits)."))
+    Some(format!(
+        "{cells}. Prompt language and expert share at most {:.4} bits at the end ({}{began}); a prompt's weights have an entropy of at least \
+         {even:.3} of {:.3} bits, which is {}.",
+        most.information,
+        cell.label,
+        most.max_entropy,
+        if even > ALIKE * most.max_entropy { "all experts nearly alike" } else { "not all experts alike" }
+    ))
 }
 
 fn p_value(routing: &RoutingFindings) -> String {
@@ -167,7 +171,8 @@ fn routing(section: Section, routed: &[(&Found, &RoutingFindings)], languages: &
         )
         .text(
             "Bits: mutual information between the prompt's language and the expert; the test exchanges the languages within each \
-             picture. CKA and cosine compare the outputs of two experts on the same tokens, mean over pairs: 1 means that they \
+             picture. There is one question a language and no chance in the routing, so that any router, trained or not, tells the \
+             questions apart a little and the test finds it: look at the bits, and at what they were as the stage began (below). CKA and cosine compare the outputs of two experts on the same tokens, mean over pairs: 1 means that they \
              compute the same.",
         )
         .heat_maps(
@@ -231,7 +236,11 @@ fn maps(section: Section, found: &[Found], languages: &[String]) -> Section {
             points: alignment
                 .points
                 .iter()
-                .map(|point| ScatterPoint { at: point.at, series: point.language, filled: point.visual })
+                .map(|point| {
+                    let coincides = point.visual && alignment.across_prompts > COINCIDES;
+                    let series = point.language.filter(|_| !coincides);
+                    ScatterPoint { at: point.at, series, filled: point.visual }
+                })
                 .collect(),
         };
         cell.analysis.alignment.iter().filter(|alignment| !alignment.points.is_empty()).map(panel)
@@ -251,7 +260,7 @@ fn maps(section: Section, found: &[Found], languages: &[String]) -> Section {
         "tsne",
         "Visual tokens and words",
         "t-SNE of directions: mean visual token of each picture under each prompt language, and mean word embedding of its name (Parrot's \
-         Figure 6). Grey: before any prompt. Where a prompt changes nothing, the points of all languages lie on one another.",
+         Figure 6). Grey: visual tokens that the prompt's language does not change.",
         (languages, "visual tokens", "names"),
         panels,
     )

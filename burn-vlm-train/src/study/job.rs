@@ -8,7 +8,6 @@ use burn_vlm::checkpoint::{Pretrained, StoreDtype, TensorSource};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::encode::end_of_turn;
-use burn_vlm_data::language::LanguageIdentifier;
 use burn_vlm_data::tokenizer::Tokenizer;
 use serde_json::json;
 
@@ -213,7 +212,7 @@ impl VlmJob {
         // the model is saved; checkpoints have done their work
         for (number, (name, _)) in stages().enumerate() {
             let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
-            for checkpoint in crate::checkpoint::list(&stage_folder)? {
+            for checkpoint in crate::checkpoint::list_all(&stage_folder)? {
                 fs::remove_dir_all(&checkpoint).map_err(|e| TrainError::io("cannot remove", &checkpoint, e))?;
             }
         }
@@ -237,11 +236,10 @@ impl VlmJob {
             let bar = reporter.bar("lettered", (questions.choice.len() * 4) as u64);
             predictions.extend(lettered(scorer, &questions.choice, |done, _| bar.set(done as u64, "prompts"))?);
         }
-        let identifier = recipe.fidelity.then(|| LanguageIdentifier::new(&self.context.corpus, &recipe.languages));
         for (concepts, samples) in &questions.captions {
             let bar = reporter.bar("captions", samples.len() as u64);
             let told = |done, _| bar.set(done as u64, "pictures");
-            predictions.extend(captions(scorer, samples, concepts, identifier.as_ref(), told)?);
+            predictions.extend(captions(scorer, samples, concepts, told)?);
         }
         if !questions.yes_no.is_empty() {
             let bar = reporter.bar("yes/no", (questions.yes_no.len() * 2) as u64);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::language::Language;
+use burn_vlm_data::language::{Language, LanguageIdentifier};
 use serde_json::json;
 
 use super::experts;
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult, read_jsonl};
 use crate::error::{Result, TrainError};
-use crate::eval::{FIDELITY, PAIRED, Prediction, VANILLA};
+use crate::eval::{FIDELITY, IN_ENGLISH, IN_NONE, NamedScore, PAIRED, Prediction, VANILLA, language_scores};
 use crate::log;
 use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::report::{
@@ -44,9 +44,17 @@ pub fn write_summary(
     let mut losses = Vec::new();
     let mut examples = Vec::new();
     let mut times = Vec::new();
+    let first =
+        result.cells.first().map(|cell| EvaluationRecipe::from_table(cell.cell.evaluation.clone())).transpose()?;
+    let identifier = first
+        .filter(|evaluation| evaluation.fidelity)
+        .map(|evaluation| LanguageIdentifier::new(corpus, &evaluation.languages));
     for cell in &result.cells {
         let axes = axes(cell);
-        let predictions = read_predictions(cell)?;
+        let mut predictions = read_predictions(cell)?;
+        if let Some(identifier) = &identifier {
+            predictions.iter_mut().for_each(|prediction| add_languages(prediction, identifier));
+        }
         outcomes.extend(predictions.iter().flat_map(|prediction| to_outcomes(prediction, &axes, cell.cell.seed)));
         examples.extend(pick_examples(&predictions, &spec, &axes, corpus, times.len()));
         losses.extend(loss_series(cell, &axes)?);
@@ -75,6 +83,14 @@ fn read_predictions(cell: &FinishedCell) -> Result<Vec<Prediction>> {
         return Err(damaged(format!("{} predictions, the cell made {}", predictions.len(), made.unwrap_or_default())));
     }
     Ok(predictions)
+}
+
+/// Adds to a caption in which language it is.
+fn add_languages(prediction: &mut Prediction, identifier: &LanguageIdentifier) {
+    let told = language_scores(prediction, identifier);
+    let earlier = |score: &NamedScore| told.iter().any(|new| new.protocol == score.protocol);
+    prediction.scores.retain(|score| !earlier(score));
+    prediction.scores.extend(told);
 }
 
 fn axes(cell: &FinishedCell) -> Axes {
@@ -173,7 +189,8 @@ fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
             label: "Yes/no, pairs".into(),
             explanation: "\"Is this ...?\" twice a picture, once with the right name and once with a wrong one; a picture counts only if \
                           both answers are right (MMMB's circular protocol). The likelier of the language's words for yes and no is \
-                          the answer."
+                          the answer. Tossing a coin gets 25 %, always the same answer 0 %, so that below English much of a score is \
+                          how one-sided the answers are. N counts questions, two a pair."
                 .into(),
             chance: Some(25.0),
         });
@@ -185,14 +202,32 @@ fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
         });
     }
     if evaluation.captions > 0 && evaluation.fidelity {
-        protocols.push(Protocol {
-            name: FIDELITY.into(),
-            label: "Language fidelity".into(),
-            explanation: "The generated caption is in the prompt's language: by script, then by the corpus's own word lists, then by a \
-                          detector. A word that languages share counts for each of them."
-                .into(),
-            chance: None,
-        });
+        for (name, label, explanation) in [
+            (
+                FIDELITY,
+                "Answers in the prompt's language",
+                "Share of generated captions that are in the prompt's language: by script, then by the \
+              corpus's own word lists, then, for sentences, by a detector. A word that languages share counts for each of them.",
+            ),
+            (
+                IN_ENGLISH,
+                "Answers in English",
+                "Share of generated captions that are in English though the prompt is not.",
+            ),
+            (
+                IN_NONE,
+                "Answers in no language",
+                "Share of generated captions without words of any of the languages: broken characters, mixed \
+              scripts, what only looks like a word.",
+            ),
+        ] {
+            protocols.push(Protocol {
+                name: name.into(),
+                label: label.into(),
+                explanation: explanation.into(),
+                chance: None,
+            });
+        }
     }
     if evaluation.captions > 0 {
         for (name, label, explanation) in [

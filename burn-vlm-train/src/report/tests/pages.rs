@@ -141,7 +141,7 @@ fn words_follow_the_intervals() {
         difference.excludes_zero = false;
     }
     let md = markdown(&spec, &summary, &[], false);
-    assert!(md.contains("None of the 12 differences between cells goes beyond its 95 % interval"), "{md}");
+    assert!(md.contains("None of the 12 differences between cells has a 95 % interval that excludes 0"), "{md}");
 
     let encoder_en = |d: &&mut crate::report::Difference| {
         d.axis == "encoder"
@@ -154,11 +154,11 @@ fn words_follow_the_intervals() {
     (difference.difference, difference.low, difference.high) = (4.1, 1.2, 7.0);
     difference.excludes_zero = true;
     let md = markdown(&spec, &summary, &[], false);
-    let text = "- **Encoder: SigLIP 2 (multilingual) instead of SigLIP 1 (English)**: one of 6 differences goes beyond its 95 % \
-                interval (Multi, with En: +4.1 (+1.2 to +7.0)).";
+    let text = "- **Encoder: SigLIP 2 (multilingual) instead of SigLIP 1 (English)**: one of 6 differences has a 95 % interval \
+                that excludes 0 (Multi, with En: +4.1 (+1.2 to +7.0)).";
     assert!(md.contains(text), "{md}");
     assert!(
-        md.contains("- **Finetuning data: En + Multi instead of En**: no difference goes beyond its 95 % interval"),
+        md.contains("- **Finetuning data: En + Multi instead of En**: no 95 % interval of a difference excludes 0"),
         "{md}"
     );
 }

@@ -105,8 +105,8 @@ impl ParrotConfig {
         if self.intermediate_size == 0 {
             return error("intermediate_size", "0".into(), "at least 1");
         }
-        if self.top_k.is_some_and(|k| k == 0 || k > self.num_experts) {
-            return error("top_k", format!("{:?}", self.top_k), &format!("absent, or 1..={}", self.num_experts));
+        if let Some(k) = self.top_k.filter(|k| *k == 0 || *k > self.num_experts) {
+            return error("top_k", k.to_string(), &format!("absent, or 1..={}", self.num_experts));
         }
         if !self.residual_weight.is_finite() {
             return error("residual_weight", self.residual_weight.to_string(), "a finite number");
