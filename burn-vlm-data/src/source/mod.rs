@@ -26,6 +26,7 @@ mod config;
 mod conversation;
 mod error;
 mod files;
+mod from_mixture;
 mod image_root;
 pub mod inspect;
 mod interpret;
@@ -40,6 +41,7 @@ mod webdataset;
 
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
+pub use from_mixture::{OpenMixture, OpenMixtureError, open_mixture};
 pub use sample::{Media, Picture, SourceSample, VIDEO_PLACEHOLDER};
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};

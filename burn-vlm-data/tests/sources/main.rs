@@ -5,4 +5,5 @@ mod files;
 mod formats;
 mod inspect;
 mod left_out;
+mod mixtures;
 mod streams;

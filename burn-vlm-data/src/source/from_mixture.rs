@@ -1,0 +1,133 @@
+//! From a mixture file to a stream: opens its sources, counts what they have by language, and draws as its plan says.
+
+use super::config::{Fields, Format, LanguageRule, SourceConfig};
+use super::error::SourceError;
+use super::skip::Skip;
+use super::stream::{Group, Mixed, Records, StreamError, StreamOptions};
+use super::{Limits, Source};
+use crate::language::Language;
+use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, SourceFormat};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A mixture whose sources are open.
+pub struct OpenMixture {
+    /// The stream.
+    pub mixed: Arc<Mixed>,
+    /// What is drawn of which source in which language.
+    pub plan: Plan,
+    /// Records without a usable language, which belong to no group; for the [`SkipLog`](super::SkipLog).
+    pub skipped: Vec<Skip>,
+}
+
+/// A mixture that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenMixtureError {
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The sources have not what is asked for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The stream cannot begin.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Opens the sources of a mixture that its tags let in. An epoch holds exactly the records of its plan.
+///
+/// # Errors
+/// A source that cannot be opened, too few records of some source or language.
+pub fn open_mixture(
+    config: &MixtureConfig,
+    limits: Limits,
+    shuffle_bytes: u64,
+) -> Result<OpenMixture, OpenMixtureError> {
+    let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    // Of each source of the file: its number among the open ones, and its chosen records by language.
+    let mut chosen: Vec<(usize, BTreeMap<Option<Language>, Vec<u64>>)> = Vec::new();
+    for (number, (source, active)) in config.sources.iter().zip(config.active()).enumerate() {
+        if !active {
+            counts.push(LanguageCounts::new());
+            chosen.push((0, BTreeMap::new()));
+            continue;
+        }
+        let open = Source::open(source_config(config, source, limits)?)?;
+        let selection = source.take.select(open.len(), config.source_seed(number));
+        let selection = selection.map_err(|reason| PlanError::Take { source_name: source.name.clone(), reason })?;
+        let mut groups = open.by_language(|skip| {
+            if selection.contains(skip.record) {
+                skipped.push(skip);
+            }
+        });
+        groups.values_mut().for_each(|records| records.retain(|record| selection.contains(*record)));
+        counts.push(groups.iter().map(|(language, records)| (*language, records.len() as u64)).collect());
+        chosen.push((sources.len(), groups));
+        sources.push(Arc::new(open));
+    }
+    let plan = Plan::new(config, &counts)?;
+    let groups = plan.cells().iter().flat_map(|cell| {
+        let (source, groups) = &chosen[cell.source];
+        let records = groups.get(&cell.language).map(Vec::as_slice).unwrap_or_default();
+        // Records are drawn so many times each; those that are drawn once more are a group of their own.
+        let whole = cell.draw / cell.available.max(1);
+        let more = |(rank, _): &(usize, &u64)| cell.copies(*rank as u64) > whole;
+        let rest: Arc<[u64]> = records.iter().enumerate().filter(more).map(|(_, record)| *record).collect();
+        let group = |records: Arc<[u64]>, times: u64| {
+            let draws = records.len() as u64 * times;
+            Group { source: *source, records: Records::List(records), draws }
+        };
+        let all = (whole > 0).then(|| group(records.into(), whole));
+        let rest = (!rest.is_empty()).then(|| group(rest, 1));
+        all.into_iter().chain(rest).collect::<Vec<_>>()
+    });
+    let options = StreamOptions { seed: config.seed, shuffle_bytes };
+    let mixed = Arc::new(Mixed::new(sources, groups.collect(), options)?);
+    Ok(OpenMixture { mixed, plan, skipped })
+}
+
+/// The source as its reader wants it.
+fn source_config(
+    config: &MixtureConfig,
+    source: &mixture::SourceConfig,
+    limits: Limits,
+) -> Result<SourceConfig, SourceError> {
+    let mut fields = Fields::default();
+    for (column, name) in &source.columns {
+        let field = match column.as_str() {
+            "id" => &mut fields.id,
+            "image" => &mut fields.image,
+            "video" => &mut fields.video,
+            "conversations" => &mut fields.conversations,
+            "question" => &mut fields.question,
+            "answer" => &mut fields.answer,
+            "caption" => &mut fields.caption,
+            _ => {
+                let expected = "id, image, video, conversations, question, answer or caption".to_owned();
+                let source_name = source.name.clone();
+                return Err(SourceError::Config { source_name, key: "columns", expected, found: column.clone() });
+            }
+        };
+        *field = Some(name.clone());
+    }
+    let path = config.resolve(&source.path);
+    let folder = || path.parent().unwrap_or(Path::new("")).to_owned();
+    let image_root = source.image_root.as_ref().map_or_else(folder, |root| config.resolve(root));
+    let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: source.language_map.clone() };
+    let language = source.language.map(LanguageRule::Fixed).or_else(|| source.language_column.as_ref().map(field));
+    Ok(SourceConfig {
+        format: Some(match source.format {
+            SourceFormat::LlavaJson | SourceFormat::LlavaJsonl => Format::Json,
+            SourceFormat::Parquet => Format::Parquet,
+            SourceFormat::Webdataset => Format::WebDataset,
+            SourceFormat::VlmevalkitTsv => Format::Tsv,
+        }),
+        image_root: Some(image_root),
+        language,
+        tags: source.tags.clone(),
+        fields,
+        limits,
+        ..SourceConfig::new(source.name.clone(), path.display().to_string())
+    })
+}
