@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Numbers of records by language.
+type ByLanguage = BTreeMap<Option<Language>, Vec<u64>>;
+
 /// A mixture whose sources are open.
 pub struct OpenMixture {
     /// The stream.
@@ -46,11 +49,11 @@ pub fn open_mixture(
 ) -> Result<OpenMixture, OpenMixtureError> {
     let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     // Of each source of the file: its number among the open ones, and its chosen records by language.
-    let mut chosen: Vec<(usize, BTreeMap<Option<Language>, Vec<u64>>)> = Vec::new();
+    let mut chosen: Vec<(usize, ByLanguage)> = Vec::new();
     for (number, (source, active)) in config.sources.iter().zip(config.active()).enumerate() {
         if !active {
             counts.push(LanguageCounts::new());
-            chosen.push((0, BTreeMap::new()));
+            chosen.push((0, ByLanguage::new()));
             continue;
         }
         let open = Source::open(source_config(config, source, limits)?)?;
