@@ -19,6 +19,7 @@
 #![deny(missing_docs)]
 
 pub mod batching;
+mod braces;
 pub mod chat_template;
 pub mod collate;
 pub mod conversation;

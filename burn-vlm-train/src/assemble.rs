@@ -23,6 +23,8 @@ pub struct Assembled {
     pub tokenizer: Arc<Tokenizer>,
     /// The backbone's chat template.
     pub template: Arc<ChatTemplate>,
+    /// The encoder's folder.
+    pub encoder: PathBuf,
 }
 
 /// Joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
@@ -62,7 +64,12 @@ pub fn assemble(
     config.validate()?;
     let connector = config.init_connector(&Scope::new(seed, device));
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
-    Ok(Assembled { model, tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
+    Ok(Assembled {
+        model,
+        tokenizer: Arc::new(tokenizer),
+        template: Arc::new(template),
+        encoder: encoder.to_path_buf(),
+    })
 }
 
 /// Whether every stage leaves the vision tower frozen, so that its features may be computed once.

@@ -3,7 +3,7 @@
 //! The full-size head, with the resident set beside the count (24 GB are enough for either; the plain form needs over 8):
 //!
 //! ```text
-//! cargo test --release -p burn-vlm --test memory -- --ignored --nocapture --test-threads 1
+//! cargo test --release --workspace --test memory -- --ignored --nocapture --test-threads 1
 //! ```
 //!
 //! `HEAD_TOKENS`, `HEAD_VOCABULARY` and `HEAD_HIDDEN` change its size (4096, 256000, 64), `HEAD_FORM=plain` its form.

@@ -3,9 +3,9 @@
 use super::amount::Weight;
 use super::error::MixtureConfigError;
 use super::languages::LanguageRatios;
-use super::paths::expand_braces;
 use super::take::Take;
-use crate::language::{Language, UnknownLanguage};
+use crate::braces::expand_braces;
+use crate::language::Language;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -190,35 +190,5 @@ impl MixtureConfig {
     /// A path of the file, from [`MixtureConfig::root`] unless it is absolute.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.root.as_deref().unwrap_or(Path::new("")).join(path)
-    }
-}
-
-impl SourceConfig {
-    /// The files or folders that `path` stands for, in its order, from the mixture's root.
-    ///
-    /// # Errors
-    /// Braces that are not closed, or that stand for too many files.
-    pub fn paths(&self, mixture: &MixtureConfig) -> Result<Vec<PathBuf>, MixtureConfigError> {
-        let paths = expand_braces(&self.path).map_err(|problem| MixtureConfigError::Invalid {
-            path: mixture.resolve(""),
-            place: format!("source {:?}", self.name),
-            problem,
-            help: "write path = \"a.json\", \"{a,b}.json\" or \"{000..127}.tar\"".to_owned(),
-        })?;
-        Ok(paths.into_iter().map(|path| mixture.resolve(path)).collect())
-    }
-
-    /// The language that a value of [`SourceConfig::language_column`] means: by [`SourceConfig::language_map`], else as a
-    /// tag.
-    ///
-    /// # Errors
-    /// A value that is neither, with the nearest tag.
-    pub fn language_of(&self, value: &str) -> Result<Language, UnknownLanguage> {
-        self.language_map.get(value).map_or_else(|| Language::parse(value), |language| Ok(*language))
-    }
-
-    /// The name of a column: what `columns` says, else `name` itself.
-    pub fn column<'a>(&'a self, name: &'a str) -> &'a str {
-        self.columns.get(name).map_or(name, String::as_str)
     }
 }

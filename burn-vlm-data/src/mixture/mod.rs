@@ -26,21 +26,15 @@
 //! So the papers' comparisons are one line each: `languages = "towervision-core-10"` or `"towervision-20"` under the same
 //! `total`; `languages = "en"` or `{ set = "towervision-20", english = "50%" }`.
 //!
-//! # How a stream of samples uses it
-//! 1. For each source that [`MixtureConfig::active`] lets in: open [`SourceConfig::paths`], count its samples, and choose
-//!    with `source.take.select(count, mixture.source_seed(number))` ([`Selection`]).
-//! 2. Count the chosen ones by language ([`SourceConfig::language`], or [`SourceConfig::language_of`] the column's value)
-//!    into a [`LanguageCounts`] each; samples of an unknown language are bad data, those without any count as `None`.
-//! 3. [`Plan::new`]. From then on a position is all that has to be saved: [`Plan::get`] of it is the source, the language
-//!    and the sample's number among the chosen samples of that source and language. Readers with random access keep a list
-//!    of indices for each language; readers that go from the beginning use [`Selection::contains`] and [`Cell::copies`].
+//! [`open_mixture`](crate::source::open_mixture) makes a stream of it: it opens the sources that [`MixtureConfig::active`] lets in,
+//! chooses by each one's `take`, counts by language, and draws what the [`Plan`] says ([`Cell::draw`], [`Cell::copies`]). Samples
+//! of an unknown language are bad data, those without any count as `None`.
 
 mod amount;
 mod apportion;
 mod config;
 mod error;
 mod languages;
-mod paths;
 mod plan;
 mod take;
 mod visionblocks;

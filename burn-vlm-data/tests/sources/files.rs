@@ -15,6 +15,7 @@ use burn_vlm_data::source::{Format, LanguageRule, SourceConfig, SourceSample};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -291,8 +292,15 @@ pub fn write_all(folder: &Path, items: &[Item]) -> Vec<(String, SourceConfig)> {
     all
 }
 
+/// An empty folder that goes when the test's thread ends.
 pub fn temporary() -> PathBuf {
-    tempfile::tempdir().unwrap().keep()
+    thread_local! {
+        static FOLDERS: RefCell<Vec<tempfile::TempDir>> = const { RefCell::new(Vec::new()) };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    FOLDERS.with_borrow_mut(|folders| folders.push(folder));
+    path
 }
 
 pub const ALL_FORMATS: [Format; 4] = [Format::Json, Format::Parquet, Format::WebDataset, Format::Tsv];

@@ -178,18 +178,22 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// A picture without features.
     pub fn moment(&self, at: &str) -> Result<Moment> {
+        let (visual, weights) = self.visual()?;
+        Ok(self.moment_of(at, &self.projected()?, &visual, weights.as_ref()))
+    }
+
+    fn moment_of(&self, at: &str, projected: &Tokens, visual: &Tokens, weights: Option<&Weights>) -> Moment {
         let mean_length = |tokens: &Tokens| {
             let all: Vec<f64> = tokens.iter().flatten().flatten().map(|token| norm(token)).collect();
             all.iter().sum::<f64>() / all.len().max(1) as f64
         };
-        let (visual, weights) = self.visual()?;
-        Ok(Moment {
+        Moment {
             at: at.into(),
-            projected: mean_length(&self.projected()?),
-            visual: mean_length(&visual),
+            projected: mean_length(projected),
+            visual: mean_length(visual),
             text: self.name_length,
-            information: weights.map(|weights| mutual_information(&mean_by_language(&weights))),
-        })
+            information: weights.map(|weights| mutual_information(&mean_by_language(weights))),
+        }
     }
 
     /// Everything about the probe's model. `moments` are those noted earlier.
@@ -197,9 +201,9 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// A picture without features.
     pub fn analyse(&self, mut moments: Vec<Moment>) -> Result<Analysis> {
-        moments.push(self.moment("end")?);
         let (visual, weights) = self.visual()?;
         let projected = self.projected()?;
+        moments.push(self.moment_of("end", &projected, &visual, weights.as_ref()));
         let mut alignment = vec![self.align("before", &projected)];
         if weights.is_some() {
             alignment.push(self.align("after", &visual));

@@ -13,13 +13,14 @@ use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
 use super::questions::{Questions, questions};
+use super::stage::{stage_conversations, vlm_objective};
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Provenance, Reporter, hash_table, write_atomic};
 use crate::analysis::Probe;
-use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
+use crate::assemble::{assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Prediction, Scorer, captions, cloze, lettered, yes_no};
 use crate::features::FeatureBank;
-use crate::objective::{ConversationPlan, Conversations, TextObjective, VisualSource, VlmObjective, needs_user_turns};
+use crate::objective::{TextObjective, VisualSource};
 use crate::pictures::Pictures;
 use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
@@ -104,9 +105,9 @@ impl VlmJob {
         let device = self.context.device.clone().autodiff();
         let encoder = self.part(&recipe, &recipe.model.encoder, reporter)?;
         let backbone = self.part(&recipe, &recipe.model.backbone, reporter)?;
-        let Assembled { model, tokenizer, template } =
-            assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
-        let size = model.config.vision_config.image_size();
+        let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+        let (tokenizer, template) = (assembled.tokenizer.clone(), assembled.template.clone());
+        let size = assembled.model.config.vision_config.image_size();
         let pictures = Arc::new(Pictures::for_encoder(self.context.corpus.clone(), &encoder, size)?);
         let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
         let frozen = tower_is_frozen(stages().map(|(_, stage)| stage));
@@ -132,24 +133,12 @@ impl VlmJob {
 
         let questions = questions(&self.context.corpus, &evaluation)?;
         let mut moments = Vec::new();
-        let mut model = model;
-        let feature_shape = [model.config.num_feature_tokens(), model.config.feature_width()];
         let scorer = |model: &Vlm, features| {
             Scorer::new(model, &device, &self.context.corpus, &tokenizer, &template, features, evaluation.batch)
         };
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
             let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
-            let plan = ConversationPlan {
-                data: &stage.data,
-                parallel: &recipe.tokenizer.languages,
-                image_tokens: model.config.num_visual_tokens(),
-                user_turns: needs_user_turns(&model.multi_modal_projector),
-                max_tokens: stage.max_tokens,
-                batch: stage.batch,
-                seed,
-            };
-            let conversations = Conversations::new(&self.context.corpus, &tokenizer, &template, &plan)?;
             let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
             let fingerprint = format!("{fingerprint}-{number}-{name}");
             let run = StageRun {
@@ -161,28 +150,29 @@ impl VlmJob {
                 workers: self.context.workers,
                 reporter,
             };
+            let conversations = stage_conversations(&self.context, &recipe, stage, &assembled, seed)?;
+            let model = &assembled.model;
             let log = match stage.objective {
                 ObjectiveKind::Vlm => {
                     let source = if frozen && stage.data.views > 0 {
-                        VisualSource::Features(shared_bank(&model, stage.data.views)?)
+                        VisualSource::Features(shared_bank(model, stage.data.views)?)
                     } else {
                         VisualSource::Pixels { pictures: pictures.clone(), augment: stage.data.augment }
                     };
-                    let objective =
-                        Arc::new(VlmObjective::<Vlm>::new(conversations, source, feature_shape, size, seed));
-                    let model_of_stage = model.with_bypassed_experts(stage.bypass_experts);
+                    let objective = Arc::new(vlm_objective::<Vlm>(conversations, source, model, seed));
+                    let model_of_stage = model.clone().with_bypassed_experts(stage.bypass_experts);
                     if !questions.analysis.is_empty() && frozen {
                         let scorer = scorer(&model_of_stage, shared_bank(&model_of_stage, 0)?);
                         moments.push(Probe::new(&scorer, &questions.analysis)?.moment(name)?);
                     }
                     let (trained, result) = train_stage(&run, objective, model_of_stage)?;
-                    model = trained;
+                    assembled.model = trained;
                     result.log
                 }
                 ObjectiveKind::Text => {
                     let objective = Arc::new(TextObjective::new(conversations));
                     let (trained, result) = train_stage(&run, objective, model.language_model.clone())?;
-                    model.language_model = trained;
+                    assembled.model.language_model = trained;
                     result.log
                 }
                 ObjectiveKind::Siglip | ObjectiveKind::Clip => {
@@ -194,6 +184,7 @@ impl VlmJob {
             losses.insert(name.clone(), json!(log.last().map(|entry| entry.loss_mean)));
         }
 
+        let model = assembled.model;
         let features = if frozen {
             shared_bank(&model, 0)?
         } else {

@@ -12,7 +12,7 @@ pub use parrot::{
 };
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
@@ -102,6 +102,11 @@ impl Connector {
     /// Width of the tokens that it gives.
     pub fn output_width(&self) -> usize {
         self.projector().linear_2.weight.lazy_shape()[1]
+    }
+
+    /// Element type of its weights.
+    pub fn dtype(&self) -> DType {
+        self.projector().linear_1.weight.val().dtype()
     }
 
     fn projector(&self) -> &MlpConnector {

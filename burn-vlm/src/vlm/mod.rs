@@ -19,7 +19,7 @@ pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType}
 pub use packing::{Packing, VisualFeatures};
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::connector::Connector;
 use crate::error::ModelError;
@@ -223,7 +223,7 @@ impl Vlm {
     /// The features that the connector sees: their width checked, in the element type of its weights.
     fn noisy(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
         check_width("visual features", features.dims()[2], self.multi_modal_projector.input_width())?;
-        let features = features.cast(connector_dtype(&self.multi_modal_projector));
+        let features = features.cast(self.multi_modal_projector.dtype());
         Ok(self.with_noise(features, noise_seed))
     }
 
@@ -409,15 +409,6 @@ impl Vlm {
         let hidden = self.forward(input)?;
         Ok(self.language_model.target_losses(hidden, target_rows, targets))
     }
-}
-
-/// Element type of a connector's weights.
-fn connector_dtype(connector: &Connector) -> DType {
-    let projector = match connector {
-        Connector::Mlp(mlp) => mlp,
-        Connector::Parrot(parrot) => &parrot.projector,
-    };
-    projector.linear_1.weight.val().dtype()
 }
 
 fn check_width(what: &'static str, found: usize, expected: usize) -> Result<(), ModelError> {
