@@ -353,6 +353,21 @@ impl Tokenizer {
         self.roles.eos.as_deref().and_then(|token| self.token_id(token))
     }
 
+    /// The same tokenizer with one more special token, at the next free id; as it is if it has the token already.
+    ///
+    /// # Errors
+    /// Only if the library refuses the token.
+    pub fn with_special_token(mut self, token: &str) -> Result<Self, TokenizerError> {
+        if self.token_id(token).is_some() {
+            return Ok(self);
+        }
+        self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
+        let id = self.token_id(token);
+        let id = id.ok_or_else(|| TokenizerError::Training(format!("the token {token:?} could not be added")))?;
+        self.special.insert(id, token.to_owned());
+        Ok(self)
+    }
+
     /// The id of `<image>`.
     pub fn image_id(&self) -> Option<u32> {
         self.token_id(crate::conversation::IMAGE_PLACEHOLDER)

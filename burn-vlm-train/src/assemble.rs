@@ -8,9 +8,12 @@ use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::init::Scope;
 use burn_vlm::language::LanguageModel;
 use burn_vlm::vision::VisionEncoder;
-use burn_vlm::vlm::{Vlm, VlmConfig};
+use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::image::GridPinpoint;
 use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::vlm_processor::TilingPreset;
 
 use crate::error::{Result, TrainError};
 use crate::recipe::{ModelRecipe, StageRecipe};
@@ -23,12 +26,14 @@ pub struct Assembled {
     pub tokenizer: Arc<Tokenizer>,
     /// The backbone's chat template.
     pub template: Arc<ChatTemplate>,
+    /// Whether `<image>` was added to the backbone's tokenizer, and so a row to its embeddings.
+    pub image_token_added: bool,
     /// The encoder's folder.
     pub encoder: PathBuf,
 }
 
 /// Joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
-/// initialised from `seed`.
+/// initialised from `seed`. A tokenizer without `<image>` (a language model's own) is given one, with a row of the embeddings.
 ///
 /// # Errors
 /// A folder that does not hold a usable part, or parts that do not fit.
@@ -41,16 +46,22 @@ pub fn assemble(
 ) -> Result<Assembled> {
     let data_error = |message: String| TrainError::Data(message);
     let tokenizer = Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| data_error(e.to_string()))?;
+    let image_token_added = tokenizer.image_id().is_none();
+    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| data_error(e.to_string()))?;
     let template = ChatTemplate::from_folder(backbone)
         .map_err(|e| data_error(e.to_string()))?
         .with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());
+    let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
+    let mut language_model = LanguageModel::load_pretrained(backbone, device)?;
     let image_id = tokenizer.image_id().ok_or_else(|| {
         TrainError::invalid(backbone.join("tokenizer.json"), "has no `<image>` token; add it as a special token")
     })?;
-    let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
-    let language_model = LanguageModel::load_pretrained(backbone, device)?;
+    language_model.resize_token_embeddings(image_id as usize + 1);
     let base = VlmConfig::new(vision_tower.config(), language_model.config(), i64::from(image_id));
+    let tiling = recipe.tiling.as_deref().and_then(TilingPreset::by_name);
     let config = VlmConfig {
+        model_type: if tiling.is_some() { VlmType::LlavaNext } else { VlmType::Llava },
+        image_grid_pinpoints: tiling.map(|tiling| pinpoints(&tiling)),
         projector_hidden_act: recipe.projector_hidden_act,
         vision_feature_layer: recipe.vision_feature_layer.clone(),
         vision_feature_select_strategy: recipe
@@ -62,14 +73,43 @@ pub fn assemble(
         ..base
     };
     config.validate()?;
+    if let Some(tiling) = tiling {
+        check_tiling(&tiling, &config)?;
+    }
     let connector = config.init_connector(&Scope::new(seed, device));
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
     Ok(Assembled {
         model,
         tokenizer: Arc::new(tokenizer),
         template: Arc::new(template),
+        image_token_added,
         encoder: encoder.to_path_buf(),
     })
+}
+
+/// The canvases of a preset as (height, width).
+fn pinpoints(tiling: &TilingPreset) -> Vec<tiling::Size> {
+    let canvas = |GridPinpoint(height, width)| (height as usize, width as usize);
+    tiling.image_grid_pinpoints().into_iter().map(canvas).collect()
+}
+
+/// A preset belongs to towers of one resolution and patch.
+fn check_tiling(tiling: &TilingPreset, config: &VlmConfig) -> Result<()> {
+    let of = |preset: &TilingPreset| (preset.resolution as usize, preset.tokens_per_tile());
+    let tower = (config.vision_config.image_size(), config.num_visual_tokens());
+    if tower == of(tiling) {
+        return Ok(());
+    }
+    let fitting: Vec<&str> = TilingPreset::ALL.iter().filter(|preset| of(preset) == tower).map(|p| p.name).collect();
+    let help = match fitting.is_empty() {
+        true => String::new(),
+        false => format!("; for it there is {}", fitting.join(", ")),
+    };
+    let (name, ours) = (tiling.name, of(tiling));
+    Err(TrainError::Recipe(format!(
+        "[model]: tiling = {name:?} has tiles of {} pixels and {} tokens, the encoder's pictures have {} pixels and {} tokens{help}",
+        ours.0, ours.1, tower.0, tower.1,
+    )))
 }
 
 /// Whether every stage leaves the vision tower frozen, so that its features may be computed once.

@@ -1,6 +1,7 @@
 //! Training, evaluation and ablations of vision-language models on Burn.
 //!
 //! - [`recipe`]: what is trained, as TOML; [`trainer`]: the loop; [`optim`], [`checkpoint`], [`log`]: its parts;
+//! - [`run`]: a whole recipe, from parts to a Hugging Face folder;
 //! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
 //! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
 //! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
@@ -25,6 +26,7 @@ pub mod pictures;
 pub mod pretrain;
 pub mod recipe;
 pub mod report;
+pub mod run;
 pub mod samples;
 pub mod stats;
 pub mod study;

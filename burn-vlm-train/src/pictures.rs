@@ -8,6 +8,31 @@ use burn_vlm_data::image::{Augmentation, ImageProcessor, ImageProcessorConfig, R
 
 use crate::error::{Result, TrainError};
 
+/// How the encoder in `folder` wants its pictures: by its `preprocessor_config.json`, or, where it has none (the parts made here),
+/// as SigLIP's. `size` is the tower's.
+///
+/// # Errors
+/// A processor that cannot be read or makes pictures of another size.
+pub fn processor_of(folder: &Path, size: usize) -> Result<ImageProcessorConfig> {
+    let file = folder.join("preprocessor_config.json");
+    if !file.is_file() {
+        return siglip_processor(size);
+    }
+    let config = ImageProcessorConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+    if let Some((height, width)) = config.output_size()
+        && (height as usize, width as usize) != (size, size)
+    {
+        let message = format!("makes pictures of {height} x {width} pixels, the vision tower takes {size} x {size}");
+        return Err(TrainError::invalid(&file, message));
+    }
+    Ok(config)
+}
+
+fn siglip_processor(size: usize) -> Result<ImageProcessorConfig> {
+    let side = u32::try_from(size).map_err(|_| TrainError::Recipe(format!("image_size {size} is too large")))?;
+    Ok(ImageProcessorConfig::siglip(side))
+}
+
 /// The corpus's pictures at one size.
 ///
 /// A decoded 64x64 picture is 12 kB, so all 5,680 of them stay in memory (70 MB) once they have been asked for.
@@ -25,29 +50,15 @@ impl Pictures {
     /// # Errors
     /// A size that no processor takes.
     pub fn new(corpus: Arc<EmojiCorpus>, size: usize) -> Result<Self> {
-        let side = u32::try_from(size).map_err(|_| TrainError::Recipe(format!("image_size {size} is too large")))?;
-        Self::with_config(corpus, ImageProcessorConfig::siglip(side), size)
+        Self::with_config(corpus, siglip_processor(size)?, size)
     }
 
-    /// Pictures as the encoder in `folder` wants them: by its `preprocessor_config.json`, or, where it has none (the parts made
-    /// here), as SigLIP's. `size` is the tower's.
+    /// Pictures as the encoder in `folder` wants them, see [`processor_of`]. `size` is the tower's.
     ///
     /// # Errors
     /// A processor that cannot be read or makes pictures of another size.
     pub fn for_encoder(corpus: Arc<EmojiCorpus>, folder: &Path, size: usize) -> Result<Self> {
-        let file = folder.join("preprocessor_config.json");
-        if !file.is_file() {
-            return Self::new(corpus, size);
-        }
-        let config = ImageProcessorConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
-        if let Some((height, width)) = config.output_size()
-            && (height as usize, width as usize) != (size, size)
-        {
-            let message =
-                format!("makes pictures of {height} x {width} pixels, the vision tower takes {size} x {size}");
-            return Err(TrainError::invalid(&file, message));
-        }
-        Self::with_config(corpus, config, size)
+        Self::with_config(corpus, processor_of(folder, size)?, size)
     }
 
     fn with_config(corpus: Arc<EmojiCorpus>, config: ImageProcessorConfig, size: usize) -> Result<Self> {

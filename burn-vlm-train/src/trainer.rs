@@ -1,8 +1,8 @@
 //! The training loop of one stage, the same for every objective.
 //!
 //! Unusual here:
-//! - a micro-batch is a pure function of its number, so worker threads may build it ahead of the step, and the step is
-//!   the data cursor;
+//! - what workers prepare (a micro-batch, or a sample) is a pure function of its number, so threads may build it ahead of the
+//!   step, and the step is the data cursor;
 //! - losses are summed over a whole optimizer step and divided by its number of targets once, so accumulation over
 //!   micro-batches of different lengths equals one large batch;
 //! - nothing is updated from a loss or gradient that is not finite.
@@ -24,7 +24,7 @@ use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::params::list_params;
 use crate::recipe::StageRecipe;
 
-/// Batches that wait for the step at most; a few smooth out slow ones, more would only hold memory.
+/// Micro-batches that wait for the step at most; a few smooth out slow ones, more would only hold memory.
 const BATCHES_AHEAD: usize = 4;
 
 /// What a batch contains, for weighting and for the log.
@@ -42,17 +42,40 @@ pub struct BatchSize {
 pub trait Objective: Send + Sync + 'static {
     /// What is trained.
     type Model: Module + Clone;
-    /// What a worker thread prepares.
+    /// What a worker thread prepares: a micro-batch, or a sample of which [`Self::micro_batches`] makes some.
+    type Item: Send + 'static;
+    /// A micro-batch.
     type Batch: Send + 'static;
 
-    /// Micro-batch number `index` (from 0), the same whenever it is asked for.
+    /// Item number `index` (from 0), the same whenever it is asked for.
     ///
     /// # Errors
     /// A sample that cannot be made, by name.
-    fn batch(&self, index: usize) -> Result<Self::Batch>;
+    fn item(&self, index: usize) -> Result<Self::Item>;
 
-    /// Ids of the samples of micro-batch `index`, for error messages.
+    /// Items of an optimizer step of `accumulate` micro-batches.
+    fn items_per_step(&self, accumulate: usize) -> usize {
+        accumulate
+    }
+
+    /// Items that are prepared ahead of the step, at most.
+    fn items_ahead(&self) -> usize {
+        BATCHES_AHEAD
+    }
+
+    /// The micro-batches of a step from its items; `first` is the number of the first. Called once a step, in order.
+    ///
+    /// # Errors
+    /// Items that cannot be laid out, or too many that were left out.
+    fn micro_batches(&self, first: usize, items: Vec<Self::Item>) -> Result<Vec<Self::Batch>>;
+
+    /// Names of the samples of item `index`, for error messages.
     fn ids(&self, index: usize) -> Vec<String>;
+
+    /// What is to be told at the end of the stage (samples left out, say), one line each.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What the batch contains.
     fn size(batch: &Self::Batch) -> BatchSize;
@@ -128,27 +151,29 @@ pub fn train_stage<O: Objective>(
         }
     }
 
-    let accumulate = recipe.accumulate;
-    let source = objective.clone();
-    let range = (start * accumulate) as u64..(recipe.steps * accumulate) as u64;
-    let mut batches = Prefetcher::new(range, run.workers, BATCHES_AHEAD, move |index| source.batch(index as usize))
+    let per_step = objective.items_per_step(recipe.accumulate);
+    let (source, ahead) = (objective.clone(), objective.items_ahead());
+    let range = (start * per_step) as u64..(recipe.steps * per_step) as u64;
+    let mut items = Prefetcher::new(range, run.workers, ahead, move |index| source.item(index as usize))
         .map_err(|e| TrainError::Data(e.to_string()))?;
     let mut meter = Meter::new(log.last());
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
 
     let bar = run.reporter.bar(run.name, recipe.steps as u64);
     for step in start..recipe.steps {
-        let mut micro = Vec::with_capacity(accumulate);
-        for _ in 0..accumulate {
-            let batch = batches.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
-            micro.push(batch.map_err(|e| TrainError::Data(e.to_string()))?);
+        let mut prepared = Vec::with_capacity(per_step);
+        for _ in 0..per_step {
+            let item = items.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
+            prepared.push(item.map_err(|e| TrainError::Data(e.to_string()))?);
         }
+        let micro = objective.micro_batches(step * per_step, prepared)?;
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
         let weight: f64 = sizes.iter().map(|size| size.weight).sum();
 
         let mut loss_sum = 0.0;
         let mut accumulator = GradientsAccumulator::new();
         let mut single = None;
+        let alone = micro.len() == 1;
         for batch in micro {
             let loss = objective.loss(&model, batch, run.device)? / weight;
             loss_sum += f64::from(loss.clone().into_scalar::<f32>());
@@ -156,7 +181,7 @@ pub fn train_stage<O: Objective>(
                 return Err(not_finite(run, &*objective, step, loss_sum));
             }
             let grads = GradientsParams::from_grads(loss.backward(), &model);
-            if accumulate == 1 {
+            if alone {
                 single = Some(grads);
             } else {
                 accumulator.accumulate(&model, grads);
@@ -191,13 +216,14 @@ pub fn train_stage<O: Objective>(
     if start < recipe.steps {
         checkpoint::save(run.folder, &model, &optimizer, recipe.steps, run.fingerprint, recipe.keep_checkpoints)?;
         run.reporter.line(&format!("{}: done in {}", run.name, show_duration(meter.elapsed())));
+        objective.remarks().iter().for_each(|remark| run.reporter.line(&format!("{}: {remark}", run.name)));
     }
     Ok((model, StageResult { log }))
 }
 
 fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, step: usize, loss: f64) -> TrainError {
-    let accumulate = run.recipe.accumulate;
-    let ids: Vec<String> = (step * accumulate..(step + 1) * accumulate).flat_map(|i| objective.ids(i)).collect();
+    let per_step = objective.items_per_step(run.recipe.accumulate);
+    let ids: Vec<String> = (step * per_step..(step + 1) * per_step).flat_map(|i| objective.ids(i)).collect();
     let newest = checkpoint::list(run.folder).ok().and_then(|found| found.into_iter().next_back());
     let good = match newest {
         Some(path) => format!("The last good checkpoint is {}.", path.display()),

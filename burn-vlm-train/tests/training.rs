@@ -37,9 +37,10 @@ struct Plane {
 
 impl Objective for Plane {
     type Model = Line;
+    type Item = (Vec<f32>, Vec<f32>);
     type Batch = (Vec<f32>, Vec<f32>);
 
-    fn batch(&self, index: usize) -> Result<Self::Batch> {
+    fn item(&self, index: usize) -> Result<Self::Batch> {
         let points = index * self.batch..(index + 1) * self.batch;
         let x: Vec<f32> = points.flat_map(|p| [(p % 7) as f32 / 7.0, (p % 5) as f32 / 5.0]).collect();
         let mut y: Vec<f32> = x.chunks(2).map(|x| 2.0 * x[0] - 3.0 * x[1] + 1.0).collect();
@@ -47,6 +48,10 @@ impl Objective for Plane {
             y[0] = f32::INFINITY;
         }
         Ok((x, y))
+    }
+
+    fn micro_batches(&self, _first: usize, items: Vec<Self::Batch>) -> Result<Vec<Self::Batch>> {
+        Ok(items)
     }
 
     fn ids(&self, index: usize) -> Vec<String> {
@@ -109,7 +114,7 @@ fn adamw_follows_pytorch() {
     let mut parameters = [0.5f64, -1.0, 0.1];
     let (mut first, mut second) = ([0.0f64; 3], [0.0f64; 3]);
     for step in 1..=2 {
-        let (x, y) = Plane { batch: 4, bad: None }.batch(step - 1).unwrap();
+        let (x, y) = Plane { batch: 4, bad: None }.item(step - 1).unwrap();
         let mut gradient = [0.0f64; 3];
         for (x, y) in x.chunks(2).zip(&y) {
             let (a, b) = (f64::from(x[0]), f64::from(x[1]));

@@ -38,14 +38,15 @@ pub enum OpenMixtureError {
     Stream(#[from] StreamError),
 }
 
-/// Opens the sources of a mixture that its tags let in. An epoch holds exactly the records of its plan.
+/// Opens the sources of a mixture that its tags let in. An epoch holds exactly the records of its plan. Which records are
+/// chosen is decided by the mixture's seed, their order by that of `options`.
 ///
 /// # Errors
 /// A source that cannot be opened, too few records of some source or language.
 pub fn open_mixture(
     config: &MixtureConfig,
     limits: Limits,
-    shuffle_bytes: u64,
+    options: StreamOptions,
 ) -> Result<OpenMixture, OpenMixtureError> {
     let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     // Of each source of the file: its number among the open ones, and its chosen records by language.
@@ -85,7 +86,6 @@ pub fn open_mixture(
         let rest = (!rest.is_empty()).then(|| group(rest, 1));
         all.into_iter().chain(rest).collect::<Vec<_>>()
     });
-    let options = StreamOptions { seed: config.seed, shuffle_bytes };
     let mixed = Arc::new(Mixed::new(sources, groups.collect(), options)?);
     Ok(OpenMixture { mixed, plan, skipped })
 }

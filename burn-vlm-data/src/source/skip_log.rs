@@ -107,6 +107,8 @@ struct State {
     known: HashSet<(String, u64)>,
     summary: SkipSummary,
     drawn: u64,
+    /// Records of `summary` that were found when the sources were opened, and so were never drawn.
+    never_drawn: u64,
 }
 
 impl SkipLog {
@@ -139,6 +141,18 @@ impl SkipLog {
         Ok(Self { path: Some(path.to_owned()), limit, state: Mutex::new(state) })
     }
 
+    /// Notes the records that were found unusable among `records` when their sources were opened; these will not be drawn.
+    ///
+    /// # Errors
+    /// They are more than the limit allows, or the file cannot be written.
+    pub fn record_unread(&self, records: u64, skips: Vec<Skip>) -> Result<(), SkipLogError> {
+        let mut state = self.lock();
+        let found = skips.len() as u64;
+        state.never_drawn += found;
+        self.list(&mut state, skips)?;
+        self.check(&state, found, records)
+    }
+
     /// Notes what was left out until `drawn` samples of the run (or resumed runs) were drawn.
     ///
     /// # Errors
@@ -146,6 +160,15 @@ impl SkipLog {
     pub fn record(&self, drawn: u64, skips: impl IntoIterator<Item = Skip>) -> Result<(), SkipLogError> {
         let mut state = self.lock();
         state.drawn = state.drawn.max(drawn);
+        if !self.list(&mut state, skips)? {
+            return Ok(());
+        }
+        let skipped = state.summary.total().saturating_sub(state.never_drawn);
+        self.check(&state, skipped, state.drawn)
+    }
+
+    /// Lists those that are new; whether there were any.
+    fn list(&self, state: &mut State, skips: impl IntoIterator<Item = Skip>) -> Result<bool, SkipLogError> {
         let mut lines = Vec::new();
         for skip in skips {
             if state.known.insert((skip.source.clone(), skip.record)) {
@@ -155,15 +178,18 @@ impl SkipLog {
             }
         }
         if lines.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         if let (Some(file), Some(path)) = (&mut state.file, &self.path) {
             let fail = |error: io::Error| SkipLogError::File { path: path.clone(), reason: error.to_string() };
             file.write_all(&lines).map_err(fail)?;
         }
-        let skipped = state.summary.total();
-        if skipped > self.limit.min_count && skipped as f64 > self.limit.fraction * state.drawn as f64 {
-            let (drawn, summary) = (state.drawn, state.summary.clone());
+        Ok(true)
+    }
+
+    fn check(&self, state: &State, skipped: u64, drawn: u64) -> Result<(), SkipLogError> {
+        if skipped > self.limit.min_count && skipped as f64 > self.limit.fraction * drawn as f64 {
+            let summary = state.summary.clone();
             return Err(TooManySkipped { drawn, limit: self.limit, summary, listed: self.path.clone() }.into());
         }
         Ok(())
@@ -207,6 +233,19 @@ mod tests {
         assert!(log.record(11, [skip(10, SkipKind::NoAnswer)]).is_err());
         assert!(log.record(1101, [skip(11, SkipKind::NoAnswer)]).is_err());
         assert!(log.record(1300, [skip(12, SkipKind::NoAnswer)]).is_ok());
+    }
+
+    /// Records without a language are never drawn: they count against all records, and not against the few drawn so far.
+    #[test]
+    fn what_is_never_drawn_counts_apart() {
+        let bad =
+            |from: u64| (from..from + 15).map(|record| skip(record, SkipKind::UnknownLanguage)).collect::<Vec<_>>();
+        let log = SkipLog::in_memory(SkipLimit::default());
+        log.record_unread(2000, bad(0)).unwrap();
+        log.record(4, [skip(100, SkipKind::NoAnswer)]).unwrap();
+        assert_eq!(log.summary().total(), 16);
+        let error = SkipLog::in_memory(SkipLimit::default()).record_unread(1400, bad(0)).unwrap_err().to_string();
+        assert!(error.contains("15 of 1400"), "{error}");
     }
 
     #[test]

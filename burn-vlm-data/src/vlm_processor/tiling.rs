@@ -86,14 +86,14 @@ impl TilingPreset {
     }
 
     /// Visual tokens of each picture of a training sample, from the pictures' sizes (height, width) alone: a single picture
-    /// is tiled, several are one view each, as TowerVision trains them.
+    /// is tiled, several are one view each with one newline, as TowerVision trains them.
     pub fn num_image_tokens(&self, sizes: &[(u32, u32)]) -> Vec<usize> {
         match sizes {
             [size] => {
                 let tile = self.resolution as usize;
                 vec![self.visual_tokens().count_size(*size, (tile, tile))]
             }
-            several => vec![self.tokens_per_tile(); several.len()],
+            several => vec![self.tokens_per_tile() + 1; several.len()],
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(preset.num_image_tokens(&[size]), [expected], "{} {size:?}", preset.name);
         }
-        assert_eq!(TILES_384_14_6.num_image_tokens(&[(9, 9), (2000, 9)]), [729, 729]);
+        assert_eq!(TILES_384_14_6.num_image_tokens(&[(9, 9), (2000, 9)]), [730, 730]);
         assert_eq!(TILES_384_14_6.num_image_tokens(&[]), [0; 0]);
     }
 

@@ -3,7 +3,7 @@
 use crate::files::{self, Types, simple_items, temporary};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
-use burn_vlm_data::source::{Limits, Mixed, SkipLimit, SkipLog, SourceSample, open_mixture};
+use burn_vlm_data::source::{Limits, Mixed, SkipLimit, SkipLog, SourceSample, StreamOptions, open_mixture};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ fn open(folder: &Path, head: &str) -> Result<(Arc<Mixed>, u64), String> {
         source("parquet", "parquet", &parquet.path)
     );
     let config = MixtureConfig::from_toml(&text, &folder.join("mixture.toml")).map_err(|e| e.to_string())?;
-    let opened = open_mixture(&config, Limits::default(), SHUFFLE).map_err(|e| e.to_string())?;
+    let opened = open_mixture(&config, Limits::default(), StreamOptions { seed: config.seed, shuffle_bytes: SHUFFLE })
+        .map_err(|e| e.to_string())?;
     assert!(opened.skipped.is_empty());
     Ok((opened.mixed, opened.plan.len()))
 }

@@ -21,7 +21,7 @@ static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// The result of trying to take a lock.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     /// It is ours until the value is dropped.
     Taken(FileLock),
     /// Another process or thread has it; who, as far as known.
@@ -30,7 +30,7 @@ pub(super) enum Attempt {
 
 /// A lock that is held.
 #[derive(Debug)]
-pub(super) struct FileLock {
+pub(crate) struct FileLock {
     /// `None` where the file system has no locks.
     file: Option<File>,
     key: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct FileLock {
 
 impl FileLock {
     /// Tries to take the lock file at `path`, which is made if missing.
-    pub(super) fn try_take(path: &Path) -> Result<Attempt, FileError> {
+    pub(crate) fn try_take(path: &Path) -> Result<Attempt, FileError> {
         if let Some(folder) = path.parent() {
             files::create_dir_all(folder)?;
         }

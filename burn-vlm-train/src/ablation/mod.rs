@@ -82,6 +82,7 @@ pub use fingerprint::{Fingerprint, Inputs, hash_table};
 pub use folder::{CellState, Done, FolderError};
 pub use job::{CellJob, JobError, chain};
 pub use jsonl::{JsonlWriter, read_jsonl};
+pub(crate) use lock::{Attempt, FileLock};
 pub use parts::{Making, PartError, PartStore};
 pub use patch::{KeyPath, PatchError, PatchRules, merge};
 pub use plan::Plan;

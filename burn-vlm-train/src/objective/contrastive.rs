@@ -150,9 +150,10 @@ fn token_count(tokenizer: &Tokenizer, text: &str) -> usize {
 
 impl Objective for ContrastiveObjective {
     type Model = DualEncoder;
+    type Item = PairBatch;
     type Batch = PairBatch;
 
-    fn batch(&self, index: usize) -> Result<PairBatch> {
+    fn item(&self, index: usize) -> Result<PairBatch> {
         let pairs: Vec<Pair> = (index * self.batch..(index + 1) * self.batch).map(|p| self.pair(p)).collect();
         let mut pixels = Vec::with_capacity(pairs.len() * self.pictures.values());
         let mut ids = Vec::with_capacity(pairs.len() * self.text_length);
@@ -179,6 +180,10 @@ impl Objective for ContrastiveObjective {
             pairs: pairs.len(),
             positives: more_than_diagonal.then_some(positives),
         })
+    }
+
+    fn micro_batches(&self, _first: usize, items: Vec<PairBatch>) -> Result<Vec<PairBatch>> {
+        Ok(items)
     }
 
     fn ids(&self, index: usize) -> Vec<String> {

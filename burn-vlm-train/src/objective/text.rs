@@ -32,10 +32,15 @@ pub(super) fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {
 
 impl Objective for TextObjective {
     type Model = LanguageModel;
+    type Item = ConversationBatch;
     type Batch = ConversationBatch;
 
-    fn batch(&self, index: usize) -> Result<ConversationBatch> {
+    fn item(&self, index: usize) -> Result<ConversationBatch> {
         Ok(self.conversations.batch(index))
+    }
+
+    fn micro_batches(&self, _first: usize, items: Vec<ConversationBatch>) -> Result<Vec<ConversationBatch>> {
+        Ok(items)
     }
 
     fn ids(&self, index: usize) -> Vec<String> {

@@ -90,7 +90,8 @@ pub trait VisionLanguage: Module + Clone + 'static {
     ) -> std::result::Result<Tensor<1>, ModelError> {
         let vlm = self.vlm();
         let features = input.features.clone().map(|features| vlm.with_noise(features, input.noise_seed));
-        let visual = features.map(|features| self.connect(features, input)).transpose()?;
+        let connect = |features| vlm.packed(self.connect(features, input)?, input);
+        let visual = features.map(connect).transpose()?;
         let embeds = vlm.merge_at(input.ids.clone(), input.image_positions.clone(), visual)?;
         let hidden = vlm.language_model.forward(embeds, &input.attention, None)?;
         Ok(vlm.language_model.target_losses(hidden, target_rows, targets))
@@ -147,9 +148,10 @@ impl<M: VisionLanguage> VlmObjective<M> {
 
 impl<M: VisionLanguage> Objective for VlmObjective<M> {
     type Model = M;
+    type Item = VlmBatch;
     type Batch = VlmBatch;
 
-    fn batch(&self, index: usize) -> Result<VlmBatch> {
+    fn item(&self, index: usize) -> Result<VlmBatch> {
         let text = self.conversations.batch(index);
         let images = text.pictures.len();
         let visual = match &self.source {
@@ -170,6 +172,10 @@ impl<M: VisionLanguage> Objective for VlmObjective<M> {
         };
         let noise_seed = mix(self.seed ^ NOISE_SALT, index as u64);
         Ok(VlmBatch { text, images, visual, noise_seed })
+    }
+
+    fn micro_batches(&self, _first: usize, items: Vec<VlmBatch>) -> Result<Vec<VlmBatch>> {
+        Ok(items)
     }
 
     fn ids(&self, index: usize) -> Vec<String> {

@@ -31,6 +31,8 @@ pub(super) struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
+/// Width of the curves of a single run, in pixels.
+const RUN_WIDTH: f64 = 900.0;
 const PLOT_HEIGHT: f64 = 220.0;
 const MIN_PANEL: f64 = 330.0;
 /// A legend with more entries needs the whole width.
@@ -43,6 +45,17 @@ const SMOOTHING: f64 = 0.02;
 const SETTLING: f64 = 0.03;
 /// More points than this a line cannot show.
 const MAX_POINTS: usize = 400;
+
+/// Loss curves of one run as an SVG document: of each stage its name and the loss (nats a token) by step.
+pub fn loss_curves(title: &str, stages: Vec<(String, Vec<(f64, f64)>)>) -> String {
+    let panel = |(title, points): (String, Vec<(f64, f64)>)| CurvePanel {
+        title,
+        unit: "nats a token".into(),
+        curves: vec![Curve { label: "loss".into(), series: 0, points }],
+    };
+    let panels = stages.into_iter().map(panel).collect();
+    CurveChart { title: title.into(), subtitle: "by optimizer step".into(), panels }.draw(RUN_WIDTH)
+}
 
 impl CurveChart {
     /// The chart as an SVG document of the given width.

@@ -4,11 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_vlm::checkpoint::{Pretrained, StoreDtype, TensorSource};
+use burn_vlm::checkpoint::TensorSource;
 use burn_vlm::vlm::Vlm;
-use burn_vlm_data::chat_template::ChatTemplate;
-use burn_vlm_data::encode::end_of_turn;
-use burn_vlm_data::tokenizer::Tokenizer;
 use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
@@ -24,6 +21,7 @@ use crate::objective::{TextObjective, VisualSource};
 use crate::pictures::Pictures;
 use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
+use crate::run::save_model;
 use crate::trainer::{StageRun, train_stage};
 
 /// Raised when the same recipe gives other results than before.
@@ -106,6 +104,7 @@ impl VlmJob {
         let encoder = self.part(&recipe, &recipe.model.encoder, reporter)?;
         let backbone = self.part(&recipe, &recipe.model.backbone, reporter)?;
         let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+        recipe.compute.apply(&mut assembled.model);
         let (tokenizer, template) = (assembled.tokenizer.clone(), assembled.template.clone());
         let size = assembled.model.config.vision_config.image_size();
         let pictures = Arc::new(Pictures::for_encoder(self.context.corpus.clone(), &encoder, size)?);
@@ -184,14 +183,14 @@ impl VlmJob {
             losses.insert(name.clone(), json!(log.last().map(|entry| entry.loss_mean)));
         }
 
-        let model = assembled.model;
+        let model = &assembled.model;
         let features = if frozen {
-            shared_bank(&model, 0)?
+            shared_bank(model, 0)?
         } else {
             let which = scored_pictures(&self.context.corpus);
-            Arc::new(FeatureBank::compute(&model, &pictures, &which, 0, &device, |_, _| {})?)
+            Arc::new(FeatureBank::compute(model, &pictures, &which, 0, &device, |_, _| {})?)
         };
-        let scorer = scorer(&model, features);
+        let scorer = scorer(model, features);
         let predictions = self.ask(&scorer, &evaluation, &questions, reporter)?;
         let count = predictions.len();
         if !questions.analysis.is_empty() {
@@ -199,7 +198,7 @@ impl VlmJob {
             write_json(&folder.join("analysis.json"), &analysis)?;
         }
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
-        save_model(&model, &pictures, &tokenizer, &template, &backbone, &folder.join("model"))?;
+        save_model(&assembled, pictures.processor_config(), &backbone, &folder.join("model"))?;
         // the model is saved; checkpoints have done their work
         for (number, (name, _)) in stages().enumerate() {
             let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
@@ -261,32 +260,6 @@ impl CellJob for VlmJob {
     fn run(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value, JobError> {
         Ok(self.work(cell, folder, reporter)?)
     }
-}
-
-/// The trained model as a Hugging Face folder that `examples/chat` and transformers' users can work with: weights, config,
-/// the backbone's tokenizer and template, how pictures are prepared, where answers end.
-fn save_model(
-    model: &Vlm,
-    pictures: &Pictures,
-    tokenizer: &Tokenizer,
-    template: &ChatTemplate,
-    backbone: &Path,
-    folder: &Path,
-) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-    model.save_pretrained(folder, StoreDtype::F32)?;
-    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
-        let from = backbone.join(name);
-        if from.is_file() {
-            let to = folder.join(name);
-            fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
-        }
-    }
-    let end = end_of_turn(tokenizer, template).map_err(|e| TrainError::Data(e.to_string()))?;
-    let mut stop: Vec<u32> = end.into_iter().chain(tokenizer.eos_id()).collect();
-    stop.dedup();
-    write_json(&folder.join("generation_config.json"), &json!({ "do_sample": false, "eos_token_id": stop }))?;
-    write_json(&folder.join("preprocessor_config.json"), pictures.processor_config())
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {

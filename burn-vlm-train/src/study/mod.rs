@@ -15,5 +15,5 @@ mod summary;
 pub use estimate::{Estimate, estimate, matmul_rate};
 pub use job::{StudyInputs, VlmJob};
 pub use questions::{Questions, questions};
-pub use stage::stage_objective;
+pub use stage::{stage_conversations, stage_objective};
 pub use summary::write_summary;

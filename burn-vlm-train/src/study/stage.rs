@@ -31,7 +31,10 @@ pub fn stage_objective<M: VisionLanguage>(
 }
 
 /// The conversations of `stage` in the order of `seed`.
-pub(super) fn stage_conversations(
+///
+/// # Errors
+/// A language without texts, a sample that cannot be rendered.
+pub fn stage_conversations(
     context: &Context,
     recipe: &Recipe,
     stage: &StageRecipe,

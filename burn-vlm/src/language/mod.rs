@@ -2,6 +2,18 @@
 //!
 //! A new backbone is one file here and one line of [`LanguageModel`] and [`LanguageConfig`].
 
+/// Calls the same expression on the inside of every variant.
+macro_rules! each {
+    ($value:expr, $inner:ident => $body:expr) => {
+        match $value {
+            Self::Gemma2($inner) => $body,
+            Self::Llama($inner) => $body,
+            Self::Mistral($inner) => $body,
+            Self::Qwen2($inner) => $body,
+        }
+    };
+}
+
 mod config;
 mod decoder;
 mod gemma2;
@@ -9,6 +21,7 @@ mod kv_cache;
 mod llama;
 mod mistral;
 mod qwen2;
+mod resize;
 mod rope_scaling;
 
 pub use config::{LayerType, TokenIds};
@@ -44,18 +57,6 @@ pub enum LanguageConfig {
     /// Qwen 1.5 and Qwen 2.
     #[serde(rename = "qwen2")]
     Qwen2(Qwen2Config),
-}
-
-/// Calls the same expression on the inside of every variant.
-macro_rules! each {
-    ($value:expr, $inner:ident => $body:expr) => {
-        match $value {
-            Self::Gemma2($inner) => $body,
-            Self::Llama($inner) => $body,
-            Self::Mistral($inner) => $body,
-            Self::Qwen2($inner) => $body,
-        }
-    };
 }
 
 impl LanguageConfig {

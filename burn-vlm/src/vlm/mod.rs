@@ -372,8 +372,16 @@ impl Vlm {
         self.packed(tokens, input).map(Some)
     }
 
-    /// Tiles' tokens in the order of the pictures; the tokens as they are where pictures are not tiled.
-    fn packed(&self, tokens: Tensor<3>, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
+    /// Tiles' tokens in the order of the pictures, with `image_newline` between the rows; the tokens as they are where the input's
+    /// pictures are not tiled.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[images or tiles, tokens, hidden]`, after the connector
+    /// - returns the same, or `[1, visual_tokens, hidden]`
+    ///
+    /// # Errors
+    /// See [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
+    pub fn packed(&self, tokens: Tensor<3>, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
         let Some(packing) = &input.packing else { return Ok(tokens) };
         let newline = self.image_newline.as_ref();
         let newline = newline.ok_or_else(|| ModelError::Input("tiled pictures, but no image_newline".into()))?;

@@ -13,7 +13,15 @@
 //! batch = 64
 //! train = { multi_modal_projector = 1e-3, language_model = 5e-4 }   # what no pattern names is frozen
 //! data = { languages = ["en", "de"], english = 0.5, tasks = { caption = 1.0 } }
+//! # or, on data of one's own:
+//! # mixture = { file = "mixture.toml", mask = "answers_only", batching = { strategy = "grouped", max_tokens = 8192 } }
 //! ```
+
+mod compute;
+mod mixture;
+
+pub use compute::ComputeRecipe;
+pub use mixture::{Batching, MixtureRecipe, PictureView};
 
 use std::collections::BTreeMap;
 
@@ -24,6 +32,7 @@ use burn_vlm::nn::Activation;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::Task;
+use burn_vlm_data::vlm_processor::TilingPreset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
@@ -42,7 +51,11 @@ pub struct Recipe {
     pub stages: Vec<String>,
     /// The stages by name.
     pub stage: BTreeMap<String, StageRecipe>,
-    /// The tokenizer that the pretrained parts share.
+    /// Precision and memory.
+    #[serde(default, skip_serializing_if = "ComputeRecipe::is_plain")]
+    pub compute: ComputeRecipe,
+    /// The tokenizer that parts pretrained here share; parts from elsewhere bring their own.
+    #[serde(default)]
     pub tokenizer: TokenizerRecipe,
     /// How each part is pretrained, by name.
     #[serde(default)]
@@ -76,6 +89,9 @@ pub struct ModelRecipe {
     /// Gemma's sqrt(hidden) on visual tokens too, as transformers 4.x does.
     #[serde(default)]
     pub scale_visual_embeds: bool,
+    /// Any-resolution pictures, by the name of a preset of Table 10: `384-14-6` (tile, patch, most tiles), `224-14-22`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<String>,
 }
 
 fn last_layer() -> FeatureLayer {
@@ -106,8 +122,12 @@ pub enum ObjectiveKind {
 pub struct StageRecipe {
     /// What is minimised.
     pub objective: ObjectiveKind,
-    /// Optimizer steps.
+    /// Optimizer steps; 0 where `epochs` says how long.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub steps: usize,
+    /// In the place of `steps`, for a `mixture`: times through it. Samples that do not fill a last step are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     /// Samples of a micro-batch.
     pub batch: usize,
     /// Micro-batches of one optimizer step.
@@ -127,8 +147,12 @@ pub struct StageRecipe {
     /// AdamW.
     #[serde(default)]
     pub optimizer: AdamWConfig,
-    /// Samples.
+    /// Samples of the embedded corpus.
+    #[serde(default, skip_serializing_if = "DataRecipe::is_empty")]
     pub data: DataRecipe,
+    /// Samples of one's own, in the place of `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<MixtureRecipe>,
     /// A log line every so many steps.
     #[serde(default = "log_every")]
     pub log_every: usize,
@@ -144,6 +168,10 @@ fn one() -> usize {
     1
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 fn two() -> usize {
     2
 }
@@ -152,8 +180,8 @@ fn log_every() -> usize {
     20
 }
 
-/// Which samples a stage sees.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which samples of the embedded corpus a stage sees.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
     /// Languages of the answers.
@@ -183,6 +211,11 @@ fn yes() -> bool {
 }
 
 impl DataRecipe {
+    /// Whether the table is absent.
+    fn is_empty(&self) -> bool {
+        self.languages.is_empty()
+    }
+
     /// Share of each language, in the order of [`DataRecipe::languages`].
     pub fn shares(&self) -> Vec<f64> {
         let count = self.languages.len() as f64;
@@ -203,7 +236,7 @@ impl DataRecipe {
 }
 
 /// A byte-level BPE tokenizer trained on the training texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerRecipe {
     /// Number of entries, special tokens included.
@@ -355,6 +388,16 @@ impl Recipe {
         if let ConnectorConfig::Parrot(parrot) = &self.model.connector {
             parrot.validate().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
         }
+        if let Some(tiling) = &self.model.tiling
+            && TilingPreset::by_name(tiling).is_none()
+        {
+            let known: Vec<&str> = TilingPreset::ALL.iter().map(|preset| preset.name).collect();
+            let known = known.join(", ");
+            return Err(TrainError::Recipe(format!("[model]: no tiling is called `{tiling}`; there are: {known}")));
+        }
+        if self.compute.images_per_chunk == Some(0) {
+            return Err(TrainError::Recipe("[compute]: `images_per_chunk` must be at least 1".into()));
+        }
         for name in &self.stages {
             if !self.stage.contains_key(name) {
                 let known: Vec<&str> = self.stage.keys().map(String::as_str).collect();
@@ -366,6 +409,13 @@ impl Recipe {
         }
         for (name, stage) in &self.stage {
             stage.check(name)?;
+            let tiled = stage.mixture.as_ref().is_some_and(|mixture| mixture.pictures == PictureView::Tiles);
+            if tiled && self.model.tiling.is_none() {
+                let message = format!(
+                    "[stage.{name}]: `pictures = \"tiles\"` needs `tiling` under [model], such as \"384-14-6\""
+                );
+                return Err(TrainError::Recipe(message));
+            }
         }
         for (name, part) in &self.part {
             part.stage().check(&format!("part.{name}.stage"))?;
@@ -375,13 +425,58 @@ impl Recipe {
 }
 
 impl StageRecipe {
+    /// Samples of an optimizer step.
+    pub fn samples_per_step(&self) -> usize {
+        self.batch * self.accumulate
+    }
+
+    /// Optimizer steps over data of `epoch` samples, where that is what `epochs` counts.
+    ///
+    /// # Errors
+    /// Fewer samples than one step needs.
+    pub fn steps_over(&self, name: &str, epoch: u64) -> Result<usize> {
+        let Some(epochs) = self.epochs else { return Ok(self.steps) };
+        let per_step = self.samples_per_step();
+        match (epochs * epoch as f64 / per_step as f64) as usize {
+            0 => Err(TrainError::Recipe(format!(
+                "[stage.{name}]: epochs = {epochs} of {epoch} samples are less than one step of {per_step} (batch x accumulate)"
+            ))),
+            steps => Ok(steps),
+        }
+    }
+
     fn check(&self, name: &str) -> Result<()> {
         let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
-        if self.steps == 0 || self.batch == 0 || self.accumulate == 0 || self.log_every == 0 {
-            return fail("`steps`, `batch`, `accumulate` and `log_every` must be at least 1".into());
+        if self.batch == 0 || self.accumulate == 0 || self.log_every == 0 {
+            return fail("`batch`, `accumulate` and `log_every` must be at least 1".into());
         }
+        match (self.steps, self.epochs) {
+            (0, None) => return fail("`steps` must be at least 1, or, with a `mixture`, `epochs` given".into()),
+            (1.., Some(_)) => return fail("`steps` and `epochs` both say how long; keep one".into()),
+            (_, Some(epochs)) if !(epochs > 0.0 && epochs.is_finite()) => {
+                return fail(format!("`epochs = {epochs}` must be above 0"));
+            }
+            (_, Some(_)) if self.mixture.is_none() => {
+                return fail("`epochs` counts a `mixture`; the corpus is drawn by weight, give `steps`".into());
+            }
+            _ => {}
+        }
+        if !self.checkpoint_every.is_multiple_of(self.log_every) {
+            return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
+        }
+        match &self.mixture {
+            None => self.check_data(name),
+            Some(_) if !self.data.is_empty() => fail("`data` and `mixture` both name the samples; keep one".into()),
+            Some(_) if self.objective != ObjectiveKind::Vlm => fail("a `mixture` needs `objective = \"vlm\"`".into()),
+            Some(mixture) => mixture.problem().map_or(Ok(()), fail),
+        }
+    }
+
+    /// The samples of the embedded corpus.
+    fn check_data(&self, name: &str) -> Result<()> {
+        let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
         if self.data.languages.is_empty() {
-            return fail("`data.languages` is empty".into());
+            return fail("`data.languages` is empty, and there is no `mixture`".into());
         }
         if let Some(share) = self.data.english
             && (!(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN))
@@ -411,9 +506,6 @@ impl StageRecipe {
             if let (ObjectiveKind::Text, Some(task)) = (self.objective, pictured) {
                 return fail(format!("the task `{}` has a picture, the objective `text` has none", task.as_str()));
             }
-        }
-        if !self.checkpoint_every.is_multiple_of(self.log_every) {
-            return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
         }
         Ok(())
     }

@@ -1,0 +1,98 @@
+//! `[stage.NAME.mixture]`: a stage on a user's own data.
+
+use std::path::PathBuf;
+
+use burn_vlm_data::batching::Strategy;
+use burn_vlm_data::encode::{MaskStyle, Truncation};
+use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::source::{Limits, SkipLimit};
+use serde::{Deserialize, Serialize};
+
+/// Which sources a stage draws from, and how their samples become batches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureRecipe {
+    /// The mixture file ([`burn_vlm_data::mixture`]), from the folder of the recipe.
+    pub file: PathBuf,
+    /// `chat` by the backbone's template, or `plain` (pictures and caption) for alignment.
+    #[serde(default)]
+    pub template: PromptTemplate,
+    /// Which tokens are trained: `answers_only`, `towervision` or `llava_next_qwen`.
+    #[serde(default)]
+    pub mask: MaskStyle,
+    /// Conversations of more than `max_tokens`: `error` leaves them out and lists them, `count` cuts their end and counts it.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// How a picture is laid into the tower's square.
+    #[serde(default)]
+    pub pictures: PictureView,
+    /// How the samples of an optimizer step become micro-batches.
+    #[serde(default)]
+    pub batching: Batching,
+    /// What readers refuse.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How much may be left out before the run stops.
+    #[serde(default)]
+    pub skip_limit: SkipLimit,
+    /// Megabytes of rows that are held to shuffle formats that are read in order (parquet).
+    #[serde(default = "shuffle_megabytes")]
+    pub shuffle_megabytes: u64,
+}
+
+fn shuffle_megabytes() -> u64 {
+    64
+}
+
+/// How a picture is laid into the tower's square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PictureView {
+    /// As the encoder's own processor does: one view, squashed to the square.
+    #[default]
+    Square,
+    /// One view, laid in the middle of a square of the mean colour (LLaVA-1.5).
+    Pad,
+    /// Any-resolution: the whole and its tiles, as `model.tiling` cuts them; where a sample has several pictures, one padded view
+    /// of each (LLaVA-NeXT).
+    Tiles,
+}
+
+/// How the `batch` x `accumulate` samples of an optimizer step become micro-batches. The samples of a step are the same however
+/// they are laid out, and losses are summed over the step before they are divided by its targets, so that the layout changes speed
+/// and memory but not the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// `sequential` (`batch` samples each, in their order), `grouped` (of similar length) or `packed` (several samples a row).
+    pub strategy: Strategy,
+    /// The most tokens of a micro-batch, visual ones and padding counted; needed by `grouped` and `packed`.
+    pub max_tokens: Option<usize>,
+    /// The most pictures of a micro-batch, for the memory of the tower.
+    pub max_images: Option<usize>,
+    /// Rows are padded to a multiple of this.
+    pub multiple_of: usize,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { strategy: Strategy::Sequential, max_tokens: None, max_images: None, multiple_of: 1 }
+    }
+}
+
+impl MixtureRecipe {
+    /// What is wrong with the table, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        let Batching { strategy, max_tokens, max_images, multiple_of } = self.batching;
+        if strategy != Strategy::Sequential && max_tokens.is_none() {
+            return Some("`mixture.batching` needs `max_tokens`, the budget of a micro-batch".into());
+        }
+        if max_tokens == Some(0) || max_images == Some(0) || multiple_of == 0 {
+            return Some("`mixture.batching`: `max_tokens`, `max_images` and `multiple_of` must be at least 1".into());
+        }
+        if self.template == PromptTemplate::Plain && self.mask != MaskStyle::AnswersOnly {
+            return Some("`mixture.template = \"plain\"` trains the caption; `mask` belongs to `chat`".into());
+        }
+        None
+    }
+}

@@ -1,0 +1,202 @@
+//! Training by a recipe: its stages one after the other on one model, from parts to a Hugging Face folder.
+//!
+//! ```text
+//! out/
+//!   recipe.toml                   what the run is of; another recipe is refused
+//!   stages/1-align/log.jsonl      losses, rates, tokens; step-00000500/ ... are checkpoints
+//!   stages/1-align/data.json      what the stream of a mixture was made of; changed data is refused
+//!   stages/1-align/skipped.jsonl  every record that was left out
+//!   loss.svg                      curves of the stages
+//!   model/                        weights, config, tokenizer, template, image processor
+//! ```
+//!
+//! The same call goes on where a killed run stopped, bit for bit.
+
+mod curve;
+mod folder;
+mod stage;
+
+pub use folder::save_model;
+pub use stage::{MixtureStage, open_mixture_stage};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_vlm_data::image::{GridPinpoint, ImageProcessorConfig};
+use burn_vlm_data::random::mix;
+
+use self::folder::{claim, part_state};
+use crate::ablation::{Attempt, FileLock, Reporter, write_atomic};
+use crate::assemble::{Assembled, assemble, part_folder};
+use crate::error::{Result, TrainError};
+use crate::log::StepLog;
+use crate::objective::{SourceObjective, SourceStage, TextObjective};
+use crate::pictures::processor_of;
+use crate::pretrain::{Context, file_error};
+use crate::recipe::{MixtureRecipe, ObjectiveKind, Recipe, StageRecipe};
+use crate::study::{stage_conversations, stage_objective};
+use crate::trainer::{StageRun, train_stage};
+
+/// What a run needs besides its recipe.
+pub struct TrainRun<'a> {
+    /// The embedded corpus (for stages with `data`), device and worker threads.
+    pub context: &'a Context,
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Where its relative paths begin.
+    pub base: &'a Path,
+    /// Folder of parts.
+    pub parts: &'a Path,
+    /// Folder of the results.
+    pub out: &'a Path,
+    /// Where to tell how far it is.
+    pub reporter: &'a Reporter,
+}
+
+/// What a finished run has.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// Name and log of each stage.
+    pub stages: Vec<(String, Vec<StepLog>)>,
+    /// Folder of the model.
+    pub model: PathBuf,
+}
+
+/// Runs all stages of a recipe and writes the model.
+///
+/// # Errors
+/// Parts or sources that cannot be opened, a folder that holds another run, and all that can go wrong in training.
+pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
+    let TrainRun { context, recipe, out, reporter, .. } = run;
+    fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
+    let _lock = match FileLock::try_take(&out.join(".lock")).map_err(file_error)? {
+        Attempt::Taken(lock) => lock,
+        Attempt::Busy(who) => {
+            return Err(TrainError::invalid(out, format!("a run is under way in this folder ({who})")));
+        }
+    };
+    claim(out, recipe)?;
+    let device = context.device.clone().autodiff();
+    let [encoder, backbone] = [&recipe.model.encoder, &recipe.model.backbone].map(|name| part_folder(name, run.parts));
+    let (encoder, backbone) = (encoder?, backbone?);
+    let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+    recipe.compute.apply(&mut assembled.model);
+    let mut fingerprint = format!("{}{}", part_state(&encoder)?, part_state(&backbone)?);
+    let mut stages = Vec::with_capacity(recipe.stages.len());
+    for (number, name) in recipe.stages.iter().enumerate() {
+        let stage = recipe.stage.get(name).ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
+        let folder = stage_folder(out, number, name);
+        fingerprint = blake3::hash(format!("{fingerprint} {number} {stage:?}").as_bytes()).to_hex().to_string();
+        let at = StageAt {
+            name,
+            stage,
+            folder: &folder,
+            fingerprint: &fingerprint,
+            seed: mix(recipe.seed, number as u64 + 1),
+        };
+        let log = run.stage(&at, &mut assembled, &device)?;
+        stages.push((name.clone(), log));
+        write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
+    }
+    let model = out.join("model");
+    save_model(&assembled, &saved_processor(&assembled)?, &backbone, &model)?;
+    reporter.line(&format!("model written to {}", model.display()));
+    Ok(Trained { stages, model })
+}
+
+/// The folder of a stage, by its place in the run.
+pub fn stage_folder(out: &Path, number: usize, name: &str) -> PathBuf {
+    out.join("stages").join(format!("{}-{name}", number + 1))
+}
+
+/// How the trained model wants its pictures: tiled, where it was made for tiles.
+fn saved_processor(assembled: &Assembled) -> Result<ImageProcessorConfig> {
+    let config = &assembled.model.config;
+    let mut processor = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+    if config.is_tiled() {
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        let canvas = |(height, width)| GridPinpoint(side(height), side(width));
+        processor.image_grid_pinpoints = Some(config.pinpoints().into_iter().map(canvas).collect());
+        processor.image_processor_type = Some("LlavaNextImageProcessor".into());
+    }
+    Ok(processor)
+}
+
+/// A stage and where it stands.
+struct StageAt<'a> {
+    name: &'a str,
+    stage: &'a StageRecipe,
+    folder: &'a Path,
+    fingerprint: &'a str,
+    seed: u64,
+}
+
+impl TrainRun<'_> {
+    fn stage(&self, at: &StageAt<'_>, assembled: &mut Assembled, device: &Device) -> Result<Vec<StepLog>> {
+        fs::create_dir_all(at.folder).map_err(|e| TrainError::io("cannot create", at.folder, e))?;
+        if let Some(mixture) = &at.stage.mixture {
+            return self.mixture_stage(at, mixture, assembled, device);
+        }
+        let run = self.stage_run(at, at.stage, at.fingerprint, device);
+        match at.stage.objective {
+            ObjectiveKind::Vlm => {
+                let objective = stage_objective(self.context, self.recipe, at.stage, assembled, at.seed)?;
+                let model = assembled.model.clone().with_bypassed_experts(at.stage.bypass_experts);
+                let (model, result) = train_stage(&run, objective, model)?;
+                assembled.model = model;
+                Ok(result.log)
+            }
+            ObjectiveKind::Text => {
+                let conversations = stage_conversations(self.context, self.recipe, at.stage, assembled, at.seed)?;
+                let objective = Arc::new(TextObjective::new(conversations));
+                let (model, result) = train_stage(&run, objective, assembled.model.language_model.clone())?;
+                assembled.model.language_model = model;
+                Ok(result.log)
+            }
+            ObjectiveKind::Siglip | ObjectiveKind::Clip => Err(TrainError::Recipe(format!(
+                "[stage.{}]: a contrastive objective trains an encoder; describe it under [part.*]",
+                at.name
+            ))),
+        }
+    }
+
+    fn mixture_stage(
+        &self,
+        at: &StageAt<'_>,
+        mixture: &MixtureRecipe,
+        assembled: &mut Assembled,
+        device: &Device,
+    ) -> Result<Vec<StepLog>> {
+        let opened = open_mixture_stage(at.name, at.stage, mixture, self.base, at.folder, at.seed)?;
+        opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
+        let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
+        let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
+        let of = SourceStage { stage: &opened.stage, mixture, assembled, processor: &processor, seed: at.seed };
+        let objective = SourceObjective::new(opened.mixed.clone(), opened.log.clone(), &of)?;
+        let run = self.stage_run(at, &opened.stage, &fingerprint, device);
+        let model = assembled.model.clone().with_bypassed_experts(at.stage.bypass_experts);
+        let (model, result) = train_stage(&run, Arc::new(objective), model)?;
+        assembled.model = model;
+        Ok(result.log)
+    }
+
+    fn stage_run<'b>(
+        &'b self,
+        at: &StageAt<'b>,
+        stage: &'b StageRecipe,
+        fingerprint: &'b str,
+        device: &'b Device,
+    ) -> StageRun<'b> {
+        StageRun {
+            name: at.name,
+            recipe: stage,
+            folder: at.folder,
+            fingerprint,
+            device,
+            workers: self.context.workers,
+            reporter: self.reporter,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! More token ids than a checkpoint has, for tokens that are added to its tokenizer.
+
+use burn::module::Param;
+use burn::tensor::Tensor;
+
+use super::LanguageModel;
+
+impl LanguageModel {
+    /// Grows the embedding table, and a head of its own, to `rows` token ids; what is there stays. As in Hugging Face's
+    /// `resize_token_embeddings`, new rows begin as the mean of the old ones, so that a new token is neither likely nor
+    /// unlikely. Fewer rows than there are change nothing.
+    pub fn resize_token_embeddings(&mut self, rows: usize) {
+        each!(self, model => {
+            let missing = rows.saturating_sub(model.config.vocab_size);
+            if missing > 0 {
+                model.model.embed_tokens.weight = grown(&model.model.embed_tokens.weight, missing, 0);
+                if let Some(head) = &mut model.lm_head {
+                    head.weight = grown(&head.weight, missing, 1);
+                }
+                model.config.vocab_size = rows;
+            }
+        });
+    }
+}
+
+/// The table with `count` more means of its vectors behind it, along `dim`.
+fn grown(table: &Param<Tensor<2>>, count: usize, dim: usize) -> Param<Tensor<2>> {
+    let table = table.val().detach();
+    let more = table.clone().mean_dim(dim).repeat_dim(dim, count);
+    Param::from_tensor(Tensor::cat(vec![table, more], dim))
+}
