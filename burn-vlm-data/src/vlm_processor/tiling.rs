@@ -45,9 +45,15 @@ impl TilingPreset {
     /// The presets of Table 10, in its order.
     pub const ALL: [TilingPreset; 4] = [TILES_224_14_22, TILES_224_16_20, TILES_384_14_6, TILES_512_16_4];
 
-    /// The preset with a name, `"384-14-6"`.
+    /// The preset with a name, `"384-14-6"`, or one of its own for another tile, patch and most tiles: `"336-14-4"`.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|preset| preset.name == name)
+        if let Some(preset) = Self::ALL.into_iter().find(|preset| preset.name == name) {
+            return Some(preset);
+        }
+        let numbers: Vec<u32> = name.split('-').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [resolution, patch_size, max_tiles] = numbers[..] else { return None };
+        let sensible = (1..=resolution).contains(&patch_size) && resolution <= 4096 && (1..=64).contains(&max_tiles);
+        sensible.then_some(Self { name: "custom", resolution, patch_size, max_tiles })
     }
 
     /// The canvases, in the order of [`tile_grids`], sides as (height, width).
@@ -104,6 +110,16 @@ mod tests {
     use crate::image::{AspectRatio, ImageProcessor, RgbImage};
     use std::collections::BTreeSet;
     use std::path::Path;
+
+    #[test]
+    fn names() {
+        assert_eq!(TilingPreset::by_name("384-14-6"), Some(TILES_384_14_6));
+        let own = TilingPreset::by_name("64-8-2").unwrap();
+        assert_eq!((own.resolution, own.patch_size, own.max_tiles, own.tokens_per_tile()), (64, 8, 2, 64));
+        for wrong in ["", "384-14", "384-14-6-1", "384-14-0", "384-0-6", "8-14-6", "384-14-x", "9999-14-6"] {
+            assert_eq!(TilingPreset::by_name(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn the_fourteen_grids_of_six_tiles() {

@@ -89,7 +89,7 @@ pub struct ModelRecipe {
     /// Gemma's sqrt(hidden) on visual tokens too, as transformers 4.x does.
     #[serde(default)]
     pub scale_visual_embeds: bool,
-    /// Any-resolution pictures, by the name of a preset of Table 10: `384-14-6` (tile, patch, most tiles), `224-14-22`, ...
+    /// Any-resolution pictures by tile, patch and most tiles, `384-14-6`; Table 10 also has `224-14-22`, `224-16-20`, `512-16-4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiling: Option<String>,
 }
@@ -393,7 +393,9 @@ impl Recipe {
         {
             let known: Vec<&str> = TilingPreset::ALL.iter().map(|preset| preset.name).collect();
             let known = known.join(", ");
-            return Err(TrainError::Recipe(format!("[model]: no tiling is called `{tiling}`; there are: {known}")));
+            return Err(TrainError::Recipe(format!(
+                "[model]: `tiling = {tiling:?}` is no tile-patch-tiles in pixels, pixels and a number; such as {known}"
+            )));
         }
         if self.compute.images_per_chunk == Some(0) {
             return Err(TrainError::Recipe("[compute]: `images_per_chunk` must be at least 1".into()));

@@ -51,7 +51,7 @@ impl AttentionInput {
     ///
     /// # Shapes
     /// - `segments`: `[batch, tokens]`, the same number for all tokens of a sample
-    /// - `positions`: `[batch, tokens]`, counted within each sample
+    /// - `positions`: `[batch, tokens]`, counted within each sample, each below `max_position_embeddings`
     pub fn packed(segments: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
         Self { padding: None, positions: Some(positions), segments: Some(segments) }
     }
@@ -272,7 +272,8 @@ impl<L: DecoderLayer> Decoder<L> {
         let [_, tokens, _] = embeds.dims();
         let offset = cache.as_ref().map_or(0, |cache| cache.len());
         let max = self.rope.max_positions();
-        if offset + tokens > max {
+        // a row of several samples may be longer than the longest sample; whoever packs it knows its samples' lengths
+        if input.segments.is_none() && offset + tokens > max {
             return Err(ModelError::TooLong { what: "max_position_embeddings", tokens: offset + tokens, max });
         }
         if let Some(cache) = &cache {

@@ -17,6 +17,8 @@ pub(super) struct Order {
     len: u64,
     chunk: u64,
     pool: u64,
+    /// Every chunk may be held at once: the shuffle is a full one, and chunks are the same in every epoch.
+    whole: bool,
     seed: u64,
 }
 
@@ -32,17 +34,21 @@ pub(super) struct Spot {
 impl Order {
     /// A full shuffle: every record is its own chunk.
     pub(super) fn full(len: u64, seed: u64) -> Self {
-        Self { len, chunk: 1, pool: len.max(1), seed }
+        Self { len, chunk: 1, pool: len.max(1), whole: false, seed }
     }
 
-    /// A shuffle of chunks, with pools of about `pool` records.
+    /// A shuffle of chunks, with pools of about `pool` records; a full shuffle, and the same as [`Self::full`], where the records
+    /// are no more than that.
     pub(super) fn pooled(len: u64, pool: u64, seed: u64) -> Self {
         let chunk = (pool / CHUNKS_OF_POOL).clamp(1, MAX_CHUNK);
-        Self { len, chunk, pool: chunk * CHUNKS_OF_POOL, seed }
+        Self { len, chunk, pool: chunk * CHUNKS_OF_POOL, whole: len <= pool, seed }
     }
 
     /// Chunks that are in use at once: those of one pool while the next has begun.
     pub(super) fn chunks_in_use(&self) -> usize {
+        if self.whole {
+            return self.len.div_ceil(self.chunk) as usize;
+        }
         (2 * self.pool / self.chunk) as usize
     }
 
@@ -53,6 +59,12 @@ impl Order {
 
     /// Where draw number `draw` finds its record. There must be one.
     pub(super) fn spot(&self, draw: u64) -> Spot {
+        if self.whole {
+            let full = Self::full(self.len, self.seed);
+            let spot = full.spot(draw);
+            let rank = full.members(spot.epoch, spot.chunk).first().copied().unwrap_or(0);
+            return Spot { epoch: 0, chunk: rank / self.chunk, member: (rank % self.chunk) as usize };
+        }
         let (epoch, within) = (draw / self.len, draw % self.len);
         let key = mix(self.seed, epoch);
         let pool = within / self.pool;
@@ -67,6 +79,9 @@ impl Order {
 
     /// The members of a chunk, rising. Chunks begin elsewhere in each epoch, so that other records share one.
     pub(super) fn members(&self, epoch: u64, chunk: u64) -> Vec<u64> {
+        if self.whole {
+            return (chunk * self.chunk..((chunk + 1) * self.chunk).min(self.len)).collect();
+        }
         let shift = mix(mix(self.seed, epoch), 1) % self.len;
         let places = chunk * self.chunk..((chunk + 1) * self.chunk).min(self.len);
         let mut members: Vec<u64> = places.map(|place| (place + shift) % self.len).collect();
@@ -100,6 +115,17 @@ mod tests {
                     assert_ne!(epoch(0), (0..len).collect::<Vec<_>>(), "{order:?}");
                 }
             }
+        }
+    }
+
+    /// Formats that are read in order are shuffled as the others, where the data is no larger than the buffer.
+    #[test]
+    fn a_buffer_for_all_is_a_full_shuffle() {
+        for (len, pool) in [(1, 1), (100, 100), (1000, 4000), (5000, 5000)] {
+            let (full, pooled) = (Order::full(len, 9), Order::pooled(len, pool, 9));
+            (0..2 * len).for_each(|draw| assert_eq!(record(&full, draw), record(&pooled, draw), "{len} {draw}"));
+            let chunks: HashSet<u64> = (0..2 * len).map(|draw| pooled.spot(draw).chunk).collect();
+            assert!(chunks.len() <= pooled.chunks_in_use(), "{len}");
         }
     }
 

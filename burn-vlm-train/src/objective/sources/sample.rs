@@ -116,6 +116,10 @@ impl SampleMaker {
         let encoded =
             self.prompt.encode(&self.tokenizer, &self.template, &sample.image_turns(), &tokens, &self.options);
         let encoded = encoded.map_err(|error| refused(error.to_string()))?;
+        let (tokens, max) = (encoded.ids.len(), self.config.text_config.max_position_embeddings());
+        if tokens > max {
+            return Err(refused(format!("it has {tokens} tokens, the language model's positions end at {max}")));
+        }
         let padded = encoded.ids.len().next_multiple_of(self.batching.multiple_of.max(1));
         if let Some(max) = self.batching.max_tokens.filter(|max| padded > *max) {
             let detail = format!("it has {padded} tokens, a micro-batch may have {max} (batching.max_tokens)");

@@ -1,0 +1,271 @@
+//! Training on sources: every format gives the same losses, layouts too; bad data stops a run with a list; a kill changes nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::source::SourceConfig;
+use burn_vlm_train::ablation::Reporter;
+use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::log::StepLog;
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::recipe::Recipe;
+use burn_vlm_train::run::{TrainRun, Trained, train};
+
+#[path = "../burn-vlm-data/tests/sources/files.rs"]
+#[allow(dead_code)]
+mod files;
+
+use files::{Item, Types, rich_items, simple_items, temporary, write_all, write_json, write_parquet, write_tsv};
+
+/// f32 sums in another order: rows of other lengths, samples in other rows; relative, over the first step.
+const ROUNDING: f32 = 2e-6;
+/// The same after eight updates of AdamW, whose first steps divide small gradients by their own size.
+const AFTER_UPDATES: f32 = 2e-4;
+/// Set for the copy of this test binary that is killed: the folder it trains in.
+const CHILD: &str = "BURN_VLM_TEST_SOURCES_OUT";
+
+/// A recipe of one stage on `mixture.toml`, with `mixture` and `extra` keys of its own.
+fn recipe(mixture: &str, extra: &str) -> Recipe {
+    let text = format!(
+        r#"
+        stages = ["finetune"]
+        [model]
+        encoder = "siglip2"
+        backbone = "backbone"
+        scale_visual_embeds = true
+        {extra}
+        [stage.finetune]
+        objective = "vlm"
+        epochs = 1
+        batch = 4
+        log_every = 1
+        checkpoint_every = 2
+        keep_checkpoints = 100
+        train = {{ multi_modal_projector = 1e-3, language_model = 5e-4 }}
+        schedule = {{ warmup = 0.0 }}
+        mixture = {{ file = "mixture.toml", {mixture} }}
+        "#
+    );
+    Recipe::from_table(toml::from_str(&text).unwrap()).unwrap()
+}
+
+/// A mixture file of these sources, in the order of their names.
+fn write_mixture(folder: &Path, sources: &[(&str, &SourceConfig)]) {
+    let mut text = "seed = 3\n".to_owned();
+    for (name, source) in sources {
+        let path = Path::new(&source.path);
+        let format = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => "llava_json",
+            Some("jsonl") => "llava_jsonl",
+            Some("parquet") => "parquet",
+            Some("tar") => "webdataset",
+            _ => "vlmevalkit_tsv",
+        };
+        let root = source.image_root.clone().unwrap_or_else(|| folder.to_owned());
+        text += &format!(
+            "[[source]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\nimage_root = {root:?}\nlanguage_column = \"language\"\n"
+        );
+    }
+    fs::write(folder.join("mixture.toml"), text).unwrap();
+}
+
+fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
+    let device = choose(DeviceChoice::Auto).unwrap().device;
+    let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
+    let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
+    let reporter = Reporter::capture();
+    let run = TrainRun { context: &context, recipe, base, parts: &parts, out, reporter: &reporter };
+    train(&run).map_err(|error| error.to_string())
+}
+
+fn losses(log: &[StepLog]) -> Vec<f32> {
+    log.iter().map(|entry| entry.loss).collect()
+}
+
+fn train_on(mixture: &str, extra: &str, source: &SourceConfig) -> Vec<f32> {
+    let (folder, recipe) = (temporary(), recipe(mixture, extra));
+    write_mixture(&folder, &[("data", source)]);
+    losses(&run(&recipe, &folder, &folder.join("out")).unwrap().stages[0].1)
+}
+
+fn near(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    for (step, (a, b)) in a.iter().zip(b).enumerate() {
+        let tolerance = if step == 0 { ROUNDING } else { AFTER_UPDATES };
+        assert!((a - b).abs() <= tolerance * a.abs(), "{what}, step {step}: {a} and {b}");
+    }
+}
+
+/// One epoch on the same samples in every format: not one bit of the curve differs.
+#[test]
+fn every_format_gives_the_same_curve() {
+    let (folder, items) = (temporary(), simple_items(32));
+    let mut sources = write_all(&folder, &items);
+    sources.push(("tsv".to_owned(), write_tsv(&folder, &items)));
+    let curves: Vec<(String, Vec<f32>)> =
+        sources.iter().map(|(name, source)| (name.clone(), train_on("", "", source))).collect();
+    let first = &curves[0].1;
+    assert_eq!(first.len(), 8);
+    assert!(first[7] < first[0] && first.iter().all(|loss| *loss > 0.0), "{first:?}");
+    for (name, curve) in &curves {
+        assert_eq!(curve, first, "{name}");
+    }
+}
+
+const GROUPED: &str = r#"batching = { strategy = "grouped", max_tokens = 200 }"#;
+const PACKED: &str = r#"batching = { strategy = "packed", max_tokens = 200, multiple_of = 8 }"#;
+
+/// Text alone, one picture, two pictures, several turns: laid out in their order, by length, or several a row.
+#[test]
+fn layouts_do_not_change_the_loss() {
+    let folder = temporary();
+    let source = write_json(&folder, &rich_items(32));
+    let plain = train_on("", "", &source);
+    near(&train_on(GROUPED, "", &source), &plain, "grouped");
+    near(&train_on(PACKED, "", &source), &plain, "packed");
+}
+
+/// The same with pictures in tiles, of which a wide one has more.
+#[test]
+fn tiles_are_laid_out_like_the_rest() {
+    let folder = temporary();
+    let mut items = rich_items(16);
+    for (number, item) in items.iter_mut().enumerate() {
+        if number % 4 == 0 {
+            item.pictures[0] = (format!("wide-{number}.png"), wide_picture(number));
+        }
+    }
+    let source = write_json(&folder, &items);
+    let tiling = r#"tiling = "64-8-2""#;
+    let square = train_on("", tiling, &source);
+    let plain = train_on(r#"pictures = "tiles""#, tiling, &source);
+    assert!((plain[0] - square[0]).abs() > 1e-3, "tiles show the model something else: {plain:?} {square:?}");
+    let budget = |strategy: &str| {
+        format!(r#"pictures = "tiles", batching = {{ strategy = "{strategy}", max_tokens = 512, max_images = 3 }}"#)
+    };
+    near(&train_on(&budget("grouped"), tiling, &source), &plain, "grouped");
+    near(&train_on(&budget("packed"), tiling, &source), &plain, "packed");
+}
+
+fn wide_picture(number: usize) -> Vec<u8> {
+    let colour = |x: u32, y: u32| image::Rgb([(x * 2) as u8, (y * 3 + number as u32) as u8, (x ^ y) as u8]);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(120, 50, colour).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Precision and memory keys of a recipe change how a step is computed, not what: block checkpointing and chunks of the tower to
+/// the last bits, bf16 to its eight bits of mantissa.
+#[test]
+fn memory_keys_keep_the_loss() {
+    const BF16: f32 = 2e-2;
+    let folder = temporary();
+    let source = write_json(&folder, &rich_items(16));
+    let plain = train_on("", "", &source);
+    let saved = train_on("", "[compute]\ngradient_checkpointing = true\nimages_per_chunk = 2", &source);
+    near(&saved, &plain, "checkpointing and chunks");
+    let half = train_on("", "[compute]\nprecision = \"bf16\"", &source);
+    assert_ne!(half, plain);
+    half.iter().zip(&plain).for_each(|(a, b)| assert!((a - b).abs() < BF16 * b, "bf16: {half:?} and {plain:?}"));
+}
+
+/// Two sources, one with records that cannot be used.
+fn mixed_sources(folder: &Path) -> [SourceConfig; 2] {
+    let items = simple_items(48);
+    let mut broken: Vec<Item> = items[..24].to_vec();
+    broken[5].pictures[0].1.truncate(100);
+    broken[11].turns.truncate(1);
+    [write_json(folder, &broken), write_parquet(folder, &items[24..], Types::Plain, 5)]
+}
+
+#[test]
+fn what_cannot_be_used_is_listed_and_too_much_stops_the_run() {
+    let folder = temporary();
+    let [json, parquet] = mixed_sources(&folder);
+    write_mixture(&folder, &[("json", &json), ("parquet", &parquet)]);
+    let out = folder.join("out");
+    let trained = run(&recipe("", ""), &folder, &out).unwrap();
+    assert_eq!(trained.stages[0].1.len(), 12, "48 records are drawn, two of them others");
+    let listed = fs::read_to_string(out.join("stages/1-finetune/skipped.jsonl")).unwrap();
+    let reasons: BTreeSet<String> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["reason"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(reasons, ["no_answer".to_owned(), "unreadable_image".to_owned()].into());
+    // stopped at the second: 1 % of 48 is less than one, and no more are let pass
+    let strict = recipe("skip_limit = { fraction = 0.01, min_count = 1 }", "");
+    let error = run(&strict, &folder, &folder.join("strict")).unwrap_err();
+    for part in ["1.00 %", "unreadable_image", "no_answer", "skipped.jsonl", "2 of "] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // a budget that a sample does not fit is a reason, too
+    let narrow = recipe(r#"batching = { strategy = "grouped", max_tokens = 70 }"#, "");
+    let error = run(&narrow, &folder, &folder.join("narrow")).unwrap_err();
+    assert!(error.contains("batching.max_tokens"), "{error}");
+}
+
+#[test]
+fn another_recipe_or_other_data_is_refused_in_the_same_folder() {
+    let folder = temporary();
+    let [json, parquet] = mixed_sources(&folder);
+    write_mixture(&folder, &[("json", &json), ("parquet", &parquet)]);
+    let (out, first) = (folder.join("out"), recipe("", ""));
+    run(&first, &folder, &out).unwrap();
+    let again = run(&first, &folder, &out).unwrap();
+    assert_eq!(again.stages[0].1.len(), 12, "a finished run is not trained again");
+    let error = run(&recipe(r#"mask = "towervision""#, ""), &folder, &out).unwrap_err();
+    assert!(error.contains("another recipe") && error.contains("towervision"), "{error}");
+    write_mixture(&folder, &[("json", &json)]);
+    let error = run(&first, &folder, &out).unwrap_err();
+    assert!(error.contains("data.json") && error.contains("groups became"), "{error}");
+}
+
+/// The child of the test below; does nothing when it is run by itself.
+#[test]
+fn child_trains() {
+    if let Ok(out) = std::env::var(CHILD) {
+        let out = PathBuf::from(out);
+        run(&recipe(PACKED, ""), out.parent().unwrap(), &out).unwrap();
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
+    let folder = temporary();
+    let [json, parquet] = mixed_sources(&folder);
+    write_mixture(&folder, &[("json", &json), ("parquet", &parquet)]);
+    let (whole, killed) = (folder.join("whole"), folder.join("killed"));
+    run(&recipe(PACKED, ""), &folder, &whole).unwrap();
+
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_trains"])
+        .env(CHILD, &killed)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stage = Path::new("stages/1-finetune");
+    let began = Instant::now();
+    while !killed.join(stage).join("step-00000004").exists() {
+        assert!(began.elapsed() < Duration::from_secs(300), "the child never came to step 4");
+        assert!(child.try_wait().unwrap().is_none(), "the child ended before it was killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!killed.join("model").exists(), "killed too late to show anything");
+    let trained = run(&recipe(PACKED, ""), &folder, &killed).unwrap();
+
+    let read = |out: &Path, file: &str| fs::read(out.join(file)).unwrap();
+    assert_eq!(read(&whole, "model/model.safetensors"), read(&killed, "model/model.safetensors"));
+    for file in ["data.json", "skipped.jsonl"] {
+        let file = stage.join(file);
+        assert_eq!(read(&whole, file.to_str().unwrap()), read(&killed, file.to_str().unwrap()), "{}", file.display());
+    }
+    let uninterrupted = run(&recipe(PACKED, ""), &folder, &whole).unwrap();
+    assert_eq!(losses(&trained.stages[0].1), losses(&uninterrupted.stages[0].1));
+}
