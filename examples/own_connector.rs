@@ -48,6 +48,7 @@ fn main() -> Result<(), AnyError> {
         folder: "runs/own_connector".as_ref(),
         fingerprint: "gated",
         device: &device,
+        replicas: &[],
         workers: 1,
         reporter: &Reporter::new(false),
     };

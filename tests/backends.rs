@@ -1,21 +1,21 @@
-//! The same three steps on flex and on wgpu: a whole VLM training step (picture, tower, connector, decoder, AdamW) must
-//! not depend on the backend beyond rounding.
+//! The same steps on flex and on wgpu: a whole VLM training step (picture, tower, connector, decoder, AdamW) must not depend on the
+//! backend beyond rounding, nor on block checkpointing, which is exact on either.
 //!
 //! `cargo test --release --features wgpu --test backends`; without a GPU, a software Vulkan driver does (see
 //! docs/backends.md).
 #![cfg(all(feature = "wgpu", feature = "flex"))]
 
 use std::path::Path;
-use std::sync::Arc;
 
+use burn_vlm::vlm::Vlm;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_experiments::ENCODER;
-use burn_vlm_train::ablation::{PatchRules, Reporter, Study};
+use burn_vlm_experiments::{ENCODER, parse};
+use burn_vlm_train::ablation::{PatchRules, Reporter};
 use burn_vlm_train::assemble::assemble;
 use burn_vlm_train::device::{DeviceChoice, choose};
-use burn_vlm_train::objective::{ConversationPlan, Conversations, VisualSource, VlmObjective};
-use burn_vlm_train::pictures::Pictures;
-use burn_vlm_train::recipe::{Recipe, StageRecipe};
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::recipe::{ComputeRecipe, Recipe, StageRecipe};
+use burn_vlm_train::study::stage_objective;
 use burn_vlm_train::trainer::{StageRun, train_stage};
 
 /// Losses of order 1 to 10 after up to three updates; sums of thousands of f32 products in another order, and AdamW's
@@ -25,38 +25,26 @@ const TOLERANCE: f32 = 5e-4;
 /// Small, because a software driver needs a second for what a GPU does in a millisecond.
 const BATCH: usize = 4;
 
-fn losses(choice: DeviceChoice) -> Vec<f32> {
-    let device = choose(choice).unwrap().device.autodiff();
-    let study = parse(&ENCODER).unwrap();
-    let plan = study.plan("smoke", None, &PatchRules::new()).unwrap();
+fn losses(choice: DeviceChoice, steps: usize, compute: ComputeRecipe) -> Vec<f32> {
+    let context =
+        Context { corpus: EmojiCorpus::embedded().unwrap(), device: choose(choice).unwrap().device, workers: 1 };
+    let device = context.device.clone().autodiff();
+    let plan = parse(&ENCODER).unwrap().plan("smoke", None, &PatchRules::new()).unwrap();
     let recipe = Recipe::from_table(plan.cells[0].recipe.clone()).unwrap();
     let stage =
-        StageRecipe { steps: 3, batch: BATCH, log_every: 1, checkpoint_every: 0, ..recipe.stage["finetune"].clone() };
+        StageRecipe { steps, batch: BATCH, log_every: 1, checkpoint_every: 0, ..recipe.stage["finetune"].clone() };
     let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts");
-    let built = assemble(&recipe.model, &parts.join("siglip1"), &parts.join("backbone"), 0, &device).unwrap();
-    let corpus = EmojiCorpus::embedded().unwrap();
-    let size = built.model.config.vision_config.image_size();
-    let pictures = Arc::new(Pictures::new(corpus.clone(), size).unwrap());
-    let shape = [built.model.config.num_visual_tokens(), built.model.config.feature_width()];
-    let plan = ConversationPlan {
-        data: &stage.data,
-        parallel: &recipe.tokenizer.languages,
-        image_tokens: shape[0],
-        user_turns: false,
-        max_tokens: stage.max_tokens,
-        batch: BATCH,
-        seed: 0,
-    };
-    let conversations = Conversations::new(&corpus, &built.tokenizer, &built.template, &plan).unwrap();
-    let source = VisualSource::Pixels { pictures, augment: true };
-    let objective = Arc::new(VlmObjective::<Vlm>::new(conversations, source, shape, size, 0));
+    let mut built = assemble(&recipe.model, &parts.join("siglip1"), &parts.join("backbone"), 0, &device).unwrap();
+    compute.apply(&mut built.model);
+    let objective = stage_objective::<Vlm>(&context, &recipe, &stage, &built, 0).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let run = StageRun {
-        name: "three steps",
+        name: "steps",
         recipe: &stage,
         folder: folder.path(),
         fingerprint: "backends",
         device: &device,
+        replicas: &[],
         workers: 1,
         reporter: &Reporter::capture(),
     };
@@ -64,12 +52,23 @@ fn losses(choice: DeviceChoice) -> Vec<f32> {
     result.log.iter().map(|entry| entry.loss).collect()
 }
 
+fn near(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    for (step, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!((a - b).abs() <= TOLERANCE * a.abs(), "step {}: {a} and {b}", step + 1);
+    }
+}
+
 #[test]
 fn flex_and_wgpu_give_the_same_first_losses() {
-    let (flex, wgpu) = (losses(DeviceChoice::Flex), losses(DeviceChoice::Wgpu));
+    let plain = ComputeRecipe::default();
+    let (flex, wgpu) = (losses(DeviceChoice::Flex, 3, plain), losses(DeviceChoice::Wgpu, 3, plain));
     println!("flex {flex:?}\nwgpu {wgpu:?}");
     assert_eq!(flex.len(), 3);
-    for (step, (a, b)) in flex.iter().zip(&wgpu).enumerate() {
-        assert!((a - b).abs() <= TOLERANCE * a.abs(), "step {}: flex {a}, wgpu {b}", step + 1);
-    }
+    near(&flex, &wgpu);
+    // the second step's loss has the first one's gradients in it
+    let saving = ComputeRecipe { gradient_checkpointing: true, images_per_chunk: Some(2), ..plain };
+    let saved = losses(DeviceChoice::Wgpu, 2, saving);
+    println!("wgpu, checkpointing and chunks {saved:?}");
+    near(&saved, &wgpu[..2]);
 }

@@ -168,6 +168,7 @@ fn train(recipe: &Recipe, stage: &str, folder: &Path) -> Vec<(String, bool)> {
         folder,
         fingerprint: "test",
         device: &device,
+        replicas: &[],
         workers: 1,
         reporter: &Reporter::capture(),
     };

@@ -74,11 +74,18 @@ fn write_mixture(folder: &Path, sources: &[(&str, &SourceConfig)]) {
 }
 
 fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
+    run_on(0, recipe, base, out)
+}
+
+/// With so many devices besides the first.
+fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
     let device = choose(DeviceChoice::Auto).unwrap().device;
+    let replicas = vec![device.clone().autodiff(); more];
     let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
     let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
     let reporter = Reporter::capture();
-    let run = TrainRun { context: &context, recipe, base, parts: &parts, out, reporter: &reporter };
+    let run =
+        TrainRun { context: &context, recipe, base, parts: &parts, replicas: &replicas, out, reporter: &reporter };
     train(&run).map_err(|error| error.to_string())
 }
 
@@ -171,6 +178,24 @@ fn memory_keys_keep_the_loss() {
     let half = train_on("", "[compute]\nprecision = \"bf16\"", &source);
     assert_ne!(half, plain);
     half.iter().zip(&plain).for_each(|(a, b)| assert!((a - b).abs() < BF16 * b, "bf16: {half:?} and {plain:?}"));
+}
+
+/// A step's micro-batches on two replicas, and on three of which some have no share: the loss of one device.
+#[test]
+fn several_devices_have_the_loss_of_one() {
+    let folder = temporary();
+    let source = write_json(&folder, &rich_items(32));
+    write_mixture(&folder, &[("data", &source)]);
+    for extra in ["", "[compute]\ngradient_checkpointing = true"] {
+        let recipe = recipe(r#"batching = { strategy = "grouped", max_tokens = 100 }"#, extra);
+        let curve = |more: usize| {
+            let out = folder.join(format!("{more}-{}", extra.len()));
+            losses(&run_on(more, &recipe, &folder, &out).unwrap().stages[0].1)
+        };
+        let one = curve(0);
+        near(&curve(1), &one, "two devices");
+        near(&curve(2), &one, "three devices");
+    }
 }
 
 /// Two sources, one with records that cannot be used.

@@ -21,6 +21,7 @@ pub mod features;
 pub mod log;
 pub mod objective;
 pub mod optim;
+mod parallel;
 pub mod params;
 pub mod pictures;
 pub mod pretrain;

@@ -115,6 +115,7 @@ impl PartRun<'_> {
             folder: self.work,
             fingerprint,
             device,
+            replicas: &[],
             workers: self.context.workers,
             reporter: self.reporter,
         }

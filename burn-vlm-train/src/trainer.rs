@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn_vlm_data::loader::Prefetcher;
 
@@ -21,6 +20,7 @@ use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::log::{LogWriter, StepLog};
 use crate::optim::{AdamW, LearningRates, global_norm};
+use crate::parallel::Replicas;
 use crate::params::list_params;
 use crate::recipe::StageRecipe;
 
@@ -99,6 +99,8 @@ pub struct StageRun<'a> {
     pub fingerprint: &'a str,
     /// Device, with autodiff.
     pub device: &'a Device,
+    /// More devices, with autodiff, that share the micro-batches of a step; none for training on one.
+    pub replicas: &'a [Device],
     /// Threads that build batches.
     pub workers: usize,
     /// Where to tell how far it is.
@@ -157,6 +159,7 @@ pub fn train_stage<O: Objective>(
     let mut items = Prefetcher::new(range, run.workers, ahead, move |index| source.item(index as usize))
         .map_err(|e| TrainError::Data(e.to_string()))?;
     let mut meter = Meter::new(log.last());
+    let mut replicas = Replicas::new(&model, run.replicas);
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
 
     let bar = run.reporter.bar(run.name, recipe.steps as u64);
@@ -170,24 +173,10 @@ pub fn train_stage<O: Objective>(
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
         let weight: f64 = sizes.iter().map(|size| size.weight).sum();
 
-        let mut loss_sum = 0.0;
-        let mut accumulator = GradientsAccumulator::new();
-        let mut single = None;
-        let alone = micro.len() == 1;
-        for batch in micro {
-            let loss = objective.loss(&model, batch, run.device)? / weight;
-            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
-            if !loss_sum.is_finite() {
-                return Err(not_finite(run, &*objective, step, loss_sum));
-            }
-            let grads = GradientsParams::from_grads(loss.backward(), &model);
-            if alone {
-                single = Some(grads);
-            } else {
-                accumulator.accumulate(&model, grads);
-            }
+        let (grads, loss_sum) = replicas.gradients(&objective, &model, micro, weight, run.device)?;
+        if !loss_sum.is_finite() {
+            return Err(not_finite(run, &*objective, step, loss_sum));
         }
-        let grads = single.unwrap_or_else(|| accumulator.grads());
         let norm = global_norm(&model, &grads);
         if !norm.is_finite() {
             return Err(not_finite(run, &*objective, step, norm));
@@ -196,6 +185,7 @@ pub fn train_stage<O: Objective>(
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let factor = recipe.schedule.factor(step, recipe.steps);
         model = optimizer.step(model, grads, &rates, factor, scale);
+        replicas.update(&model);
 
         meter.add(loss_sum, &sizes);
         let done = step + 1;

@@ -89,7 +89,16 @@ fn device() -> Device {
 
 fn train(recipe: &StageRecipe, folder: &Path, objective: Plane, reporter: &Reporter) -> Result<(Line, StageResult)> {
     let device = device();
-    let run = StageRun { name: "line", recipe, folder, fingerprint: "test", device: &device, workers: 2, reporter };
+    let run = StageRun {
+        name: "line",
+        recipe,
+        folder,
+        fingerprint: "test",
+        device: &device,
+        replicas: &[],
+        workers: 2,
+        reporter,
+    };
     train_stage(&run, Arc::new(objective), line(&device))
 }
 
@@ -197,6 +206,7 @@ fn a_checkpoint_of_another_recipe_is_refused() {
         folder: folder.path(),
         fingerprint: "another",
         device: &device,
+        replicas: &[],
         workers: 1,
         reporter: &reporter,
     };

@@ -49,6 +49,8 @@ pub struct TrainRun<'a> {
     pub base: &'a Path,
     /// Folder of parts.
     pub parts: &'a Path,
+    /// More devices, with autodiff, that share each step with the context's.
+    pub replicas: &'a [Device],
     /// Folder of the results.
     pub out: &'a Path,
     /// Where to tell how far it is.
@@ -195,6 +197,7 @@ impl TrainRun<'_> {
             folder: at.folder,
             fingerprint,
             device,
+            replicas: self.replicas,
             workers: self.context.workers,
             reporter: self.reporter,
         }

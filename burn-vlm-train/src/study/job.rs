@@ -146,6 +146,7 @@ impl VlmJob {
                 folder: &stage_folder,
                 fingerprint: &fingerprint,
                 device: &device,
+                replicas: &[],
                 workers: self.context.workers,
                 reporter,
             };
