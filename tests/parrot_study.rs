@@ -1,5 +1,6 @@
 //! The Parrot studies: their files, the two stages, a kill inside stage 2, and the connector of one's own.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,15 +11,17 @@ use burn::tensor::{Device, Tensor};
 use burn_vlm::connector::TextScope;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::sample::Task;
+use burn_vlm_data::tasks::prompts;
 use burn_vlm_experiments::{BuiltIn, PARROT, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::{PatchRules, Reporter};
 use burn_vlm_train::assemble::{Assembled, assemble};
-use burn_vlm_train::objective::VlmObjective;
+use burn_vlm_train::objective::{VlmObjective, routing_text};
 use burn_vlm_train::params::PathStack;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, StageRecipe};
 use burn_vlm_train::study::stage_objective;
-use burn_vlm_train::trainer::{StageRun, train_stage};
+use burn_vlm_train::trainer::{Objective, StageRun, train_stage};
 use clap::Parser;
 
 /// Set for the copy of this test binary that is killed: the folder it runs the cell in.
@@ -222,7 +225,7 @@ fn stage_1_trains_the_projector_and_stage_2_the_experts_too() {
     assert!(of_stage_2.iter().any(|(path, _)| path.contains("router.gate")));
 }
 
-/// The other scopes of the words that route train too.
+/// The other scopes of the words that route train too, and by the user's words alone: no header, no answer.
 #[test]
 fn every_text_scope_trains() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,5 +236,29 @@ fn every_text_scope_trains() {
         }
         let changed = train(&recipe, "finetune", &folder.path().join(number.to_string()));
         assert!(changed.iter().any(|(path, changed)| *changed && path.contains("router.gate")), "{scope:?}");
+        let routed = routed_words(&recipe);
+        let questions: BTreeSet<String> =
+            recipe.tokenizer.languages.iter().map(|language| prompts(*language).what_is_this.to_string()).collect();
+        assert!(routed.len() > 3 && routed.is_subset(&questions), "{scope:?}: {routed:?} {questions:?}");
     }
+}
+
+/// The words that route the pictures of a batch of captions, as text.
+fn routed_words(recipe: &Recipe) -> BTreeSet<String> {
+    let (context, device) = (context(), Device::flex().autodiff());
+    let mut stage = recipe.stage["finetune"].clone();
+    stage.batch = 32;
+    stage.data.tasks = [(Task::Caption, 1.0)].into();
+    let parts = assembled(recipe, &device);
+    let objective: Arc<VlmObjective<Vlm>> = stage_objective(&context, recipe, &stage, &parts, 3).unwrap();
+    let text = objective.item(0).unwrap().text.text;
+    let mask = routing_text(&parts.model.multi_modal_projector, &text, &device).unwrap().unwrap();
+    let mask: Vec<bool> = mask.into_data().iter::<bool>().collect();
+    let image = i64::from(parts.tokenizer.image_id().unwrap());
+    let words = |(ids, mask): (&[i64], &[bool])| {
+        let shown = ids.iter().zip(mask).filter(|(id, routes)| **routes && **id != image);
+        let ids: Vec<u32> = shown.map(|(id, _)| *id as u32).collect();
+        parts.tokenizer.decode(&ids, false).unwrap().trim().to_string()
+    };
+    text.ids.chunks(text.tokens).zip(mask.chunks(text.tokens)).map(words).collect()
 }

@@ -187,7 +187,7 @@ fn several_devices_have_the_loss_of_one() {
     let source = write_json(&folder, &rich_items(32));
     write_mixture(&folder, &[("data", &source)]);
     for extra in ["", "[compute]\ngradient_checkpointing = true"] {
-        let recipe = recipe(r#"batching = { strategy = "grouped", max_tokens = 100 }"#, extra);
+        let recipe = recipe(r#"batching = { strategy = "grouped", max_tokens = 180 }"#, extra);
         let curve = |more: usize| {
             let out = folder.join(format!("{more}-{}", extra.len()));
             losses(&run_on(more, &recipe, &folder, &out).unwrap().stages[0].1)

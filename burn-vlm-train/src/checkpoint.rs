@@ -7,6 +7,7 @@
 //!
 //! A checkpoint is written under a temporary name, synced, and renamed into place: it is there whole or not at all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
@@ -14,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, TensorView, View};
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
@@ -38,11 +39,37 @@ pub struct CheckpointState {
     pub fingerprint: String,
 }
 
-type Named = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+/// A tensor that is read from its device when its turn to be written comes: a checkpoint of a large model never stands in memory
+/// as a whole.
+struct Unread {
+    shape: Vec<usize>,
+    read: Box<dyn Fn() -> TensorData>,
+}
+
+impl Unread {
+    fn new<const D: usize>(tensor: Tensor<D>) -> Self {
+        Self { shape: tensor.dims().to_vec(), read: Box::new(move || tensor.clone().into_data()) }
+    }
+}
+
+impl View for &Unread {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned((self.read)().convert_dtype(DType::F32).as_bytes().to_vec())
+    }
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * size_of::<f32>()
+    }
+}
 
 struct Collect<'a> {
     stack: PathStack,
-    tensors: &'a mut Named,
+    tensors: &'a mut BTreeMap<String, Unread>,
 }
 
 impl ModuleVisitor for Collect<'_> {
@@ -53,15 +80,8 @@ impl ModuleVisitor for Collect<'_> {
         self.stack.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = format!("model.{}", self.stack.path());
-        self.tensors.insert(name, to_bytes(param.val().into_data()));
+        self.tensors.insert(format!("model.{}", self.stack.path()), Unread::new(param.val()));
     }
-}
-
-fn to_bytes(data: TensorData) -> (Vec<usize>, Vec<u8>) {
-    let shape = data.shape().to_vec();
-    let data = data.convert_dtype(DType::F32);
-    (shape, data.as_bytes().to_vec())
 }
 
 /// Writes the checkpoint of `step` below `folder` and removes the oldest beyond `keep`.
@@ -101,21 +121,20 @@ pub fn save<M: Module>(
 }
 
 fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: usize, fingerprint: &str) -> Result<()> {
-    let mut tensors = Named::new();
+    let mut tensors = BTreeMap::new();
     module.visit(&mut Collect { stack: PathStack::default(), tensors: &mut tensors });
     for (path, moments) in &optimizer.moments {
-        tensors.insert(format!("exp_avg.{path}"), to_bytes(moments.exp_avg.clone().into_data()));
-        tensors.insert(format!("exp_avg_sq.{path}"), to_bytes(moments.exp_avg_sq.clone().into_data()));
+        tensors.insert(format!("exp_avg.{path}"), Unread::new(moments.exp_avg.clone()));
+        tensors.insert(format!("exp_avg_sq.{path}"), Unread::new(moments.exp_avg_sq.clone()));
     }
     let file = folder.join("state.safetensors");
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, (shape, bytes)) in &tensors {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
-            .map_err(|e| TrainError::invalid(&file, format!("tensor {name}: {e}")))?;
-        views.push((name.as_str(), view));
-    }
-    let bytes = safetensors::serialize(views, None).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
-    write_synced(&file, &bytes)?;
+    let written = safetensors::serialize_to_file(tensors.iter(), None, &file);
+    written.map_err(|error| match error {
+        SafeTensorError::IoError(error) => TrainError::io("cannot write", &file, error),
+        error => TrainError::invalid(&file, error.to_string()),
+    })?;
+    let synced = fs::File::open(&file).and_then(|file| file.sync_all());
+    synced.map_err(|e| TrainError::io("cannot write", &file, e))?;
     let state = CheckpointState {
         format: FORMAT,
         step,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_vlm_data::mixture::MixtureConfig;
+use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::source::{Mixed, SkipLog, StreamOptions, StreamState, open_mixture};
 
 use crate::ablation::{read_json_if_there, write_json_atomic};
@@ -17,6 +17,8 @@ pub struct MixtureStage {
     pub stage: StageRecipe,
     /// The stream.
     pub mixed: Arc<Mixed>,
+    /// What is drawn of which source in which language.
+    pub plan: Plan,
     /// What is left out.
     pub log: Arc<SkipLog>,
     /// Hash of what the stream is made of.
@@ -61,7 +63,13 @@ pub fn open_mixture_stage(
     let steps = stage.steps_over(name, mixed.epoch_len())?;
     let text = serde_json::to_string(&state).map_err(|e| data_error(e.to_string()))?;
     let fingerprint = blake3::hash(text.as_bytes()).to_hex().to_string();
-    Ok(MixtureStage { stage: StageRecipe { steps, ..stage.clone() }, mixed, log: Arc::new(log), fingerprint })
+    Ok(MixtureStage {
+        stage: StageRecipe { steps, ..stage.clone() },
+        mixed,
+        plan: opened.plan,
+        log: Arc::new(log),
+        fingerprint,
+    })
 }
 
 impl MixtureStage {
@@ -71,10 +79,17 @@ impl MixtureStage {
         let records: u64 = sources.iter().map(|source| source.len()).sum();
         let epoch = self.mixed.epoch_len();
         let samples = (self.stage.steps * self.stage.samples_per_step()) as u64;
-        vec![format!(
-            "{} sources with {records} records; an epoch draws {epoch}, the stage {samples} ({:.2} epochs)",
-            sources.len(),
-            samples as f64 / epoch as f64
-        )]
+        let languages = self.plan.by_language().into_iter().map(|(language, count)| {
+            let tag = language.map_or("no language", |language| language.tag());
+            format!("{tag} {:.1} %", count as f64 / epoch.max(1) as f64 * 100.0)
+        });
+        vec![
+            format!(
+                "{} sources with {records} records; an epoch draws {epoch}, the stage {samples} ({:.2} epochs)",
+                sources.len(),
+                samples as f64 / epoch.max(1) as f64
+            ),
+            format!("languages: {}", languages.collect::<Vec<_>>().join(", ")),
+        ]
     }
 }
