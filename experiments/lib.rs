@@ -5,11 +5,13 @@ mod args;
 mod chat;
 mod pretrain;
 mod study;
+mod train;
 
 pub use args::StudyArgs;
 pub use chat::chat;
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, parse, run_studies};
+pub use train::{TrainArgs, run_training, train};
 
 /// A study that is built into the programs.
 #[derive(Debug, Clone, Copy)]

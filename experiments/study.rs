@@ -192,12 +192,12 @@ fn has_shipped_parts(plan: &Plan) -> bool {
 }
 
 /// Root of the repository: where the program was built, or the current folder if that is gone.
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     if built.is_dir() { built } else { PathBuf::from(".") }
 }
 
-fn default_parts() -> PathBuf {
+pub(crate) fn default_parts() -> PathBuf {
     let here = PathBuf::from("parts");
     if here.is_dir() { here } else { repository().join("parts") }
 }

@@ -19,9 +19,11 @@
 
 mod compute;
 mod mixture;
+mod settings;
 
 pub use compute::ComputeRecipe;
 pub use mixture::{Batching, MixtureRecipe, PictureView};
+pub use settings::{apply_setting, read_recipe};
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,131 @@
+//! `cargo run --release --example train`: a recipe from parts to a Hugging Face folder.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_train::ablation::{Reporter, chain, show_duration};
+use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::recipe::read_recipe;
+use burn_vlm_train::run::{TrainRun, Trained};
+use clap::Parser;
+
+use crate::AnyError;
+use crate::study::{default_parts, repository};
+
+/// Threads that decode pictures beside an accelerator, at most.
+const MOST_WORKERS: usize = 8;
+
+/// Train a vision-language model by a recipe: its stages one after the other, then the model as a Hugging Face folder
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "train",
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cargo run --release --example train\n      \
+        recipes/tiny.toml: a small model on the embedded corpus, in about two minutes\n  \
+        cargo run --release --example train -- --recipe recipes/towervision-2b.toml --dry-run\n      \
+        what would be trained, tokens, steps, memory, operations; needs neither weights nor data\n  \
+        cargo run --release --features cuda --example train -- --recipe my.toml --out runs/mine\n      \
+        your own recipe on an NVIDIA GPU (docs/training.md)\n  \
+        cargo run --release --example train -- --set stage.finetune.steps=10 --set seed=1 --out runs/short\n      \
+        a recipe with other values\n\n\
+        Running the same command again continues where it stopped, bit for bit. A folder holds one recipe."
+)]
+pub struct TrainArgs {
+    /// The recipe; paths in it begin in its folder [default: recipes/tiny.toml]
+    #[arg(long, value_name = "TOML")]
+    pub recipe: Option<PathBuf>,
+
+    /// Folder of the parts that the recipe names (it may name folders by their paths, too) [default: parts/]
+    #[arg(long, value_name = "DIR")]
+    pub parts: Option<PathBuf>,
+
+    /// Folder of the results [default: runs/train/RECIPE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Change a key of the recipe, in TOML's notation; several times for several
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+
+    /// Threads that prepare samples [default: 1 on a CPU, else one a core up to 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: Option<u16>,
+
+    /// Print errors and the end only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Runs `examples/train` with the command line of this process.
+pub fn train() -> ExitCode {
+    match run_training(&TrainArgs::parse()) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same for a parsed command line; returns what is printed at the end.
+///
+/// # Errors
+/// A recipe that cannot be read or does not fit its parts, a device that does not answer, a folder of another run, and all that can
+/// go wrong in training.
+pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
+    let file = args.recipe.clone().unwrap_or_else(|| repository().join("recipes/tiny.toml"));
+    let recipe = read_recipe(&file, &args.settings)?;
+    let chosen = choose(args.device)?;
+    let reporter = Reporter::new(args.quiet);
+    let name = file.file_stem().unwrap_or_default();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/train").join(name));
+    let context = Context {
+        corpus: EmojiCorpus::embedded()?,
+        device: chosen.device.clone(),
+        workers: args.workers.map_or_else(|| default_workers(&chosen), usize::from),
+    };
+    reporter.line(&format!("{}: device {}, results in {}", file.display(), chosen.choice, out.display()));
+    let began = std::time::Instant::now();
+    let trained = burn_vlm_train::run::train(&TrainRun {
+        context: &context,
+        recipe: &recipe,
+        base: file.parent().unwrap_or(Path::new("")),
+        parts: &args.parts.clone().unwrap_or_else(default_parts),
+        out: &out,
+        reporter: &reporter,
+    })?;
+    reporter.line(&format!("took {}", show_duration(began.elapsed())));
+    Ok(summary(&trained))
+}
+
+fn default_workers(chosen: &ChosenDevice) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if chosen.is_cpu() { 1 } else { cores.min(MOST_WORKERS) }
+}
+
+/// First and last loss of each stage, and what to do with the model.
+fn summary(trained: &Trained) -> String {
+    let mut lines = Vec::new();
+    for (name, log) in &trained.stages {
+        if let (Some(first), Some(last)) = (log.first(), log.last()) {
+            lines.push(format!(
+                "{name}: loss {:.4} (mean to step {}) -> {:.4} (to step {}), {} tokens",
+                first.loss_mean, first.step, last.loss_mean, last.step, last.tokens
+            ));
+        }
+    }
+    let model = trained.model.display();
+    lines.push(format!("model: {model}"));
+    lines.push(format!("talk to it: cargo run --release --example chat -- --model {model} --image PICTURE"));
+    lines.join("\n")
+}
