@@ -102,6 +102,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         base: file.parent().unwrap_or(Path::new("")),
         parts: &args.parts.clone().unwrap_or_else(default_parts),
         out: &out,
+        replicas: &[],
         reporter: &reporter,
     })?;
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
