@@ -3,11 +3,13 @@
 
 mod args;
 mod chat;
+mod data;
 mod pretrain;
 mod study;
 
 pub use args::StudyArgs;
 pub use chat::chat;
+pub use data::{DataArgs, data, run_data};
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, parse, run_studies};
 
