@@ -55,10 +55,12 @@ fn read(folder: &str) -> BTreeMap<String, SourceSample> {
     samples.map(|sample| (sample.id.clone(), sample)).collect()
 }
 
-/// What a sample is compared by.
-fn parts(sample: &SourceSample) -> (Vec<Turn>, Option<Language>, Vec<Vec<u8>>, &str, &[String]) {
+/// What a sample is compared by: turns, language, bytes of its pictures, source and tags.
+type Parts<'a> = (&'a [Turn], Option<Language>, Vec<Vec<u8>>, &'a str, &'a [String]);
+
+fn parts(sample: &SourceSample) -> Parts<'_> {
     let pictures = sample.pictures().map(|picture| picture.read().unwrap().to_vec()).collect();
-    (sample.turns.clone(), sample.language, pictures, &sample.source, &sample.tags)
+    (&sample.turns, sample.language, pictures, &sample.source, &sample.tags)
 }
 
 /// The samples of the corpus, as training has them.

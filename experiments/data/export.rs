@@ -31,9 +31,10 @@ use crate::AnyError;
     after_help = "Examples:\n  \
         cargo run --release --example data -- export --out runs/emoji --format json\n      \
         2,000 captions and yes/no questions in five languages as LLaVA JSON\n  \
-        cargo run --release --example data -- export --out runs/parquet --format parquet --languages parrot-6 --tasks choice --limit 0\n      \
-        all four-way choices in Parrot's six languages\n\n\
-        Then look at it: cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html"
+        cargo run --release --example data -- export --out runs/choice --format tsv --tasks choice --limit 0\n      \
+        all four-way choices as VLMEvalKit's table\n\n\
+        Then look at it:\n  \
+        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html"
 )]
 pub(super) struct ExportArgs {
     /// The folder to write; it must be empty or not there
@@ -143,7 +144,11 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
         writeln!(out, "  {:24} {:>8}  {}", written.path, written.samples, counts.join(", "))?;
     }
     writeln!(out, "  {:24} {:>8}  names them as sources of a mixture", "mixture.toml", "")?;
-    writeln!(out, "to look at it: data inspect {} --html page.html", mixture.display())?;
+    writeln!(
+        out,
+        "to look at it: cargo run --release --example data -- inspect {} --html page.html",
+        mixture.display()
+    )?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ pub(super) fn mixture_file(files: &[Exported], format: WriteFormat, seed: u64) -
     let total: u64 = files.iter().map(|file| file.written.samples).sum();
     let mut text = format!(
         "# Training samples of the embedded emoji corpus, one source for each task.\n\
-         # Look at them: data inspect mixture.toml --html page.html\n\
+         # Look at them: cargo run --release --example data -- inspect mixture.toml --html page.html\n\
          name = \"emoji\"\n\
          # Which samples are drawn, and in which order.\n\
          seed = {seed}\n\n\
@@ -31,7 +31,7 @@ pub(super) fn mixture_file(files: &[Exported], format: WriteFormat, seed: u64) -
              name = \"{name}\"\n\
              path = \"{}\"\n\
              format = \"{}\"\n\
-             language_column = \"language\"    # or, if all samples have one: language = \"en\"\n\
+             language_column = \"language\"     # or, if all samples have one: language = \"en\"\n\
              tags = [\"public\", \"{name}\"]\n",
             written.path,
             format_in_mixtures(format),

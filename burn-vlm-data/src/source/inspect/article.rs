@@ -21,7 +21,10 @@ const CHARACTERS: usize = 20_000;
 /// Writes a sample.
 pub(super) fn article(html: &mut String, source: &Source, reader: Option<&Reader>, record: u64, sample: &SourceSample) {
     let language = sample.language.map_or("no language", |language| language.tag());
-    let about = format!("{} · record {record} · {language} · {}", sample.id, sample.tags.join(", "));
+    let mut about = format!("{} · record {record} · {language}", sample.id);
+    if !sample.tags.is_empty() {
+        let _ = write!(about, " · {}", sample.tags.join(", "));
+    }
     let _ = writeln!(html, "<article>\n<div class=\"about\">{}</div>", escape(&about));
     let limits = source.config().limits.decode();
     for picture in sample.pictures().take(PICTURES) {

@@ -232,11 +232,15 @@ impl Inspection {
             ("records", format!("{}{part}", self.records)),
             ("usable", self.usable().to_string()),
             ("languages", counts(&self.languages)),
-            ("tags", counts(&self.tags)),
+        ];
+        if !self.tags.is_empty() {
+            rows.push(("tags", counts(&self.tags)));
+        }
+        rows.extend([
             ("pictures a sample", counts(&pictures)),
             ("turns", self.turns.to_string()),
             ("characters", self.characters.to_string()),
-        ];
+        ]);
         if let (Some(tokens), Some(trained)) = (&self.tokens, &self.trained) {
             rows.push(("tokens", tokens.to_string()));
             rows.push(("trained tokens", trained.to_string()));
