@@ -3,12 +3,14 @@
 
 mod args;
 mod chat;
+mod data;
 mod pretrain;
 mod study;
 mod train;
 
 pub use args::StudyArgs;
 pub use chat::chat;
+pub use data::{DataArgs, data, run_data};
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, parse, run_studies};
 pub use train::{TrainArgs, run_training, train};

@@ -30,6 +30,19 @@ pub enum Task {
 }
 
 impl Task {
+    /// All tasks.
+    pub const ALL: [Task; 9] = [
+        Self::Caption,
+        Self::KeywordList,
+        Self::FlagCountry,
+        Self::Choice,
+        Self::YesNo,
+        Self::Name,
+        Self::KeywordsToName,
+        Self::Translation,
+        Self::KeywordsTranslation,
+    ];
+
     /// The name used in sample ids, `"keyword_list"`.
     pub fn as_str(self) -> &'static str {
         match self {

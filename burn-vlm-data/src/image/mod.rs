@@ -8,6 +8,7 @@
 mod augment;
 mod config;
 mod decode;
+mod encode;
 mod processor;
 mod resample;
 mod tiles;
@@ -17,6 +18,7 @@ pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;
 pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
 pub use decode::{DecodeLimits, decode, to_rgb};
+pub use encode::encode_png;
 pub use processor::{ImageProcessor, PixelTensor};
 pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution, unpadded_grid};
 
@@ -31,6 +33,16 @@ pub enum ImageError {
         /// The picture's name.
         name: String,
         /// What the decoder said.
+        reason: String,
+    },
+    /// A picture cannot be encoded.
+    #[error("encoding a picture of {width} x {height} pixels: {reason}")]
+    Encode {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// What the encoder said.
         reason: String,
     },
     /// A picture is larger than allowed.

@@ -36,6 +36,7 @@ mod config;
 mod error;
 mod languages;
 mod plan;
+mod summary;
 mod take;
 mod visionblocks;
 
@@ -45,5 +46,6 @@ pub use config::{MixtureConfig, SourceConfig, SourceFormat};
 pub use error::{MixtureConfigError, PlanError, Shortage};
 pub use languages::{Balance, LanguageRatios};
 pub use plan::{Cell, Drawn, LanguageCounts, Plan};
+pub use summary::{PlanSummary, PlannedDraws};
 pub use take::{Amount, Selection, Take, TakesTooMany};
 pub use visionblocks::{VISIONBLOCKS_TOML, VISIONBLOCKS_TOTALS, VisionBlocksTotals, visionblocks};

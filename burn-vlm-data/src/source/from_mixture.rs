@@ -30,6 +30,14 @@ pub enum OpenMixtureError {
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Several sources cannot be opened.
+    #[error("{} of {total} sources cannot be opened:{}", errors.len(), lines(errors))]
+    Sources {
+        /// What is wrong with each.
+        errors: Vec<SourceError>,
+        /// Number of sources of the mixture that its tags let in.
+        total: usize,
+    },
     /// The sources have not what is asked for.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -38,26 +46,65 @@ pub enum OpenMixtureError {
     Stream(#[from] StreamError),
 }
 
+fn lines(errors: &[SourceError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
+}
+
 /// Opens the sources of a mixture that its tags let in. An epoch holds exactly the records of its plan. Which records are
 /// chosen is decided by the mixture's seed, their order by that of `options`.
 ///
 /// # Errors
-/// A source that cannot be opened, too few records of some source or language.
+/// Sources that cannot be opened, too few records of some source or language.
 pub fn open_mixture(
     config: &MixtureConfig,
     limits: Limits,
     options: StreamOptions,
 ) -> Result<OpenMixture, OpenMixtureError> {
+    mix_sources(config, &open_sources(config, limits)?, options)
+}
+
+/// The first half of [`open_mixture`]: the sources alone, in the order of the file; `None` where its tags leave one out.
+///
+/// # Errors
+/// All sources that cannot be opened.
+pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option<Arc<Source>>>, OpenMixtureError> {
+    let (mut sources, mut errors) = (Vec::new(), Vec::new());
+    for (source, active) in config.sources.iter().zip(config.active()) {
+        let open = || source_config(config, source, limits).and_then(Source::open);
+        match active.then(open).transpose() {
+            Ok(source) => sources.push(source.map(Arc::new)),
+            Err(error) => errors.push(error),
+        }
+    }
+    match (errors.len(), errors.pop()) {
+        (1, Some(error)) => Err(error.into()),
+        (_, Some(last)) => {
+            errors.push(last);
+            let total = config.active().into_iter().filter(|active| *active).count();
+            Err(OpenMixtureError::Sources { errors, total })
+        }
+        (_, None) => Ok(sources),
+    }
+}
+
+/// The second half of [`open_mixture`], with the sources that [`open_sources`] gave for the same file.
+///
+/// # Errors
+/// Too few records of some source or language.
+pub fn mix_sources(
+    config: &MixtureConfig,
+    opened: &[Option<Arc<Source>>],
+    options: StreamOptions,
+) -> Result<OpenMixture, OpenMixtureError> {
     let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     // Of each source of the file: its number among the open ones, and its chosen records by language.
     let mut chosen: Vec<(usize, ByLanguage)> = Vec::new();
-    for (number, (source, active)) in config.sources.iter().zip(config.active()).enumerate() {
-        if !active {
+    for (number, (source, open)) in config.sources.iter().zip(opened).enumerate() {
+        let Some(open) = open else {
             counts.push(LanguageCounts::new());
             chosen.push((0, ByLanguage::new()));
             continue;
-        }
-        let open = Source::open(source_config(config, source, limits)?)?;
+        };
         let selection = source.take.select(open.len(), config.source_seed(number));
         let selection = selection.map_err(|reason| PlanError::Take { source_name: source.name.clone(), reason })?;
         let mut groups = open.by_language(|skip| {
@@ -68,7 +115,7 @@ pub fn open_mixture(
         groups.values_mut().for_each(|records| records.retain(|record| selection.contains(*record)));
         counts.push(groups.iter().map(|(language, records)| (*language, records.len() as u64)).collect());
         chosen.push((sources.len(), groups));
-        sources.push(Arc::new(open));
+        sources.push(open.clone());
     }
     let plan = Plan::new(config, &counts)?;
     let groups = plan.cells().iter().flat_map(|cell| {

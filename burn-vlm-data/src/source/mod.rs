@@ -38,10 +38,11 @@ mod skip_log;
 mod stream;
 mod text;
 mod webdataset;
+pub mod write;
 
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
-pub use from_mixture::{OpenMixture, OpenMixtureError, open_mixture};
+pub use from_mixture::{OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
 pub use sample::{Media, Picture, SourceSample, VIDEO_PLACEHOLDER};
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};

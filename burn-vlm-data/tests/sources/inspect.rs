@@ -2,10 +2,14 @@
 
 use crate::files::{self, simple_items, temporary};
 use burn_vlm_data::encode::MaskStyle;
-use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, inspect, page};
-use burn_vlm_data::source::{Skip, SkipKind, Source, SourceConfig};
+use burn_vlm_data::mixture::MixtureConfig;
+use burn_vlm_data::source::inspect::{
+    InspectOptions, Inspection, KEPT_SKIPS, Reader, inspect, inspect_with, mixture_page, page,
+};
+use burn_vlm_data::source::{Limits, Skip, SkipKind, Source, SourceConfig, StreamOptions, mix_sources, open_sources};
 use serde_json::json;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,5 +108,84 @@ fn pages_are_whole_and_harmless() {
     assert_ne!(few, page(&source, &inspection, None, 3, 2));
     if let Ok(path) = std::env::var("INSPECT_PAGE") {
         fs::write(path, html).unwrap();
+    }
+}
+
+#[test]
+fn steps_tell_how_far_it_is_and_what_is_left_out() {
+    let source = source();
+    let (mut steps, mut skipped) = (Vec::new(), Vec::new());
+    let inspection = inspect_with(&source, None, InspectOptions::default(), |step| {
+        steps.push((step.looked_at, step.records));
+        skipped.extend_from_slice(step.skipped);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(inspection.unwrap().skipped, skipped);
+    assert_eq!((steps.last(), skipped.len()), (Some(&(15, 15)), 3));
+}
+
+/// Data that is bad throughout: all of it is counted and told, but not kept; and an inspection may end early.
+#[test]
+fn what_is_kept_does_not_grow_with_bad_data() {
+    let path = temporary().join("bad.jsonl");
+    let records = 3 * KEPT_SKIPS;
+    fs::write(&path, "{\"id\": 1}\n".repeat(records)).unwrap();
+    let source = Arc::new(Source::open(SourceConfig::new("bad", path.display().to_string())).unwrap());
+    let mut told = 0;
+    let inspection = inspect_with(&source, None, InspectOptions::default(), |step| {
+        told += step.skipped.len();
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((told, inspection.skipped.len(), inspection.summary.total()), (records, KEPT_SKIPS, records as u64));
+    assert!(page(&source, &inspection, None, 2, 1).contains("Left out: 3000"));
+    let stop = |step: burn_vlm_data::source::inspect::Step<'_>| match step.looked_at {
+        0..100 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let part = inspect_with(&source, None, InspectOptions::default(), stop).unwrap();
+    assert!((100..200).contains(&part.looked_at) && part.summary.total() == part.looked_at);
+}
+
+#[test]
+fn one_page_for_a_mixture() {
+    let folder = temporary();
+    let items = simple_items(30);
+    let json = files::write_json(&folder, &items[..18]);
+    let parquet = files::write_parquet(&folder, &items[18..], files::Types::Plain, 5);
+    let text = format!(
+        "total = 9\nexclude_tags = [\"video\"]\n\
+         [[source]]\nname = \"<j>\"\nformat = \"llava_json\"\npath = \"{}\"\nimage_root = \"images\"\nlanguage_column = \"language\"\n\
+         [[source]]\nname = \"v\"\nformat = \"webdataset\"\npath = \"none.tar\"\ntags = [\"video\"]\n\
+         [[source]]\nname = \"p\"\nformat = \"parquet\"\npath = \"{}\"\nlanguage = \"de\"\n",
+        json.path, parquet.path
+    );
+    let config = MixtureConfig::from_toml(&text, &folder.join("mixture.toml")).unwrap();
+    let opened = open_sources(&config, Limits::default()).unwrap();
+    assert_eq!(opened.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    let plan = mix_sources(&config, &opened, StreamOptions::seeded(config.seed)).unwrap().plan.summary(&config);
+    let looked: Vec<_> = opened.into_iter().flatten().map(|source| (source.clone(), look(&source, None))).collect();
+    let html = mixture_page("a & b", &looked, Some(&plan), None, 4, 1);
+    assert_eq!(html.matches("<article>").count(), 8);
+    assert!(html.contains("<h1>a &amp; b</h1>") && html.contains("<h2 id=\"source-1\">p</h2>"));
+    assert!(html.contains("href=\"#source-0\">&lt;j&gt;</a>") && html.contains("An epoch draws 9 samples"));
+    // 18 and 12 samples, by number of samples: 5.4 and 3.6 of 9, the German ones of the first 5 / 3.
+    assert_eq!(plan.by_source().iter().map(|(_, drawn, of)| (*drawn, *of)).collect::<Vec<_>>(), [(5, 18), (4, 12)]);
+    assert!(html.contains("4 of 12"), "{html}");
+}
+
+#[test]
+fn all_sources_that_cannot_be_opened_are_named() {
+    let source =
+        |name: &str| format!("[[source]]\nname = \"{name}\"\nformat = \"parquet\"\npath = \"{name}.parquet\"\n");
+    let open = |text: String| {
+        let config = MixtureConfig::from_toml(&text, &temporary().join("mixture.toml")).unwrap();
+        open_sources(&config, Limits::default()).err().unwrap().to_string()
+    };
+    let error = open(source("one"));
+    assert!(error.contains("one.parquet") && !error.contains("1 of 1"), "{error}");
+    let error = open(source("one") + &source("two"));
+    for part in ["2 of 2", "one.parquet", "two.parquet"] {
+        assert!(error.contains(part), "{part}: {error}");
     }
 }

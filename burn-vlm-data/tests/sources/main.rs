@@ -7,3 +7,4 @@ mod inspect;
 mod left_out;
 mod mixtures;
 mod streams;
+mod written;

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use burn_vlm::vlm::Vlm;
 use burn_vlm_data::image::{GridPinpoint, ImageProcessorConfig};
 use burn_vlm_data::random::mix;
 
@@ -37,7 +38,7 @@ use crate::pictures::processor_of;
 use crate::pretrain::{Context, file_error};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, Recipe, StageRecipe};
 use crate::study::{stage_conversations, stage_objective};
-use crate::trainer::{StageRun, train_stage};
+use crate::trainer::{Objective, StageRun, train_stage};
 
 /// What a run needs besides its recipe.
 pub struct TrainRun<'a> {
@@ -98,7 +99,8 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
             fingerprint: &fingerprint,
             seed: mix(recipe.seed, number as u64 + 1),
         };
-        let log = run.stage(&at, &mut assembled, &device)?;
+        let (trained, log) = run.stage(&at, assembled, &device)?;
+        assembled = trained;
         stages.push((name.clone(), log));
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
     }
@@ -136,7 +138,8 @@ struct StageAt<'a> {
 }
 
 impl TrainRun<'_> {
-    fn stage(&self, at: &StageAt<'_>, assembled: &mut Assembled, device: &Device) -> Result<Vec<StepLog>> {
+    /// Trains a stage. The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
+    fn stage(&self, at: &StageAt<'_>, assembled: Assembled, device: &Device) -> Result<(Assembled, Vec<StepLog>)> {
         fs::create_dir_all(at.folder).map_err(|e| TrainError::io("cannot create", at.folder, e))?;
         if let Some(mixture) = &at.stage.mixture {
             return self.mixture_stage(at, mixture, assembled, device);
@@ -144,18 +147,31 @@ impl TrainRun<'_> {
         let run = self.stage_run(at, at.stage, at.fingerprint, device);
         match at.stage.objective {
             ObjectiveKind::Vlm => {
-                let objective = stage_objective(self.context, self.recipe, at.stage, assembled, at.seed)?;
-                let model = assembled.model.clone().with_bypassed_experts(at.stage.bypass_experts);
-                let (model, result) = train_stage(&run, objective, model)?;
-                assembled.model = model;
-                Ok(result.log)
+                let objective = stage_objective(self.context, self.recipe, at.stage, &assembled, at.seed)?;
+                train_vlm(&run, objective, assembled)
             }
             ObjectiveKind::Text => {
-                let conversations = stage_conversations(self.context, self.recipe, at.stage, assembled, at.seed)?;
+                let conversations = stage_conversations(self.context, self.recipe, at.stage, &assembled, at.seed)?;
                 let objective = Arc::new(TextObjective::new(conversations));
-                let (model, result) = train_stage(&run, objective, assembled.model.language_model.clone())?;
-                assembled.model.language_model = model;
-                Ok(result.log)
+                let Assembled { model, tokenizer, template, image_token_added, encoder } = assembled;
+                let Vlm {
+                    vision_tower,
+                    multi_modal_projector,
+                    language_model,
+                    image_newline,
+                    config,
+                    images_per_chunk,
+                } = model;
+                let (language_model, result) = train_stage(&run, objective, language_model)?;
+                let model = Vlm {
+                    vision_tower,
+                    multi_modal_projector,
+                    language_model,
+                    image_newline,
+                    config,
+                    images_per_chunk,
+                };
+                Ok((Assembled { model, tokenizer, template, image_token_added, encoder }, result.log))
             }
             ObjectiveKind::Siglip | ObjectiveKind::Clip => Err(TrainError::Recipe(format!(
                 "[stage.{}]: a contrastive objective trains an encoder; describe it under [part.*]",
@@ -168,20 +184,18 @@ impl TrainRun<'_> {
         &self,
         at: &StageAt<'_>,
         mixture: &MixtureRecipe,
-        assembled: &mut Assembled,
+        assembled: Assembled,
         device: &Device,
-    ) -> Result<Vec<StepLog>> {
+    ) -> Result<(Assembled, Vec<StepLog>)> {
         let opened = open_mixture_stage(at.name, at.stage, mixture, self.base, at.folder, at.seed)?;
         opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
         let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
         let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
-        let of = SourceStage { stage: &opened.stage, mixture, assembled, processor: &processor, seed: at.seed };
+        let of =
+            SourceStage { stage: &opened.stage, mixture, assembled: &assembled, processor: &processor, seed: at.seed };
         let objective = SourceObjective::new(opened.mixed.clone(), opened.log.clone(), &of)?;
         let run = self.stage_run(at, &opened.stage, &fingerprint, device);
-        let model = assembled.model.clone().with_bypassed_experts(at.stage.bypass_experts);
-        let (model, result) = train_stage(&run, Arc::new(objective), model)?;
-        assembled.model = model;
-        Ok(result.log)
+        train_vlm(&run, Arc::new(objective), assembled)
     }
 
     fn stage_run<'b>(
@@ -202,4 +216,15 @@ impl TrainRun<'_> {
             reporter: self.reporter,
         }
     }
+}
+
+/// A stage that trains the whole VLM, or what the recipe names of it.
+fn train_vlm<O: Objective<Model = Vlm>>(
+    run: &StageRun<'_>,
+    objective: Arc<O>,
+    assembled: Assembled,
+) -> Result<(Assembled, Vec<StepLog>)> {
+    let Assembled { model, tokenizer, template, image_token_added, encoder } = assembled;
+    let (model, result) = train_stage(run, objective, model.with_bypassed_experts(run.recipe.bypass_experts))?;
+    Ok((Assembled { model, tokenizer, template, image_token_added, encoder }, result.log))
 }

@@ -1,11 +1,12 @@
 //! What is in a source: counts, lengths, everything that cannot be used, and a page of samples to look at.
 
+mod article;
 mod lengths;
 mod page;
 mod reader;
 
 pub use lengths::Lengths;
-pub use page::page;
+pub use page::{mixture_page, page};
 pub use reader::{Reader, ReaderError, Segment};
 
 use super::{Skip, SkipSummary, Source, SourceSample};
@@ -14,10 +15,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Records that a worker looks at at once.
 const BATCH: u64 = 32;
+
+/// The most skipped records that an [`Inspection`] keeps, so that memory does not grow with data that is bad throughout.
+pub const KEPT_SKIPS: usize = 1000;
 
 /// How a source is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +67,19 @@ pub struct Inspection {
     pub trained: Option<Lengths>,
     /// What cannot be used, by reason.
     pub summary: SkipSummary,
-    /// Everything that cannot be used.
+    /// The first [`KEPT_SKIPS`] records that cannot be used; [`inspect_with`] is told of all.
     pub skipped: Vec<Skip>,
+}
+
+/// How far an inspection is.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Records looked at so far.
+    pub looked_at: u64,
+    /// Records to look at.
+    pub records: u64,
+    /// What cannot be used of those since the last step.
+    pub skipped: &'a [Skip],
 }
 
 /// What is kept of one sample.
@@ -84,6 +100,20 @@ pub fn inspect(
     reader: Option<&Arc<Reader>>,
     options: InspectOptions,
 ) -> Result<Inspection, LoaderError<Infallible>> {
+    inspect_with(source, reader, options, |_| ControlFlow::Continue(()))
+}
+
+/// As [`inspect`], and tells `on_step` every few records how far it is, and which records cannot be used. Where that breaks, the
+/// inspection ends with what was looked at so far.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_with(
+    source: &Arc<Source>,
+    reader: Option<&Arc<Reader>>,
+    options: InspectOptions,
+    mut on_step: impl FnMut(Step<'_>) -> ControlFlow<()>,
+) -> Result<Inspection, LoaderError<Infallible>> {
     let records = source.len().min(options.max_records.unwrap_or(u64::MAX));
     let (worker_source, worker_reader) = (source.clone(), reader.cloned());
     let batch = move |batch: u64| {
@@ -96,9 +126,22 @@ pub fn inspect(
         };
         Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>())
     };
-    let mut inspection = Inspection::new(source, reader.is_some(), records);
+    let mut inspection = Inspection::new(source, reader.is_some());
     for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
-        batch?.into_iter().for_each(|look| inspection.add(look));
+        let mut skipped = Vec::new();
+        for look in batch? {
+            inspection.looked_at += 1;
+            match look {
+                Ok(look) => inspection.add(look),
+                Err(skip) => skipped.push(*skip),
+            }
+        }
+        let step = Step { looked_at: inspection.looked_at, records, skipped: &skipped };
+        let go_on = on_step(step);
+        inspection.leave_out(skipped);
+        if go_on.is_break() {
+            break;
+        }
     }
     Ok(inspection)
 }
@@ -136,11 +179,11 @@ impl Look {
 }
 
 impl Inspection {
-    fn new(source: &Source, tokens: bool, looked_at: u64) -> Self {
+    fn new(source: &Source, tokens: bool) -> Self {
         Self {
             source: source.config().name.clone(),
             records: source.len(),
-            looked_at,
+            looked_at: 0,
             languages: BTreeMap::new(),
             tags: source.config().tags.iter().map(|tag| (tag.clone(), 0)).collect(),
             pictures: BTreeMap::new(),
@@ -153,15 +196,13 @@ impl Inspection {
         }
     }
 
-    fn add(&mut self, look: Result<Look, Box<Skip>>) {
-        let look = match look {
-            Ok(look) => look,
-            Err(skip) => {
-                self.summary.add(&skip);
-                self.skipped.push(*skip);
-                return;
-            }
-        };
+    fn leave_out(&mut self, skipped: Vec<Skip>) {
+        skipped.iter().for_each(|skip| self.summary.add(skip));
+        let room = KEPT_SKIPS.saturating_sub(self.skipped.len());
+        self.skipped.extend(skipped.into_iter().take(room));
+    }
+
+    fn add(&mut self, look: Look) {
         *self.languages.entry(look.language).or_default() += 1;
         self.tags.values_mut().for_each(|count| *count += 1);
         *self.pictures.entry(look.pictures).or_default() += 1;
@@ -191,11 +232,15 @@ impl Inspection {
             ("records", format!("{}{part}", self.records)),
             ("usable", self.usable().to_string()),
             ("languages", counts(&self.languages)),
-            ("tags", counts(&self.tags)),
+        ];
+        if !self.tags.is_empty() {
+            rows.push(("tags", counts(&self.tags)));
+        }
+        rows.extend([
             ("pictures a sample", counts(&pictures)),
             ("turns", self.turns.to_string()),
             ("characters", self.characters.to_string()),
-        ];
+        ]);
         if let (Some(tokens), Some(trained)) = (&self.tokens, &self.trained) {
             rows.push(("tokens", tokens.to_string()));
             rows.push(("trained tokens", trained.to_string()));

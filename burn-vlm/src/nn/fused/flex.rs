@@ -283,6 +283,15 @@ impl FusedKernels for Flex {
         tensor(vec![elementwise::sum_squares(elements(&contiguous(x)))], Shape::from([1]))
     }
 
+    /// Burn's own zeros are made twice, once unaligned, and copied; of an embedding table that is gigabytes for a moment.
+    fn zeros_like(like: &FlexTensor) -> FlexTensor {
+        if like.dtype() != DType::F32 {
+            return FlexTensor::zeros(like.shape(), like.dtype());
+        }
+        let shape = like.shape();
+        tensor(vec![0.0; shape.num_elements()], shape)
+    }
+
     fn adamw_kernel(
         param: FlexTensor,
         grad: FlexTensor,

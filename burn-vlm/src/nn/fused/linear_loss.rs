@@ -158,8 +158,7 @@ pub fn backward<B: FusedKernels>(
                 term
             } else {
                 // In place: nobody else holds the gradient yet.
-                let whole =
-                    dw.unwrap_or_else(|| B::float_zeros(weight.shape(), &weight.device(), weight.dtype().into()));
+                let whole = dw.unwrap_or_else(|| B::zeros_like(&weight));
                 B::float_slice_assign(whole, &config.slices(chunk), term)
             });
         }

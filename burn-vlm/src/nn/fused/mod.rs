@@ -31,8 +31,8 @@ mod replay;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
-use burn::backend::Backend;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
 
 use super::{Activation, AdamWHyper, AttentionMask, AttentionOptions};
 
@@ -207,6 +207,11 @@ pub trait FusedKernels: Backend {
         inverse: bool,
     ) -> FloatTensor<Self> {
         generic::rotate::<Self>(x, cos, sin, inverse)
+    }
+
+    /// A buffer of zeros for a whole gradient.
+    fn zeros_like(like: &FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_zeros(like.shape(), &like.device(), like.dtype().into())
     }
 
     /// Sum of the squares of all elements, `[1]`.

@@ -1,0 +1,101 @@
+//! One sample on the page: its pictures as thumbnails and its conversation.
+
+use super::super::{Source, SourceSample};
+use super::page::escape;
+use super::{Reader, Segment};
+use crate::image::{DynamicImage, RgbImage};
+use ::image::codecs::jpeg::JpegEncoder;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
+
+/// Pixels of the longer edge of a thumbnail.
+const THUMBNAIL: u32 = 240;
+/// JPEG quality of thumbnails.
+const QUALITY: u8 = 80;
+/// The most pictures shown of one sample, frames of a video among them.
+const PICTURES: usize = 8;
+/// The most characters shown of a text.
+const CHARACTERS: usize = 20_000;
+
+/// Writes a sample.
+pub(super) fn article(html: &mut String, source: &Source, reader: Option<&Reader>, record: u64, sample: &SourceSample) {
+    let language = sample.language.map_or("no language", |language| language.tag());
+    let mut about = format!("{} · record {record} · {language}", sample.id);
+    if !sample.tags.is_empty() {
+        let _ = write!(about, " · {}", sample.tags.join(", "));
+    }
+    let _ = writeln!(html, "<article>\n<div class=\"about\">{}</div>", escape(&about));
+    let limits = source.config().limits.decode();
+    for picture in sample.pictures().take(PICTURES) {
+        let name = escape(&picture.name());
+        let shown = picture.decode(&limits).map_err(|reason| reason.to_string()).and_then(|image| {
+            let size = format!("{} x {}", image.width(), image.height());
+            Ok((thumbnail(image)?, size))
+        });
+        let _ = match shown {
+            Ok((data, size)) => {
+                writeln!(
+                    html,
+                    "<figure><img alt=\"\" src=\"data:image/jpeg;base64,{data}\"><figcaption>{size}, {name}</figcaption></figure>"
+                )
+            }
+            Err(reason) => writeln!(html, "<figure>{}<figcaption>{name}</figcaption></figure>", escape(&reason)),
+        };
+    }
+    let more = sample.pictures().count().saturating_sub(PICTURES);
+    if more > 0 {
+        let _ = writeln!(html, "<p class=\"about\">and {more} more pictures</p>");
+    }
+    match reader.map(|reader| reader.segments(sample)) {
+        Some(Ok(segments)) => {
+            let spans: String = segments.iter().map(span).collect();
+            let _ = writeln!(html, "<pre dir=\"auto\">{spans}</pre>");
+        }
+        Some(Err(reason)) => {
+            let _ = writeln!(html, "<p>{}</p>", escape(&reason.to_string()));
+            turns(html, sample);
+        }
+        None => turns(html, sample),
+    }
+    html.push_str("</article>\n");
+}
+
+fn turns(html: &mut String, sample: &SourceSample) {
+    for turn in &sample.turns {
+        let _ = writeln!(
+            html,
+            "<div class=\"role\">{}</div><pre dir=\"auto\">{}</pre>",
+            turn.role.as_str(),
+            escape(&shorten(&turn.text))
+        );
+    }
+}
+
+fn span(segment: &Segment) -> String {
+    match segment {
+        Segment { text, visual: true, .. } => format!("<span class=\"visual\">{text} visual tokens</span>"),
+        Segment { text, trained: true, .. } => format!("<span class=\"trained\">{}</span>", escape(&shorten(text))),
+        Segment { text, .. } => escape(&shorten(text)),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The picture as a small JPEG in base64.
+fn thumbnail(image: RgbImage) -> Result<String, String> {
+    let image = DynamicImage::ImageRgb8(image);
+    let small = match image.width().max(image.height()) > THUMBNAIL {
+        true => image.thumbnail(THUMBNAIL, THUMBNAIL),
+        false => image,
+    };
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+    small.write_with_encoder(encoder).map_err(|error| error.to_string())?;
+    Ok(STANDARD.encode(bytes))
+}

@@ -1,0 +1,67 @@
+//! The `data` command: what is in a source or mixture, and a first data set to try it on.
+
+mod export;
+mod inspect;
+mod looking;
+mod mixture_file;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use burn_vlm_train::ablation::{Reporter, chain};
+use clap::{Parser, Subcommand};
+
+use crate::AnyError;
+
+/// Look at training data before it is trained on, or write some to begin with
+#[derive(Debug, Parser)]
+#[command(
+    name = "data",
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cargo run --release --example data -- export --out runs/emoji --format json\n      \
+        a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file\n  \
+        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html\n      \
+        what is in it, and a page to look at\n\n\
+        `data inspect --help` and `data export --help` have more."
+)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(Box<inspect::InspectArgs>),
+    Export(export::ExportArgs),
+}
+
+/// Runs `examples/data` with the command line of this process.
+pub fn data() -> ExitCode {
+    match run_data(&DataArgs::parse(), &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has gone away (`| head`) has seen enough.
+        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// The same for a parsed command line; what it finds is written to `out`.
+///
+/// # Errors
+/// Files that cannot be opened or written, options that contradict each other, a mixture that cannot be drawn. Records that cannot
+/// be used are no error: they are counted and listed.
+pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
+    let reporter = Reporter::new(false);
+    match &args.command {
+        Command::Inspect(args) => inspect::run(args, out, &reporter),
+        Command::Export(args) => export::run(args, out, &reporter),
+    }
+}

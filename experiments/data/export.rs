@@ -1,0 +1,211 @@
+//! `data export`: training samples of the embedded corpus as files, in any format that sources read.
+//!
+//! Samples are in random order, but the translations of one stand together: a limit keeps what languages have in common.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
+use burn_vlm_data::image::{DecodeLimits, decode, encode_png, to_rgb};
+use burn_vlm_data::language::{Language, LanguageSet};
+use burn_vlm_data::random::{hash_bytes, mix};
+use burn_vlm_data::sample::{Sample, Task};
+use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
+use burn_vlm_train::ablation::{Reporter, create_dir_all, write_atomic};
+use burn_vlm_train::samples::training_samples;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::mixture_file::mixture_file;
+use crate::AnyError;
+
+/// Write training samples of the embedded emoji corpus as a data set of your own would look
+///
+/// One file for each task with its pictures, and a mixture.toml that names them: a first data set to inspect and to train on,
+/// and a template.
+#[derive(Debug, Args)]
+#[command(
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cargo run --release --example data -- export --out runs/emoji --format json\n      \
+        2,000 captions and yes/no questions in five languages as LLaVA JSON\n  \
+        cargo run --release --example data -- export --out runs/choice --format tsv --tasks choice --limit 0\n      \
+        all four-way choices as VLMEvalKit's table\n\n\
+        Then look at it:\n  \
+        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html"
+)]
+pub(super) struct ExportArgs {
+    /// The folder to write; it must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// How the files are written
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    format: WriteFormat,
+
+    /// Languages by tag, or a set of them (tiny-5, parrot-6, towervision-20, ...), with commas between
+    #[arg(long, value_name = "TAGS", default_value = "tiny-5", value_parser = languages)]
+    languages: Languages,
+
+    /// What is asked, with commas between
+    #[arg(long, value_name = "TASKS", default_values = ["caption", "yes_no"], value_delimiter = ',', value_parser = tasks())]
+    tasks: Vec<Task>,
+
+    /// Write so many samples of all tasks together; 0 for all there are
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    limit: usize,
+
+    /// Decides which samples are taken, and their distractors
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+}
+
+/// `--languages`
+#[derive(Debug, Clone)]
+struct Languages(Vec<Language>);
+
+fn formats() -> impl TypedValueParser<Value = WriteFormat> {
+    let names = PossibleValuesParser::new(WriteFormat::ALL.map(WriteFormat::as_str));
+    names.try_map(|name| WriteFormat::ALL.into_iter().find(|format| format.as_str() == name).ok_or("no such format"))
+}
+
+fn tasks() -> impl TypedValueParser<Value = Task> {
+    let names = PossibleValuesParser::new(Task::ALL.map(Task::as_str));
+    names.try_map(|name| Task::ALL.into_iter().find(|task| task.as_str() == name).ok_or("no such task"))
+}
+
+fn languages(text: &str) -> Result<Languages, String> {
+    let mut languages = Vec::new();
+    for name in text.split(',') {
+        match (LanguageSet::by_name(name), Language::parse(name)) {
+            (Ok(set), _) => languages.extend_from_slice(set.languages),
+            (_, Ok(language)) => languages.push(language),
+            // Tags are short; a longer name was meant as a set.
+            (_, Err(error)) if name.len() <= 6 => return Err(error.to_string()),
+            (Err(error), _) => return Err(error.to_string()),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    languages.retain(|language| seen.insert(*language));
+    Ok(Languages(languages))
+}
+
+/// A file of the data set.
+pub(super) struct Exported {
+    /// The task that it holds.
+    pub(super) task: Task,
+    /// The file or files.
+    pub(super) written: Written,
+    /// Samples by language.
+    languages: BTreeMap<Language, u64>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
+    let folder = args.out.as_path();
+    check_empty(folder)?;
+    let corpus = EmojiCorpus::embedded()?;
+    let samples = args.samples(&corpus)?;
+    if samples.is_empty() {
+        return Err(
+            "the corpus has no such samples: translations need two languages; name more languages or tasks".into()
+        );
+    }
+    create_dir_all(folder)?;
+    let bar = reporter.bar("writing", samples.len() as u64);
+    let mut pictures = Pictures { corpus: &corpus, encoded: HashMap::new() };
+    let mut files = Vec::new();
+    for task in &args.tasks {
+        let chosen: Vec<&Sample> = samples.iter().filter(|sample| sample.task == *task).collect();
+        // A task may be named twice, or a small limit may leave nothing of it.
+        if chosen.is_empty() || files.iter().any(|file: &Exported| file.task == *task) {
+            continue;
+        }
+        let mut writer = SampleWriter::create(folder, task.as_str(), args.format)?;
+        let mut languages = BTreeMap::new();
+        for sample in chosen {
+            let shown: Vec<NewPicture> = sample.picture.map(|id| pictures.png(id)).transpose()?.into_iter().collect();
+            let language = Some(sample.language);
+            writer.write(&NewSample { id: &sample.id, turns: &sample.turns, language, pictures: &shown })?;
+            *languages.entry(sample.language).or_default() += 1;
+            bar.advance(1);
+        }
+        files.push(Exported { task: *task, written: writer.finish()?, languages });
+    }
+    drop(bar);
+    let mixture = folder.join("mixture.toml");
+    // Last: where it stands, the data set is whole.
+    write_atomic(&mixture, mixture_file(&files, args.format, args.seed).as_bytes())?;
+    writeln!(out, "{}: {} samples as {}", folder.display(), samples.len(), args.format)?;
+    for Exported { written, languages, .. } in &files {
+        let counts: Vec<String> = languages.iter().map(|(language, count)| format!("{language} {count}")).collect();
+        writeln!(out, "  {:24} {:>8}  {}", written.path, written.samples, counts.join(", "))?;
+    }
+    writeln!(out, "  {:24} {:>8}  names them as sources of a mixture", "mixture.toml", "")?;
+    writeln!(
+        out,
+        "to look at it: cargo run --release --example data -- inspect {} --html page.html",
+        mixture.display()
+    )?;
+    Ok(())
+}
+
+impl ExportArgs {
+    /// The chosen samples of all tasks.
+    fn samples(&self, corpus: &EmojiCorpus) -> Result<Vec<Sample>, AnyError> {
+        let languages = &self.languages.0;
+        let mut samples = Vec::new();
+        for (number, task) in self.tasks.iter().enumerate().filter(|(n, task)| !self.tasks[..*n].contains(task)) {
+            for language in languages {
+                let found = training_samples(corpus, *task, *language, languages, languages, self.seed)?;
+                samples.extend(found.into_iter().map(|sample| (group(corpus, &sample, number, self.seed), sample)));
+            }
+        }
+        // Stable: within a group the order of the languages.
+        samples.sort_by_key(|(group, _)| *group);
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        Ok(samples.into_iter().map(|(_, sample)| sample).take(limit).collect())
+    }
+}
+
+/// The same for a sample and its translations, else random.
+fn group(corpus: &EmojiCorpus, sample: &Sample, task: usize, seed: u64) -> u64 {
+    let picture = sample.picture.map_or(0, |picture| hash_bytes(corpus.picture_name(picture).as_bytes()));
+    let concept = hash_bytes(corpus.concept(sample.concept).code.as_bytes());
+    mix(mix(seed, task as u64), mix(concept, picture))
+}
+
+/// An existing data set is not written over, nor mixed with another.
+fn check_empty(folder: &Path) -> Result<(), AnyError> {
+    let mut entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot look into {}: {error}", folder.display()).into()),
+    };
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(format!("{} is not empty; name another folder, or remove it first", folder.display()).into()),
+    }
+}
+
+/// Pictures of the corpus as PNG files, encoded once.
+struct Pictures<'a> {
+    corpus: &'a EmojiCorpus,
+    encoded: HashMap<PictureId, NewPicture>,
+}
+
+impl Pictures<'_> {
+    fn png(&mut self, id: PictureId) -> Result<NewPicture, AnyError> {
+        if let Some(picture) = self.encoded.get(&id) {
+            return Ok(picture.clone());
+        }
+        let name = self.corpus.picture_name(id);
+        let image = decode(&name, &self.corpus.picture(id).webp, &DecodeLimits::default())?;
+        let bytes = encode_png(&to_rgb(image, Some([255; 3])))?;
+        let picture = NewPicture { name: format!("{name}.png"), bytes: bytes.into() };
+        self.encoded.insert(id, picture.clone());
+        Ok(picture)
+    }
+}

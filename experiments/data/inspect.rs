@@ -1,0 +1,286 @@
+//! `data inspect`: figures of a source or of all sources of a mixture, a page of samples, what cannot be used.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_vlm_data::encode::MaskStyle;
+use burn_vlm_data::language::Language;
+use burn_vlm_data::mixture::{MixtureConfig, PlanSummary};
+use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, mixture_page, page};
+use burn_vlm_data::source::{
+    Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
+};
+use burn_vlm_train::ablation::{Reporter, write_atomic, write_json_atomic};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::looking::{SkippedFile, look};
+use crate::AnyError;
+
+/// What a picture counts in tokens where nothing else is said: LLaVA-1.5's.
+const TOKENS_PER_PICTURE: usize = 576;
+/// Only the plan of a mixture is asked for, no stream is drawn.
+const NO_SHUFFLE: u64 = 1;
+/// Which samples a page shows.
+const PAGE_SEED: u64 = 0;
+
+/// Show what is in a source, or in all sources of a mixture file
+///
+/// Counts samples by language, tag and number of pictures, tells how long they are, and finds every record that cannot be used
+/// (pictures that are missing or broken, unknown languages, no answer, ...).
+#[derive(Debug, Args)]
+#[command(
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        cargo run --release --example data -- inspect llava_665k.json --image-root images --language en\n      \
+        counts, lengths, what is broken\n  \
+        cargo run --release --example data -- inspect 'data/train-*.parquet' --html page.html\n      \
+        the same of many files, and a page of samples with their pictures\n  \
+        cargo run --release --example data -- inspect chat.jsonl --tokenizer MODEL --html page.html\n      \
+        token lengths, and the page shows which tokens are trained\n  \
+        cargo run --release --example data -- inspect mixture.toml --skipped skipped.jsonl\n      \
+        every source of a mixture, what an epoch draws of it, and a list of all bad records\n\n\
+        Records that cannot be used are counted, not an error. A file that cannot be opened is one."
+)]
+pub(super) struct InspectArgs {
+    /// A file, several ('{a,b}.json', 'train-{000..009}.tar', 'data/*.parquet'), a folder, or a mixture (.toml)
+    path: String,
+
+    /// How the files are written [default: told by their ending]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<FileFormat>,
+
+    /// Where the image paths of the records begin [default: the folder of the file]
+    #[arg(long, value_name = "DIR")]
+    image_root: Option<PathBuf>,
+
+    /// The language of all samples: en, de, zh-Hans, ...
+    #[arg(long, value_name = "TAG", conflicts_with = "language_field")]
+    language: Option<Language>,
+
+    /// The field or column that has each sample's language
+    #[arg(long, value_name = "NAME")]
+    language_field: Option<String>,
+
+    /// A tag of the source (public, synthetic, translated, ...); several times for several
+    #[arg(long, value_name = "T")]
+    tag: Vec<String>,
+
+    /// A model's folder with tokenizer.json and a chat template: counts tokens, and colours the trained ones on the page
+    #[arg(long, value_name = "FOLDER")]
+    tokenizer: Option<PathBuf>,
+
+    /// Which tokens are trained
+    #[arg(long, value_enum, requires = "tokenizer", default_value_t = Mask::AnswersOnly)]
+    mask: Mask,
+
+    /// Visual tokens of a picture; of tiled ones, a mean
+    #[arg(long, value_name = "N", requires = "tokenizer", default_value_t = TOKENS_PER_PICTURE)]
+    tokens_per_picture: usize,
+
+    /// Write one self-contained page of samples with pictures and conversations
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Samples of each source on the page
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    samples: usize,
+
+    /// Look at the first N records of each source only
+    #[arg(long, value_name = "N")]
+    max_records: Option<u64>,
+
+    /// Only look whether pictures are there: quicker, but broken ones are not found
+    #[arg(long)]
+    no_decode: bool,
+
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// List every record that cannot be used, one a line, with file, place and reason
+    #[arg(long, value_name = "FILE")]
+    skipped: Option<PathBuf>,
+
+    /// Threads that read and decode [default: one a core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// `--format`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FileFormat {
+    /// LLaVA's JSON or JSONL
+    Json,
+    /// Hugging Face parquet
+    Parquet,
+    /// Tar archives of 0001.jpg and 0001.json or .txt
+    #[value(name = "webdataset")]
+    WebDataset,
+    /// VLMEvalKit's table
+    Tsv,
+}
+
+/// `--mask`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Mask {
+    /// Answers and the tokens that end them
+    AnswersOnly,
+    /// As TowerVision's training code
+    Towervision,
+    /// As LLaVA-NeXT's for Qwen
+    LlavaNextQwen,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Figures<'a> {
+    sources: Vec<&'a Inspection>,
+    /// Of a mixture that can be drawn.
+    plan: Option<&'a PlanSummary>,
+    /// Why a mixture cannot be drawn.
+    plan_error: Option<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
+    let mixture = args.mixture()?;
+    let reader = args.reader()?;
+    args.check_outputs()?;
+    let opening = reporter.bar(&format!("opening {}", args.path), 1);
+    let opened = match &mixture {
+        Some(config) => open_sources(config, Limits::default())?,
+        None => vec![Some(Arc::new(Source::open(args.source())?))],
+    };
+    drop(opening);
+    let mut skipped = args.skipped.as_deref().map(SkippedFile::create).transpose()?;
+    let mut looked = Vec::new();
+    for source in opened.iter().flatten() {
+        let inspection = look(source, reader.as_ref(), args.options(), skipped.as_mut(), reporter)?;
+        writeln!(out, "{inspection}")?;
+        looked.push((source.clone(), inspection));
+    }
+    if let Some(file) = skipped {
+        writeln!(out, "{}", file.finish()?)?;
+    }
+    let plan = mixture.as_ref().map(|config| {
+        let mixed = mix_sources(config, &opened, StreamOptions { seed: config.seed, shuffle_bytes: NO_SHUFFLE });
+        mixed.map(|mixed| mixed.plan.summary(config)).map_err(|error| format!("{}: {error}", args.path))
+    });
+    if let Some(Ok(plan)) = &plan {
+        writeln!(out, "{plan}")?;
+    }
+    let summary = plan.as_ref().and_then(|plan| plan.as_ref().ok());
+    if let Some(path) = &args.html {
+        let html = match (looked.as_slice(), &mixture) {
+            ([(source, inspection)], None) => page(source, inspection, reader.as_deref(), args.samples, PAGE_SEED),
+            (looked, mixture) => {
+                let name = mixture.as_ref().map(|config| config.name.as_str()).filter(|name| !name.is_empty());
+                let title = name.unwrap_or(&args.path);
+                mixture_page(title, looked, summary, reader.as_deref(), args.samples, PAGE_SEED)
+            }
+        };
+        write_atomic(path, html.as_bytes())?;
+        writeln!(out, "page of samples: {}", path.display())?;
+    }
+    if let Some(path) = &args.json {
+        let sources = looked.iter().map(|(_, inspection)| inspection).collect();
+        let plan_error = plan.as_ref().and_then(|plan| plan.as_ref().err().cloned());
+        write_json_atomic(path, &Figures { sources, plan: summary, plan_error })?;
+        writeln!(out, "figures as JSON: {}", path.display())?;
+    }
+    args.hints(mixture.is_some(), &looked).iter().try_for_each(|hint| writeln!(out, "{hint}"))?;
+    match plan {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl InspectArgs {
+    /// The mixture, where the path is one.
+    fn mixture(&self) -> Result<Option<MixtureConfig>, AnyError> {
+        let path = Path::new(&self.path);
+        if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+            return Ok(None);
+        }
+        let given = [
+            ("--format", self.format.is_some()),
+            ("--image-root", self.image_root.is_some()),
+            ("--language", self.language.is_some()),
+            ("--language-field", self.language_field.is_some()),
+            ("--tag", !self.tag.is_empty()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(format!("{option} is for a single source; {} says it for each of its own", self.path).into());
+        }
+        Ok(Some(MixtureConfig::from_file(path)?))
+    }
+
+    /// A slip must not write over the data.
+    fn check_outputs(&self) -> Result<(), AnyError> {
+        let data = Path::new(&self.path).canonicalize().ok();
+        for (option, path) in [("--html", &self.html), ("--json", &self.json), ("--skipped", &self.skipped)] {
+            if data.is_some() && path.as_ref().and_then(|path| path.canonicalize().ok()) == data {
+                return Err(format!("{option} would write over {}; name another file", self.path).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<Option<Arc<Reader>>, AnyError> {
+        let Some(folder) = &self.tokenizer else { return Ok(None) };
+        let mask = match self.mask {
+            Mask::AnswersOnly => MaskStyle::AnswersOnly,
+            Mask::Towervision => MaskStyle::Towervision,
+            Mask::LlavaNextQwen => MaskStyle::LlavaNextQwen,
+        };
+        Ok(Some(Arc::new(Reader::from_folder(folder, mask, self.tokens_per_picture)?)))
+    }
+
+    fn source(&self) -> SourceConfig {
+        let path = Path::new(&self.path);
+        let name = path.file_name().map_or_else(|| self.path.clone(), |name| name.to_string_lossy().into_owned());
+        // As in mixtures, paths begin beside the file; a folder of data is its own.
+        let beside = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
+        let image_root = self.image_root.clone().or_else(|| beside.is_dir().then(|| beside.to_owned()));
+        let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: BTreeMap::new() };
+        let language = self.language.map(LanguageRule::Fixed).or_else(|| self.language_field.as_ref().map(field));
+        let format = self.format.map(|format| match format {
+            FileFormat::Json => Format::Json,
+            FileFormat::Parquet => Format::Parquet,
+            FileFormat::WebDataset => Format::WebDataset,
+            FileFormat::Tsv => Format::Tsv,
+        });
+        SourceConfig { format, image_root, language, tags: self.tag.clone(), ..SourceConfig::new(name, &*self.path) }
+    }
+
+    fn options(&self) -> InspectOptions {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.unwrap_or_else(cores);
+        InspectOptions { workers, decode: !self.no_decode, max_records: self.max_records }
+    }
+
+    /// What more could be asked for.
+    fn hints(&self, mixture: bool, looked: &[(Arc<Source>, Inspection)]) -> Vec<String> {
+        let left_out: u64 = looked.iter().map(|(_, inspection)| inspection.summary.total()).sum();
+        let mut hints = Vec::new();
+        if left_out > 0 && self.skipped.is_none() {
+            hints.push(format!("to list all {left_out} records that cannot be used: --skipped skipped.jsonl"));
+        }
+        if !mixture && self.language.is_none() && self.language_field.is_none() {
+            let help = "if all samples have one, or --language-field language if the records say it";
+            hints.push(format!("to count by language: --language en {help}"));
+        }
+        if self.tokenizer.is_none() {
+            hints.push("to count tokens: --tokenizer FOLDER".to_owned());
+        }
+        if self.html.is_none() {
+            hints.push("to see samples with their pictures: --html page.html".to_owned());
+        }
+        hints
+    }
+}

@@ -1,0 +1,298 @@
+//! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::image::{DecodeLimits, decode, to_rgb};
+use burn_vlm_data::language::Language;
+use burn_vlm_data::mixture::MixtureConfig;
+use burn_vlm_data::sample::{Sample, Task};
+use burn_vlm_data::source::{Limits, SourceSample, StreamOptions, open_mixture, open_sources};
+use burn_vlm_experiments::{DataArgs, run_data};
+use burn_vlm_train::samples::training_samples;
+use clap::Parser;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const FORMATS: [&str; 5] = ["json", "jsonl", "parquet", "webdataset", "tsv"];
+
+/// Runs a command line; what it prints, and its error.
+fn run(line: &[&str]) -> (String, Result<(), String>) {
+    let args = DataArgs::try_parse_from([&["data"], line].concat()).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+    let mut out = Vec::new();
+    let result = run_data(&args, &mut out).map_err(|error| error.to_string());
+    (String::from_utf8(out).unwrap(), result)
+}
+
+/// Runs a command line that works.
+fn ok(line: &[&str]) -> String {
+    let (out, result) = run(line);
+    result.unwrap_or_else(|error| panic!("{line:?}: {error}"));
+    out
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+/// The export that tests share; the folder goes with the first value.
+fn export(format: &str, more: &[&str]) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = path(folder.path(), "emoji");
+    ok(&[&["export", "--out", &out, "--format", format, "--languages", "en,de,zh-Hans"], more].concat());
+    (folder, out)
+}
+
+/// All samples of an exported folder by id.
+fn read(folder: &str) -> BTreeMap<String, SourceSample> {
+    let config = MixtureConfig::from_file(Path::new(folder).join("mixture.toml")).unwrap();
+    let sources = open_sources(&config, Limits::default()).unwrap();
+    let samples =
+        sources.iter().flatten().flat_map(|source| (0..source.len()).map(|record| source.get(record).unwrap()));
+    samples.map(|sample| (sample.id.clone(), sample)).collect()
+}
+
+/// What a sample is compared by: turns, language, bytes of its pictures, source and tags.
+type Parts<'a> = (&'a [Turn], Option<Language>, Vec<Vec<u8>>, &'a str, &'a [String]);
+
+fn parts(sample: &SourceSample) -> Parts<'_> {
+    let pictures = sample.pictures().map(|picture| picture.read().unwrap().to_vec()).collect();
+    (&sample.turns, sample.language, pictures, &sample.source, &sample.tags)
+}
+
+/// The samples of the corpus, as training has them.
+fn expected(tasks: &[Task], seed: u64) -> BTreeMap<String, Sample> {
+    let corpus = EmojiCorpus::embedded().unwrap();
+    let languages = [Language::EN, Language::DE, Language::ZH_HANS];
+    let all = tasks.iter().flat_map(|task| languages.map(|language| (*task, language)));
+    let samples = all
+        .flat_map(|(task, language)| training_samples(&corpus, task, language, &languages, &languages, seed).unwrap());
+    samples.map(|sample| (sample.id.clone(), sample)).collect()
+}
+
+#[test]
+fn every_format_holds_the_same_samples() {
+    let corpus = EmojiCorpus::embedded().unwrap();
+    // With and without pictures, short and long questions.
+    let tasks = [Task::Caption, Task::YesNo, Task::Choice, Task::Translation];
+    let names: Vec<&str> = tasks.iter().map(|task| task.as_str()).collect();
+    let expected = expected(&tasks, 5);
+    let more = ["--tasks", &names.join(","), "--limit", "150", "--seed", "5"];
+    let exports = FORMATS.map(|format| export(format, &more));
+    let first = read(&exports[0].1);
+    assert_eq!(first.len(), 150);
+    for (id, sample) in &first {
+        let source = &expected[id];
+        assert_eq!((&sample.turns, sample.language), (&source.turns, Some(source.language)), "{id}");
+        assert_eq!(
+            (&*sample.source, &*sample.tags),
+            (source.task.as_str(), &["public".into(), source.task.as_str().into()][..])
+        );
+        let pixels: Vec<_> =
+            sample.pictures().map(|picture| picture.decode(&DecodeLimits::default()).unwrap()).collect();
+        let shown = source.picture.map(|id| {
+            let picture = decode("corpus", &corpus.picture(id).webp, &DecodeLimits::default()).unwrap();
+            to_rgb(picture, Some([255; 3]))
+        });
+        assert_eq!(pixels, shown.into_iter().collect::<Vec<_>>(), "{id}");
+    }
+    for (format, (_folder, out)) in FORMATS.iter().zip(&exports) {
+        let found = read(out);
+        assert_eq!(found.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>(), "{format}");
+        for (id, sample) in &found {
+            assert_eq!(parts(sample), parts(&first[id]), "{format}: {id}");
+        }
+    }
+}
+
+/// The mixture file is read as it is, and draws what it says once its suggestions are followed.
+#[test]
+fn the_mixture_file_draws() {
+    let (_folder, out) = export("parquet", &["--limit", "300"]);
+    let file = Path::new(&out).join("mixture.toml");
+    let draws = || {
+        let config = MixtureConfig::from_file(&file).unwrap();
+        let opened = open_mixture(&config, Limits::default(), StreamOptions::seeded(config.seed)).unwrap();
+        assert!(opened.skipped.is_empty());
+        opened.plan
+    };
+    assert_eq!(draws().len(), 300);
+    let text = fs::read_to_string(&file).unwrap();
+    let followed = text.replace("# total = 150", "total = 40").replace("# languages = {", "languages = {");
+    fs::write(&file, followed.replace("# exclude_tags", "exclude_tags")).unwrap();
+    let plan = draws();
+    let languages: Vec<u64> = plan.by_language().values().copied().collect();
+    assert_eq!((plan.len(), languages, plan.of_source(1)), (40, vec![20, 20], 0), "{text}");
+}
+
+/// Translations stand together, so that a limit leaves languages with the same pictures; another seed gives other ones.
+#[test]
+fn a_limit_keeps_languages_parallel() {
+    let pictures = |seed: &str| {
+        let (_folder, out) = export("jsonl", &["--tasks", "caption", "--limit", "90", "--seed", seed]);
+        let mut by_language: BTreeMap<Language, Vec<String>> = BTreeMap::new();
+        for (id, sample) in read(&out) {
+            let picture = id.rsplit_once('/').unwrap().0.to_owned();
+            by_language.entry(sample.language.unwrap()).or_default().push(picture);
+        }
+        by_language.into_values().collect::<Vec<_>>()
+    };
+    let found = pictures("0");
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [30, 30, 30]);
+    assert!(found[0] == found[1] && found[1] == found[2]);
+    assert_eq!(found, pictures("0"));
+    assert_ne!(found[0], pictures("1")[0]);
+}
+
+/// An export with one broken picture, one missing, and one record in an unknown language.
+fn broken() -> (TempDir, String, [usize; 3]) {
+    let (folder, out) = export("json", &["--tasks", "caption,yes_no", "--limit", "120"]);
+    let file = Path::new(&out).join("caption.json");
+    let mut records: Vec<Value> = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let image = |records: &[Value], number: usize| records[number]["image"].as_str().unwrap().to_owned();
+    let (truncated, missing) = (image(&records, 0), image(&records, records.len() - 1));
+    assert_ne!(truncated, missing);
+    let bytes = fs::read(Path::new(&out).join(&truncated)).unwrap();
+    fs::write(Path::new(&out).join(&truncated), &bytes[..bytes.len() / 2]).unwrap();
+    fs::remove_file(Path::new(&out).join(&missing)).unwrap();
+    let middle = records.len() / 2;
+    assert!(![&truncated, &missing].contains(&&image(&records, middle)));
+    records[middle]["language"] = "klingon".into();
+    fs::write(&file, serde_json::to_vec(&records).unwrap()).unwrap();
+    let both = [file, Path::new(&out).join("yes_no.json")].map(|file| fs::read_to_string(file).unwrap());
+    let show = |picture: &str| both.iter().map(|text| text.matches(&format!("\"{picture}\"")).count()).sum();
+    let counts = [show(&truncated), show(&missing), 1];
+    (folder, out, counts)
+}
+
+#[test]
+fn inspecting_a_mixture_finds_what_is_broken() {
+    let (folder, out, [truncated, missing, unknown]) = broken();
+    let [html, json, skipped] = ["page.html", "figures.json", "skipped.jsonl"].map(|name| path(folder.path(), name));
+    let parts = path(Path::new(env!("CARGO_MANIFEST_DIR")), "parts/backbone");
+    let mixture = path(Path::new(&out), "mixture.toml");
+    let options = ["--html", &html, "--json", &json, "--skipped", &skipped, "--samples", "5", "--tokenizer", &parts];
+    let text = ok(&[&["inspect", &mixture, "--tokens-per-picture", "64"], &options[..]].concat());
+    let bad = truncated + missing + unknown;
+
+    let figures: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let sum = |name: &str| -> u64 {
+        let counts = figures["sources"].as_array().unwrap().iter().map(|source| &source["summary"]["reasons"][name][0]);
+        counts.filter_map(Value::as_u64).sum()
+    };
+    let found = ["unreadable_image", "missing_image", "unknown_language"].map(sum);
+    assert_eq!(found, [truncated as u64, missing as u64, unknown as u64]);
+    assert_eq!(figures["sources"][0]["source"], "caption");
+    let usable: u64 =
+        figures["sources"].as_array().unwrap().iter().map(|s| s["turns"]["count"].as_u64().unwrap()).sum();
+    assert_eq!(usable as usize, 120 - bad);
+    // The plan counts records; what is broken is replaced when it is drawn, but for a language that nobody knows.
+    assert_eq!(figures["plan"]["total"], 119);
+    assert!(figures["plan_error"].is_null() && figures["sources"][1]["tokens"]["mean"].as_f64().unwrap() > 64.0);
+
+    let lines: Vec<Value> =
+        fs::read_to_string(&skipped).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), bad);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["reason"] == "unknown_language" && line["detail"].as_str().unwrap().contains("klingon"))
+    );
+    assert!(lines.iter().all(|line| line["file"].as_str().unwrap().starts_with(&out) && line["id"].is_string()));
+
+    let page = fs::read_to_string(&html).unwrap();
+    assert_eq!(page.matches("<article>").count(), 10);
+    assert!(page.contains("<h1>emoji</h1>") && page.contains("An epoch draws 119 samples") && page.contains("klingon"));
+    assert!(
+        page.contains("64 visual tokens")
+            && page.contains("class=\"trained\"")
+            && page.contains("data:image/jpeg;base64,")
+    );
+    for part in ["caption\n", "yes_no\n", "an epoch draws 119 samples", "unreadable_image", "page.html", "figures.json"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains(&format!("skipped.jsonl ({bad})")) && !text.contains("to count tokens"), "{text}");
+}
+
+#[test]
+fn inspecting_one_file() {
+    let (folder, out, _) = broken();
+    let file = path(Path::new(&out), "caption.json");
+    let json = path(folder.path(), "f.json");
+    let figures = |more: &[&str]| -> (Value, String) {
+        let text = ok(&[&["inspect", &file, "--json", &json, "--workers", "1"], more].concat());
+        (serde_json::from_slice(&fs::read(&json).unwrap()).unwrap(), text)
+    };
+    let (all, text) = figures(&["--language-field", "language", "--tag", "public", "--tag", "mine"]);
+    let source = &all["sources"][0];
+    let records = source["records"].as_u64().unwrap();
+    let usable = source["turns"]["count"].as_u64().unwrap();
+    assert!(usable < records && source["languages"].as_object().unwrap().len() == 3);
+    assert_eq!((&source["tags"]["mine"], &source["tags"]["public"]), (&usable.into(), &usable.into()));
+    assert!(all["plan"].is_null() && text.contains("--skipped skipped.jsonl") && text.contains("--html page.html"));
+    // The truncated picture is there, if nobody looks into it.
+    let (quick, text) = figures(&["--language", "de", "--no-decode", "--max-records", "10"]);
+    let source = &quick["sources"][0];
+    assert_eq!(
+        (source["looked_at"].as_u64(), &source["summary"]["reasons"]["unreadable_image"]),
+        (Some(10), &Value::Null)
+    );
+    assert_eq!(source["languages"]["de"], source["turns"]["count"]);
+    assert!(text.contains("(the first 10)"), "{text}");
+    let (_, text) = figures(&[]);
+    assert!(text.contains("--language en"), "{text}");
+    // Pictures are looked for below the root that is given.
+    let (elsewhere, _) = figures(&["--image-root", &path(Path::new(&out), "images")]);
+    assert_eq!(elsewhere["sources"][0]["summary"]["reasons"]["missing_image"][0].as_u64(), Some(records));
+}
+
+#[test]
+fn mistakes_are_errors_that_say_what_to_do() {
+    let (folder, out) = export("tsv", &["--limit", "30"]);
+    let mixture = path(Path::new(&out), "mixture.toml");
+    let fails = |line: &[&str], words: &[&str]| {
+        let (text, result) = run(line);
+        let error = result.unwrap_err();
+        words.iter().for_each(|word| assert!(error.contains(word), "{line:?}: {word}: {error}"));
+        text
+    };
+    fails(&["inspect", "nowhere.json"], &["nowhere.json", "cannot read"]);
+    fails(&["inspect", &path(folder.path(), "none.toml")], &["none.toml"]);
+    fails(&["inspect", &mixture, "--language", "de"], &["--language", "single source"]);
+    fails(&["inspect", &path(Path::new(&out), "caption.tsv"), "--tokenizer", &out], &["tokenizer.json"]);
+    fails(&["inspect", &path(Path::new(&out), "caption.tsv"), "--format", "parquet"], &["caption.tsv", "parquet"]);
+    let table = path(Path::new(&out), "caption.tsv");
+    let before = fs::read(&table).unwrap();
+    fails(&["inspect", &table, "--skipped", &table], &["--skipped", "write over"]);
+    assert_eq!(fs::read(&table).unwrap(), before);
+    fails(&["export", "--out", &out, "--format", "json"], &["not empty", "another folder"]);
+    let new = path(folder.path(), "new");
+    let translate = ["export", "--out", &new, "--format", "json", "--languages", "en", "--tasks", "translation"];
+    fails(&translate, &["two languages"]);
+    assert!(!Path::new(&new).exists());
+    // A mixture that cannot be drawn: the figures are there, and so is the reason.
+    let text = fs::read_to_string(&mixture).unwrap();
+    fs::write(&mixture, format!("total = 1000\n{text}")).unwrap();
+    let json = path(folder.path(), "figures.json");
+    let shown = fails(&["inspect", &mixture, "--json", &json], &["mixture.toml", "too few samples", "total = "]);
+    assert!(shown.contains("usable"), "{shown}");
+    let figures: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert!(figures["plan"].is_null() && figures["plan_error"].as_str().unwrap().contains("too few samples"));
+
+    for (line, word) in [
+        (vec!["export", "--out", "x", "--format", "json", "--languages", "german"], "\"de\""),
+        (vec!["export", "--out", "x", "--format", "json", "--languages", "parrot_six"], "parrot-6"),
+        (vec!["export", "--out", "x", "--format", "json", "--tasks", "captions"], "caption"),
+        (vec!["export", "--out", "x", "--format", "xml"], "webdataset"),
+        (vec!["inspect", "x", "--language", "klingon"], "unknown language"),
+        (vec!["inspect", "x", "--mask", "towervision"], "--tokenizer"),
+        (vec!["inspect", "x", "--language", "de", "--language-field", "lang"], "--language-field"),
+    ] {
+        let error = DataArgs::try_parse_from([&["data"], &line[..]].concat()).unwrap_err().to_string();
+        assert!(error.contains(word), "{line:?}: {error}");
+    }
+}
