@@ -1,0 +1,67 @@
+//! `data` of a stage: samples of the embedded corpus.
+
+use std::collections::BTreeMap;
+
+use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::Task;
+use serde::{Deserialize, Serialize};
+
+/// Which samples of the embedded corpus a stage sees.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Languages of the answers.
+    pub languages: Vec<Language>,
+    /// Share of English among the samples; absent: every language the same share.
+    #[serde(default)]
+    pub english: Option<f64>,
+    /// Weight of each language among the samples, in the place of `english`; every language of `languages` must have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<Language, f64>,
+    /// Weights of the tasks; for the contrastive objectives this is left empty.
+    #[serde(default)]
+    pub tasks: BTreeMap<Task, f64>,
+    /// Share of contrastive texts that carry keywords behind the name.
+    #[serde(default)]
+    pub keyword_share: f64,
+    /// Light augmentation of pictures.
+    #[serde(default = "yes")]
+    pub augment: bool,
+    /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
+    #[serde(default)]
+    pub views: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl DataRecipe {
+    /// Whether the table is absent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.languages.is_empty()
+    }
+
+    /// Share of each language, in the order of [`DataRecipe::languages`].
+    pub fn shares(&self) -> Vec<f64> {
+        let count = self.languages.len() as f64;
+        if !self.shares.is_empty() {
+            let weight = |language: &Language| self.shares.get(language).copied().unwrap_or(0.0);
+            let sum: f64 = self.languages.iter().map(weight).sum();
+            return self.languages.iter().map(|language| weight(language) / sum).collect();
+        }
+        match self.english {
+            Some(share) if self.languages.len() > 1 => self
+                .languages
+                .iter()
+                .map(|&language| if language == Language::EN { share } else { (1.0 - share) / (count - 1.0) })
+                .collect(),
+            _ => vec![1.0 / count; self.languages.len()],
+        }
+    }
+}
+
+/// Whether the task's samples have a picture.
+pub fn has_picture(task: Task) -> bool {
+    !matches!(task, Task::Name | Task::KeywordsToName | Task::Translation | Task::KeywordsTranslation)
+}

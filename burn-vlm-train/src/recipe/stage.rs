@@ -1,0 +1,175 @@
+//! `[stage.NAME]`: what is minimised, on what, how long, with which learning rates.
+
+use std::collections::BTreeMap;
+
+use burn_vlm_data::language::Language;
+use serde::{Deserialize, Serialize};
+
+use super::{DataRecipe, MixtureRecipe, has_picture};
+use crate::error::{Result, TrainError};
+use crate::optim::{AdamWConfig, Schedule};
+
+/// What a stage minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveKind {
+    /// Next-token loss on the answers, given picture and question.
+    Vlm,
+    /// Next-token loss on the answers of text-only conversations.
+    Text,
+    /// Sigmoid loss of picture-text pairs (Zhai et al. 2023).
+    Siglip,
+    /// Softmax loss of picture-text pairs (Radford et al. 2021).
+    Clip,
+}
+
+/// One stage of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecipe {
+    /// What is minimised.
+    pub objective: ObjectiveKind,
+    /// Optimizer steps; 0 where `epochs` says how long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps: usize,
+    /// In the place of `steps`, for a `mixture`: times through it. Samples that do not fill a last step are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Samples of a micro-batch.
+    pub batch: usize,
+    /// Micro-batches of one optimizer step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// `pattern -> learning rate`; what no pattern names is frozen.
+    pub train: BTreeMap<String, f64>,
+    /// Parrot's stage 1: the connector's projector alone, past its router and experts. No other connector has any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypass_experts: bool,
+    /// The most tokens of a sample, visual ones counted; a longer one is an error that names it. Absent, no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Warmup and decay.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// AdamW.
+    #[serde(default)]
+    pub optimizer: AdamWConfig,
+    /// Samples of the embedded corpus.
+    #[serde(default, skip_serializing_if = "DataRecipe::is_empty")]
+    pub data: DataRecipe,
+    /// Samples of one's own, in the place of `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<MixtureRecipe>,
+    /// A log line every so many steps.
+    #[serde(default = "log_every")]
+    pub log_every: usize,
+    /// A checkpoint every so many steps; 0 for none but the last.
+    #[serde(default)]
+    pub checkpoint_every: usize,
+    /// How many checkpoints are kept.
+    #[serde(default = "two")]
+    pub keep_checkpoints: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+fn two() -> usize {
+    2
+}
+
+fn log_every() -> usize {
+    20
+}
+
+impl StageRecipe {
+    /// Samples of an optimizer step.
+    pub fn samples_per_step(&self) -> usize {
+        self.batch * self.accumulate
+    }
+
+    /// Optimizer steps over data of `epoch` samples, where that is what `epochs` counts.
+    ///
+    /// # Errors
+    /// Fewer samples than one step needs.
+    pub fn steps_over(&self, name: &str, epoch: u64) -> Result<usize> {
+        let Some(epochs) = self.epochs else { return Ok(self.steps) };
+        let per_step = self.samples_per_step();
+        match (epochs * epoch as f64 / per_step as f64) as usize {
+            0 => Err(TrainError::Recipe(format!(
+                "[stage.{name}]: epochs = {epochs} of {epoch} samples are less than one step of {per_step} (batch x accumulate)"
+            ))),
+            steps => Ok(steps),
+        }
+    }
+
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
+        if self.batch == 0 || self.accumulate == 0 || self.log_every == 0 {
+            return fail("`batch`, `accumulate` and `log_every` must be at least 1".into());
+        }
+        match (self.steps, self.epochs) {
+            (0, None) => return fail("`steps` must be at least 1, or, with a `mixture`, `epochs` given".into()),
+            (1.., Some(_)) => return fail("`steps` and `epochs` both say how long; keep one".into()),
+            (_, Some(epochs)) if !(epochs > 0.0 && epochs.is_finite()) => {
+                return fail(format!("`epochs = {epochs}` must be above 0"));
+            }
+            (_, Some(_)) if self.mixture.is_none() => {
+                return fail("`epochs` counts a `mixture`; the corpus is drawn by weight, give `steps`".into());
+            }
+            _ => {}
+        }
+        if !self.checkpoint_every.is_multiple_of(self.log_every) {
+            return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
+        }
+        match &self.mixture {
+            None => self.check_data(name),
+            Some(_) if !self.data.is_empty() => fail("`data` and `mixture` both name the samples; keep one".into()),
+            Some(_) if self.objective != ObjectiveKind::Vlm => fail("a `mixture` needs `objective = \"vlm\"`".into()),
+            Some(mixture) => mixture.problem().map_or(Ok(()), fail),
+        }
+    }
+
+    /// The samples of the embedded corpus.
+    fn check_data(&self, name: &str) -> Result<()> {
+        let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
+        if self.data.languages.is_empty() {
+            return fail("`data.languages` is empty, and there is no `mixture`".into());
+        }
+        if let Some(share) = self.data.english
+            && (!(0.0..=1.0).contains(&share) || !self.data.languages.contains(&Language::EN))
+        {
+            return fail(format!("`data.english = {share}` must lie in 0..1, with `en` among the languages"));
+        }
+        if !self.data.shares.is_empty() {
+            let weighted =
+                |language: &&Language| self.data.shares.get(*language).is_some_and(|w| w.is_finite() && *w > 0.0);
+            let missing = self.data.languages.iter().find(|language| !weighted(language));
+            let foreign = self.data.shares.keys().find(|language| !self.data.languages.contains(language));
+            if let Some(language) = missing.or(foreign) {
+                return fail(format!(
+                    "`data.shares` must give every language of `data.languages`, and no other, a weight above 0; see `{language}`"
+                ));
+            }
+            if self.data.english.is_some() {
+                return fail("`data.english` and `data.shares` both set the share of English; keep one".into());
+            }
+        }
+        let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
+        if !contrastive {
+            if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
+                return fail("`data.tasks` needs at least one task with a positive weight".into());
+            }
+            let pictured = self.data.tasks.keys().find(|task| has_picture(**task));
+            if let (ObjectiveKind::Text, Some(task)) = (self.objective, pictured) {
+                return fail(format!("the task `{}` has a picture, the objective `text` has none", task.as_str()));
+            }
+        }
+        Ok(())
+    }
+}
