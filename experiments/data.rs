@@ -4,6 +4,7 @@ mod export;
 mod inspect;
 mod looking;
 mod mixture_file;
+mod recipe_file;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

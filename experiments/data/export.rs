@@ -19,6 +19,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::mixture_file::mixture_file;
+use super::recipe_file::recipe_file;
 use crate::AnyError;
 
 /// Write training samples of the embedded emoji corpus as a data set of your own would look
@@ -135,6 +136,8 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
         files.push(Exported { task: *task, written: writer.finish()?, languages });
     }
     drop(bar);
+    let recipe = folder.join("recipe.toml");
+    write_atomic(&recipe, recipe_file(args.format, samples.len() as u64).as_bytes())?;
     let mixture = folder.join("mixture.toml");
     // Last: where it stands, the data set is whole.
     write_atomic(&mixture, mixture_file(&files, args.format, args.seed).as_bytes())?;
@@ -144,11 +147,13 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
         writeln!(out, "  {:24} {:>8}  {}", written.path, written.samples, counts.join(", "))?;
     }
     writeln!(out, "  {:24} {:>8}  names them as sources of a mixture", "mixture.toml", "")?;
+    writeln!(out, "  {:24} {:>8}  trains a small model on it", "recipe.toml", "")?;
     writeln!(
         out,
         "to look at it: cargo run --release --example data -- inspect {} --html page.html",
         mixture.display()
     )?;
+    writeln!(out, "to train on it: cargo run --release --example train -- --recipe {}", recipe.display())?;
     Ok(())
 }
 
