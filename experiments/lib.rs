@@ -8,6 +8,8 @@ mod pretrain;
 mod study;
 mod train;
 
+use burn_vlm_train::run::estimate::ShippedShape;
+
 pub use args::StudyArgs;
 pub use chat::chat;
 pub use data::{DataArgs, data, run_data};
@@ -35,6 +37,21 @@ pub const PARROT: [BuiltIn; 4] = [
     BuiltIn { name: "languages", file: "parrot_languages", text: include_str!("parrot_languages.toml") },
     BuiltIn { name: "scale", file: "parrot_scale", text: include_str!("parrot_scale.toml") },
     BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
+];
+
+/// Shapes of published parts, for dry runs without their files.
+pub const SHAPES: [ShippedShape; 5] = [
+    ShippedShape {
+        name: "siglip2-so400m-patch14-384",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
+    },
+    ShippedShape {
+        name: "clip-vit-large-patch14-336",
+        config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
+    },
+    ShippedShape { name: "Tower-Plus-2B", config: include_str!("../recipes/shapes/Tower-Plus-2B/config.json") },
+    ShippedShape { name: "Tower-Plus-9B", config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json") },
+    ShippedShape { name: "vicuna-7b-v1.5", config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json") },
 ];
 
 /// The recipes that built-in studies name, by file name.

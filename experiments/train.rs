@@ -3,19 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn_vlm::nn::Precision;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{Reporter, chain, show_duration};
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run};
 use burn_vlm_train::run::{TrainRun, Trained};
+use burn_vlm_train::study::{matmul_rate, matmul_rate_of};
 use clap::Parser;
 
-use crate::AnyError;
 use crate::study::{default_parts, repository};
+use crate::{AnyError, SHAPES};
 
 /// Threads that decode pictures beside an accelerator, at most.
 const MOST_WORKERS: usize = 8;
+/// Side of the matrices that show an accelerator's rate.
+const ACCELERATOR_SIDE: usize = 4096;
 
 /// Train a vision-language model by a recipe: its stages one after the other, then the model as a Hugging Face folder
 #[derive(Debug, Clone, Parser)]
@@ -54,6 +59,18 @@ pub struct TrainArgs {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 
+    /// Print parts, parameters, tokens, steps, memory and operations, and train nothing; needs neither weights nor data
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// For --dry-run without data: tokens of a sample's text
+    #[arg(long, value_name = "N", default_value_t = Assumptions::default().text_tokens)]
+    pub text_tokens: usize,
+
+    /// For --dry-run without data: width and height of a picture
+    #[arg(long, value_name = "WxH", default_value = "1024x768", value_parser = picture_size)]
+    pub picture: (u32, u32),
+
     /// Threads that prepare samples [default: 1 on a CPU, else one a core up to 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
@@ -86,7 +103,8 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let file = args.recipe.clone().unwrap_or_else(|| repository().join("recipes/tiny.toml"));
     let recipe = read_recipe(&file, &args.settings)?;
     let chosen = choose(args.device)?;
-    let reporter = Reporter::new(args.quiet);
+    let base = file.parent().unwrap_or(Path::new(""));
+    let parts = args.parts.clone().unwrap_or_else(default_parts);
     let name = file.file_stem().unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/train").join(name));
     let context = Context {
@@ -94,13 +112,22 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         device: chosen.device.clone(),
         workers: args.workers.map_or_else(|| default_workers(&chosen), usize::from),
     };
+    if args.dry_run {
+        let assumptions = Assumptions { text_tokens: args.text_tokens, picture: args.picture };
+        let input =
+            EstimateInput { context: &context, recipe: &recipe, base, parts: &parts, shapes: &SHAPES, assumptions };
+        let estimate = estimate_run(&input)?;
+        let rate = device_rate(&chosen, recipe.compute.precision);
+        return Ok(format!("{}\n\n{}", file.display(), estimate.with_rate(rate).to_string().trim_end()));
+    }
+    let reporter = Reporter::new(args.quiet);
     reporter.line(&format!("{}: device {}, results in {}", file.display(), chosen.choice, out.display()));
     let began = std::time::Instant::now();
     let trained = burn_vlm_train::run::train(&TrainRun {
         context: &context,
         recipe: &recipe,
-        base: file.parent().unwrap_or(Path::new("")),
-        parts: &args.parts.clone().unwrap_or_else(default_parts),
+        base,
+        parts: &parts,
         out: &out,
         replicas: &[],
         reporter: &reporter,
@@ -112,6 +139,23 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
 fn default_workers(chosen: &ChosenDevice) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if chosen.is_cpu() { 1 } else { cores.min(MOST_WORKERS) }
+}
+
+/// Operations a second of a matrix product in the precision of the recipe; on a CPU in f32, the faster one there.
+fn device_rate(chosen: &ChosenDevice, precision: Precision) -> f64 {
+    match chosen.is_cpu() {
+        true => matmul_rate(&chosen.device),
+        false => matmul_rate_of(&chosen.device, ACCELERATOR_SIDE, precision),
+    }
+}
+
+/// `1024x768`
+fn picture_size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x').map(|(width, height)| (width.parse(), height.parse()));
+    match sides {
+        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok((width, height)),
+        _ => Err("expected width and height in pixels, such as 1024x768".into()),
+    }
 }
 
 /// First and last loss of each stage, and what to do with the model.

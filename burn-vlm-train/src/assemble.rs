@@ -6,8 +6,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::init::Scope;
-use burn_vlm::language::LanguageModel;
-use burn_vlm::vision::VisionEncoder;
+use burn_vlm::language::{LanguageConfig, LanguageModel};
+use burn_vlm::vision::{VisionConfig, VisionEncoder};
 use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
@@ -57,7 +57,29 @@ pub fn assemble(
         TrainError::invalid(backbone.join("tokenizer.json"), "has no `<image>` token; add it as a special token")
     })?;
     language_model.resize_token_embeddings(image_id as usize + 1);
-    let base = VlmConfig::new(vision_tower.config(), language_model.config(), i64::from(image_id));
+    let config = vlm_config(recipe, vision_tower.config(), language_model.config(), i64::from(image_id))?;
+    let connector = config.init_connector(&Scope::new(seed, device));
+    let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
+    Ok(Assembled {
+        model,
+        tokenizer: Arc::new(tokenizer),
+        template: Arc::new(template),
+        image_token_added,
+        encoder: encoder.to_path_buf(),
+    })
+}
+
+/// How a recipe joins a tower and a decoder, in which `image_id` stands for visual tokens.
+///
+/// # Errors
+/// Parts that do not fit, a tiling that is not the tower's.
+pub fn vlm_config(
+    recipe: &ModelRecipe,
+    vision: VisionConfig,
+    language: LanguageConfig,
+    image_id: i64,
+) -> Result<VlmConfig> {
+    let base = VlmConfig::new(vision, language, image_id);
     let tiling = recipe.tiling.as_deref().and_then(TilingPreset::by_name);
     let config = VlmConfig {
         model_type: if tiling.is_some() { VlmType::LlavaNext } else { VlmType::Llava },
@@ -76,15 +98,7 @@ pub fn assemble(
     if let Some(tiling) = tiling {
         check_tiling(&tiling, &config)?;
     }
-    let connector = config.init_connector(&Scope::new(seed, device));
-    let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
-    Ok(Assembled {
-        model,
-        tokenizer: Arc::new(tokenizer),
-        template: Arc::new(template),
-        image_token_added,
-        encoder: encoder.to_path_buf(),
-    })
+    Ok(config)
 }
 
 /// The canvases of a preset as (height, width).

@@ -10,6 +10,7 @@
 //! | [`vlm`] | [`Vlm`](vlm::Vlm): vision tower x connector x language model |
 //! | [`generate`] | KV-cached greedy and sampled generation |
 //! | [`checkpoint`] | safetensors in the Hugging Face layout, in and out |
+//! | [`count`] | parameters and layer sizes from a config alone |
 //! | [`nn`] | blocks several models share |
 //!
 //! Every module is backend-agnostic: it takes a [`Device`](burn::tensor::Device) and never names a backend.
@@ -19,6 +20,7 @@
 
 pub mod checkpoint;
 pub mod connector;
+pub mod count;
 pub mod dual;
 pub mod encoder;
 pub mod error;

@@ -129,6 +129,13 @@ impl Conversations {
         tokens as f64 / self.len().max(1) as f64
     }
 
+    /// Mean number of trained tokens of a sample; for estimates.
+    pub fn mean_targets(&self) -> f64 {
+        let trained = |item: &Item| item.encoded.labels.iter().filter(|label| **label >= 0).count();
+        let targets: usize = self.sources.iter().flatten().map(trained).sum();
+        targets as f64 / self.len().max(1) as f64
+    }
+
     fn item(&self, position: usize) -> &Item {
         let (source, index) = self.mixture.get(position as u64);
         &self.sources[source][index]

@@ -99,8 +99,13 @@ impl LearningRates {
 
     /// Summarises what trains and what is frozen, part by part.
     pub fn report<M: Module>(&self, module: &M) -> Vec<PartReport> {
+        self.report_params(&list_params(module))
+    }
+
+    /// The same of parameters that need not exist.
+    pub fn report_params(&self, params: &[ParamInfo]) -> Vec<PartReport> {
         let mut parts: Vec<PartReport> = Vec::new();
-        for param in list_params(module) {
+        for param in params {
             let part = param.path.split('.').next().unwrap_or_default().to_string();
             let rate = self.rate(&param.path);
             if parts.last().is_none_or(|last| last.part != part) {

@@ -13,6 +13,7 @@
 //! The same call goes on where a killed run stopped, bit for bit.
 
 mod curve;
+pub mod estimate;
 mod folder;
 mod stage;
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vlm::init::Scope;
+use burn_vlm::nn::Precision;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::emoji::EmojiCorpus;
@@ -17,7 +18,7 @@ use crate::recipe::{PartRecipe, Recipe};
 
 /// Share of the device's matrix-product rate that a whole training step of small models reaches; measured on the
 /// recorded run of the default preset, so an estimate and no more.
-const EFFICIENCY: f64 = 0.25;
+pub(crate) const EFFICIENCY: f64 = 0.25;
 
 /// Tokens of one picture in the estimate; the default preset's number.
 const IMAGE_TOKENS: usize = 5;
@@ -101,15 +102,24 @@ pub fn estimate(
 /// rounds, since other programs only make it slower.
 pub fn matmul_rate(device: &Device) -> f64 {
     const SIDE: usize = 512;
+    matmul_rate_of(device, SIDE, Precision::F32)
+}
+
+/// The same of `side` x `side` matrices, which a GPU wants larger, in another element type.
+pub fn matmul_rate_of(device: &Device, side: usize, precision: Precision) -> f64 {
     const ROUNDS: usize = 16;
-    let ones = || Tensor::<2>::from_data(TensorData::new(vec![1.0f32; SIDE * SIDE], [SIDE, SIDE]), device);
+    let ones = || {
+        let ones = Tensor::<2>::from_data(TensorData::new(vec![1.0f32; side * side], [side, side]), device);
+        precision.cast(ones)
+    };
     let (a, b) = (ones(), ones());
-    let finish = |product: Tensor<2>| product.sum().into_data();
+    // one value back, so that the product is done and nothing else is timed
+    let finish = |product: Tensor<2>| product.slice([0..1, 0..1]).into_data();
     finish(a.clone().matmul(b.clone()));
     let rounds = (0..ROUNDS).map(|_| {
         let began = Instant::now();
         finish(a.clone().matmul(b.clone()));
         began.elapsed().as_secs_f64()
     });
-    2.0 * (SIDE * SIDE * SIDE) as f64 / rounds.fold(f64::INFINITY, f64::min)
+    2.0 * (side as f64).powi(3) / rounds.fold(f64::INFINITY, f64::min)
 }

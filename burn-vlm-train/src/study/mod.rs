@@ -12,7 +12,8 @@ mod questions;
 mod stage;
 mod summary;
 
-pub use estimate::{Estimate, estimate, matmul_rate};
+pub(crate) use estimate::EFFICIENCY;
+pub use estimate::{Estimate, estimate, matmul_rate, matmul_rate_of};
 pub use job::{StudyInputs, VlmJob};
 pub use questions::{Questions, questions};
 pub use stage::{stage_conversations, stage_objective};

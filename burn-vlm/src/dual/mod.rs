@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
-use crate::vision::VisionEncoder;
+use crate::vision::{VisionConfig, VisionEncoder};
 
 /// Configuration of a dual encoder, told apart by `model_type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,14 @@ impl DualConfig {
             Self::Siglip(config) => DualEncoder::Siglip(config.init_with(scope)?),
             Self::Clip(config) => DualEncoder::Clip(config.init_with(scope)?),
         })
+    }
+
+    /// The image tower's configuration.
+    pub fn vision_config(&self) -> VisionConfig {
+        match self {
+            Self::Siglip(config) => VisionConfig::Siglip(config.vision_config.clone()),
+            Self::Clip(config) => VisionConfig::Clip(config.vision_config.clone()),
+        }
     }
 }
 

@@ -91,6 +91,12 @@ impl LanguageConfig {
         each!(self, config => config.vocab_size)
     }
 
+    /// The same decoder with another number of token ids.
+    pub fn with_vocab_size(mut self, rows: usize) -> Self {
+        each!(&mut self, config => config.vocab_size = rows);
+        self
+    }
+
     /// Longest sequence.
     pub fn max_position_embeddings(&self) -> usize {
         each!(self, config => config.max_position_embeddings)

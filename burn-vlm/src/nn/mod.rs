@@ -26,7 +26,7 @@ pub use checkpointing::checkpoint;
 pub use embedding::{Embedding, embedding};
 pub use init::Init;
 pub use linear::{Linear, linear};
-pub use loss::{HeadWeight, cross_entropy, label_losses, linear_cross_entropy, token_log_probs};
+pub use loss::{CHUNK_ELEMENTS, HeadWeight, cross_entropy, label_losses, linear_cross_entropy, token_log_probs};
 pub use norm::{LayerNorm, RmsNorm, layer_norm, rms_norm};
 pub use precision::Precision;
 pub use rope::{RopeAngles, RopeTable, rope};

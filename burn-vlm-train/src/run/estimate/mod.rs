@@ -1,0 +1,179 @@
+//! What `--dry-run` says of a recipe before it runs: parameters, samples, tokens, steps, operations, memory.
+//!
+//! Unusual here: nothing is allocated and nothing need be downloaded. Parts are read from their config.json, or from shapes that ship;
+//! samples from the data, or from what a mixture declares; what is assumed is said.
+
+mod flops;
+mod memory;
+mod report;
+mod samples;
+mod shapes;
+
+pub use flops::Flops;
+pub use memory::{Host, Memory};
+pub use samples::{Assumptions, SampleEstimate};
+pub use shapes::{PartShape, ShippedShape};
+
+use std::path::Path;
+
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_data::batching::Strategy;
+
+use self::flops::Trained;
+use self::shapes::Shapes;
+use crate::error::{Result, TrainError};
+use crate::optim::{LearningRates, PartReport};
+use crate::params::ParamInfo;
+use crate::pretrain::Context;
+use crate::recipe::{ObjectiveKind, Recipe, StageRecipe};
+
+/// What an estimate is made from.
+pub struct EstimateInput<'a> {
+    /// The embedded corpus and the number of workers; nothing is computed on the device.
+    pub context: &'a Context,
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Where its relative paths begin.
+    pub base: &'a Path,
+    /// Folder of parts.
+    pub parts: &'a Path,
+    /// Shapes of parts that are not there.
+    pub shapes: &'a [ShippedShape],
+    /// What is taken for granted where no data is there to look at.
+    pub assumptions: Assumptions,
+}
+
+/// A recipe's estimate.
+#[derive(Debug, Clone)]
+pub struct RunEstimate {
+    /// Vision tower and language model.
+    pub parts: [PartShape; 2],
+    /// The VLM made of them.
+    pub config: VlmConfig,
+    /// Its stages in their order.
+    pub stages: Vec<StageEstimate>,
+}
+
+/// A stage's estimate. Figures are those of an optimizer step unless they say otherwise.
+#[derive(Debug, Clone)]
+pub struct StageEstimate {
+    /// Its name.
+    pub name: String,
+    /// What is trained and what is frozen.
+    pub parts: Vec<PartReport>,
+    /// Samples of a step.
+    pub samples_per_step: usize,
+    /// Its samples on average, and where that is known from.
+    pub sample: SampleEstimate,
+    /// The largest micro-batch.
+    pub micro: MicroBatch,
+    /// Steps; `None` where the number of samples is not known.
+    pub steps: Option<usize>,
+    /// Floating-point operations.
+    pub flops: Flops,
+    /// Bytes on the device.
+    pub memory: Memory,
+    /// What the activations would take without gradient checkpointing, or with it where it is off.
+    pub other_activations: u64,
+    /// Bytes on the host, besides the model if that is computed there.
+    pub host: Host,
+}
+
+/// What goes through the model at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MicroBatch {
+    /// Samples.
+    pub samples: f64,
+    /// Tokens, visual ones counted.
+    pub tokens: f64,
+    /// Pictures and tiles.
+    pub views: f64,
+    /// How many make a step.
+    pub count: f64,
+}
+
+impl StageEstimate {
+    /// Tokens of a step, visual ones counted.
+    pub fn tokens_per_step(&self) -> f64 {
+        self.sample.tokens() * self.samples_per_step as f64
+    }
+}
+
+/// Estimates a run.
+///
+/// # Errors
+/// A part that is neither there nor among the shapes, a mixture file that cannot be read, a pattern that matches no parameter.
+pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
+    let shapes = Shapes::of(input)?;
+    let stages = input.recipe.stages.iter().map(|name| {
+        let stage = input.recipe.stage.get(name);
+        let stage = stage.ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
+        stage_estimate(input, &shapes, name, stage)
+    });
+    let stages = stages.collect::<Result<Vec<_>>>()?;
+    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, stages })
+}
+
+fn stage_estimate(
+    input: &EstimateInput<'_>,
+    shapes: &Shapes,
+    name: &str,
+    stage: &StageRecipe,
+) -> Result<StageEstimate> {
+    let of_stage = |error: TrainError| match error {
+        TrainError::Recipe(message) => TrainError::Recipe(format!("[stage.{name}]: {message}")),
+        other => other,
+    };
+    let config = &shapes.config;
+    let listed = match stage.objective {
+        ObjectiveKind::Text => config.text_config.parameters(),
+        _ => config.parameters(),
+    };
+    let params: Vec<ParamInfo> =
+        listed.into_iter().map(|param| ParamInfo { path: param.path, shape: param.shape }).collect();
+    let rates = LearningRates::new(&stage.train).map_err(of_stage)?;
+    rates.check(&params).map_err(of_stage)?;
+    let trained = Trained::of(config, &params, &rates, stage.objective);
+    let sample = samples::estimate(input, shapes, stage)?;
+    let samples_per_step = stage.samples_per_step();
+    let micro = micro_batch(stage, &sample);
+    let steps = match sample.epoch {
+        Some(epoch) => Some(stage.steps_over(name, epoch)?),
+        None => stage.epochs.is_none().then_some(stage.steps),
+    };
+    let compute = &input.recipe.compute;
+    let memory = |checkpointing| memory::estimate(config, &trained, &micro, &sample, compute, checkpointing);
+    Ok(StageEstimate {
+        name: name.to_owned(),
+        parts: rates.report_params(&params),
+        samples_per_step,
+        micro,
+        steps,
+        flops: flops::estimate(config, &trained, &sample, compute.gradient_checkpointing)
+            .times(samples_per_step as f64),
+        memory: memory(compute.gradient_checkpointing),
+        other_activations: memory(!compute.gradient_checkpointing).activations,
+        host: memory::host(config, stage, &sample, input.context.workers),
+        sample,
+    })
+}
+
+/// The largest micro-batch: `batch` samples, or as many as fill the budget.
+fn micro_batch(stage: &StageRecipe, sample: &SampleEstimate) -> MicroBatch {
+    let per_step = stage.samples_per_step() as f64;
+    let batching = stage.mixture.as_ref().map(|mixture| mixture.batching);
+    let budget = batching.filter(|batching| batching.strategy != Strategy::Sequential);
+    let samples = match budget {
+        None => stage.batch as f64,
+        Some(batching) => {
+            let tokens = batching.max_tokens.map_or(f64::INFINITY, |max| max as f64 / sample.tokens().max(1.0));
+            let images = batching.max_images.map_or(f64::INFINITY, |max| max as f64 / sample.pictures.max(1e-9));
+            tokens.min(images).max(1.0).min(per_step)
+        }
+    };
+    let tokens = samples * sample.tokens();
+    MicroBatch { samples, tokens, views: samples * sample.views(), count: (per_step / samples).ceil() }
+}
+
+#[cfg(test)]
+mod tests;

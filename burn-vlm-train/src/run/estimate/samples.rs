@@ -1,0 +1,291 @@
+//! The samples of a stage on average: looked at where they are, declared or assumed where they are not.
+
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::encode::EncodeOptions;
+use burn_vlm_data::mixture::{MixtureConfig, Plan};
+use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
+use burn_vlm_data::tokenizer::Tokenizer;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::EstimateInput;
+use super::shapes::Shapes;
+use crate::error::{Result, TrainError};
+use crate::objective::{ConversationPlan, Conversations, SampleMaker};
+use crate::optim::thousands;
+use crate::pictures::processor_of;
+use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
+
+/// Samples that are looked at, evenly spaced over an epoch.
+const LOOKED_AT: u64 = 64;
+/// The share of a conversation's text that is answers, where nothing is there to look at.
+const ANSWERS: f64 = 0.5;
+
+/// What is taken for granted where no data is there to look at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Assumptions {
+    /// Tokens of a sample's text.
+    pub text_tokens: usize,
+    /// Width and height of a picture.
+    pub picture: (u32, u32),
+}
+
+impl Default for Assumptions {
+    /// 256 tokens, 1024 x 768 pixels.
+    fn default() -> Self {
+        Self { text_tokens: 256, picture: (1024, 768) }
+    }
+}
+
+/// A stage's samples on average.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleEstimate {
+    /// Samples of an epoch; `None` where they are drawn by weight, or their number is not known.
+    pub epoch: Option<u64>,
+    /// Pictures of a sample.
+    pub pictures: f64,
+    /// Views of a picture: itself, or its thumbnail and tiles.
+    pub views_of_picture: f64,
+    /// Visual tokens of a sample.
+    pub visual_tokens: f64,
+    /// Other tokens of a sample.
+    pub text_tokens: f64,
+    /// Trained tokens of a sample.
+    pub targets: f64,
+    /// Width and height of a picture.
+    pub picture: (u32, u32),
+    /// Where all this is known from.
+    pub notes: Vec<String>,
+}
+
+impl SampleEstimate {
+    /// Tokens of a sample.
+    pub fn tokens(&self) -> f64 {
+        self.visual_tokens + self.text_tokens
+    }
+
+    /// Views of a sample's pictures.
+    pub fn views(&self) -> f64 {
+        self.pictures * self.views_of_picture
+    }
+
+    fn limited(mut self, max_tokens: Option<usize>) -> Self {
+        if let Some(max) = max_tokens.map(|max| max as f64).filter(|max| *max < self.tokens()) {
+            // pictures are never cut
+            let text = (max - self.visual_tokens).max(0.0);
+            self.targets *= text / self.text_tokens.max(1.0);
+            self.text_tokens = text;
+        }
+        self
+    }
+}
+
+pub(super) fn estimate(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) -> Result<SampleEstimate> {
+    match &stage.mixture {
+        Some(mixture) => of_mixture(input, shapes, stage, mixture),
+        None => of_corpus(input, shapes, stage),
+    }
+}
+
+/// The embedded corpus: encoded with the backbone's tokenizer if that is there.
+fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) -> Result<SampleEstimate> {
+    let text_only = stage.objective == ObjectiveKind::Text;
+    let weights: f64 = stage.data.tasks.values().sum();
+    let seen: f64 = stage.data.tasks.iter().filter(|(task, _)| has_picture(**task)).map(|(_, weight)| weight).sum();
+    let pictures = if text_only { 0.0 } else { seen / weights.max(f64::MIN_POSITIVE) };
+    let image_tokens = shapes.config.num_visual_tokens();
+    let visual_tokens = pictures * image_tokens as f64;
+    let size = u32::try_from(shapes.config.vision_config.image_size()).unwrap_or(u32::MAX);
+    let mut sample = SampleEstimate {
+        epoch: None,
+        pictures,
+        views_of_picture: 1.0,
+        visual_tokens,
+        text_tokens: input.assumptions.text_tokens as f64,
+        targets: input.assumptions.text_tokens as f64 * ANSWERS,
+        picture: (size, size),
+        notes: vec!["the embedded corpus, drawn by weight".into()],
+    };
+    let Some((tokenizer, template)) = shapes.backbone.as_deref().map(reader).transpose()? else {
+        sample.notes.push(assumed_text(input, ANSWERS));
+        return Ok(sample.limited(stage.max_tokens));
+    };
+    let plan = ConversationPlan {
+        data: &stage.data,
+        parallel: &input.recipe.tokenizer.languages,
+        image_tokens,
+        user_turns: false,
+        max_tokens: stage.max_tokens,
+        batch: stage.batch,
+        seed: 0,
+    };
+    let conversations = Conversations::new(&input.context.corpus, &tokenizer, &template, &plan)?;
+    sample.text_tokens = conversations.mean_tokens() - visual_tokens;
+    sample.targets = conversations.mean_targets();
+    sample.notes.push(format!("lengths are those of its {} samples", thousands(conversations.len())));
+    Ok(sample)
+}
+
+/// The backbone's tokenizer with `<image>`, and its template.
+fn reader(backbone: &Path) -> Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
+    let fail = |message: String| TrainError::Data(message);
+    let tokenizer = Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| fail(e.to_string()))?;
+    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| fail(e.to_string()))?;
+    let template = ChatTemplate::from_folder(backbone).map_err(|e| fail(e.to_string()))?;
+    let template = template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());
+    Ok((Arc::new(tokenizer), Arc::new(template)))
+}
+
+fn assumed_text(input: &EstimateInput<'_>, answers: f64) -> String {
+    let tokens = input.assumptions.text_tokens;
+    let trained = if answers < 1.0 { ", half of them trained" } else { ", all of them trained" };
+    format!("assumed: {tokens} tokens of text a sample{trained} (--text-tokens)")
+}
+
+/// A user's own data: opened and looked at if it is there, else as its file declares it.
+fn of_mixture(
+    input: &EstimateInput<'_>,
+    shapes: &Shapes,
+    stage: &StageRecipe,
+    mixture: &MixtureRecipe,
+) -> Result<SampleEstimate> {
+    let file = input.base.join(&mixture.file);
+    let config = MixtureConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+    let mut notes = Vec::new();
+    if config.root.as_deref().is_some_and(Path::is_dir) {
+        let options = StreamOptions { seed: 0, shuffle_bytes: mixture.shuffle_megabytes << 20 };
+        match open_mixture(&config, mixture.limits, options) {
+            Ok(open) => {
+                let epoch = open.mixed.epoch_len();
+                notes.push(format!(
+                    "{}: {} samples an epoch, counted",
+                    mixture.file.display(),
+                    thousands(epoch as usize)
+                ));
+                let mut sample = assumed(input, shapes, mixture, text_share(&config, Some(&open.plan)), notes)?;
+                sample.epoch = Some(epoch);
+                let sample = look(shapes, stage, mixture, &open.mixed, sample)?;
+                return Ok(sample.limited(stage.max_tokens));
+            }
+            Err(error) => notes.push(format!("the data cannot be opened: {error}")),
+        }
+    }
+    let plan = config.declared_counts().and_then(|counts| Plan::new(&config, &counts)).ok();
+    let epoch = config.total.or(plan.as_ref().map(Plan::len));
+    let root = config.root.clone().unwrap_or_default();
+    notes.push(match epoch {
+        Some(epoch) => format!(
+            "{}: {} samples an epoch, as the file declares; there is no data in {}",
+            mixture.file.display(),
+            thousands(epoch as usize),
+            root.display()
+        ),
+        None => format!(
+            "{}: the number of samples is not known without the data in {}; declare `samples`",
+            mixture.file.display(),
+            root.display()
+        ),
+    });
+    let mut sample = assumed(input, shapes, mixture, text_share(&config, plan.as_ref()), notes)?;
+    sample.epoch = epoch;
+    Ok(sample.limited(stage.max_tokens))
+}
+
+/// The share of samples without a picture: those of sources that are tagged `text`.
+fn text_share(config: &MixtureConfig, plan: Option<&Plan>) -> f64 {
+    let Some(plan) = plan else { return 0.0 };
+    let tagged = |(_, source): &(usize, &burn_vlm_data::mixture::SourceConfig)| source.tags.iter().any(|t| t == "text");
+    let text: u64 = config.sources.iter().enumerate().filter(tagged).map(|(index, _)| plan.of_source(index)).sum();
+    text as f64 / plan.len().max(1) as f64
+}
+
+fn assumed(
+    input: &EstimateInput<'_>,
+    shapes: &Shapes,
+    mixture: &MixtureRecipe,
+    text_share: f64,
+    mut notes: Vec<String>,
+) -> Result<SampleEstimate> {
+    let (width, height) = input.assumptions.picture;
+    let size = (height as usize, width as usize);
+    let (views, tokens) = match mixture.pictures {
+        PictureView::Tiles => (shapes.config.num_tiles(size)?, shapes.config.num_image_tokens(size)?),
+        PictureView::Square | PictureView::Pad => (1, shapes.config.num_visual_tokens()),
+    };
+    let answers = if mixture.template == PromptTemplate::Plain { 1.0 } else { ANSWERS };
+    let pictures = 1.0 - text_share;
+    let text = input.assumptions.text_tokens as f64;
+    notes.push(assumed_text(input, answers));
+    notes.push(match mixture.pictures {
+        PictureView::Tiles => {
+            format!("assumed: pictures of {width} x {height} pixels (--picture): {views} views, {tokens} visual tokens")
+        }
+        _ => format!("one view of {tokens} visual tokens a picture"),
+    });
+    let rest = if text_share > 0.0 {
+        format!(", none in {:.0} % (sources tagged `text`)", 100.0 * text_share)
+    } else {
+        String::new()
+    };
+    notes.push(format!("assumed: one picture a sample{rest}"));
+    Ok(SampleEstimate {
+        epoch: None,
+        pictures,
+        views_of_picture: views as f64,
+        visual_tokens: pictures * tokens as f64,
+        text_tokens: text,
+        targets: text * answers,
+        picture: (width, height),
+        notes,
+    })
+}
+
+/// Samples of the stream in the place of assumptions, where parts can read them.
+fn look(
+    shapes: &Shapes,
+    stage: &StageRecipe,
+    mixture: &MixtureRecipe,
+    mixed: &Mixed,
+    sample: SampleEstimate,
+) -> Result<SampleEstimate> {
+    let (Some(encoder), Some(backbone)) = (&shapes.encoder, &shapes.backbone) else { return Ok(sample) };
+    let (tokenizer, template) = reader(backbone)?;
+    let processor = processor_of(encoder, shapes.config.vision_config.image_size())?;
+    let options = EncodeOptions {
+        mask: mixture.mask,
+        max_tokens: stage.max_tokens,
+        truncation: mixture.truncation,
+        user_turns: false,
+    };
+    let image = tokenizer.image_id();
+    let maker = SampleMaker::new(mixture, options, &shapes.config, &processor, tokenizer, template)?;
+    let epoch = mixed.epoch_len();
+    let count = LOOKED_AT.min(epoch);
+    let mut sum = SampleEstimate {
+        pictures: 0.0,
+        views_of_picture: 0.0,
+        visual_tokens: 0.0,
+        text_tokens: 0.0,
+        targets: 0.0,
+        notes: sample.notes.into_iter().filter(|note| !note.starts_with("assumed")).collect(),
+        ..sample
+    };
+    for index in 0..count {
+        let drawn = mixed.get(index * epoch / count, |sample| maker.make(sample));
+        let made = drawn.map_err(|error| TrainError::Data(error.to_string()))?.item;
+        let visual = made.encoded.ids.iter().filter(|id| Some(**id) == image).count() as f64;
+        sum.pictures += made.images.len() as f64;
+        sum.views_of_picture += made.images.iter().map(|image| image.tiles).sum::<usize>() as f64;
+        sum.visual_tokens += visual;
+        sum.text_tokens += made.encoded.ids.len() as f64 - visual;
+        sum.targets += made.encoded.labels.iter().filter(|label| **label >= 0).count() as f64;
+    }
+    sum.views_of_picture /= sum.pictures.max(1.0);
+    for mean in [&mut sum.pictures, &mut sum.visual_tokens, &mut sum.text_tokens, &mut sum.targets] {
+        *mean /= count.max(1) as f64;
+    }
+    sum.notes.push(format!("lengths and pictures are those of {count} samples from all over it"));
+    Ok(sum)
+}

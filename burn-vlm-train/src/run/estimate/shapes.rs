@@ -1,0 +1,166 @@
+//! The shapes of a recipe's parts: from their folders, from the recipe itself, or from what ships.
+
+use std::path::{Path, PathBuf};
+
+use burn_vlm::checkpoint::Pretrained;
+use burn_vlm::language::{LanguageConfig, LanguageModel};
+use burn_vlm::vision::{VisionConfig, VisionEncoder};
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::tokenizer::Tokenizer;
+use serde_json::Value;
+
+use super::EstimateInput;
+use crate::assemble::{part_folder, vlm_config};
+use crate::error::{Result, TrainError};
+use crate::recipe::PartRecipe;
+
+/// A published model's config.json.
+#[derive(Debug, Clone, Copy)]
+pub struct ShippedShape {
+    /// The name by which recipes call the part.
+    pub name: &'static str,
+    /// Its config.json.
+    pub config: &'static str,
+}
+
+/// A part, and where its shape is known from.
+#[derive(Debug, Clone)]
+pub struct PartShape {
+    /// The name in the recipe.
+    pub name: String,
+    /// What it is, in words.
+    pub description: String,
+    /// Where its shape is known from.
+    pub source: String,
+    /// Number of its parameters.
+    pub parameters: u64,
+}
+
+/// Both parts, their folders if there, and the VLM.
+pub(super) struct Shapes {
+    pub(super) parts: [PartShape; 2],
+    pub(super) config: VlmConfig,
+    pub(super) encoder: Option<PathBuf>,
+    pub(super) backbone: Option<PathBuf>,
+}
+
+impl Shapes {
+    pub(super) fn of(input: &EstimateInput<'_>) -> Result<Self> {
+        let model = &input.recipe.model;
+        let encoder = Found::of(input, &model.encoder)?;
+        let backbone = Found::of(input, &model.backbone)?;
+        let vision = match &encoder.shape {
+            Shape::Json(json) => VisionEncoder::read_config(json.clone(), &encoder.folder_or_name())?,
+            Shape::Recipe(PartRecipe::Encoder { model, .. }) => model.vision_config(),
+            Shape::Recipe(PartRecipe::Backbone { .. }) => {
+                return Err(wrong_kind(&model.encoder, "a backbone", "an encoder"));
+            }
+        };
+        let language = match &backbone.shape {
+            Shape::Json(json) => LanguageModel::read_config(json.clone(), &backbone.folder_or_name())?,
+            Shape::Recipe(PartRecipe::Backbone { model, .. }) => model.as_ref().clone(),
+            Shape::Recipe(PartRecipe::Encoder { .. }) => {
+                return Err(wrong_kind(&model.backbone, "an encoder", "a backbone"));
+            }
+        };
+        let rows = image_rows(backbone.folder.as_deref(), &language)?;
+        let own = language.vocab_size();
+        let grown = language.clone().with_vocab_size(rows.max(own));
+        let config = vlm_config(model, vision.clone(), grown.clone(), rows as i64 - 1)?;
+        let added = grown.vocab_size() - own;
+        let more = if added > 0 { format!(", {added} more for {IMAGE_PLACEHOLDER}") } else { String::new() };
+        let parts = [
+            encoder.part(&model.encoder, describe_vision(&vision), vision.num_parameters()),
+            backbone.part(&model.backbone, format!("{}{more}", describe_language(&language)), grown.num_parameters()),
+        ];
+        Ok(Self { parts, config, encoder: encoder.folder, backbone: backbone.folder })
+    }
+}
+
+/// Token ids once `<image>` is among them: the tokenizer's, or one more than the model has where there is no tokenizer to ask.
+fn image_rows(backbone: Option<&Path>, language: &LanguageConfig) -> Result<usize> {
+    let Some(file) = backbone.map(|folder| folder.join("tokenizer.json")).filter(|file| file.is_file()) else {
+        return Ok(language.vocab_size() + 1);
+    };
+    let fail = |message: String| TrainError::Data(message);
+    let tokenizer = Tokenizer::from_file(&file).map_err(|e| fail(e.to_string()))?;
+    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| fail(e.to_string()))?;
+    Ok(tokenizer.image_id().map_or(language.vocab_size(), |id| id as usize + 1))
+}
+
+enum Shape<'a> {
+    Json(Value),
+    Recipe(&'a PartRecipe),
+}
+
+struct Found<'a> {
+    shape: Shape<'a>,
+    folder: Option<PathBuf>,
+    source: String,
+    name: &'a str,
+}
+
+impl<'a> Found<'a> {
+    fn of(input: &EstimateInput<'a>, name: &'a str) -> Result<Self> {
+        let missing = match part_folder(name, input.parts) {
+            Ok(folder) => {
+                let file = folder.join("config.json");
+                let text = std::fs::read_to_string(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+                let json = serde_json::from_str(&text).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+                let source = folder.display().to_string();
+                return Ok(Self { shape: Shape::Json(json), folder: Some(folder), source, name });
+            }
+            Err(missing) => missing,
+        };
+        if let Some(part) = input.recipe.part.get(name) {
+            return Ok(Self { shape: Shape::Recipe(part), folder: None, source: format!("[part.{name}]"), name });
+        }
+        let last = Path::new(name).file_name().and_then(|last| last.to_str()).unwrap_or(name);
+        let Some(shipped) = input.shapes.iter().find(|shape| shape.name == last) else {
+            let known: Vec<&str> = input.shapes.iter().map(|shape| shape.name).collect();
+            return Err(TrainError::Recipe(format!(
+                "{missing}; shapes that ship without weights, for dry runs: {}",
+                known.join(", ")
+            )));
+        };
+        let json = serde_json::from_str(shipped.config)
+            .map_err(|e| TrainError::invalid(Path::new(name), format!("the shipped shape: {e}")))?;
+        let source = format!("the published shape; there is no {name} in {} yet", input.parts.display());
+        Ok(Self { shape: Shape::Json(json), folder: None, source, name })
+    }
+
+    fn folder_or_name(&self) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| PathBuf::from(self.name))
+    }
+
+    fn part(&self, name: &str, description: String, parameters: u64) -> PartShape {
+        PartShape { name: name.to_owned(), description, source: self.source.clone(), parameters }
+    }
+}
+
+fn wrong_kind(name: &str, found: &str, expected: &str) -> TrainError {
+    TrainError::Recipe(format!("[model]: `{name}` is {found} in [part.{name}], expected {expected}"))
+}
+
+fn describe_vision(config: &VisionConfig) -> String {
+    let kind = match config {
+        VisionConfig::Siglip(_) => "SigLIP",
+        VisionConfig::Clip(_) => "CLIP",
+        VisionConfig::ChineseClip(_) => "Chinese-CLIP",
+    };
+    let (layers, hidden, size, grid) =
+        (config.num_hidden_layers(), config.hidden_size(), config.image_size(), config.grid());
+    format!("{kind}, {layers} layers of width {hidden}, {size} pixels, {grid} x {grid} patches")
+}
+
+fn describe_language(config: &LanguageConfig) -> String {
+    let kind = match config {
+        LanguageConfig::Gemma2(_) => "Gemma 2",
+        LanguageConfig::Llama(_) => "Llama",
+        LanguageConfig::Mistral(_) => "Mistral",
+        LanguageConfig::Qwen2(_) => "Qwen 2",
+    };
+    let shape = config.layer_shape();
+    format!("{kind}, {} layers of width {}, {} token ids", shape.layers, shape.hidden_size, config.vocab_size())
+}
