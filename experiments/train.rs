@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use burn_vlm::nn::Precision;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{Reporter, chain, show_duration};
@@ -71,6 +72,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "WxH", default_value = "1024x768", value_parser = picture_size)]
     pub picture: (u32, u32),
 
+    /// More devices that share the micro-batches of each step: cuda:1,cuda:2
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub more_devices: Vec<DeviceChoice>,
+
     /// Threads that prepare samples [default: 1 on a CPU, else one a core up to 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
@@ -122,6 +127,8 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     }
     let reporter = Reporter::new(args.quiet);
     reporter.line(&format!("{}: device {}, results in {}", file.display(), chosen.choice, out.display()));
+    let more: Vec<ChosenDevice> = args.more_devices.iter().map(|choice| choose(*choice)).collect::<Result<_, _>>()?;
+    let replicas: Vec<Device> = more.into_iter().map(|chosen| chosen.device.autodiff()).collect();
     let began = std::time::Instant::now();
     let trained = burn_vlm_train::run::train(&TrainRun {
         context: &context,
@@ -129,7 +136,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         base,
         parts: &parts,
         out: &out,
-        replicas: &[],
+        replicas: &replicas,
         reporter: &reporter,
     })?;
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
