@@ -158,8 +158,16 @@ fn the_estimate_is_near_what_is_held() {
     let watch = std::thread::spawn(move || at_last_step(&log, 2));
     let reporter = Reporter::new(true);
     let parts = folder.path();
-    train(&TrainRun { context: &context, recipe: &recipe, base: parts, parts, out: &out, reporter: &reporter })
-        .unwrap();
+    train(&TrainRun {
+        context: &context,
+        recipe: &recipe,
+        base: parts,
+        parts,
+        out: &out,
+        replicas: &[],
+        reporter: &reporter,
+    })
+    .unwrap();
     let (counted, high) = watch.join().unwrap();
     let (counted, high) = (counted - before, high - resident);
     let memory = estimate.stages[0].memory;
