@@ -1,5 +1,6 @@
 //! `cargo run --release --example train`: a recipe from parts to a Hugging Face folder.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,7 +49,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub parts: Option<PathBuf>,
 
-    /// Folder of the results [default: runs/train/RECIPE]
+    /// Folder of the results [default: runs/train/RECIPE, of a recipe.toml its folder's name]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -110,8 +111,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let chosen = choose(args.device)?;
     let base = file.parent().unwrap_or(Path::new(""));
     let parts = args.parts.clone().unwrap_or_else(default_parts);
-    let name = file.file_stem().unwrap_or_default();
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/train").join(name));
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/train").join(run_name(&file)));
     let context = Context {
         corpus: EmojiCorpus::embedded()?,
         device: chosen.device.clone(),
@@ -141,6 +141,15 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     })?;
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained))
+}
+
+/// What a run is called by its recipe's file; `recipe.toml`, which every exported data set has, by its folder.
+fn run_name(file: &Path) -> &OsStr {
+    let folder = || file.parent().and_then(Path::file_name);
+    match file.file_stem() {
+        Some(stem) if stem != "recipe" => stem,
+        stem => folder().or(stem).unwrap_or_default(),
+    }
 }
 
 fn default_workers(chosen: &ChosenDevice) -> usize {
