@@ -294,3 +294,58 @@ fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
     let uninterrupted = run(&recipe(PACKED, ""), &folder, &whole).unwrap();
     assert_eq!(losses(&trained.stages[0].1), losses(&uninterrupted.stages[0].1));
 }
+
+/// A conversation that is cut before its answers has nothing to train: it is left out by name, and no step is divided by nothing.
+#[test]
+fn answers_that_are_cut_away_are_listed() {
+    let folder = temporary();
+    let mut items = simple_items(16);
+    for item in items.iter_mut().step_by(2) {
+        item.turns[0].text.push_str(&" and what is this?".repeat(8));
+    }
+    let source = write_json(&folder, &items);
+    write_mixture(&folder, &[("data", &source)]);
+    let mut recipe = recipe(r#"truncation = "count""#, "");
+    recipe.stage.get_mut("finetune").unwrap().max_tokens = Some(90);
+    let trained = run(&recipe, &folder, &folder.join("out")).unwrap();
+    assert!(losses(&trained.stages[0].1).iter().all(|loss| loss.is_finite()));
+    let listed = fs::read_to_string(folder.join("out/stages/1-finetune/skipped.jsonl")).unwrap();
+    assert_eq!(listed.lines().count(), 8, "{listed}");
+    assert!(listed.contains("none of its tokens is trained") && listed.contains("no_answer"), "{listed}");
+}
+
+/// What is wrong in the last stage is told before the first is trained; and mending it does not cost a stage that was trained.
+#[test]
+fn later_stages_are_checked_first_and_may_be_mended() {
+    let folder = temporary();
+    let source = write_json(&folder, &simple_items(16));
+    write_mixture(&folder, &[("data", &source)]);
+    let out = folder.join("out");
+    let two = |train: &str, file: &str| {
+        let mut two = recipe("", "");
+        let mut second = two.stage["finetune"].clone();
+        second.train = [(train.to_string(), 1e-4)].into();
+        second.mixture.as_mut().unwrap().file = file.into();
+        two.stages.push("second".into());
+        two.stage.insert("second".into(), second);
+        two
+    };
+    for (wrong, word) in
+        [(two("langauge_model", "mixture.toml"), "langauge_model"), (two("language_model", "no.toml"), "no.toml")]
+    {
+        let error = run(&wrong, &folder, &out).unwrap_err();
+        assert!(error.contains(word), "{error}");
+        assert!(!out.join("stages/1-finetune/log.jsonl").exists(), "told before the first stage was trained");
+    }
+    run(&recipe("", ""), &folder, &out).unwrap();
+    let written =
+        || fs::metadata(out.join("stages/1-finetune/step-00000004/state.safetensors")).unwrap().modified().unwrap();
+    let first = written();
+    let trained = run(&two("language_model", "mixture.toml"), &folder, &out).unwrap();
+    assert_eq!(trained.stages.len(), 2);
+    assert_eq!(
+        fs::read(out.join("stages/1-finetune/log.jsonl")).unwrap(),
+        first,
+        "the first stage was not trained again"
+    );
+}

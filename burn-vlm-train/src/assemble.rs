@@ -153,7 +153,8 @@ pub fn part_folder(name: &str, parts: &Path) -> Result<PathBuf> {
         &below,
         format!(
             "there is no pretrained part `{name}` here (no config.json), nor in a folder of that name; \
-             name the folder of parts with --parts, or pretrain it with --from-scratch"
+             name the folder of parts with --parts, download it (hf download NAME --local-dir FOLDER), or, in a study, pretrain it with \
+             --from-scratch"
         ),
     ))
 }

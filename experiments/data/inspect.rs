@@ -113,6 +113,7 @@ pub(super) struct InspectArgs {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FileFormat {
     /// LLaVA's JSON or JSONL
+    #[value(aliases = ["jsonl", "llava_json", "llava_jsonl"])]
     Json,
     /// Hugging Face parquet
     Parquet,
@@ -120,6 +121,7 @@ enum FileFormat {
     #[value(name = "webdataset")]
     WebDataset,
     /// VLMEvalKit's table
+    #[value(alias = "vlmevalkit_tsv")]
     Tsv,
 }
 

@@ -49,7 +49,7 @@ pub struct MixtureConfig {
 pub struct SourceConfig {
     /// Its name, unique in the mixture: for logs, and to choose its random samples.
     pub name: String,
-    /// The file or folder; `{a,b}` and `{000..127}` stand for several ([`SourceConfig::paths`]).
+    /// The file or folder; `{a,b}` and `{000..127}` stand for several.
     pub path: String,
     /// How the file is read.
     pub format: SourceFormat,
@@ -60,10 +60,10 @@ pub struct SourceConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
     /// The column (JSON key) that has each sample's language.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "language_field", skip_serializing_if = "Option::is_none")]
     pub language_column: Option<String>,
     /// What values of that column mean, where they are no tags: `{ Chinese = "zh-Hans" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, alias = "aliases", skip_serializing_if = "BTreeMap::is_empty")]
     pub language_map: BTreeMap<String, Language>,
     /// Which of its samples are used.
     #[serde(default)]
@@ -81,7 +81,7 @@ pub struct SourceConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Names of columns (JSON keys), where they are not the format's own: `{ image = "picture" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, alias = "fields", skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
 }
 
@@ -90,14 +90,17 @@ pub struct SourceConfig {
 #[serde(rename_all = "snake_case")]
 pub enum SourceFormat {
     /// LLaVA's JSON: one list of samples.
+    #[serde(alias = "json")]
     LlavaJson,
     /// The same, one sample a line.
+    #[serde(alias = "jsonl")]
     LlavaJsonl,
     /// Hugging Face parquet.
     Parquet,
     /// WebDataset: tar shards.
     Webdataset,
     /// VLMEvalKit's tables.
+    #[serde(alias = "tsv")]
     VlmevalkitTsv,
 }
 

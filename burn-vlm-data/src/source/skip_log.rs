@@ -31,7 +31,7 @@ impl Default for SkipLimit {
 /// More is left out than allowed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "{} of {drawn} samples cannot be used, more than {:.2} % and {} are allowed: {summary}{}",
+    "{} of {drawn} samples cannot be used (for those left out others are drawn), more than {:.2} % and {} are allowed: {summary}{}",
     summary.total(),
     limit.fraction * 100.0,
     limit.min_count,

@@ -51,6 +51,10 @@ pub fn apply_setting(recipe: &mut Table, setting: &str) -> Result<()> {
     let patch: Table = toml::from_str(&format!("{key} = {value}"))
         .or_else(|_| toml::from_str(&format!("{key} = {text}")))
         .map_err(|error: toml::de::Error| fail(format!("`{key}` is no key of TOML: {}", error.message())))?;
+    let whole = toml::from_str::<Table>(&format!("value = {value}")).is_ok_and(|table| table["value"].is_table());
+    if let (true, Ok(path)) = (whole, toml::from_str::<Table>(&format!("{key} = 0"))) {
+        clear(recipe, &path);
+    }
     merge(recipe, &patch, &rules()).map_err(|error| fail(error.message))?;
     for (stage, set) in patch.get("stage").and_then(Value::as_table).into_iter().flatten() {
         let Some(stage) = recipe.get_mut("stage").and_then(|stages| stages.get_mut(stage)?.as_table_mut()) else {
@@ -63,6 +67,16 @@ pub fn apply_setting(recipe: &mut Table, setting: &str) -> Result<()> {
         };
     }
     Ok(())
+}
+
+/// Empties the table at a path, which a setting gives as a whole: what the setting does not name shall go.
+fn clear(recipe: &mut Table, path: &Table) {
+    let Some((key, rest)) = path.iter().next() else { return };
+    let Some(there) = recipe.get_mut(key).and_then(Value::as_table_mut) else { return };
+    match rest.as_table() {
+        Some(rest) => clear(there, rest),
+        None => there.clear(),
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +108,16 @@ mod tests {
         assert_eq!(batching["stage"]["finetune"]["mixture"]["batching"]["max_tokens"].as_integer(), Some(4096));
         let train = set("stage.finetune.train.\"vision_tower[.]encoder\"=1e-6").unwrap();
         assert_eq!(train["stage"]["finetune"]["train"]["vision_tower[.]encoder"].as_float(), Some(1e-6));
+    }
+
+    #[test]
+    fn a_table_is_replaced_as_a_whole() {
+        let train =
+            &set("stage.finetune.train={ multi_modal_projector = 1e-3 }").unwrap()["stage"]["finetune"]["train"];
+        assert_eq!(train.as_table().unwrap().keys().collect::<Vec<_>>(), ["multi_modal_projector"]);
+        let batching = set("stage.finetune.mixture.batching={ max_tokens = 9 }").unwrap();
+        assert!(batching["stage"]["finetune"]["mixture"]["batching"].get("strategy").is_none());
+        assert_eq!(batching["stage"]["finetune"]["mixture"]["file"].as_str(), Some("m.toml"), "its neighbours stay");
     }
 
     #[test]

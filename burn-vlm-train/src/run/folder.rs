@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::ablation::{write_atomic, write_json_atomic};
 use crate::assemble::Assembled;
+use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::pretrain::file_error;
 use crate::recipe::Recipe;
@@ -24,6 +25,10 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
     let text = toml::to_string(recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
     match fs::read_to_string(&file) {
         Ok(there) if there == text => Ok(()),
+        // What no step has been made of may still be mended, so that a mistake in the last stage does not cost the first.
+        Ok(there) if toml::from_str(&there).is_ok_and(|old| only_later_differs(out, &old, recipe)) => {
+            write_atomic(&file, text.as_bytes()).map_err(file_error)
+        }
         Ok(there) => {
             let changed = |(old, new): &(&str, &str)| old != new;
             let first = there.lines().zip(text.lines()).find(changed);
@@ -38,6 +43,18 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
         }
         Err(error) => Err(TrainError::io("cannot read", &file, error)),
     }
+}
+
+/// Whether two recipes differ only in stages that have no checkpoint yet.
+fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
+    let begun = |number: usize, name: &str| {
+        checkpoint::list(&super::stage_folder(out, number, name)).is_ok_and(|found| !found.is_empty())
+    };
+    let stages = old.stages.iter().enumerate().filter(|(number, name)| begun(*number, name));
+    let mut same =
+        stages.map(|(number, name)| new.stages.get(number) == Some(name) && old.stage.get(name) == new.stage.get(name));
+    let model = |recipe: &Recipe| (recipe.model.clone(), recipe.seed, recipe.compute, recipe.tokenizer.clone());
+    model(old) == model(new) && same.all(|same| same)
 }
 
 /// A hash of what a part is: of small files all, of weights their names, sizes and beginnings, since these may be many gigabytes.

@@ -20,6 +20,7 @@ mod stage;
 pub use folder::save_model;
 pub use stage::{MixtureStage, open_mixture_stage};
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use crate::assemble::{Assembled, assemble, part_folder};
 use crate::error::{Result, TrainError};
 use crate::log::StepLog;
 use crate::objective::{SourceObjective, SourceStage, TextObjective};
+use crate::optim::LearningRates;
+use crate::params::list_params;
 use crate::pictures::processor_of;
 use crate::pretrain::{Context, file_error};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, Recipe, StageRecipe};
@@ -87,6 +90,7 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
     let (encoder, backbone) = (encoder?, backbone?);
     let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
     recipe.compute.apply(&mut assembled.model);
+    let mut opened = run.open_stages(&assembled)?;
     let mut fingerprint = format!("{}{}", part_state(&encoder)?, part_state(&backbone)?);
     let mut stages = Vec::with_capacity(recipe.stages.len());
     for (number, name) in recipe.stages.iter().enumerate() {
@@ -100,7 +104,7 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
             fingerprint: &fingerprint,
             seed: mix(recipe.seed, number as u64 + 1),
         };
-        let (trained, log) = run.stage(&at, assembled, &device)?;
+        let (trained, log) = run.stage(&at, opened.remove(&number), assembled, &device)?;
         assembled = trained;
         stages.push((name.clone(), log));
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
@@ -139,11 +143,38 @@ struct StageAt<'a> {
 }
 
 impl TrainRun<'_> {
+    /// Opens the data of every stage, by the stage's number, and checks what can be checked of it: a mistake in the last stage is
+    /// told before the first has been trained.
+    fn open_stages(&self, assembled: &Assembled) -> Result<BTreeMap<usize, MixtureStage>> {
+        let params = list_params(&assembled.model);
+        let mut opened = BTreeMap::new();
+        for (number, name) in self.recipe.stages.iter().enumerate() {
+            let Some(stage) = self.recipe.stage.get(name) else { continue };
+            LearningRates::new(&stage.train)?.check(&params)?;
+            let folder = stage_folder(self.out, number, name);
+            fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
+            let Some(mixture) = &stage.mixture else { continue };
+            let seed = mix(self.recipe.seed, number as u64 + 1);
+            let data = open_mixture_stage(name, stage, mixture, self.base, &folder, seed)?;
+            let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
+            let of = SourceStage { stage: &data.stage, mixture, assembled, processor: &processor, seed };
+            // A first sample tells whether mask, template and lengths fit the data at all.
+            SourceObjective::<Vlm>::new(data.mixed.clone(), data.log.clone(), &of)?.item(0)?;
+            opened.insert(number, data);
+        }
+        Ok(opened)
+    }
+
     /// Trains a stage. The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
-    fn stage(&self, at: &StageAt<'_>, assembled: Assembled, device: &Device) -> Result<(Assembled, Vec<StepLog>)> {
-        fs::create_dir_all(at.folder).map_err(|e| TrainError::io("cannot create", at.folder, e))?;
-        if let Some(mixture) = &at.stage.mixture {
-            return self.mixture_stage(at, mixture, assembled, device);
+    fn stage(
+        &self,
+        at: &StageAt<'_>,
+        opened: Option<MixtureStage>,
+        assembled: Assembled,
+        device: &Device,
+    ) -> Result<(Assembled, Vec<StepLog>)> {
+        if let (Some(mixture), Some(opened)) = (&at.stage.mixture, opened) {
+            return self.mixture_stage(at, mixture, opened, assembled, device);
         }
         let run = self.stage_run(at, at.stage, at.fingerprint, device);
         match at.stage.objective {
@@ -185,10 +216,10 @@ impl TrainRun<'_> {
         &self,
         at: &StageAt<'_>,
         mixture: &MixtureRecipe,
+        opened: MixtureStage,
         assembled: Assembled,
         device: &Device,
     ) -> Result<(Assembled, Vec<StepLog>)> {
-        let opened = open_mixture_stage(at.name, at.stage, mixture, self.base, at.folder, at.seed)?;
         opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
         let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
         let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;

@@ -7,6 +7,7 @@ use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::source::{Mixed, SkipLog, StreamOptions, StreamState, open_mixture};
 
 use crate::ablation::{read_json_if_there, write_json_atomic};
+use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::pretrain::file_error;
 use crate::recipe::{MixtureRecipe, StageRecipe};
@@ -44,7 +45,9 @@ pub fn open_mixture_stage(
     let opened = open_mixture(&config, mixture.limits, options).map_err(|e| data_error(e.to_string()))?;
     let mixed = opened.mixed;
     let file = folder.join("data.json");
-    let before: Option<StreamState> = read_json_if_there(&file).map_err(file_error)?;
+    // Data that nothing has been trained on may change.
+    let begun = !checkpoint::list(folder)?.is_empty();
+    let before: Option<StreamState> = if begun { read_json_if_there(&file).map_err(file_error)? } else { None };
     if let Some(before) = &before {
         mixed.resume(before).map_err(|error| {
             TrainError::invalid(
@@ -56,6 +59,10 @@ pub fn open_mixture_stage(
     let state = mixed.state(0);
     if before.is_none() {
         write_json_atomic(&file, &state).map_err(file_error)?;
+    }
+    let listed = folder.join("skipped.jsonl");
+    if !begun && listed.exists() {
+        std::fs::remove_file(&listed).map_err(|e| TrainError::io("cannot remove", &listed, e))?;
     }
     let log = SkipLog::open(folder.join("skipped.jsonl"), mixture.skip_limit).map_err(|e| data_error(e.to_string()))?;
     let records = mixed.sources().iter().map(|source| source.len()).sum();

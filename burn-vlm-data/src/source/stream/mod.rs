@@ -115,6 +115,16 @@ pub struct GroupState {
     pub chunk: u64,
 }
 
+impl std::fmt::Display for GroupState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, records, chosen, draws, chunk } = self;
+        write!(
+            f,
+            "source {source:?} ({draws} draws from {records} records, choice {chosen:016x}, read {chunk} together)"
+        )
+    }
+}
+
 /// A stream that cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -138,7 +148,9 @@ pub enum StreamError {
         reason: String,
     },
     /// None of many records can be used.
-    #[error("position {position}: source {source_name:?}: none of {attempts} records can be used: {summary}")]
+    #[error(
+        "source {source_name:?}: {attempts} tries at its records (some of them twice) found none that can be used: {summary}"
+    )]
     NothingUsable {
         /// The position.
         position: u64,
@@ -148,6 +160,8 @@ pub enum StreamError {
         attempts: u64,
         /// What is wrong with them.
         summary: SkipSummary,
+        /// Each of them.
+        skipped: Vec<Skip>,
     },
     /// Too much was left out, or that cannot be written down.
     #[error(transparent)]
@@ -283,7 +297,7 @@ impl Mixed {
         let mut summary = SkipSummary::default();
         skipped.iter().for_each(|skip| summary.add(skip));
         let source_name = source.config().name.clone();
-        Err(StreamError::NothingUsable { position, source_name, attempts: ATTEMPTS, summary })
+        Err(StreamError::NothingUsable { position, source_name, attempts: ATTEMPTS, summary, skipped })
     }
 
     /// The record that a draw finds.
@@ -332,7 +346,7 @@ impl Mixed {
             format!("{} groups became {}", state.groups.len(), own.groups.len())
         } else {
             let differs = own.groups.iter().zip(&state.groups).find(|(own, then)| own != then);
-            differs.map_or_else(String::new, |(own, then)| format!("{then:?} became {own:?}"))
+            differs.map_or_else(String::new, |(own, then)| format!("{then} became {own}"))
         };
         Err(StreamError::State { reason })
     }

@@ -22,7 +22,7 @@ use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::batching::Strategy;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
-use burn_vlm_data::source::{Drawn, Mixed, SkipLog};
+use burn_vlm_data::source::{Drawn, Mixed, SkipLog, StreamError};
 
 use self::batch::Layout;
 use super::text::int_tensor;
@@ -116,7 +116,14 @@ impl<M: VisionLanguage> Objective for SourceObjective<M> {
 
     fn item(&self, index: usize) -> Result<Drawn<PreparedSample>> {
         let drawn = self.mixed.get(index as u64, |sample| self.maker.make(sample));
-        drawn.map_err(|error| TrainError::Data(error.to_string()))
+        drawn.map_err(|error| {
+            let message = error.to_string();
+            if let StreamError::NothingUsable { skipped, .. } = error {
+                // The run ends with the error itself; the list is for whoever looks into the data.
+                let _ = self.log.record(index as u64 + 1, skipped);
+            }
+            TrainError::Data(message)
+        })
     }
 
     fn items_per_step(&self, _accumulate: usize) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::batching::SampleSize;
 use burn_vlm_data::chat_template::ChatTemplate;
-use burn_vlm_data::encode::{EncodeOptions, Encoded};
+use burn_vlm_data::encode::{EncodeOptions, Encoded, IGNORE};
 use burn_vlm_data::image::{AspectRatio, GridPinpoint, ImageProcessor, ImageProcessorConfig, ProcessedImage};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Picture, SkipKind, SkipReason, SourceSample};
@@ -116,6 +116,14 @@ impl SampleMaker {
         let encoded =
             self.prompt.encode(&self.tokenizer, &self.template, &sample.image_turns(), &tokens, &self.options);
         let encoded = encoded.map_err(|error| refused(error.to_string()))?;
+        // The first position predicts nothing, so its label is no target.
+        if encoded.labels.iter().skip(1).all(|label| *label == IGNORE) {
+            let cut = match encoded.truncated {
+                0 => String::new(),
+                cut => format!(": {cut} were cut from its end to reach max_tokens, and with them the answers"),
+            };
+            return Err(SkipReason::new(SkipKind::NoAnswer, format!("none of its tokens is trained{cut}")));
+        }
         let (tokens, max) = (encoded.ids.len(), self.config.text_config.max_position_embeddings());
         if tokens > max {
             return Err(refused(format!("it has {tokens} tokens, the language model's positions end at {max}")));

@@ -162,13 +162,13 @@ fn stage_estimate(
 fn micro_batch(stage: &StageRecipe, sample: &SampleEstimate) -> MicroBatch {
     let per_step = stage.samples_per_step() as f64;
     let batching = stage.mixture.as_ref().map(|mixture| mixture.batching);
-    let budget = batching.filter(|batching| batching.strategy != Strategy::Sequential);
-    let samples = match budget {
+    let samples = match batching {
         None => stage.batch as f64,
         Some(batching) => {
+            let most = if batching.strategy == Strategy::Sequential { stage.batch as f64 } else { per_step };
             let tokens = batching.max_tokens.map_or(f64::INFINITY, |max| max as f64 / sample.tokens().max(1.0));
             let images = batching.max_images.map_or(f64::INFINITY, |max| max as f64 / sample.pictures.max(1e-9));
-            tokens.min(images).max(1.0).min(per_step)
+            tokens.min(images).max(1.0).min(most)
         }
     };
     let tokens = samples * sample.tokens();

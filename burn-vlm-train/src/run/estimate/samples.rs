@@ -154,6 +154,7 @@ fn of_mixture(
     let file = input.base.join(&mixture.file);
     let config = MixtureConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
     let mut notes = Vec::new();
+    let mut there = false;
     if config.root.as_deref().is_some_and(Path::is_dir) {
         let options = StreamOptions { seed: 0, shuffle_bytes: mixture.shuffle_megabytes << 20 };
         match open_mixture(&config, mixture.limits, options) {
@@ -169,7 +170,10 @@ fn of_mixture(
                 let sample = look(shapes, stage, mixture, &open.mixed, sample)?;
                 return Ok(sample.limited(stage.max_tokens));
             }
-            Err(error) => notes.push(format!("the data cannot be opened: {error}")),
+            Err(error) => {
+                notes.push(format!("THE DATA CANNOT BE USED AS IT IS: {error}"));
+                there = true;
+            }
         }
     }
     let plan = config.declared_counts().and_then(|counts| Plan::new(&config, &counts)).ok();
@@ -177,10 +181,10 @@ fn of_mixture(
     let root = config.root.clone().unwrap_or_default();
     notes.push(match epoch {
         Some(epoch) => format!(
-            "{}: {} samples an epoch, as the file declares; there is no data in {}",
+            "{}: {} samples an epoch, as the file declares{}",
             mixture.file.display(),
             thousands(epoch as usize),
-            root.display()
+            if there { String::new() } else { format!("; there is no data in {}", root.display()) }
         ),
         None => format!(
             "{}: the number of samples is not known without the data in {}; declare `samples`",
