@@ -343,9 +343,5 @@ fn later_stages_are_checked_first_and_may_be_mended() {
     let first = written();
     let trained = run(&two("language_model", "mixture.toml"), &folder, &out).unwrap();
     assert_eq!(trained.stages.len(), 2);
-    assert_eq!(
-        fs::read(out.join("stages/1-finetune/log.jsonl")).unwrap(),
-        first,
-        "the first stage was not trained again"
-    );
+    assert_eq!(written(), first, "the first stage was not trained again");
 }
