@@ -22,7 +22,7 @@ use crate::AnyError;
     after_help = "Examples:\n  \
         cargo run --release --example data -- export --out runs/emoji --format json\n      \
         a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file\n  \
-        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html\n      \
+        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html runs/page.html\n      \
         what is in it, and a page to look at\n\n\
         `data inspect --help` and `data export --help` have more."
 )]

@@ -7,10 +7,12 @@
 //! `GRADIENT_CHECKPOINTING=true` measures with that; one measurement a process, since a high-water mark only rises.
 #![cfg(target_os = "linux")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../burn-vlm/tests/common/counting.rs"]
+mod counting;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
@@ -23,43 +25,10 @@ use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{Recipe, apply_setting};
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run};
 use burn_vlm_train::run::{TrainRun, train};
+use counting::{LIVE, PEAK};
 
 /// Rows are padded to their batch's longest, and gradients of activations come and go: neither is estimated.
 const NEAR: f64 = 0.1;
-
-/// The system's allocator, counting bytes.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grown(by: usize) {
-    PEAK.fetch_max(LIVE.fetch_add(by, Relaxed) + by, Relaxed);
-}
-
-// SAFETY: every call is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: by the caller's contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: by the caller's contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: by the caller's contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static GLOBAL: Counting = Counting;
 
 /// The most bytes held when the last step is logged, and the resident set's peak by then: what is written after it is no part of the
 /// step.

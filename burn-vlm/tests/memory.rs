@@ -9,8 +9,10 @@
 //! `HEAD_TOKENS`, `HEAD_VOCABULARY` and `HEAD_HIDDEN` change its size (4096, 256000, 64), `HEAD_FORM=plain` its form.
 #![cfg(feature = "flex")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "common/counting.rs"]
+mod counting;
+
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
@@ -21,40 +23,7 @@ use burn_vlm::nn::{
     AdamWHyper, AttentionMask, AttentionOptions, HeadWeight, adamw_step, attention, composed, linear_cross_entropy,
 };
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig, VisionEncoder};
-
-/// The system's allocator, counting bytes.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grown(by: usize) {
-    PEAK.fetch_max(LIVE.fetch_add(by, Relaxed) + by, Relaxed);
-}
-
-// SAFETY: every call is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: by the caller's contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: by the caller's contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: by the caller's contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static GLOBAL: Counting = Counting;
+use counting::{LIVE, PEAK};
 
 /// One measurement at a time: the counters are the whole program's.
 fn alone() -> MutexGuard<'static, ()> {

@@ -35,7 +35,7 @@ use crate::AnyError;
         cargo run --release --example data -- export --out runs/choice --format tsv --tasks choice --limit 0\n      \
         all four-way choices as VLMEvalKit's table\n\n\
         Then look at it:\n  \
-        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html page.html"
+        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html runs/page.html"
 )]
 pub(super) struct ExportArgs {
     /// The folder to write; it must be empty or not there
@@ -150,7 +150,7 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
     writeln!(out, "  {:24} {:>8}  trains a small model on it", "recipe.toml", "")?;
     writeln!(
         out,
-        "to look at it: cargo run --release --example data -- inspect {} --html page.html",
+        "to look at it: cargo run --release --example data -- inspect {} --html runs/page.html",
         mixture.display()
     )?;
     writeln!(out, "to train on it: cargo run --release --example train -- --recipe {}", recipe.display())?;

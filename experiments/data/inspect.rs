@@ -36,9 +36,9 @@ const PAGE_SEED: u64 = 0;
     after_help = "Examples:\n  \
         cargo run --release --example data -- inspect llava_665k.json --image-root images --language en\n      \
         counts, lengths, what is broken\n  \
-        cargo run --release --example data -- inspect 'data/train-*.parquet' --html page.html\n      \
+        cargo run --release --example data -- inspect 'data/train-*.parquet' --html runs/page.html\n      \
         the same of many files, and a page of samples with their pictures\n  \
-        cargo run --release --example data -- inspect chat.jsonl --tokenizer MODEL --html page.html\n      \
+        cargo run --release --example data -- inspect chat.jsonl --tokenizer MODEL --html runs/page.html\n      \
         token lengths, and the page shows which tokens are trained\n  \
         cargo run --release --example data -- inspect mixture.toml --skipped skipped.jsonl\n      \
         every source of a mixture, what an epoch draws of it, and a list of all bad records\n\n\

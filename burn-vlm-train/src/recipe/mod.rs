@@ -116,6 +116,15 @@ fn from_table<T: serde::de::DeserializeOwned>(table: toml::Table, what: &str) ->
     })
 }
 
+/// What to say of `[stage.*]` tables that `stages` does not list: one of them may be a listed one, mistyped.
+fn unlisted_stages(recipe: &toml::Table) -> Option<String> {
+    let listed = recipe.get("stages")?.as_array()?;
+    let unlisted = |name: &&String| !listed.iter().any(|listed| listed.as_str() == Some(name));
+    let names: Vec<String> =
+        recipe.get("stage")?.as_table()?.keys().filter(unlisted).map(|name| format!("[stage.{name}]")).collect();
+    (!names.is_empty()).then(|| format!("`stages` does not list {}", names.join(", ")))
+}
+
 /// Of a message such as "unknown field `a`, expected one of `b`, `c`": the one that was probably meant.
 fn did_you_mean(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -135,7 +144,11 @@ impl Recipe {
     /// # Errors
     /// An unknown key, a wrong type, a stage that is listed but not described.
     pub fn from_table(table: toml::Table) -> Result<Self> {
-        let recipe: Self = from_table(table, "recipe")?;
+        let unlisted = unlisted_stages(&table);
+        let recipe: Self = from_table(table, "recipe").map_err(|error| match (error, unlisted) {
+            (TrainError::Recipe(message), Some(unlisted)) => TrainError::Recipe(format!("{message}; {unlisted}")),
+            (error, _) => error,
+        })?;
         recipe.check()?;
         Ok(recipe)
     }
