@@ -337,6 +337,12 @@ fn later_stages_are_checked_first_and_may_be_mended() {
         assert!(error.contains(word), "{error}");
         assert!(!out.join("stages/1-finetune/log.jsonl").exists(), "told before the first stage was trained");
     }
+    let mut nameless = recipe("", "");
+    nameless.model.encoder = "siglip3".into();
+    assert!(
+        run(&nameless, &folder, &out).unwrap_err().contains("siglip3"),
+        "nothing is trained yet: any recipe may follow"
+    );
     run(&recipe("", ""), &folder, &out).unwrap();
     let written =
         || fs::metadata(out.join("stages/1-finetune/step-00000004/state.safetensors")).unwrap().modified().unwrap();
@@ -344,4 +350,31 @@ fn later_stages_are_checked_first_and_may_be_mended() {
     let trained = run(&two("language_model", "mixture.toml"), &folder, &out).unwrap();
     assert_eq!(trained.stages.len(), 2);
     assert_eq!(written(), first, "the first stage was not trained again");
+}
+
+/// A stage on texts alone trains the language model, whose parameters are then called by their own names.
+#[test]
+fn a_text_stage_runs_between_the_others() {
+    let folder = temporary();
+    let source = write_json(&folder, &simple_items(16));
+    write_mixture(&folder, &[("data", &source)]);
+    let mut recipe = recipe("", "");
+    let text = r#"
+        objective = "text"
+        steps = 2
+        batch = 4
+        log_every = 1
+        train = { "model[.]layers" = 1e-4 }
+        data = { languages = ["en"], tasks = { name = 1.0 } }
+    "#;
+    recipe.stages.insert(0, "text".into());
+    recipe.stage.insert("text".into(), toml::from_str(text).unwrap());
+    let trained = run(&recipe, &folder, &folder.join("out")).unwrap();
+    assert_eq!(
+        trained.stages.iter().map(|(name, log)| (name.as_str(), log.len())).collect::<Vec<_>>(),
+        [("text", 2), ("finetune", 4)]
+    );
+    recipe.stage.get_mut("text").unwrap().train = [("language_model".to_string(), 1e-4)].into();
+    let error = run(&recipe, &folder, &folder.join("other")).unwrap_err();
+    assert!(error.contains("language_model"), "{error}");
 }

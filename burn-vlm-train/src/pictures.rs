@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
-use burn_vlm_data::image::{Augmentation, ImageProcessor, ImageProcessorConfig, RgbImage};
+use burn_vlm_data::image::{Augmentation, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage};
 
 use crate::error::{Result, TrainError};
 
@@ -26,6 +27,12 @@ pub fn processor_of(folder: &Path, size: usize) -> Result<ImageProcessorConfig> 
         return Err(TrainError::invalid(&file, message));
     }
     Ok(config)
+}
+
+/// The canvases of a tiled model as its image processor names them.
+pub fn grid_pinpoints(config: &VlmConfig) -> Vec<GridPinpoint> {
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    config.pinpoints().into_iter().map(|(height, width)| GridPinpoint(side(height), side(width))).collect()
 }
 
 fn siglip_processor(size: usize) -> Result<ImageProcessorConfig> {

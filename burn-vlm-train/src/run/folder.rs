@@ -45,14 +45,18 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
     }
 }
 
-/// Whether two recipes differ only in stages that have no checkpoint yet.
+/// Whether two recipes differ only in what no checkpoint has been made by yet.
 fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
     let begun = |number: usize, name: &str| {
         checkpoint::list(&super::stage_folder(out, number, name)).is_ok_and(|found| !found.is_empty())
     };
-    let stages = old.stages.iter().enumerate().filter(|(number, name)| begun(*number, name));
-    let mut same =
-        stages.map(|(number, name)| new.stages.get(number) == Some(name) && old.stage.get(name) == new.stage.get(name));
+    let begun: Vec<_> = old.stages.iter().enumerate().filter(|(number, name)| begun(*number, name)).collect();
+    if begun.is_empty() {
+        return true;
+    }
+    let mut same = begun
+        .into_iter()
+        .map(|(number, name)| new.stages.get(number) == Some(name) && old.stage.get(name) == new.stage.get(name));
     let model = |recipe: &Recipe| (recipe.model.clone(), recipe.seed, recipe.compute, recipe.tokenizer.clone());
     model(old) == model(new) && same.all(|same| same)
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::vlm::Vlm;
-use burn_vlm_data::image::{GridPinpoint, ImageProcessorConfig};
+use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::random::mix;
 
 use self::folder::{claim, part_state};
@@ -38,9 +38,9 @@ use crate::log::StepLog;
 use crate::objective::{SourceObjective, SourceStage, TextObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
-use crate::pictures::processor_of;
+use crate::pictures::{grid_pinpoints, processor_of};
 use crate::pretrain::{Context, file_error};
-use crate::recipe::{MixtureRecipe, ObjectiveKind, Recipe, StageRecipe};
+use crate::recipe::{ObjectiveKind, Recipe, StageRecipe};
 use crate::study::{stage_conversations, stage_objective};
 use crate::trainer::{Objective, StageRun, train_stage};
 
@@ -91,7 +91,8 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
     let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
     recipe.compute.apply(&mut assembled.model);
     let mut opened = run.open_stages(&assembled)?;
-    let mut fingerprint = format!("{}{}", part_state(&encoder)?, part_state(&backbone)?);
+    let made_of = (&recipe.model, recipe.seed, recipe.compute, part_state(&encoder)?, part_state(&backbone)?);
+    let mut fingerprint = format!("{made_of:?}");
     let mut stages = Vec::with_capacity(recipe.stages.len());
     for (number, name) in recipe.stages.iter().enumerate() {
         let stage = recipe.stage.get(name).ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
@@ -125,13 +126,14 @@ fn saved_processor(assembled: &Assembled) -> Result<ImageProcessorConfig> {
     let config = &assembled.model.config;
     let mut processor = processor_of(&assembled.encoder, config.vision_config.image_size())?;
     if config.is_tiled() {
-        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-        let canvas = |(height, width)| GridPinpoint(side(height), side(width));
-        processor.image_grid_pinpoints = Some(config.pinpoints().into_iter().map(canvas).collect());
+        processor.image_grid_pinpoints = Some(grid_pinpoints(config));
         processor.image_processor_type = Some("LlavaNextImageProcessor".into());
     }
     Ok(processor)
 }
+
+/// The data of a stage on sources, and the loss on it.
+type SourcesOpen = (MixtureStage, Arc<SourceObjective>);
 
 /// A stage and where it stands.
 struct StageAt<'a> {
@@ -145,22 +147,26 @@ struct StageAt<'a> {
 impl TrainRun<'_> {
     /// Opens the data of every stage, by the stage's number, and checks what can be checked of it: a mistake in the last stage is
     /// told before the first has been trained.
-    fn open_stages(&self, assembled: &Assembled) -> Result<BTreeMap<usize, MixtureStage>> {
-        let params = list_params(&assembled.model);
+    fn open_stages(&self, assembled: &Assembled) -> Result<BTreeMap<usize, SourcesOpen>> {
+        let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
         let mut opened = BTreeMap::new();
         for (number, name) in self.recipe.stages.iter().enumerate() {
             let Some(stage) = self.recipe.stage.get(name) else { continue };
+            let params = match stage.objective {
+                ObjectiveKind::Text => list_params(&assembled.model.language_model),
+                _ => list_params(&assembled.model),
+            };
             LearningRates::new(&stage.train)?.check(&params)?;
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
             let Some(mixture) = &stage.mixture else { continue };
             let seed = mix(self.recipe.seed, number as u64 + 1);
             let data = open_mixture_stage(name, stage, mixture, self.base, &folder, seed)?;
-            let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
             let of = SourceStage { stage: &data.stage, mixture, assembled, processor: &processor, seed };
+            let objective = Arc::new(SourceObjective::new(data.mixed.clone(), data.log.clone(), &of)?);
             // A first sample tells whether mask, template and lengths fit the data at all.
-            SourceObjective::<Vlm>::new(data.mixed.clone(), data.log.clone(), &of)?.item(0)?;
-            opened.insert(number, data);
+            objective.item(0)?;
+            opened.insert(number, (data, objective));
         }
         Ok(opened)
     }
@@ -169,12 +175,15 @@ impl TrainRun<'_> {
     fn stage(
         &self,
         at: &StageAt<'_>,
-        opened: Option<MixtureStage>,
-        assembled: Assembled,
+        sources: Option<SourcesOpen>,
+        mut assembled: Assembled,
         device: &Device,
     ) -> Result<(Assembled, Vec<StepLog>)> {
-        if let (Some(mixture), Some(opened)) = (&at.stage.mixture, opened) {
-            return self.mixture_stage(at, mixture, opened, assembled, device);
+        if let Some((opened, objective)) = sources {
+            opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
+            let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
+            let run = self.stage_run(at, &opened.stage, &fingerprint, device);
+            return train_vlm(&run, objective, assembled);
         }
         let run = self.stage_run(at, at.stage, at.fingerprint, device);
         match at.stage.objective {
@@ -185,49 +194,15 @@ impl TrainRun<'_> {
             ObjectiveKind::Text => {
                 let conversations = stage_conversations(self.context, self.recipe, at.stage, &assembled, at.seed)?;
                 let objective = Arc::new(TextObjective::new(conversations));
-                let Assembled { model, tokenizer, template, image_token_added, encoder } = assembled;
-                let Vlm {
-                    vision_tower,
-                    multi_modal_projector,
-                    language_model,
-                    image_newline,
-                    config,
-                    images_per_chunk,
-                } = model;
-                let (language_model, result) = train_stage(&run, objective, language_model)?;
-                let model = Vlm {
-                    vision_tower,
-                    multi_modal_projector,
-                    language_model,
-                    image_newline,
-                    config,
-                    images_per_chunk,
-                };
-                Ok((Assembled { model, tokenizer, template, image_token_added, encoder }, result.log))
+                let (language_model, result) = train_stage(&run, objective, assembled.model.language_model)?;
+                assembled.model.language_model = language_model;
+                Ok((assembled, result.log))
             }
             ObjectiveKind::Siglip | ObjectiveKind::Clip => Err(TrainError::Recipe(format!(
                 "[stage.{}]: a contrastive objective trains an encoder; describe it under [part.*]",
                 at.name
             ))),
         }
-    }
-
-    fn mixture_stage(
-        &self,
-        at: &StageAt<'_>,
-        mixture: &MixtureRecipe,
-        opened: MixtureStage,
-        assembled: Assembled,
-        device: &Device,
-    ) -> Result<(Assembled, Vec<StepLog>)> {
-        opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
-        let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
-        let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
-        let of =
-            SourceStage { stage: &opened.stage, mixture, assembled: &assembled, processor: &processor, seed: at.seed };
-        let objective = SourceObjective::new(opened.mixed.clone(), opened.log.clone(), &of)?;
-        let run = self.stage_run(at, &opened.stage, &fingerprint, device);
-        train_vlm(&run, Arc::new(objective), assembled)
     }
 
     fn stage_run<'b>(
@@ -254,9 +229,10 @@ impl TrainRun<'_> {
 fn train_vlm<O: Objective<Model = Vlm>>(
     run: &StageRun<'_>,
     objective: Arc<O>,
-    assembled: Assembled,
+    mut assembled: Assembled,
 ) -> Result<(Assembled, Vec<StepLog>)> {
-    let Assembled { model, tokenizer, template, image_token_added, encoder } = assembled;
-    let (model, result) = train_stage(run, objective, model.with_bypassed_experts(run.recipe.bypass_experts))?;
-    Ok((Assembled { model, tokenizer, template, image_token_added, encoder }, result.log))
+    let model = assembled.model.with_bypassed_experts(run.recipe.bypass_experts);
+    let (model, result) = train_stage(run, objective, model)?;
+    assembled.model = model;
+    Ok((assembled, result.log))
 }

@@ -6,12 +6,13 @@ use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::batching::SampleSize;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::encode::{EncodeOptions, Encoded, IGNORE};
-use burn_vlm_data::image::{AspectRatio, GridPinpoint, ImageProcessor, ImageProcessorConfig, ProcessedImage};
+use burn_vlm_data::image::{AspectRatio, ImageProcessor, ImageProcessorConfig, ProcessedImage};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Picture, SkipKind, SkipReason, SourceSample};
 use burn_vlm_data::tokenizer::Tokenizer;
 
 use crate::error::{Result, TrainError};
+use crate::pictures::grid_pinpoints;
 use crate::recipe::{Batching, MixtureRecipe, PictureView};
 
 /// One sample, ready to be laid into a batch.
@@ -59,19 +60,14 @@ impl SampleMaker {
         tokenizer: Arc<Tokenizer>,
         template: Arc<ChatTemplate>,
     ) -> Result<Self> {
-        let pinpoints = || {
-            let canvas = |(height, width)| {
-                let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-                GridPinpoint(side(height), side(width))
-            };
-            config.pinpoints().into_iter().map(canvas).collect()
-        };
         let plain = ImageProcessorConfig { image_grid_pinpoints: None, ..processor.clone() };
         let padded = ImageProcessorConfig { image_aspect_ratio: Some(AspectRatio::Pad), ..plain.clone() };
         let (single, among_several) = match recipe.pictures {
             PictureView::Square => (plain.clone(), plain),
             PictureView::Pad => (padded.clone(), padded),
-            PictureView::Tiles => (ImageProcessorConfig { image_grid_pinpoints: Some(pinpoints()), ..plain }, padded),
+            PictureView::Tiles => {
+                (ImageProcessorConfig { image_grid_pinpoints: Some(grid_pinpoints(config)), ..plain }, padded)
+            }
         };
         let side = config.vision_config.image_size();
         if let Some((height, width)) = processor.output_size()
