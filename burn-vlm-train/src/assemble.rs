@@ -12,7 +12,7 @@ use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::GridPinpoint;
-use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::tokenizer::{Tokenizer, TokenizerError};
 use burn_vlm_data::vlm_processor::TilingPreset;
 
 use crate::error::{Result, TrainError};
@@ -44,13 +44,8 @@ pub fn assemble(
     seed: u64,
     device: &Device,
 ) -> Result<Assembled> {
-    let data_error = |message: String| TrainError::Data(message);
-    let tokenizer = Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| data_error(e.to_string()))?;
-    let image_token_added = tokenizer.image_id().is_none();
-    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| data_error(e.to_string()))?;
-    let template = ChatTemplate::from_folder(backbone)
-        .map_err(|e| data_error(e.to_string()))?
-        .with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());
+    let (tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    let template = template_of(backbone, &tokenizer)?;
     let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
     let mut language_model = LanguageModel::load_pretrained(backbone, device)?;
     let image_id = tokenizer.image_id().ok_or_else(|| {
@@ -67,6 +62,20 @@ pub fn assemble(
         image_token_added,
         encoder: encoder.to_path_buf(),
     })
+}
+
+/// A backbone's tokenizer with `<image>`, and whether that had to be added.
+pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
+    let fail = |error: TokenizerError| TrainError::Data(error.to_string());
+    let tokenizer = Tokenizer::from_file(file).map_err(fail)?;
+    let added = tokenizer.image_id().is_none();
+    Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(fail)?, added))
+}
+
+/// A backbone's chat template, which may write the tokenizer's special tokens.
+pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
+    let template = ChatTemplate::from_folder(backbone).map_err(|e| TrainError::Data(e.to_string()))?;
+    Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
 }
 
 /// How a recipe joins a tower and a decoder, in which `image_id` stands for visual tokens.

@@ -1,7 +1,6 @@
 //! The samples of a stage on average: looked at where they are, declared or assumed where they are not.
 
 use burn_vlm_data::chat_template::ChatTemplate;
-use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 
 use super::EstimateInput;
 use super::shapes::Shapes;
+use crate::assemble::{template_of, tokenizer_with_image};
 use crate::error::{Result, TrainError};
 use crate::objective::{ConversationPlan, Conversations, SampleMaker};
 use crate::optim::thousands;
@@ -130,11 +130,8 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
 
 /// The backbone's tokenizer with `<image>`, and its template.
 fn reader(backbone: &Path) -> Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
-    let fail = |message: String| TrainError::Data(message);
-    let tokenizer = Tokenizer::from_file(backbone.join("tokenizer.json")).map_err(|e| fail(e.to_string()))?;
-    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| fail(e.to_string()))?;
-    let template = ChatTemplate::from_folder(backbone).map_err(|e| fail(e.to_string()))?;
-    let template = template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token());
+    let (tokenizer, _) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    let template = template_of(backbone, &tokenizer)?;
     Ok((Arc::new(tokenizer), Arc::new(template)))
 }
 

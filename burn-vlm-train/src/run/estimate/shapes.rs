@@ -7,11 +7,10 @@ use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
-use burn_vlm_data::tokenizer::Tokenizer;
 use serde_json::Value;
 
 use super::EstimateInput;
-use crate::assemble::{part_folder, vlm_config};
+use crate::assemble::{part_folder, tokenizer_with_image, vlm_config};
 use crate::error::{Result, TrainError};
 use crate::recipe::PartRecipe;
 
@@ -83,9 +82,7 @@ fn image_rows(backbone: Option<&Path>, language: &LanguageConfig) -> Result<usiz
     let Some(file) = backbone.map(|folder| folder.join("tokenizer.json")).filter(|file| file.is_file()) else {
         return Ok(language.vocab_size() + 1);
     };
-    let fail = |message: String| TrainError::Data(message);
-    let tokenizer = Tokenizer::from_file(&file).map_err(|e| fail(e.to_string()))?;
-    let tokenizer = tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(|e| fail(e.to_string()))?;
+    let (tokenizer, _) = tokenizer_with_image(&file)?;
     Ok(tokenizer.image_id().map_or(language.vocab_size(), |id| id as usize + 1))
 }
 
