@@ -155,7 +155,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let opening = reporter.bar(&format!("opening {}", args.path), 1);
     let opened = match &mixture {
         Some(config) => open_sources(config, Limits::default())?,
-        None => vec![Some(Arc::new(Source::open(args.source())?))],
+        None => vec![Some(Arc::new(FileSource::open(args.source())?))],
     };
     drop(opening);
     let mut skipped = args.skipped.as_deref().map(SkippedFile::create).transpose()?;

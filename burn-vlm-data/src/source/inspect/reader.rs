@@ -1,9 +1,10 @@
 //! How a model would read a sample: its tokens, and which of them are trained.
 
-use super::super::{SkipKind, SkipReason, SourceSample};
+use super::super::{SkipKind, SkipReason};
 use crate::chat_template::{ChatTemplate, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, encode};
+use crate::sample::Sample;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use std::path::Path;
 
@@ -66,7 +67,7 @@ impl Reader {
     ///
     /// # Errors
     /// A conversation that template or tokenizer refuse.
-    pub fn encode(&self, sample: &SourceSample) -> Result<Encoded, SkipReason> {
+    pub fn encode(&self, sample: &Sample) -> Result<Encoded, SkipReason> {
         let mut turns = sample.image_turns();
         let mut pictures = vec![self.tokens_per_picture; sample.pictures().count()];
         if self.tokenizer.image_id().is_none() {
@@ -81,7 +82,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Self::encode`].
-    pub fn segments(&self, sample: &SourceSample) -> Result<Vec<Segment>, SkipReason> {
+    pub fn segments(&self, sample: &Sample) -> Result<Vec<Segment>, SkipReason> {
         let Encoded { ids, labels, .. } = self.encode(sample)?;
         let image = self.tokenizer.image_id();
         let kinds: Vec<(bool, bool)> =
