@@ -3,7 +3,7 @@
 //! - [`files`]: files and folders that are there whole or not at all;
 //! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
 //! - [`lock`]: at most one process works on a folder;
-//! - [`progress`]: bars and lines of what runs;
+//! - `progress` (a feature): bars and lines of what runs;
 //! - [`suggest`]: "did you mean";
 //! - [`random`]: seeded choices that are the same everywhere;
 //! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
@@ -14,6 +14,7 @@
 pub mod files;
 pub mod jsonl;
 pub mod lock;
+#[cfg(feature = "progress")]
 pub mod progress;
 pub mod random;
 pub mod suggest;
