@@ -32,7 +32,7 @@ pub mod mixture;
 pub mod parrot;
 pub mod plain;
 pub mod prompts;
-pub mod random;
+pub use burn_vlm_base::random;
 pub mod sample;
 pub mod sampler;
 pub mod source;

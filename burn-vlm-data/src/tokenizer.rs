@@ -7,6 +7,7 @@
 //! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
 //!   are not cut at each vowel sign.
 
+use burn_vlm_base::files::{FileError, write_atomic};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -25,7 +26,10 @@ const WORDS: &str = r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}]+| ?\p{N}| ?[^\s\p{L}\p
 /// A tokenizer that cannot be loaded, trained or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// A file cannot be read or written.
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -215,11 +219,7 @@ impl Tokenizer {
     /// # Errors
     /// A file that cannot be written, named.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TokenizerError> {
-        let path = path.as_ref();
-        let io = |source| TokenizerError::Io { path: path.to_owned(), source };
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        std::fs::write(&temporary, self.to_json()?).and_then(|()| std::fs::rename(&temporary, path)).map_err(io)
+        Ok(write_atomic(path.as_ref(), self.to_json()?.as_bytes())?)
     }
 
     /// The ids of a text. No special token is added; those that stand in the text are recognised.

@@ -1,7 +1,8 @@
 //! How many visual tokens a picture has: the same count that the model makes of its features.
 
 use super::{VlmProcessorError, text};
-use crate::image::{GridPinpoint, ImageProcessorConfig, ProcessedImage, best_resolution, unpadded_grid};
+use crate::image::{GridPinpoint, ImageProcessorConfig, ProcessedImage, best_resolution};
+use burn_vlm_base::tiling::grid_tokens;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
@@ -96,8 +97,8 @@ impl VisualTokens {
         let Some(pinpoints) = &self.image_grid_pinpoints else { return whole };
         let canvas = best_resolution(original_size, pinpoints);
         let tiles = (canvas.0 as usize / height.max(1), canvas.1 as usize / width.max(1));
-        let (rows, columns) = unpadded_grid(original_size, (rows * tiles.0, columns * tiles.1));
-        whole + rows * columns + rows
+        let size = (original_size.0 as usize, original_size.1 as usize);
+        whole + grid_tokens(size, (rows * tiles.0, columns * tiles.1))
     }
 }
 

@@ -3,13 +3,13 @@
 //! Unusual here: seeds vary slowest, so a study that is stopped early has every setting at its first seeds, which is a
 //! comparison already, instead of some settings at all seeds.
 
+use burn_vlm_base::suggest;
 use toml::Table;
 
 use super::cell::{self, AxisChoice, Cell, UnknownCell};
 use super::fingerprint;
 use super::patch::{self, PatchError, PatchRules, Touched};
 use super::study::{AxisValue, Column, Preset, Study, StudyError};
-use super::suggest;
 
 /// A study under one preset: its cells in the order in which they run and are reported.
 #[derive(Debug, Clone)]

@@ -5,11 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm_base::files::{write_atomic, write_json_atomic};
 use burn_vlm_data::encode::end_of_turn;
 use burn_vlm_data::image::ImageProcessorConfig;
 use serde_json::json;
 
-use crate::ablation::{write_atomic, write_json_atomic};
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};

@@ -27,11 +27,13 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::files::write_atomic;
+use burn_vlm_base::lock::{Attempt, FileLock};
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::random::mix;
 
 use self::folder::{claim, part_state};
-use crate::ablation::{Attempt, FileLock, Reporter, write_atomic};
 use crate::assemble::{Assembled, assemble, part_folder};
 use crate::error::{Result, TrainError};
 use crate::log::StepLog;

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use burn_vlm_base::files::write_json_atomic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::config::CONFIG;
-use super::folder::{copy_companions, publish, write_json};
+use super::folder::{copy_companions, publish};
 use super::save::save_shards;
 use super::{CheckpointError, LoadOptions, SaveOptions, StoreDtype, TensorSource, load_parameters_with};
 use super::{config, original, parrot};
@@ -247,7 +248,7 @@ pub trait Pretrained: Module {
                 if name == CONFIG {
                     config::finish(&mut value, architecture, model_type, options.dtype.name());
                 }
-                write_json(&staging.join(name), &value)?;
+                write_json_atomic(&staging.join(name), &value)?;
             }
             Ok(())
         })

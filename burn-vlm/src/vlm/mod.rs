@@ -13,7 +13,8 @@
 mod config;
 mod packing;
 mod routing;
-pub mod tiling;
+
+pub use burn_vlm_base::tiling;
 
 pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType};
 pub use packing::{Packing, VisualFeatures};

@@ -3,8 +3,9 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use burn_vlm_base::progress::show_duration;
+
 use super::{RunEstimate, StageEstimate};
-use crate::ablation::show_duration;
 use crate::optim::thousands;
 use crate::study::EFFICIENCY;
 

@@ -1,5 +1,5 @@
 //! Geometry of any-resolution pictures (LLaVA-NeXT): which tiles a picture is cut into and how many visual tokens they give.
-//! Plain integers, no tensors: an image processor needs the same rules.
+//! Plain integers: the image processor cuts by these rules, and the model counts and packs by them.
 //!
 //! Unusual here:
 //! - every size is (height, width), as in the published `image_sizes` and `image_grid_pinpoints`;
@@ -78,8 +78,14 @@ pub fn unpad(size: Size, grid: Size) -> (Range<usize>, Range<usize>) {
 /// - `tile`: side of a tile in pixels; `side`: side of a tile in tokens
 pub fn num_image_tokens(size: Size, pinpoints: &[Size], tile: usize, side: usize) -> Option<usize> {
     let (down, across) = tile_grid(size, pinpoints, tile)?;
-    let (rows, columns) = unpad(size, (down * side, across * side));
-    Some(side * side + rows.len() * (columns.len() + 1))
+    Some(side * side + grid_tokens(size, (down * side, across * side)))
+}
+
+/// Visual tokens of a picture's grid of `grid` (rows, columns) tokens: what is left without the padding, and a newline for
+/// each row.
+pub fn grid_tokens(size: Size, grid: Size) -> usize {
+    let (rows, columns) = unpad(size, grid);
+    rows.len() * (columns.len() + 1)
 }
 
 #[cfg(test)]

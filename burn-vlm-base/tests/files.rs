@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::ablation::{
-    JsonlWriter, publish_dir, read_json, read_jsonl, write_atomic, write_atomic_with, write_json_atomic,
+use burn_vlm_base::files::{
+    FileError, publish_dir, read_json, write_atomic, write_atomic_at, write_atomic_with, write_json_atomic,
 };
+use burn_vlm_base::jsonl::{JsonlWriter, read_jsonl};
 
 #[test]
 fn writes_whole_files_and_makes_folders() {
@@ -28,6 +29,22 @@ fn a_failed_write_leaves_the_old_file() {
     assert!(error.contains("/x (the disk is full"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_another_writer_fails_at_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    write_atomic(&path, b"old").unwrap();
+    let result = write_atomic_at(&path, |temp| {
+        fs::write(temp, "half").unwrap();
+        Err(FileError::io("write", &path)(std::io::ErrorKind::StorageFull.into()))
+    });
+    assert!(result.is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    write_atomic_at(&path, |temp| fs::write(temp, "new").map_err(FileError::io("write", temp))).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
 }
 
 #[cfg(unix)]

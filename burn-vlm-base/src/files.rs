@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
 
 /// Temporary files start with this: whoever owns a folder may remove those that a killed process left.
-pub(super) const TEMP_PREFIX: &str = ".tmp-";
+pub const TEMP_PREFIX: &str = ".tmp-";
 
 /// A file or folder that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -76,19 +77,67 @@ pub fn write_atomic_with<F>(path: &Path, write: F) -> Result<(), FileError>
 where
     F: FnOnce(&mut File) -> io::Result<()>,
 {
+    write_atomic_at(path, |temp| {
+        File::options()
+            .write(true)
+            .open(temp)
+            .and_then(|mut file| write(&mut file))
+            .map_err(FileError::io("write", path))
+    })
+}
+
+/// Like [`write_atomic`], for content that something else writes: `write` gets the path of an empty file beside `path` and
+/// fills it, or puts another in its place.
+///
+/// # Errors
+/// What `write` returns, and this module's own; the old content, if any, is then untouched.
+pub fn write_atomic_at<E, F>(path: &Path, write: F) -> Result<(), E>
+where
+    E: From<FileError>,
+    F: FnOnce(&Path) -> Result<(), E>,
+{
     let folder = parent_of(path);
     create_dir_all(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!("{TEMP_PREFIX}{name}-");
+    let prefix = temp_prefix(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix);
     // Temporary files are private by default, but a study's folder may be shared: the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temp = builder.tempfile_in(folder).map_err(FileError::io("create a file in", folder))?;
-    write(temp.as_file_mut()).and_then(|()| temp.as_file().sync_all()).map_err(FileError::io("write", path))?;
+    let temp = builder.tempfile_in(folder).map_err(FileError::io("create a file in", folder))?.into_temp_path();
+    write(&temp)?;
+    sync_file(&temp).map_err(FileError::io("write", path))?;
     temp.persist(path).map_err(|error| FileError::io("write", path)(error.error))?;
-    sync_folder(folder)
+    Ok(sync_folder(folder)?)
+}
+
+/// A folder beside `target` to fill and to [publish](publish_dir); dropped before that, it is removed. Missing folders above
+/// it are made.
+///
+/// # Errors
+/// Names the folder in which none can be made.
+pub fn temp_dir_for(target: &Path) -> Result<TempDir, FileError> {
+    let folder = parent_of(target);
+    create_dir_all(folder)?;
+    temp_dir_in(folder, target)
+}
+
+/// The same within `folder`, which is there.
+///
+/// # Errors
+/// As [`temp_dir_for`].
+pub fn temp_dir_in(folder: &Path, target: &Path) -> Result<TempDir, FileError> {
+    let prefix = temp_prefix(target);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix);
+    // As for files: the umask decides.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(folder).map_err(FileError::io("create a folder in", folder))
+}
+
+fn temp_prefix(path: &Path) -> String {
+    format!("{TEMP_PREFIX}{}-", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Writes `value` as indented JSON with a final newline, atomically.
@@ -146,7 +195,10 @@ pub fn publish_dir(temp: &Path, target: &Path) -> Result<(), FileError> {
 }
 
 /// The names in a folder, sorted; a missing folder is empty.
-pub(super) fn list_dir(folder: &Path) -> Result<Vec<String>, FileError> {
+///
+/// # Errors
+/// Names the folder.
+pub fn list_dir(folder: &Path) -> Result<Vec<String>, FileError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(FileError::io("list", folder))?,
@@ -160,7 +212,10 @@ pub(super) fn list_dir(folder: &Path) -> Result<Vec<String>, FileError> {
 }
 
 /// Removes the temporary files that a killed process left in a folder. Call it only as the folder's owner.
-pub(super) fn remove_stale_temps(folder: &Path) -> Result<(), FileError> {
+///
+/// # Errors
+/// Names the file or folder.
+pub fn remove_stale_temps(folder: &Path) -> Result<(), FileError> {
     for name in list_dir(folder)? {
         let path = folder.join(&name);
         if name.starts_with(TEMP_PREFIX) && path.is_file() {
@@ -177,17 +232,23 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// Opened for writing where allowed: Windows flushes only such handles.
+fn sync_file(path: &Path) -> io::Result<()> {
+    File::options().append(true).open(path).or_else(|_| File::open(path))?.sync_all()
+}
+
 /// Flushes all files and folders below `folder`, and the folder itself.
-fn sync_tree(folder: &Path) -> Result<(), FileError> {
+///
+/// # Errors
+/// Names the file or folder that failed.
+pub fn sync_tree(folder: &Path) -> Result<(), FileError> {
     for name in list_dir(folder)? {
         let path = folder.join(name);
         let kind = fs::symlink_metadata(&path).map_err(FileError::io("read", &path))?;
         if kind.is_dir() {
             sync_tree(&path)?;
         } else if kind.is_file() {
-            // Opened for writing where allowed: Windows flushes only such handles.
-            let file = File::options().append(true).open(&path).or_else(|_| File::open(&path));
-            file.and_then(|file| file.sync_all()).map_err(FileError::io("flush", &path))?;
+            sync_file(&path).map_err(FileError::io("flush", &path))?;
         }
     }
     sync_folder(folder)
@@ -195,8 +256,11 @@ fn sync_tree(folder: &Path) -> Result<(), FileError> {
 
 /// Flushes a folder's entries, so that a rename in it survives a power cut. Some network file systems cannot; the
 /// rename is still atomic there, so that is no error.
+///
+/// # Errors
+/// A full disk; names the folder.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> Result<(), FileError> {
+pub fn sync_folder(folder: &Path) -> Result<(), FileError> {
     match File::open(folder).and_then(|file| file.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(FileError::io("flush", folder)(error)),
         _ => Ok(()),
@@ -204,7 +268,10 @@ fn sync_folder(folder: &Path) -> Result<(), FileError> {
 }
 
 /// Other systems order renames themselves.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> Result<(), FileError> {
+pub fn sync_folder(_folder: &Path) -> Result<(), FileError> {
     Ok(())
 }

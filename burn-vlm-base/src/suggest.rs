@@ -1,4 +1,4 @@
-//! The nearest valid name for one that was mistyped: every error of this module that rejects a name uses it.
+//! The nearest valid name for one that was mistyped: every error that rejects a name uses it.
 
 /// Up to this many valid names are listed whole in a message; more would hide the one that is meant.
 const LIST_AT_MOST: usize = 12;
@@ -12,16 +12,33 @@ pub fn nearest<'a, I>(name: &str, valid: I) -> Option<&'a str>
 where
     I: IntoIterator<Item = &'a str>,
 {
-    let lower = name.to_lowercase();
+    let near = |candidate: &&str| similarity(name, candidate) >= SIMILAR_ENOUGH;
+    closest(name, valid).filter(near)
+}
+
+/// The valid name nearest to `name`, however far away it is; of equals the first in the alphabet. `None` without names.
+pub fn closest<'a, I>(name: &str, valid: I) -> Option<&'a str>
+where
+    I: IntoIterator<Item = &'a str>,
+{
     valid
         .into_iter()
-        .map(|candidate| {
-            let similarity = strsim::jaro_winkler(&lower, &candidate.to_lowercase());
-            (similarity, candidate)
-        })
-        .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
+        .map(|candidate| (similarity(name, candidate), candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1 (Jaro-Winkler), whatever the case.
+pub fn similarity(a: &str, b: &str) -> f64 {
+    strsim::jaro_winkler(&a.to_lowercase(), &b.to_lowercase())
+}
+
+/// `; did you mean ...?` with the nearest name, if one is near enough.
+pub fn did_you_mean<'a, I>(name: &str, valid: I) -> String
+where
+    I: IntoIterator<Item = &'a str>,
+{
+    nearest(name, valid).map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
 }
 
 /// The end of an error message about an unknown name: `; did you mean ...?` with the nearest name, and the valid
@@ -31,10 +48,7 @@ where
     I: IntoIterator<Item = &'a str>,
 {
     let valid: Vec<&str> = valid.into_iter().collect();
-    let mut text = String::new();
-    if let Some(nearest) = nearest(name, valid.iter().copied()) {
-        text.push_str(&format!("; did you mean `{nearest}`?"));
-    }
+    let mut text = did_you_mean(name, valid.iter().copied());
     if valid.is_empty() {
         text.push_str("; none is allowed here");
     } else if valid.len() <= LIST_AT_MOST {

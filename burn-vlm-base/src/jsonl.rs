@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::files::{self, FileError};
+use crate::files::{self, FileError};
 
 /// Appends records to a `.jsonl` file.
 ///
@@ -53,6 +53,18 @@ impl JsonlWriter {
         let (records, end) = scan(&file, path, keep)?;
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(FileError::io("write", path))?;
         Ok(Self { file, path: path.to_owned(), records, end })
+    }
+
+    /// Begins `path` anew, made with its folders if missing.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            files::create_dir_all(folder)?;
+        }
+        let file = File::create(path).map_err(FileError::io("create", path))?;
+        Ok(Self { file, path: path.to_owned(), records: 0, end: 0 })
     }
 
     /// Appends one record.
@@ -106,6 +118,24 @@ pub fn read_jsonl<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, FileError>
     Ok(records)
 }
 
+/// Writes a file of one record a line, whole or not at all.
+///
+/// # Errors
+/// Names the file, and the line of a record that is no JSON.
+pub fn write_jsonl_atomic<'a, T, I>(path: &Path, records: I) -> Result<(), FileError>
+where
+    T: Serialize + 'a,
+    I: IntoIterator<Item = &'a T>,
+{
+    let mut lines = Vec::new();
+    for (index, record) in records.into_iter().enumerate() {
+        let failed = |source| FileError::Json { path: path.to_owned(), line: Some(index + 1), source };
+        serde_json::to_writer(&mut lines, record).map_err(failed)?;
+        lines.push(b'\n');
+    }
+    files::write_atomic(path, &lines)
+}
+
 /// Number of records to keep, and the byte at which the last of them ends.
 fn scan<T, F>(file: &File, path: &Path, mut keep: F) -> Result<(usize, u64), FileError>
 where
@@ -149,10 +179,10 @@ impl<'a> Lines<'a> {
         match serde_json::from_slice(&bytes) {
             Ok(record) => Ok(Some((self.offset, record))),
             Err(source) => {
-                // A power cut can leave garbage at the end; in the middle of a file it is damage that only a person
-                // can judge.
+                // A power cut can leave zeros at the end; anything else, and anything in the middle of a file, is damage
+                // that only a person can judge.
                 let rest = self.reader.fill_buf().map_err(FileError::io("read", self.path))?;
-                if rest.is_empty() && !source.is_data() {
+                if rest.is_empty() && bytes.contains(&0) {
                     return Ok(None);
                 }
                 Err(FileError::Json { path: self.path.to_owned(), line: Some(self.line), source })

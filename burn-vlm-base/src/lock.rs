@@ -14,14 +14,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs4::fs_std::FileExt;
 
-use super::files::{self, FileError};
+use crate::files::{self, FileError};
 
 /// Lock files held by this process: on some network file systems locks only hold between processes.
 static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// The result of trying to take a lock.
 #[derive(Debug)]
-pub(crate) enum Attempt {
+pub enum Attempt {
     /// It is ours until the value is dropped.
     Taken(FileLock),
     /// Another process or thread has it; who, as far as known.
@@ -30,7 +30,7 @@ pub(crate) enum Attempt {
 
 /// A lock that is held.
 #[derive(Debug)]
-pub(crate) struct FileLock {
+pub struct FileLock {
     /// `None` where the file system has no locks.
     file: Option<File>,
     key: PathBuf,
@@ -38,7 +38,10 @@ pub(crate) struct FileLock {
 
 impl FileLock {
     /// Tries to take the lock file at `path`, which is made if missing.
-    pub(crate) fn try_take(path: &Path) -> Result<Attempt, FileError> {
+    ///
+    /// # Errors
+    /// A lock file that cannot be made, named.
+    pub fn try_take(path: &Path) -> Result<Attempt, FileError> {
         if let Some(folder) = path.parent() {
             files::create_dir_all(folder)?;
         }
@@ -70,7 +73,7 @@ impl FileLock {
     }
 
     /// Whether the lock holds against other processes: false where the file system has no locks.
-    pub(super) fn is_exclusive(&self) -> bool {
+    pub fn is_exclusive(&self) -> bool {
         self.file.is_some()
     }
 }
