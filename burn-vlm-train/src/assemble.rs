@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::checkpoint::Pretrained;
+use burn_vlm::connector::Connector;
 use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
@@ -53,7 +54,7 @@ pub fn assemble(
     })?;
     language_model.resize_token_embeddings(image_id as usize + 1);
     let config = vlm_config(recipe, vision_tower.config(), language_model.config(), i64::from(image_id))?;
-    let connector = config.init_connector(&Scope::new(seed, device));
+    let connector: Connector = config.init_connector(&Scope::new(seed, device))?;
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
     Ok(Assembled {
         model,

@@ -88,12 +88,23 @@ pub struct Scope {
     device: Device,
     seed: u64,
     path: String,
+    shapes_only: bool,
 }
 
 impl Scope {
     /// The root scope of a model.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { device: device.clone(), seed, path: String::new() }
+        Self { device: device.clone(), seed, path: String::new(), shapes_only: false }
+    }
+
+    /// The root scope of a model that is only asked for the names and shapes of its parameters: tables that are no parameters, as
+    /// the rotations of every position, are left out.
+    pub fn shapes(device: &Device) -> Self {
+        Self { shapes_only: true, ..Self::new(DEFAULT_SEED, device) }
+    }
+
+    pub(crate) fn is_shapes_only(&self) -> bool {
+        self.shapes_only
     }
 
     /// The device that parameters are created on.

@@ -1,7 +1,7 @@
 //! Parrot: the authors' own modules and merge, and our batched model on the same weights.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_vlm::checkpoint::{Layout, Pretrained};
+use burn_vlm::checkpoint::Layout;
 use burn_vlm::connector::{Connector, RoutingText, TextScope};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vlm::{Vlm, VlmInput};

@@ -1,7 +1,7 @@
 //! LLaVA and LLaVA-NeXT: visual tokens, merged embeddings, hidden states, logits, loss, gradients, greedy tokens.
 
 use burn::tensor::{Device, Tensor};
-use burn_vlm::checkpoint::{Layout, Pretrained, TensorSource, load_parameters};
+use burn_vlm::checkpoint::{Layout, TensorSource, load_parameters};
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::tiling::Size;
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmConfig, VlmInput};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
+use burn_vlm::checkpoint::{LoadOptions, StoreDtype};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::conversation::Turn;

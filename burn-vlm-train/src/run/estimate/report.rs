@@ -42,7 +42,7 @@ impl Display for TimedEstimate<'_> {
             writeln!(f, "  {role:<15} {}: {}", part.name, part.description)?;
             writeln!(f, "  {:<15} {} parameters; {}", "", thousands(part.parameters as usize), part.source)?;
         }
-        let all = estimate.config.num_parameters();
+        let all = estimate.parameters;
         let connector = all - estimate.parts.iter().map(|part| part.parameters).sum::<u64>();
         writeln!(f, "  {:<15} {} parameters, new", "connector", thousands(connector as usize))?;
         writeln!(f, "  {:<15} {} parameters", "together", thousands(all as usize))?;
