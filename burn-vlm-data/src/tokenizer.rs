@@ -158,7 +158,8 @@ impl Tokenizer {
         Self::from_bytes(json.as_bytes(), Path::new("(trained tokenizer)"))
     }
 
-    /// Loads a `tokenizer.json`; a `tokenizer_config.json` beside it names the padding, start and end tokens.
+    /// Loads a `tokenizer.json`; a `tokenizer_config.json` beside it (and what that leaves out, a `special_tokens_map.json`) names
+    /// the padding, start and end tokens.
     ///
     /// # Errors
     /// A file that is missing or no tokenizer, named.
@@ -167,21 +168,27 @@ impl Tokenizer {
         let read =
             |path: &Path| std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source });
         let mut tokenizer = Self::from_bytes(&read(path)?, path)?;
-        let config = path.with_file_name("tokenizer_config.json");
-        if config.is_file() {
-            let value: serde_json::Value = serde_json::from_slice(&read(&config)?)
-                .map_err(|error| TokenizerError::Invalid { path: config.clone(), reason: error.to_string() })?;
-            for (key, role) in [
-                ("pad_token", &mut tokenizer.roles.pad),
-                ("bos_token", &mut tokenizer.roles.bos),
-                ("eos_token", &mut tokenizer.roles.eos),
-            ] {
-                let token = value.get(key).and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
-                *role = token.map(str::to_owned);
-            }
-            if value.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
-                tokenizer.padding_side = PaddingSide::Left;
-            }
+        let json = |name: &str| {
+            let file = path.with_file_name(name);
+            let invalid = |error: serde_json::Error, path| TokenizerError::Invalid { path, reason: error.to_string() };
+            let bytes = if file.is_file() { Some(read(&file)?) } else { None };
+            let value = bytes.map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes)).transpose();
+            value.map_err(|error| invalid(error, file))
+        };
+        let Some(config) = json("tokenizer_config.json")? else { return Ok(tokenizer) };
+        let map = json("special_tokens_map.json")?;
+        for (key, role) in [
+            ("pad_token", &mut tokenizer.roles.pad),
+            ("bos_token", &mut tokenizer.roles.bos),
+            ("eos_token", &mut tokenizer.roles.eos),
+        ] {
+            // Absent in the newer file, a role may be in the older one; null there means none.
+            let value = config.get(key).or_else(|| map.as_ref()?.get(key));
+            let token = value.and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
+            *role = token.map(str::to_owned);
+        }
+        if config.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
+            tokenizer.padding_side = PaddingSide::Left;
         }
         Ok(tokenizer)
     }

@@ -13,8 +13,8 @@ use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::GridPinpoint;
+use burn_vlm_data::processor::TilingPreset;
 use burn_vlm_data::tokenizer::{Tokenizer, TokenizerError};
-use burn_vlm_data::vlm_processor::TilingPreset;
 
 use crate::error::{Result, TrainError};
 use crate::recipe::{ModelRecipe, StageRecipe};
@@ -76,7 +76,7 @@ pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
 /// A backbone's chat template, which may write the tokenizer's special tokens.
 pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
     let template = ChatTemplate::from_folder(backbone).map_err(|e| TrainError::Data(e.to_string()))?;
-    Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
+    Ok(template.with_special_tokens_of(tokenizer))
 }
 
 /// How a recipe joins a tower and a decoder, in which `image_id` stands for visual tokens.

@@ -56,6 +56,20 @@ pub enum TrainError {
     /// A model's folder that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    /// Tokenizer, template and image processor that do not make a processor; file and key are named.
+    #[error(transparent)]
+    Processor(#[from] burn_vlm_data::processor::ProcessorError),
+    /// A picture that cannot be shown.
+    #[error(transparent)]
+    Image(#[from] burn_vlm_data::image::ImageError),
+    /// A conversation that a model's template or tokenizer refuse.
+    #[error("{}: {source}", folder.display())]
+    Conversation {
+        /// Folder of the model.
+        folder: PathBuf,
+        /// Why.
+        source: burn_vlm_data::encode::EncodeError,
+    },
     /// A sample or picture, by name.
     #[error("{0}")]
     Data(String),

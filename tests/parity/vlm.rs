@@ -120,7 +120,7 @@ pub fn check(fixture: Fixture) {
     fixture.check_gradients(&model, loss.backward(), llava);
     check_generation(&fixture, &model, &features, &device);
     check_legacy(&fixture, &model, &input, &device);
-    crate::vlm_prompt::check_prompts(&fixture);
+    crate::vlm_prompt::check_prompts(&fixture, &model);
     fixture.finish(&["gen.margins"]);
 }
 

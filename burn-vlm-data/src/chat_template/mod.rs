@@ -14,6 +14,7 @@ mod tests;
 pub use message::{Content, Message, Part};
 
 use crate::conversation::Turn;
+use crate::tokenizer::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, Value, context};
 use std::collections::BTreeMap;
@@ -119,6 +120,16 @@ impl ChatTemplate {
     /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
     pub fn with_special_tokens(self, bos_token: impl Into<String>, eos_token: impl Into<String>) -> Self {
         self.with_variable("bos_token", bos_token).with_variable("eos_token", eos_token)
+    }
+
+    /// Sets `bos_token` and `eos_token` where the folder's files did not, and the tokenizer has them.
+    pub fn with_special_tokens_of(mut self, tokenizer: &Tokenizer) -> Self {
+        for (name, token) in [("bos_token", tokenizer.bos_token()), ("eos_token", tokenizer.eos_token())] {
+            if !token.is_empty() {
+                self.special_tokens.entry(name.to_owned()).or_insert_with(|| token.to_owned());
+            }
+        }
+        self
     }
 
     /// Sets a variable that every rendering of the template knows, `"image_token"` for example.

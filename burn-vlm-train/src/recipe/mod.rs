@@ -39,7 +39,7 @@ use burn_vlm::connector::ConnectorConfig;
 use burn_vlm::nn::Activation;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
 use burn_vlm_base::suggest;
-use burn_vlm_data::vlm_processor::TilingPreset;
+use burn_vlm_data::processor::TilingPreset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};

@@ -7,7 +7,7 @@ mod reader;
 
 pub use lengths::Lengths;
 pub use page::{mixture_page, page};
-pub use reader::{Reader, ReaderError, Segment};
+pub use reader::{Reader, Segment};
 
 use super::{Skip, SkipSummary, Source};
 use crate::loader::{LoaderError, Prefetcher};

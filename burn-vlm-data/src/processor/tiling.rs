@@ -4,7 +4,7 @@
 //! - a preset's number of tiles leaves the thumbnail out, as the paper counts: "six tiles" are up to seven views;
 //! - the paper publishes its grids for six tiles only; the other presets follow the same rule.
 
-use super::visual_tokens::{FeatureSelectStrategy, VisualTokens};
+use super::visual_tokens::{TileTokens, VisualTokens};
 use crate::image::{GridPinpoint, ImageProcessorConfig};
 
 /// A resolution of the image tower and how far pictures are tiled.
@@ -83,22 +83,16 @@ impl TilingPreset {
 
     /// How many visual tokens a tiled picture has.
     pub fn visual_tokens(&self) -> VisualTokens {
-        VisualTokens {
-            patch_size: self.patch_size as usize,
-            num_additional_image_tokens: 0,
-            strategy: FeatureSelectStrategy::Full,
-            image_grid_pinpoints: Some(self.image_grid_pinpoints()),
-        }
+        let side = (self.resolution / self.patch_size) as usize;
+        let tiling = TileTokens { tile: self.resolution, side, pinpoints: self.image_grid_pinpoints() };
+        VisualTokens { view: self.tokens_per_tile(), tiling: Some(tiling) }
     }
 
     /// Visual tokens of each picture of a training sample, from the pictures' sizes (height, width) alone: a single picture
     /// is tiled, several are one view each with one newline, as TowerVision trains them.
     pub fn num_image_tokens(&self, sizes: &[(u32, u32)]) -> Vec<usize> {
         match sizes {
-            [size] => {
-                let tile = self.resolution as usize;
-                vec![self.visual_tokens().count_size(*size, (tile, tile))]
-            }
+            [size] => vec![self.visual_tokens().count_size(*size)],
             several => vec![self.tokens_per_tile() + 1; several.len()],
         }
     }
