@@ -53,6 +53,9 @@ pub enum TrainError {
     /// A model's folder that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    /// A benchmark that cannot be used.
+    #[error(transparent)]
+    Benchmark(#[from] crate::eval::BenchmarkError),
     /// A sample or picture, by name.
     #[error("{0}")]
     Data(String),
