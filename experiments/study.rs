@@ -99,9 +99,11 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
     let inputs = StudyInputs {
         parts: args.parts.clone().unwrap_or_else(default_parts),
         shared: out.join("shared"),
+        base: study.folder().to_owned(),
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
     let job = VlmJob::new(context, inputs).with_origin(&origin, &chosen.choice.to_string());
+    let benchmarks = job.benchmarks(&plan)?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),
@@ -114,7 +116,7 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
-        write_summary(&out, result, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
+        write_summary(&out, result, &benchmarks, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
     });
     let outcome = outcome.map_err(|error| match (&error, &args.config) {
         // The cause speaks of the recipe; which file that is in only we know.

@@ -70,6 +70,9 @@ pub enum TrainError {
         /// Why.
         source: burn_vlm_data::encode::EncodeError,
     },
+    /// A benchmark that cannot be used.
+    #[error(transparent)]
+    Benchmark(#[from] crate::eval::BenchmarkError),
     /// A sample or picture, by name.
     #[error("{0}")]
     Data(String),

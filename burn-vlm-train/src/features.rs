@@ -75,6 +75,11 @@ impl FeatureBank {
         Ok(Self { index, views: views.max(1), tokens: shape[0], width: shape[1], values })
     }
 
+    /// The pictures that it holds.
+    pub fn pictures(&self) -> impl Iterator<Item = PictureId> {
+        self.index.keys().copied()
+    }
+
     /// Number of values of one picture: tokens x width.
     pub fn values(&self) -> usize {
         self.tokens * self.width

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::image::{Augmentation, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage};
+use burn_vlm_data::source::Picture;
 
 use crate::error::{Result, TrainError};
 
@@ -92,6 +93,18 @@ impl Pictures {
     /// The corpus.
     pub fn corpus(&self) -> &Arc<EmojiCorpus> {
         &self.corpus
+    }
+
+    /// Any picture as `[3, size, size]`, as the corpus's are prepared.
+    ///
+    /// # Errors
+    /// A picture that cannot be read or decoded, by name.
+    pub fn pixels_of(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let name = picture.name();
+        let data_error = |e: &dyn std::fmt::Display| TrainError::Data(format!("{name}: {e}"));
+        let bytes = picture.read().map_err(|e| data_error(&e))?;
+        let image = self.processor.decode(&name, &bytes).map_err(|e| TrainError::Data(e.to_string()))?;
+        self.processor.process(&image).map(|tensor| tensor.data).map_err(|e| data_error(&e))
     }
 
     /// The picture as `[3, size, size]`; augmented by the seed `view`, or as it is.

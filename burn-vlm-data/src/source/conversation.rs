@@ -13,6 +13,8 @@ pub(super) const CONVERSATIONS: [&str; 3] = ["conversations", "messages", "texts
 pub(super) const CAPTIONS: [&str; 3] = ["caption", "text", "txt"];
 /// Names of fields that hold the lettered options of a question.
 pub(super) const OPTIONS: [&str; 10] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"];
+/// Names of fields that hold the options of a question as a list.
+pub(super) const OPTION_LISTS: [&str; 2] = ["options", "choices"];
 /// Name of the field with what is said before a question.
 pub(super) const HINT: [&str; 1] = ["hint"];
 

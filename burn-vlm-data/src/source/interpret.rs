@@ -98,7 +98,7 @@ impl Interpreter {
     }
 
     /// Pictures and videos in the order in which placeholders show them: pictures first.
-    fn media(
+    pub(super) fn media(
         &self,
         fields: &Record,
         pictures: Option<Vec<RawPicture>>,
@@ -180,7 +180,7 @@ fn named(value: &Value) -> Result<Vec<RawPicture>, SkipReason> {
 }
 
 /// The file's name and the place in it.
-fn made_up_id(record: &RawRecord) -> String {
+pub(super) fn made_up_id(record: &RawRecord) -> String {
     let file = record.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     match &record.place {
         Place::Line(number) | Place::Element(number) | Place::Row(number) => format!("{file}:{number}"),

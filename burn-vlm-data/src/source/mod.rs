@@ -34,6 +34,7 @@ mod interpret;
 mod list;
 mod parquet;
 mod record;
+mod row;
 mod skip;
 mod skip_log;
 mod stream;
@@ -45,6 +46,7 @@ pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfi
 pub use error::SourceError;
 pub use from_mixture::{OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
 pub use list::ListSource;
+pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};
 pub use stream::{Drawn, Group, GroupState, Mixed, Records, SampleStream, StreamError, StreamOptions, StreamState};

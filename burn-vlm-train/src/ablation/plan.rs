@@ -4,12 +4,20 @@
 //! comparison already, instead of some settings at all seeds.
 
 use burn_vlm_base::suggest;
-use toml::Table;
+use toml::{Table, Value};
 
 use super::cell::{self, AxisChoice, Cell, UnknownCell};
 use super::fingerprint;
 use super::patch::{self, PatchError, PatchRules, Touched};
 use super::study::{AxisValue, Column, Preset, Study, StudyError};
+
+/// Key of the benchmarks in a cell's evaluation.
+pub(super) const BENCHMARK: &str = "benchmark";
+
+/// The name that a benchmark's table gives.
+pub(super) fn benchmark_name(benchmark: &Table) -> Option<&str> {
+    benchmark.get("name").and_then(Value::as_str)
+}
 
 /// A study under one preset: its cells in the order in which they run and are reported.
 #[derive(Debug, Clone)]
@@ -43,6 +51,11 @@ impl Study {
         let mut evaluation = self.evaluation.clone();
         patch::merge(&mut evaluation, &chosen.evaluation, &rules)
             .map_err(|error| self.patch_error(&["presets", preset, "evaluation"], error))?;
+        let benchmarks = self.benchmarks_under(preset, chosen, &rules)?;
+        if !benchmarks.is_empty() {
+            let benchmarks = benchmarks.into_iter().map(Value::Table).collect();
+            evaluation.insert(BENCHMARK.to_owned(), Value::Array(benchmarks));
+        }
         let settings = self.merge_all(preset, chosen, &rules)?;
         let seeds = seeds.or(chosen.seeds).unwrap_or(self.seeds);
         if seeds == 0 {
@@ -63,6 +76,20 @@ impl Study {
     /// As [`plan`](Self::plan).
     pub fn check_presets(&self, rules: &PatchRules) -> Result<(), StudyError> {
         self.presets.keys().try_for_each(|preset| self.plan(preset, None, rules).map(|_| ()))
+    }
+
+    /// The benchmarks as the preset patches them.
+    fn benchmarks_under(&self, name: &str, preset: &Preset, rules: &PatchRules) -> Result<Vec<Table>, StudyError> {
+        let patched = |benchmark: &Table| {
+            let mut benchmark = benchmark.clone();
+            let patch = benchmark_name(&benchmark).and_then(|own| Some((own.to_owned(), preset.benchmark.get(own)?)));
+            if let Some((own, patch)) = patch {
+                patch::merge(&mut benchmark, patch, rules)
+                    .map_err(|error| self.patch_error(&["presets", name, BENCHMARK, &own], error))?;
+            }
+            Ok(benchmark)
+        };
+        self.benchmarks.iter().map(patched).collect()
     }
 
     /// The recipe of every setting.

@@ -11,10 +11,17 @@
 //! [evaluation]                            # settings of the evaluation; handed to the job as they are
 //! items = 200
 //!
+//! [[benchmark]]                           # what is asked, each a table that the job reads
+//! name = "mine"
+//! kind = "choice"
+//! file = "questions.tsv"
+//! limit = 500
+//!
 //! [presets.smoke]                         # what `--preset smoke` changes
 //! seeds = 1
 //! patch = { train = { steps = 10 } }
 //! evaluation = { items = 20 }
+//! benchmark.mine = { limit = 20 }         # by the benchmark's name
 //!
 //! [[axis]]                                # the first axis varies slowest in tables
 //! name = "encoder"
@@ -76,6 +83,9 @@ pub struct Study {
     pub open_tables: Vec<String>,
     /// Settings of the evaluation. The runner only patches them.
     pub evaluation: Table,
+    /// What is asked beside the evaluation's own questions, each with a `name`. The runner only patches them; a cell's evaluation
+    /// has them under `benchmark`.
+    pub benchmarks: Vec<Table>,
     /// What each preset changes.
     pub presets: BTreeMap<String, Preset>,
     /// What is varied, in the order of the file.
@@ -111,6 +121,9 @@ pub struct Preset {
     /// Patch of the evaluation settings.
     #[serde(default)]
     pub evaluation: Table,
+    /// Patches of benchmarks, by their names.
+    #[serde(default)]
+    pub benchmark: BTreeMap<String, Table>,
     /// Languages of columns that differ from the study's.
     #[serde(default)]
     pub columns: BTreeMap<String, Vec<String>>,
@@ -206,6 +219,8 @@ struct StudyFile {
     #[serde(default)]
     evaluation: Table,
     #[serde(default)]
+    benchmark: Vec<Table>,
+    #[serde(default)]
     presets: BTreeMap<String, Preset>,
     #[serde(default)]
     axis: Vec<Axis>,
@@ -271,6 +286,7 @@ impl Study {
             seeds: content.seeds,
             open_tables: content.open_tables,
             evaluation: content.evaluation,
+            benchmarks: content.benchmark,
             presets: content.presets,
             axes: content.axis,
             columns: content.column,
@@ -281,6 +297,11 @@ impl Study {
         study.fill_labels();
         study_check::check(&study)?;
         Ok(study)
+    }
+
+    /// The folder of the study's file, where relative paths of its benchmarks begin.
+    pub fn folder(&self) -> &Path {
+        self.source.file.parent().unwrap_or(Path::new(""))
     }
 
     /// The names of all combinations of axis values (`siglip1/en`), the first axis slowest.

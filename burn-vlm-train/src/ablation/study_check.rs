@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use burn_vlm_base::suggest;
 
+use super::plan::{BENCHMARK, benchmark_name};
 use super::study::{Study, StudyError};
 
 /// Longest name of a study, preset, axis or value: cell folders of several axes must stay valid file names.
@@ -45,6 +46,7 @@ pub(super) fn check(study: &Study) -> Result<(), StudyError> {
     }
     check_axes(study)?;
     check_columns(study)?;
+    check_benchmarks(study)?;
     check_presets(study)?;
     check_papers(study)
 }
@@ -83,6 +85,31 @@ fn check_columns(study: &Study) -> Result<(), StudyError> {
         if column.languages.is_empty() {
             let message = format!("column `{}` has no languages", column.name);
             return Err(study.error_at(&["column", &column.name, "languages"], message));
+        }
+    }
+    Ok(())
+}
+
+fn check_benchmarks(study: &Study) -> Result<(), StudyError> {
+    if study.evaluation.contains_key(BENCHMARK) {
+        let message = "benchmarks stand in tables of their own: [[benchmark]], not below [evaluation]";
+        return Err(study.error_at(&["evaluation", BENCHMARK], message));
+    }
+    let mut names = Vec::new();
+    for (number, benchmark) in study.benchmarks.iter().enumerate() {
+        let Some(name) = benchmark_name(benchmark) else {
+            let message = format!("the [[benchmark]] number {} has no `name`", number + 1);
+            return Err(study.error_at(&[BENCHMARK, &number.to_string()], message));
+        };
+        check_name(study, &[BENCHMARK, name], "benchmark", name)?;
+        names.push(name);
+    }
+    check_unique(study, &[BENCHMARK], "benchmark", names.iter().copied())?;
+    for (preset, settings) in &study.presets {
+        if let Some(name) = settings.benchmark.keys().find(|name| !names.contains(&name.as_str())) {
+            let hint = suggest::hint(name, names.iter().copied());
+            let message = format!("unknown benchmark `{name}`{hint}");
+            return Err(study.error_at(&["presets", preset, BENCHMARK, name], message));
         }
     }
     Ok(())

@@ -4,86 +4,139 @@
 //! the picture, which takes away how common a name is by itself. Both are computed from the same rows; the headline
 //! is the one that the validation split chose.
 
-use std::collections::HashMap;
+use burn_vlm_data::emoji::EmojiCorpus;
+use serde::{Deserialize, Serialize};
 
-use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::emoji::{ConceptId, PictureId};
-use burn_vlm_data::language::Language;
-use burn_vlm_data::tasks::ChoiceItem;
-
-use super::rows::{Row, Scorer, likelihoods};
-use super::{NamedScore, OptionScores, Prediction, argmax};
+use super::benchmark::check_replies;
+use super::embedded::{CorpusRecipe, Drawn, far_and_seen};
+use super::prediction::argmax;
+use super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply};
 use crate::error::Result;
 use crate::recipe::ClozeScore;
+use crate::stats::GroupKey;
 
-/// The summary's name of a cloze rule: `cloze` for the headline, `cloze_likelihood` or `cloze_pmi` for the other one.
-pub fn cloze_protocol(rule: ClozeScore, headline: ClozeScore) -> &'static str {
-    match (rule == headline, rule) {
-        (true, _) => "cloze",
-        (false, ClozeScore::Likelihood) => "cloze_likelihood",
-        (false, ClozeScore::Pmi) => "cloze_pmi",
+/// Names of an item.
+const OPTIONS: usize = 4;
+
+/// `kind = "cloze"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClozeRecipe {
+    /// Which concepts.
+    #[serde(flatten)]
+    pub corpus: CorpusRecipe,
+    /// The headline rule; the other one is given too.
+    #[serde(default = "likelihood")]
+    pub rule: ClozeScore,
+}
+
+fn likelihood() -> ClozeScore {
+    ClozeScore::Likelihood
+}
+
+/// The cloze form of the four-way choice.
+pub struct Cloze {
+    recipe: ClozeRecipe,
+    /// Two an item: with the picture, then the text alone.
+    questions: Vec<Question>,
+    /// Without scores.
+    items: Vec<Prediction>,
+}
+
+impl ClozeRecipe {
+    pub(super) const KEYS: [&str; 1] = ["rule"];
+}
+
+impl Cloze {
+    /// Draws the items.
+    ///
+    /// # Errors
+    /// A language that the corpus does not have, no concept.
+    pub fn new(corpus: &EmojiCorpus, recipe: ClozeRecipe) -> Result<Self, BenchmarkError> {
+        let drawn = Drawn::new(corpus, &recipe.corpus)?;
+        let mut questions = Vec::new();
+        let mut items = Vec::new();
+        for item in drawn.choice()? {
+            let ask = Ask::Likelihood { answers: item.options.to_vec() };
+            let (turns, media) = (item.cloze(), vec![drawn.medium(item.picture)]);
+            questions.push(Question { id: item.id.clone(), turns, media, ask: ask.clone() });
+            let id = format!("{}/text", item.id);
+            questions.push(Question { id, turns: item.cloze_text_only(), media: Vec::new(), ask });
+            items.push(drawn.about_choice(&item));
+        }
+        Ok(Self { recipe, questions, items })
+    }
+
+    /// The metric's name of a rule: the benchmark's for the headline, with `_likelihood` or `_pmi` for the other one.
+    fn metric(&self, rule: ClozeScore) -> String {
+        let name = &self.recipe.corpus.name;
+        match (rule == self.recipe.rule, rule) {
+            (true, _) => name.clone(),
+            (false, ClozeScore::Likelihood) => format!("{name}_likelihood"),
+            (false, ClozeScore::Pmi) => format!("{name}_pmi"),
+        }
     }
 }
 
-/// Asks every item. Names that several items share (near and far ones of a picture have the right one in common) are
-/// scored once.
-///
-/// # Errors
-/// An item that cannot be encoded, or a picture without features.
-pub fn cloze(
-    scorer: &Scorer<'_>,
-    items: &[ChoiceItem],
-    headline: ClozeScore,
-    progress: impl FnMut(usize, usize),
-) -> Result<Vec<Prediction>> {
-    let mut rows = Vec::new();
-    let mut with_picture: HashMap<(PictureId, Language, ConceptId), usize> = HashMap::new();
-    let mut alone: HashMap<(Language, ConceptId), usize> = HashMap::new();
-    for item in items {
-        for (option, &concept) in item.option_concepts.iter().enumerate() {
-            with_picture.entry((item.picture, item.language, concept)).or_insert_with(|| {
-                rows.push(Row { picture: Some(item.picture), turns: item.cloze_with(option) });
-                rows.len() - 1
-            });
-            alone.entry((item.language, concept)).or_insert_with(|| {
-                let mut turns = item.cloze_text_only();
-                turns.push(Turn::assistant(item.options[option].clone()));
-                rows.push(Row { picture: None, turns });
-                rows.len() - 1
-            });
-        }
+impl Benchmark for Cloze {
+    fn name(&self) -> &str {
+        &self.recipe.corpus.name
     }
-    let scores = likelihoods(scorer, &rows, progress)?;
-    Ok(items
-        .iter()
-        .map(|item| {
-            let given = |concept: &ConceptId| scores[with_picture[&(item.picture, item.language, *concept)]];
-            let prior = |concept: &ConceptId| scores[alone[&(item.language, *concept)]];
-            let likelihood: Vec<f64> = item.option_concepts.iter().map(given).collect();
-            let pmi: Vec<f64> = item.option_concepts.iter().map(|concept| given(concept) - prior(concept)).collect();
-            let named = |rule, values: &[f64]| NamedScore {
-                protocol: cloze_protocol(rule, headline).into(),
-                score: f64::from(u8::from(argmax(values) == item.answer)),
-            };
-            let named_scores = vec![named(ClozeScore::Likelihood, &likelihood), named(ClozeScore::Pmi, &pmi)];
-            Prediction {
-                id: item.id.clone(),
-                protocol: "cloze".into(),
-                distractors: Some(item.distractors.as_str().into()),
-                concepts: item.pool.concepts.as_str().into(),
-                language: item.language.tag().into(),
-                concept: scorer.corpus.concept(item.concept).code.clone(),
-                picture: scorer.corpus.picture_name(item.picture),
-                question: item.prompt.clone(),
-                options: item.options.to_vec(),
-                answer: item.answer,
-                option_scores: vec![
-                    OptionScores { rule: "likelihood".into(), values: likelihood },
-                    OptionScores { rule: "pmi".into(), values: pmi },
-                ],
-                text: None,
-                scores: named_scores,
+
+    fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
+        check_replies(self, replies)?;
+        let predict = |(item, replies): (&Prediction, &[Reply])| {
+            let likelihood = replies[0].scores(self.name(), OPTIONS)?.to_vec();
+            let prior = replies[1].scores(self.name(), OPTIONS)?;
+            let pmi: Vec<f64> = likelihood.iter().zip(prior).map(|(given, prior)| given - prior).collect();
+            let score =
+                |rule, values: &[f64]| NamedScore::right(self.metric(rule), Some(argmax(values)) == item.answer);
+            let scores = vec![score(ClozeScore::Likelihood, &likelihood), score(ClozeScore::Pmi, &pmi)];
+            let option_scores = vec![OptionScores::new("likelihood", likelihood), OptionScores::new("pmi", pmi)];
+            Ok(Prediction { option_scores, scores, ..item.clone() })
+        };
+        self.items.iter().zip(replies.chunks_exact(2)).map(predict).collect()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let words = |rule| match rule {
+            ClozeScore::Likelihood => "the mean log-likelihood of its tokens given picture and question",
+            ClozeScore::Pmi => {
+                "the mean log-likelihood of its tokens given picture and question, less the same given the question alone"
             }
-        })
-        .collect())
+        };
+        let (rule, chance) = (self.recipe.rule, Some(100.0 / OPTIONS as f64));
+        let (other, label) = match rule {
+            ClozeScore::Likelihood => (ClozeScore::Pmi, "text prior subtracted"),
+            ClozeScore::Pmi => (ClozeScore::Likelihood, "likelihood"),
+        };
+        vec![
+            Metric {
+                name: self.metric(rule),
+                label: "Cloze".into(),
+                explanation: format!(
+                    "\"What is this?\": of four names the one with the highest score is the answer; a name's score is {}.",
+                    words(rule)
+                ),
+                chance,
+            },
+            Metric {
+                name: self.metric(other),
+                label: format!("Cloze, {label}"),
+                explanation: format!("The same questions; a name's score is {}.", words(other)),
+                chance,
+            },
+        ]
+    }
+
+    fn languages(&self) -> Vec<String> {
+        super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+    }
+
+    fn headline(&self) -> GroupKey {
+        far_and_seen(self.name())
+    }
 }

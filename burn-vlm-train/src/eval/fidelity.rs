@@ -4,27 +4,49 @@
 
 use burn_vlm_data::language::{Language, LanguageIdentifier};
 
-use super::{NamedScore, Prediction};
+use super::Prediction;
 
-/// Share of captions in the prompt's language.
-pub const FIDELITY: &str = "language_fidelity";
-/// Share in English, where the prompt is in another language and the caption is not in it too.
-pub const IN_ENGLISH: &str = "language_english";
-/// Share in no language that could be told: no words, mixed scripts, what only looks like words.
-pub const IN_NONE: &str = "language_none";
+/// The three shares of one caption, each 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shares {
+    /// In the prompt's language.
+    fits: bool,
+    /// In English, where the prompt is in another language and the caption is not in it too.
+    english: bool,
+    /// In no language that could be told: no words, mixed scripts, what only looks like words.
+    none: bool,
+}
 
-/// The three shares of one caption, each 0 or 1; nothing for other predictions. In English prompts the second is always 0.
-pub fn language_scores(prediction: &Prediction, identifier: &LanguageIdentifier) -> Vec<NamedScore> {
-    let (Some(text), Ok(prompt)) = (&prediction.text, Language::parse(&prediction.language)) else { return Vec::new() };
-    let found = identifier.identify(text);
+impl Shares {
+    /// The metrics' names.
+    pub(super) const NAMES: [&'static str; 3] = ["language_fidelity", "language_english", "language_none"];
+    /// Label and explanation of each.
+    pub(super) const WORDS: [(&'static str, &'static str); 3] = [
+        (
+            "Answers in the prompt's language",
+            "Share of generated captions that are in the prompt's language: by script, then by the \
+             corpus's own word lists, then, for sentences, by a detector. A word that languages share counts for each of them.",
+        ),
+        ("Answers in English", "Share of generated captions that are in English though the prompt is not."),
+        (
+            "Answers in no language",
+            "Share of generated captions without words of any of the languages: broken characters, mixed \
+             scripts, what only looks like a word.",
+        ),
+    ];
+
+    /// In the order of the names.
+    pub(super) fn values(self) -> [f64; 3] {
+        [self.fits, self.english, self.none].map(|holds| f64::from(u8::from(holds)))
+    }
+}
+
+/// The shares of a caption; nothing for what is no text in a known language. In English prompts the second is always 0.
+pub(super) fn shares(prediction: &Prediction, identifier: &LanguageIdentifier) -> Option<Shares> {
+    let prompt = Language::parse(prediction.language.as_deref()?).ok()?;
+    let found = identifier.identify(prediction.text.as_deref()?);
     let fits = found.fits(prompt);
-    let named =
-        |protocol: &str, holds: bool| NamedScore { protocol: protocol.into(), score: f64::from(u8::from(holds)) };
-    vec![
-        named(FIDELITY, fits),
-        named(IN_ENGLISH, !fits && found.fits(Language::EN)),
-        named(IN_NONE, found.languages.is_empty()),
-    ]
+    Some(Shares { fits, english: !fits && found.fits(Language::EN), none: found.languages.is_empty() })
 }
 
 #[cfg(test)]
@@ -37,28 +59,18 @@ mod tests {
     fn each_caption_is_one_of_three_or_in_a_third_language() {
         let corpus = EmojiCorpus::embedded().unwrap();
         let identifier = LanguageIdentifier::new(&corpus, PARROT_6.languages);
-        let shares = |language: &str, text: &str| {
+        let of = |language: &str, text: &str| {
             let prediction = Prediction {
-                id: String::new(),
-                protocol: "caption".into(),
-                distractors: None,
-                concepts: "seen".into(),
-                language: language.into(),
-                concept: String::new(),
-                picture: String::new(),
-                question: String::new(),
-                options: Vec::new(),
-                answer: 0,
-                option_scores: Vec::new(),
+                language: Some(language.into()),
                 text: Some(text.into()),
-                scores: Vec::new(),
+                ..Prediction::new("1", "caption", "apple")
             };
-            language_scores(&prediction, &identifier).iter().map(|score| score.score).collect::<Vec<_>>()
+            shares(&prediction, &identifier).unwrap().values()
         };
-        assert_eq!(shares("tr", "elma"), [1.0, 0.0, 0.0]);
-        assert_eq!(shares("tr", "red apple"), [0.0, 1.0, 0.0]);
-        assert_eq!(shares("tr", "kapyes"), [0.0, 0.0, 1.0]);
-        assert_eq!(shares("tr", "красное яблоко"), [0.0, 0.0, 0.0]);
-        assert_eq!(shares("en", "red apple"), [1.0, 0.0, 0.0]);
+        assert_eq!(of("tr", "elma"), [1.0, 0.0, 0.0]);
+        assert_eq!(of("tr", "red apple"), [0.0, 1.0, 0.0]);
+        assert_eq!(of("tr", "kapyes"), [0.0, 0.0, 1.0]);
+        assert_eq!(of("tr", "красное яблоко"), [0.0, 0.0, 0.0]);
+        assert_eq!(of("en", "red apple"), [1.0, 0.0, 0.0]);
     }
 }

@@ -1,4 +1,5 @@
-//! `[evaluation]` of a study: which items are scored and how.
+//! `[evaluation]` of a study: which items are scored and how. With `languages` it is short for the benchmarks on the embedded
+//! corpus; others stand in `[[benchmark]]`.
 
 use burn_vlm_data::language::Language;
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,17 @@ pub enum ClozeScore {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationRecipe {
-    /// Languages of the questions.
+    /// Languages of the questions on the embedded corpus; none to ask no such question.
+    #[serde(default)]
     pub languages: Vec<Language>,
     /// The headline rule of the cloze form, fixed once on the validation split.
+    #[serde(default = "likelihood")]
     pub cloze: ClozeScore,
     /// Seen concepts asked (drawn once, the same in every cell); 0 for all.
+    #[serde(default)]
     pub seen: usize,
     /// Unseen concepts asked; 0 for all.
+    #[serde(default)]
     pub unseen: usize,
     /// Concepts of each kind that are captioned; 0 for none.
     #[serde(default)]
@@ -52,6 +57,13 @@ pub struct EvaluationRecipe {
     /// Asks the validation items instead of the test items; for fixing choices, never for reported numbers.
     #[serde(default)]
     pub validation: bool,
+    /// The tables of `[[benchmark]]`, after those on the embedded corpus; see [`Benchmarks::open`](crate::eval::Benchmarks::open).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmark: Vec<toml::Table>,
+}
+
+fn likelihood() -> ClozeScore {
+    ClozeScore::Likelihood
 }
 
 fn rows() -> usize {
@@ -62,12 +74,56 @@ impl EvaluationRecipe {
     /// Reads the `[evaluation]` table of a study.
     ///
     /// # Errors
-    /// An unknown key, a wrong type, no language.
+    /// An unknown key, a wrong type, a key that is missing, nothing that is asked.
     pub fn from_table(table: toml::Table) -> Result<Self> {
+        /// What questions on the embedded corpus need.
+        const NEEDED: [&str; 4] = ["languages", "cloze", "seen", "unseen"];
+        /// What belongs to them.
+        const THEIRS: [&str; 6] = ["captions", "lettered", "yes_no", "fidelity", "analysis", "validation"];
+        let given = |key: &&str| table.contains_key(*key);
+        let asks = NEEDED.iter().chain(&THEIRS).find(|key| given(key)).copied();
+        let missing = NEEDED.iter().find(|key| !given(key)).copied();
         let evaluation: Self = from_table(table, "evaluation")?;
-        if evaluation.languages.is_empty() || evaluation.batch == 0 {
-            return Err(TrainError::Recipe("[evaluation]: `languages` and `batch` must not be empty".into()));
+        let refuse = |message: String| Err(TrainError::Recipe(format!("[evaluation]: {message}")));
+        if let (Some(asks), Some(missing)) = (asks, missing) {
+            return refuse(format!(
+                "missing field `{missing}`, which questions on the embedded corpus (`{asks}`) need"
+            ));
+        }
+        if evaluation.batch == 0 {
+            return refuse("`batch` must not be 0".into());
+        }
+        if asks.is_some() && evaluation.languages.is_empty() {
+            return refuse("`languages` must not be empty".into());
+        }
+        if evaluation.languages.is_empty() && evaluation.benchmark.is_empty() {
+            return refuse("nothing is asked: give `languages`, or a [[benchmark]]".into());
         }
         Ok(evaluation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<EvaluationRecipe> {
+        EvaluationRecipe::from_table(toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn the_shorthand_is_whole_or_absent() {
+        assert!(read("languages = ['en']\ncloze = 'pmi'\nseen = 1\nunseen = 0").is_ok());
+        assert!(read("batch = 4\nbenchmark = [{ name = 'a' }]").is_ok());
+        for (text, word) in [
+            ("", "nothing is asked"),
+            ("languages = ['en']", "missing field `cloze`"),
+            ("captions = 3\nbenchmark = [{ name = 'a' }]", "missing field `languages`"),
+            ("languages = []\ncloze = 'pmi'\nseen = 1\nunseen = 0", "must not be empty"),
+            ("languags = ['en']", "did you mean `languages`"),
+        ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.contains(word), "{text}: {message}");
+        }
     }
 }

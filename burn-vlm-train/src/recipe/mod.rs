@@ -109,7 +109,7 @@ fn gelu() -> Activation {
 }
 
 /// A table as `T`; an unknown key or a wrong type is an error that names the table.
-fn from_table<T: serde::de::DeserializeOwned>(table: toml::Table, what: &str) -> Result<T> {
+pub(crate) fn from_table<T: serde::de::DeserializeOwned>(table: toml::Table, what: &str) -> Result<T> {
     toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| {
         let message = e.to_string();
         let message = message.trim_end();

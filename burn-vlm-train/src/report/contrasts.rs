@@ -73,7 +73,7 @@ fn difference(view: &GroupView<'_>, step: &Step<'_>, within: &Axes, against: Opt
     let sign = if against.is_some() { -1.0 } else { 1.0 };
     terms.extend([term(sign, step.to, within), term(-sign, step.from, within)]);
     let of_column = |column: &super::Column| {
-        let languages = view.languages(&column.languages);
+        let languages = view.column(column)?;
         let estimate = view.resampled.estimate(&terms, &languages)?;
         let rounded = percent(estimate);
         Some(Difference {
@@ -84,8 +84,7 @@ fn difference(view: &GroupView<'_>, step: &Step<'_>, within: &Axes, against: Opt
             against: against.cloned(),
             column: column.name.clone(),
             protocol: view.key.protocol.clone(),
-            distractors: view.key.distractors.clone(),
-            concepts: view.key.concepts.clone(),
+            subset: view.key.subset.clone(),
             n: view.questions(&languages),
             seeds: terms.iter().map(|term| term.runs.len()).min().unwrap_or(0),
             difference: rounded.value,

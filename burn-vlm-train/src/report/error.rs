@@ -39,7 +39,7 @@ pub enum ReportError {
         "{group}: the column `{column}` needs the language `{language}`, which has no outcomes: evaluate it, or take it out of the column"
     )]
     LanguageMissing {
-        /// Protocol, distractors and concepts.
+        /// Protocol and part of the benchmark.
         group: String,
         /// The column.
         column: String,

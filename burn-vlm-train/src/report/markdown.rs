@@ -80,7 +80,10 @@ fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
     let chance = spec.protocol(&spec.headline.protocol).and_then(|protocol| protocol.chance);
     let chance = chance.map_or_else(String::new, |chance| format!(" Chance is {} %.", super::panels::plain(chance)));
     let counts = counts(summary);
-    let _ = writeln!(md, "Percent; in brackets the 95 % bootstrap interval over concepts. {counts}{chance}\n");
+    let _ = writeln!(
+        md,
+        "Percent; in brackets the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions). {counts}{chance}\n"
+    );
     for column in &spec.columns {
         let languages = column.languages.join(", ");
         let _ = writeln!(md, "- {}: {} ({})", inline(&column.name), inline(&column.explanation), inline(&languages));

@@ -37,7 +37,7 @@ pub use example::{Example, ExampleAnswer, ExamplePicture};
 pub use html::{ReportInput, html};
 pub use markdown::markdown;
 pub use section::{HeatMap, Scatter, ScatterPoint, Section};
-pub use spec::{Axis, AxisValue, Column, Paper, PaperRow, Protocol, StudySpec};
+pub use spec::{Axis, AxisValue, Column, Paper, PaperRow, StudySpec};
 pub use summary::{Difference, Provenance, Score, Summary, Timing, summarise};
 pub use write::write_report;
 

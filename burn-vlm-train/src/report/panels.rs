@@ -130,7 +130,7 @@ impl PanelChart {
         let mut add = |symbol: Symbol, label: &str| keys.push(Key { symbol, label: label.to_owned() });
         match self.scale {
             Scale::Score { chance } => {
-                add(Symbol::Interval, "95 % interval over concepts");
+                add(Symbol::Interval, "95 % interval");
                 if let Some(chance) = chance {
                     add(Symbol::Chance, &format!("chance ({} %)", plain(chance)));
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::eval::Metric;
 use crate::stats::{Axes, Bootstrap, GroupKey};
 
 /// A study as its summary and report present it.
@@ -23,7 +24,7 @@ pub struct StudySpec {
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// The protocols, in order. Outcomes of a protocol that is not listed are an error.
-    pub protocols: Vec<Protocol>,
+    pub protocols: Vec<Metric>,
     /// The group that headline, charts and first table show.
     pub headline: GroupKey,
     /// Language tags with the name to print (`de` -> `German`); tags that are missing are printed as they are.
@@ -75,21 +76,6 @@ pub struct Column {
     pub languages: Vec<String>,
 }
 
-/// One way of asking and scoring.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Protocol {
-    /// Its name in outcomes, such as `cloze`.
-    pub name: String,
-    /// The name in tables and charts.
-    pub label: String,
-    /// How a question is asked and scored, in one or two sentences.
-    pub explanation: String,
-    /// The score of guessing, in percent; none where guessing means nothing (generated captions).
-    #[serde(default)]
-    pub chance: Option<f64>,
-}
-
 /// The numbers of the paper that a study repeats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,15 +117,14 @@ impl StudySpec {
     }
 
     /// The protocol of that name.
-    pub fn protocol(&self, name: &str) -> Option<&Protocol> {
+    pub fn protocol(&self, name: &str) -> Option<&Metric> {
         self.protocols.iter().find(|protocol| protocol.name == name)
     }
 
     /// A group in words: `cloze · far distractors · seen concepts`.
     pub fn group_label(&self, group: &GroupKey) -> String {
         let mut parts = vec![self.protocol(&group.protocol).map_or(group.protocol.as_str(), |p| &p.label).to_owned()];
-        parts.extend(group.distractors.iter().map(|distractors| format!("{distractors} distractors")));
-        parts.push(format!("{} concepts", group.concepts));
+        parts.extend(group.subset.words());
         parts.join(" · ")
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::contrasts::contrasts;
 use super::{ReportError, StudySpec};
-use crate::stats::{Axes, Estimate, Group, GroupKey, Outcome, Resampled, Scores, Term};
+use crate::stats::{Axes, Estimate, Group, GroupKey, Outcome, Resampled, Scores, Subset, Term};
 
 /// The scores of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,17 +41,16 @@ pub struct Score {
     pub column: String,
     /// How questions were asked and scored.
     pub protocol: String,
-    /// Where the wrong options came from; null where there are none.
-    pub distractors: Option<String>,
-    /// `seen` or `unseen`.
-    pub concepts: String,
+    /// Which part of the benchmark, one key a part; none where it has no parts.
+    #[serde(flatten)]
+    pub subset: Subset,
     /// Number of questions it rests on, for each seed.
     pub n: usize,
     /// Number of seeds it is the mean of.
     pub seeds: usize,
     /// The macro mean over the column's languages.
     pub score: f64,
-    /// Lower end of the 95 % interval over concepts.
+    /// Lower end of the 95 % interval over what is asked about.
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -80,17 +79,16 @@ pub struct Difference {
     pub column: String,
     /// How questions were asked and scored.
     pub protocol: String,
-    /// Where the wrong options came from; null where there are none.
-    pub distractors: Option<String>,
-    /// `seen` or `unseen`.
-    pub concepts: String,
+    /// Which part of the benchmark, one key a part; none where it has no parts.
+    #[serde(flatten)]
+    pub subset: Subset,
     /// Number of questions each side answered, for each seed.
     pub n: usize,
     /// Number of seeds of the side that has fewest.
     pub seeds: usize,
     /// The difference in percentage points.
     pub difference: f64,
-    /// Lower end of its paired 95 % interval over concepts.
+    /// Lower end of its paired 95 % interval over what is asked about.
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -133,22 +131,14 @@ pub struct Timing {
 impl Score {
     /// The group it belongs to.
     pub fn group(&self) -> GroupKey {
-        GroupKey {
-            protocol: self.protocol.clone(),
-            distractors: self.distractors.clone(),
-            concepts: self.concepts.clone(),
-        }
+        GroupKey { protocol: self.protocol.clone(), subset: self.subset.clone() }
     }
 }
 
 impl Difference {
     /// The group it belongs to.
     pub fn group(&self) -> GroupKey {
-        GroupKey {
-            protocol: self.protocol.clone(),
-            distractors: self.distractors.clone(),
-            concepts: self.concepts.clone(),
-        }
+        GroupKey { protocol: self.protocol.clone(), subset: self.subset.clone() }
     }
 }
 
@@ -198,8 +188,8 @@ const LEAST_REPLICATES: usize = 100;
 /// # Errors
 /// - fewer than 100 bootstrap replicates;
 /// - outcomes of an axis, value or protocol the study does not list;
-/// - a headline without outcomes, or with a column of which a language has none; another protocol may leave out whole
-///   columns, which are then absent from its rows;
+/// - a headline without outcomes, or with a column of which a language has none; a column of which another protocol lacks a
+///   language is absent from its rows;
 /// - scores outside `0..=1`, or runs that did not answer the same questions.
 pub fn summarise<I>(spec: &StudySpec, outcomes: I, provenance: Provenance) -> Result<Summary, ReportError>
 where
@@ -231,7 +221,7 @@ where
         for &axes in &cells {
             let runs = group.runs_of(axes);
             for column in &spec.columns {
-                let languages = view.languages(&column.languages);
+                let Some(languages) = view.column(column) else { continue };
                 summary.table.extend(view.score(axes, &column.name, &languages, &runs, None));
                 for &run in &runs {
                     let seed = Some(group.runs()[run].seed);
@@ -247,10 +237,12 @@ where
     Ok(summary)
 }
 
-/// The headline first, then by protocol as listed, seen before unseen, far before near.
-fn group_order(spec: &StudySpec, key: &GroupKey) -> (bool, usize, bool, GroupKey) {
+/// The headline first, then by protocol as listed, then those parts that differ least from the headline's: by the last part
+/// (seen before unseen), then the one before it (far before near).
+fn group_order(spec: &StudySpec, key: &GroupKey) -> (bool, usize, Vec<(bool, String)>) {
     let protocol = spec.protocols.iter().position(|p| p.name == key.protocol).unwrap_or(usize::MAX);
-    (*key != spec.headline, protocol, key.concepts != spec.headline.concepts, key.clone())
+    let part = |(name, value): (&str, &str)| (spec.headline.subset.get(name) != Some(value), value.to_owned());
+    (*key != spec.headline, protocol, key.subset.iter().rev().map(part).collect())
 }
 
 fn check(spec: &StudySpec, groups: &[(&GroupKey, &Group)]) -> Result<(), ReportError> {
@@ -280,11 +272,9 @@ fn check(spec: &StudySpec, groups: &[(&GroupKey, &Group)]) -> Result<(), ReportE
             }
         }
         for column in &spec.columns {
-            let missing: Vec<&String> =
-                column.languages.iter().filter(|tag| !group.languages().contains(tag)).collect();
-            // A protocol may leave out a whole column, but never a part of it: the mean would be of other languages.
-            let left_out = missing.len() == column.languages.len() && **key != spec.headline;
-            if let Some(language) = missing.first().filter(|_| !left_out) {
+            // Other groups leave a column out if they lack one of its languages.
+            let missing = column.languages.iter().find(|tag| !group.languages().contains(tag));
+            if let Some(language) = missing.filter(|_| **key == spec.headline) {
                 return Err(ReportError::LanguageMissing {
                     group: key.to_string(),
                     column: column.name.clone(),
@@ -311,10 +301,10 @@ pub(super) struct GroupView<'a> {
 }
 
 impl GroupView<'_> {
-    /// The indices of the languages with these tags.
-    pub fn languages(&self, tags: &[String]) -> Vec<usize> {
+    /// The indices of a column's languages; none if one has no question: the mean would be of other languages.
+    pub fn column(&self, column: &super::Column) -> Option<Vec<usize>> {
         let index = |tag: &String| self.group.languages().iter().position(|language| language == tag);
-        tags.iter().filter_map(index).collect()
+        column.languages.iter().map(index).collect()
     }
 
     /// The number of questions in these languages.
@@ -336,8 +326,7 @@ impl GroupView<'_> {
             axes: axes.clone(),
             column: column.to_owned(),
             protocol: self.key.protocol.clone(),
-            distractors: self.key.distractors.clone(),
-            concepts: self.key.concepts.clone(),
+            subset: self.key.subset.clone(),
             n: self.questions(languages),
             seeds: runs.len(),
             score: value,

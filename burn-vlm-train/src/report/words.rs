@@ -162,11 +162,11 @@ pub(super) fn caveats(spec: &StudySpec, summary: &Summary) -> Vec<String> {
     let mut caveats = spec.caveats.clone();
     let fewest = summary.table.iter().map(|score| score.seeds).min().unwrap_or(0);
     caveats.push(match fewest {
-        0 | 1 => "There is one training run a cell. Intervals say how scores may move with other concepts, not with another \
+        0 | 1 => "There is one training run a cell. Intervals say how scores may move with other concepts or pictures, not with another \
                   seed: a difference whose interval excludes 0 can still be the luck of one run."
             .to_owned(),
         n => format!(
-            "Intervals say how scores may move with other concepts, not with another seed: for that the scores of the {n} \
+            "Intervals say how scores may move with other concepts or pictures, not with another seed: for that the scores of the {n} \
              seeds stand one by one."
         ),
     });

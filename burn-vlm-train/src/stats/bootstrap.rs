@@ -1,7 +1,7 @@
-//! Percentile bootstrap over concepts.
+//! Percentile bootstrap over what questions are about: concepts, pictures, pairs.
 //!
-//! A replicate draws as many concepts as there are, with replacement. Every run and language is averaged over the drawn
-//! concepts; any score or difference is then a linear combination of those averages, so 2,000 replicates of a whole study
+//! A replicate draws as many units as there are, with replacement. Every run and language is averaged over the drawn
+//! units; any score or difference is then a linear combination of those averages, so 2,000 replicates of a whole study
 //! cost one small matrix product.
 
 use rand::Rng;
@@ -66,22 +66,22 @@ pub struct Resampled<'a> {
     group: &'a Group,
     /// Mean score `[run, language]` on the questions as they are; NaN where a language has no question.
     observed: Vec<f64>,
-    /// The same for each replicate; NaN where no drawn concept has a question in the language.
+    /// The same for each replicate; NaN where no drawn unit has a question in the language.
     replicates: Vec<Vec<f64>>,
 }
 
 impl Group {
-    /// Draws replicates of this group's concepts.
+    /// Draws replicates of this group's units.
     pub fn resample(&self, bootstrap: &Bootstrap) -> Resampled<'_> {
-        let observed = self.means(&vec![1.0; self.concepts().len()]);
+        let observed = self.means(&vec![1.0; self.units().len()]);
         let replicate = |stream: usize| {
             let mut rng = ChaCha8Rng::seed_from_u64(bootstrap.seed);
             // One stream a replicate: each can be drawn by any thread.
             rng.set_stream(stream as u64);
-            let mut drawn = vec![0.0; self.concepts().len()];
+            let mut drawn = vec![0.0; self.units().len()];
             for _ in 0..drawn.len() {
                 // u32 and not usize, whose draws differ between 32- and 64-bit machines.
-                drawn[rng.random_range(0..self.concepts().len() as u32) as usize] += 1.0;
+                drawn[rng.random_range(0..self.units().len() as u32) as usize] += 1.0;
             }
             self.means(&drawn)
         };
@@ -89,14 +89,14 @@ impl Group {
         Resampled { group: self, observed, replicates }
     }
 
-    /// Mean scores `[run, language]` when each concept counts `drawn` times (`[concept]`).
+    /// Mean scores `[run, language]` when each unit counts `drawn` times (`[unit]`).
     fn means(&self, drawn: &[f64]) -> Vec<f64> {
         let (runs, languages) = (self.runs().len(), self.languages().len());
         let mut sums = vec![0.0; runs * languages];
         let mut counts = vec![0.0; languages];
-        for (concept, &times) in drawn.iter().enumerate().filter(|(_, times)| **times > 0.0) {
-            add_scaled(&mut sums, &self.sums[concept * runs * languages..], times);
-            add_scaled(&mut counts, &self.counts[concept * languages..], times);
+        for (unit, &times) in drawn.iter().enumerate().filter(|(_, times)| **times > 0.0) {
+            add_scaled(&mut sums, &self.sums[unit * runs * languages..], times);
+            add_scaled(&mut counts, &self.counts[unit * languages..], times);
         }
         for row in sums.chunks_exact_mut(languages.max(1)) {
             for (sum, count) in row.iter_mut().zip(&counts) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stats::{Axes, Outcome, Scores};
+use crate::stats::{Axes, Outcome, Scores, Subset};
 
 /// Both sides add the same few terms in f64; only the order of additions may differ.
 const SAME_ARITHMETIC: f64 = 1e-12;
@@ -12,10 +12,9 @@ fn outcome(cell: usize, language: usize, concept: usize, score: f64) -> Outcome 
         axes: Axes::from([("cell".into(), cell.to_string())]),
         seed: 0,
         protocol: "cloze".into(),
-        distractors: None,
-        concepts: "seen".into(),
+        subset: Subset::default(),
         language: language.to_string(),
-        concept: format!("{concept:03}"),
+        group: format!("{concept:03}"),
         score,
     }
 }

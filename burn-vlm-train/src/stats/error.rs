@@ -10,13 +10,13 @@ pub enum StatsError {
     NoOutcomes,
     /// A score that is not in `0..=1`.
     #[error(
-        "the score {score} of concept `{concept}`, language `{language}` in {run} is not within 0..=1: store shares, not percent"
+        "the score {score} of `{group}`, language `{language}` in {run} is not within 0..=1: store shares, not percent"
     )]
     ScoreOutOfRange {
         /// The offending score.
         score: f64,
-        /// Its concept.
-        concept: String,
+        /// What it is about: a concept, a picture.
+        group: String,
         /// Its language.
         language: String,
         /// The cell and seed.
@@ -27,20 +27,20 @@ pub enum StatsError {
         "{group}: {run} has {found} outcomes of {question}, but {other} has {expected}; every cell and seed must answer the same questions: delete the predictions of the shorter one and run the study again"
     )]
     QuestionsDiffer {
-        /// Protocol, distractors and concepts.
+        /// Protocol and part of the benchmark.
         group: String,
         /// The run that deviates.
         run: String,
         /// The run it is compared with.
         other: String,
-        /// Concept and language of the questions.
+        /// What the questions are about, and their language.
         question: String,
         /// How many outcomes the other run has.
         expected: usize,
         /// How many outcomes this run has.
         found: usize,
     },
-    /// More runs, languages or concepts than the arrays can index.
+    /// More runs, languages or groups of questions than the arrays can index.
     #[error("too many {what} in one study (more than {limit})")]
     TooMany {
         /// What there is too much of.

@@ -1,6 +1,6 @@
 //! One scored question, and many of them as dense arrays.
 //!
-//! Outcomes stream through [`Scores::collect`] and are kept as sums per concept, run and language, so millions of them
+//! Outcomes stream through [`Scores::collect`] and are kept as sums per group, run and language, so millions of them
 //! need little memory.
 
 use std::borrow::Borrow;
@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::StatsError;
+use super::{StatsError, Subset};
 
 /// A cell of a study: the value of each axis.
 pub type Axes = BTreeMap<String, String>;
@@ -23,36 +23,30 @@ pub struct Outcome {
     pub seed: u64,
     /// How it was asked and scored, such as `cloze`.
     pub protocol: String,
-    /// Where the wrong options came from (`near`, `far`); none where there are no options.
-    pub distractors: Option<String>,
-    /// Whether the concept was trained on: `seen` or `unseen`.
-    pub concepts: String,
+    /// Which part of the benchmark it belongs to.
+    pub subset: Subset,
     /// Tag of the question's language.
     pub language: String,
-    /// Id of the concept: what is resampled.
-    pub concept: String,
+    /// What is resampled as a whole: a concept, a picture, a pair.
+    pub group: String,
     /// 1 for right, 0 for wrong, or a share between them.
     pub score: f64,
 }
 
-/// What makes outcomes comparable: one table has one protocol, one kind of distractors and one set of concepts.
+/// What makes outcomes comparable: one table has one protocol and one part of its benchmark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupKey {
     /// How questions are asked and scored.
     pub protocol: String,
-    /// Where the wrong options come from.
-    pub distractors: Option<String>,
-    /// `seen` or `unseen`.
-    pub concepts: String,
+    /// Which part of the benchmark.
+    #[serde(flatten)]
+    pub subset: Subset,
 }
 
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.protocol)?;
-        if let Some(distractors) = &self.distractors {
-            write!(f, ", {distractors} distractors")?;
-        }
-        write!(f, ", {} concepts", self.concepts)
+        self.subset.words().try_for_each(|part| write!(f, ", {part}"))
     }
 }
 
@@ -78,15 +72,15 @@ pub struct Scores {
     groups: BTreeMap<GroupKey, Group>,
 }
 
-/// The outcomes of one group as dense arrays. Runs, languages and concepts are sorted.
+/// The outcomes of one group as dense arrays. Runs, languages and units are sorted.
 #[derive(Clone, Debug)]
 pub struct Group {
     runs: Vec<RunKey>,
     languages: Vec<String>,
-    concepts: Vec<String>,
-    /// Number of questions: `[concept, language]`, the same for every run.
+    units: Vec<String>,
+    /// Number of questions: `[unit, language]`, the same for every run.
     pub(super) counts: Vec<f64>,
-    /// Summed scores: `[concept, run, language]`.
+    /// Summed scores: `[unit, run, language]`.
     pub(super) sums: Vec<f64>,
 }
 
@@ -104,19 +98,11 @@ impl Scores {
         let mut builders: Vec<(GroupKey, Builder)> = Vec::new();
         for outcome in outcomes {
             let outcome = outcome.borrow();
-            let same = |key: &GroupKey| {
-                key.protocol == outcome.protocol
-                    && key.distractors == outcome.distractors
-                    && key.concepts == outcome.concepts
-            };
+            let same = |key: &GroupKey| key.protocol == outcome.protocol && key.subset == outcome.subset;
             let at = match builders.iter().position(|(key, _)| same(key)) {
                 Some(at) => at,
                 None => {
-                    let key = GroupKey {
-                        protocol: outcome.protocol.clone(),
-                        distractors: outcome.distractors.clone(),
-                        concepts: outcome.concepts.clone(),
-                    };
+                    let key = GroupKey { protocol: outcome.protocol.clone(), subset: outcome.subset.clone() };
                     builders.push((key, Builder::default()));
                     builders.len() - 1
                 }
@@ -152,9 +138,9 @@ impl Group {
         &self.languages
     }
 
-    /// The concepts, sorted.
-    pub fn concepts(&self) -> &[String] {
-        &self.concepts
+    /// What is resampled, sorted: concepts, pictures or pairs.
+    pub fn units(&self) -> &[String] {
+        &self.units
     }
 
     /// The indices of the runs of one cell.
@@ -175,7 +161,7 @@ struct Builder {
     runs: Vec<RunKey>,
     last_run: usize,
     languages: Names,
-    concepts: Names,
+    units: Names,
     items: Vec<Item>,
 }
 
@@ -184,7 +170,7 @@ struct Builder {
 struct Item {
     run: u32,
     language: u32,
-    concept: u32,
+    unit: u32,
     score: f64,
 }
 
@@ -230,7 +216,7 @@ impl Builder {
         if !(0.0..=1.0).contains(&outcome.score) {
             return Err(StatsError::ScoreOutOfRange {
                 score: outcome.score,
-                concept: outcome.concept.clone(),
+                group: outcome.group.clone(),
                 language: outcome.language.clone(),
                 run: self.runs[self.last_run].to_string(),
             });
@@ -238,7 +224,7 @@ impl Builder {
         self.items.push(Item {
             run: to_index(self.last_run, "runs")?,
             language: self.languages.index(&outcome.language, "languages")?,
-            concept: self.concepts.index(&outcome.concept, "concepts")?,
+            unit: self.units.index(&outcome.group, "groups of questions")?,
             score: outcome.score,
         });
         Ok(())
@@ -253,42 +239,42 @@ impl Builder {
         }
         let runs: Vec<RunKey> = order.iter().map(|&old| self.runs[old].clone()).collect();
         let (languages, new_language) = self.languages.sorted();
-        let (concepts, new_concept) = self.concepts.sorted();
+        let (units, new_unit) = self.units.sorted();
 
         let mut items: Vec<(usize, f64)> = Vec::with_capacity(self.items.len());
         for item in &self.items {
-            let (concept, language) = (new_concept[item.concept as usize], new_language[item.language as usize]);
-            let row = concept as usize * runs.len() + new_run[item.run as usize];
+            let (unit, language) = (new_unit[item.unit as usize], new_language[item.language as usize]);
+            let row = unit as usize * runs.len() + new_run[item.run as usize];
             items.push((row * languages.len() + language as usize, item.score));
         }
         // Floating-point sums depend on the order of the terms: sorted, they do not depend on the order of arrival.
         items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let mut sums = vec![0.0; concepts.len() * runs.len() * languages.len()];
+        let mut sums = vec![0.0; units.len() * runs.len() * languages.len()];
         let mut found = vec![0_u32; sums.len()];
         for (at, score) in items {
             sums[at] += score;
             found[at] += 1;
         }
 
-        let mut counts = vec![0.0; concepts.len() * languages.len()];
-        for (c, concept) in concepts.iter().enumerate() {
+        let mut counts = vec![0.0; units.len() * languages.len()];
+        for (u, unit) in units.iter().enumerate() {
             for (l, language) in languages.iter().enumerate() {
-                let of_run = |run: usize| found[(c * runs.len() + run) * languages.len() + l];
+                let of_run = |run: usize| found[(u * runs.len() + run) * languages.len() + l];
                 let expected = of_run(0);
                 if let Some(run) = (1..runs.len()).find(|&run| of_run(run) != expected) {
                     return Err(StatsError::QuestionsDiffer {
                         group: key.to_string(),
                         run: runs[run].to_string(),
                         other: runs[0].to_string(),
-                        question: format!("concept `{concept}` in `{language}`"),
+                        question: format!("`{unit}` in `{language}`"),
                         expected: expected as usize,
                         found: of_run(run) as usize,
                     });
                 }
-                counts[c * languages.len() + l] = f64::from(expected);
+                counts[u * languages.len() + l] = f64::from(expected);
             }
         }
-        Ok(Group { runs, languages, concepts, counts, sums })
+        Ok(Group { runs, languages, units, counts, sums })
     }
 }
 
@@ -301,10 +287,9 @@ mod tests {
             axes: Axes::from([("encoder".into(), cell.into())]),
             seed,
             protocol: "cloze".into(),
-            distractors: Some("far".into()),
-            concepts: "seen".into(),
+            subset: Subset::from([("distractors", "far"), ("concepts", "seen")]),
             language: language.into(),
-            concept: concept.into(),
+            group: concept.into(),
             score,
         }
     }
@@ -339,7 +324,7 @@ mod tests {
         let outcomes =
             [outcome("a", 1, "de", "x", 1.0), outcome("a", 1, "de", "y", 0.0), outcome("b", 1, "de", "x", 1.0)];
         let error = Scores::collect(&outcomes).unwrap_err();
-        let expected = "cloze, far distractors, seen concepts: cell encoder=b seed 1 has 0 outcomes of concept `y` in `de`, \
+        let expected = "cloze, far distractors, seen concepts: cell encoder=b seed 1 has 0 outcomes of `y` in `de`, \
                         but cell encoder=a seed 1 has 1";
         assert!(error.to_string().starts_with(expected), "{error}");
     }

@@ -12,13 +12,13 @@ use burn_vlm_base::progress::Reporter;
 use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
-use super::questions::{Questions, questions};
+use super::questions::analysis_samples;
 use super::stage::{stage_conversations, vlm_objective};
-use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Provenance, hash_table};
+use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance, hash_table};
 use crate::analysis::Probe;
 use crate::assemble::{assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::eval::{Prediction, Scorer, captions, cloze, lettered, yes_no};
+use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, evaluate};
 use crate::features::FeatureBank;
 use crate::objective::{TextObjective, VisualSource};
 use crate::pictures::Pictures;
@@ -28,7 +28,7 @@ use crate::run::save_model;
 use crate::trainer::{StageRun, train_stage};
 
 /// Raised when the same recipe gives other results than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where a study finds and keeps what its cells share.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct StudyInputs {
     pub parts: PathBuf,
     /// Folder of what is made on the way and shared by cells: features, parts that are pretrained in the study.
     pub shared: PathBuf,
+    /// Where relative paths of benchmarks begin: the folder of the study's file.
+    pub base: PathBuf,
     /// Pretrain the parts in the study instead of reading them from `parts`.
     pub from_scratch: bool,
 }
@@ -46,6 +48,8 @@ pub struct VlmJob {
     context: Context,
     inputs: StudyInputs,
     store: PartStore,
+    /// Benchmarks of one's own, asked after those of the study's file.
+    own: Vec<Arc<dyn Benchmark>>,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
 }
@@ -60,7 +64,30 @@ impl VlmJob {
     /// A job on a device, with its shared folder.
     pub fn new(context: Context, inputs: StudyInputs) -> Self {
         let store = PartStore::new(&inputs.shared);
-        Self { context, inputs, store, origin: serde_json::Value::Null }
+        Self { context, inputs, store, own: Vec::new(), origin: serde_json::Value::Null }
+    }
+
+    /// Asks a benchmark of one's own too, after those of the study's file.
+    pub fn with_benchmark(mut self, benchmark: Arc<dyn Benchmark>) -> Self {
+        self.own.push(benchmark);
+        self
+    }
+
+    /// What the cells of a plan are asked, checked against its columns.
+    ///
+    /// # Errors
+    /// A benchmark that cannot be used or shown.
+    pub fn benchmarks(&self, plan: &Plan) -> Result<Benchmarks> {
+        let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+        let benchmarks = self.open(&EvaluationRecipe::from_table(first.evaluation.clone())?)?;
+        benchmarks.check_columns(&plan.columns)?;
+        Ok(benchmarks)
+    }
+
+    fn open(&self, evaluation: &EvaluationRecipe) -> Result<Benchmarks> {
+        let mut benchmarks = Benchmarks::open(evaluation, &self.context.corpus, &self.inputs.base)?;
+        self.own.iter().try_for_each(|benchmark| benchmarks.push(benchmark.clone()))?;
+        Ok(benchmarks)
     }
 
     /// Notes with each cell by what command, at which commit and on which device it was made.
@@ -133,10 +160,12 @@ impl VlmJob {
             self.part_hash(&recipe, &recipe.model.backbone)?
         );
 
-        let questions = questions(&self.context.corpus, &evaluation)?;
+        let benchmarks = self.open(&evaluation)?;
+        let probed = analysis_samples(&self.context.corpus, &evaluation)?;
         let mut moments = Vec::new();
         let scorer = |model: &Vlm, features| {
-            Scorer::new(model, &device, &self.context.corpus, &tokenizer, &template, features, evaluation.batch)
+            let corpus = &self.context.corpus;
+            Scorer::new(model, &device, corpus, &tokenizer, &template, &pictures, features, evaluation.batch)
         };
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
@@ -164,9 +193,9 @@ impl VlmJob {
                     };
                     let objective = Arc::new(vlm_objective::<Vlm>(conversations, source, model, seed));
                     let model_of_stage = model.clone().with_bypassed_experts(stage.bypass_experts);
-                    if !questions.analysis.is_empty() && frozen {
+                    if !probed.is_empty() && frozen {
                         let scorer = scorer(&model_of_stage, shared_bank(&model_of_stage, 0)?);
-                        moments.push(Probe::new(&scorer, &questions.analysis)?.moment(name)?);
+                        moments.push(Probe::new(&scorer, &probed)?.moment(name)?);
                     }
                     let (trained, result) = train_stage(&run, objective, model_of_stage)?;
                     assembled.model = trained;
@@ -195,10 +224,10 @@ impl VlmJob {
             Arc::new(FeatureBank::compute(model, &pictures, &which, 0, &device, |_, _| {})?)
         };
         let scorer = scorer(model, features);
-        let predictions = self.ask(&scorer, &evaluation, &questions, reporter)?;
+        let predictions = ask(&scorer, &benchmarks, reporter)?;
         let count = predictions.len();
-        if !questions.analysis.is_empty() {
-            let analysis = Probe::new(&scorer, &questions.analysis)?.analyse(moments)?;
+        if !probed.is_empty() {
+            let analysis = Probe::new(&scorer, &probed)?.analyse(moments)?;
             write_json(&folder.join("analysis.json"), &analysis)?;
         }
         write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
@@ -212,35 +241,19 @@ impl VlmJob {
         }
         Ok(json!({ "losses": losses, "predictions": count, "origin": self.origin }))
     }
+}
 
-    fn ask(
-        &self,
-        scorer: &Scorer<'_>,
-        recipe: &EvaluationRecipe,
-        questions: &Questions,
-        reporter: &Reporter,
-    ) -> Result<Vec<Prediction>> {
-        reporter.line(&format!("evaluation: {} choice questions", questions.choice.len()));
-        let bar = reporter.bar("cloze", 0);
-        let mut predictions = cloze(scorer, &questions.choice, recipe.cloze, |done, total| {
-            bar.set(done as u64, format!("of {total} answers scored"));
-        })?;
-        drop(bar);
-        if recipe.lettered {
-            let bar = reporter.bar("lettered", (questions.choice.len() * 4) as u64);
-            predictions.extend(lettered(scorer, &questions.choice, |done, _| bar.set(done as u64, "prompts"))?);
-        }
-        for (concepts, samples) in &questions.captions {
-            let bar = reporter.bar("captions", samples.len() as u64);
-            let told = |done, _| bar.set(done as u64, "pictures");
-            predictions.extend(captions(scorer, samples, concepts, told)?);
-        }
-        if !questions.yes_no.is_empty() {
-            let bar = reporter.bar("yes/no", (questions.yes_no.len() * 2) as u64);
-            predictions.extend(yes_no(scorer, &questions.yes_no, |done, _| bar.set(done as u64, "answers"))?);
-        }
-        Ok(predictions)
+/// Asks a model all benchmarks.
+fn ask(scorer: &Scorer<'_>, benchmarks: &Benchmarks, reporter: &Reporter) -> Result<Vec<Prediction>> {
+    let mut predictions = Vec::new();
+    for benchmark in benchmarks.iter() {
+        benchmark.notes().iter().for_each(|note| reporter.line(note));
+        reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
+        let bar = reporter.bar(benchmark.name(), 0);
+        let told = |done, total| bar.set(done as u64, format!("of {total} answers"));
+        predictions.extend(evaluate(scorer, benchmark, told)?);
     }
+    Ok(predictions)
 }
 
 impl CellJob for VlmJob {
@@ -249,8 +262,11 @@ impl CellJob for VlmJob {
     }
 
     fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
-        let Read { recipe, .. } = self.read(cell)?;
+        let Read { recipe, evaluation } = self.read(cell)?;
         let mut inputs = Inputs::new();
+        for (name, key) in self.open(&evaluation)?.keys()? {
+            inputs.insert(format!("benchmark {name}"), key);
+        }
         for name in [&recipe.model.encoder, &recipe.model.backbone] {
             if !self.inputs.from_scratch {
                 // A damaged part is told before hours of training, not after.

@@ -15,6 +15,6 @@ mod summary;
 pub(crate) use estimate::EFFICIENCY;
 pub use estimate::{Estimate, estimate, matmul_rate, matmul_rate_of};
 pub use job::{StudyInputs, VlmJob};
-pub use questions::{Questions, questions};
+pub use questions::analysis_samples;
 pub use stage::{stage_conversations, stage_objective};
 pub use summary::write_summary;

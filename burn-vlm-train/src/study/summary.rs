@@ -5,23 +5,28 @@ use std::path::Path;
 
 use burn_vlm_base::jsonl::read_jsonl;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::language::{Language, LanguageIdentifier};
+use burn_vlm_data::language::Language;
+use burn_vlm_data::source::{Media, Picture};
 use serde_json::json;
 
 use super::experts;
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
-use crate::eval::{FIDELITY, IN_ENGLISH, IN_NONE, NamedScore, PAIRED, Prediction, VANILLA, language_scores};
+use crate::eval::{Benchmark, Benchmarks, Prediction, Question};
 use crate::log;
-use crate::recipe::{EvaluationRecipe, Recipe};
+use crate::recipe::Recipe;
 use crate::report::{
-    Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Protocol, Provenance,
+    Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Provenance,
     ReportInput, Section, StudySpec, Timing, summarise, write_report,
 };
-use crate::stats::{Axes, Bootstrap, GroupKey, Outcome};
+use crate::stats::{Axes, Bootstrap, Outcome};
 
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
+/// Bytes of the largest picture that the report holds.
+const LARGEST_PICTURE: usize = 512 << 10;
+/// The tag of what is in no language that is told (BCP 47: undetermined).
+const NO_LANGUAGE: &str = "und";
 /// Steps through a cell's questions from cell to cell and from language to language: primes, so that few concepts repeat.
 const STRIDES: (usize, usize) = (41, 17);
 
@@ -32,12 +37,13 @@ const STRIDES: (usize, usize) = (41, 17);
 pub fn write_summary(
     out: &Path,
     result: &StudyResult<'_>,
+    benchmarks: &Benchmarks,
     corpus: &EmojiCorpus,
     origin: &Origin,
     device: &str,
 ) -> Result<()> {
     let plan = result.plan;
-    let mut spec = spec(plan)?;
+    let mut spec = spec(plan, benchmarks)?;
     if !result.missing.is_empty() {
         spec.caveats.insert(0, format!("Not finished, and so in none of the tables: {}.", result.missing.join(", ")));
     }
@@ -45,19 +51,14 @@ pub fn write_summary(
     let mut losses = Vec::new();
     let mut examples = Vec::new();
     let mut times = Vec::new();
-    let first =
-        result.cells.first().map(|cell| EvaluationRecipe::from_table(cell.cell.evaluation.clone())).transpose()?;
-    let identifier = first
-        .filter(|evaluation| evaluation.fidelity)
-        .map(|evaluation| LanguageIdentifier::new(corpus, &evaluation.languages));
+    spec.caveats.extend(benchmarks.iter().flat_map(Benchmark::notes));
+    let shown = Shown::new(&spec, corpus, benchmarks);
     for cell in &result.cells {
         let axes = axes(cell);
         let mut predictions = read_predictions(cell)?;
-        if let Some(identifier) = &identifier {
-            predictions.iter_mut().for_each(|prediction| add_languages(prediction, identifier));
-        }
+        predictions.iter_mut().for_each(|prediction| benchmarks.amend(prediction));
         outcomes.extend(predictions.iter().flat_map(|prediction| to_outcomes(prediction, &axes, cell.cell.seed)));
-        examples.extend(pick_examples(&predictions, &spec, &axes, corpus, times.len()));
+        examples.extend(shown.pick(&predictions, &axes, times.len()));
         losses.extend(loss_series(cell, &axes)?);
         times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
     }
@@ -86,14 +87,6 @@ fn read_predictions(cell: &FinishedCell) -> Result<Vec<Prediction>> {
     Ok(predictions)
 }
 
-/// Adds to a caption in which language it is.
-fn add_languages(prediction: &mut Prediction, identifier: &LanguageIdentifier) {
-    let told = language_scores(prediction, identifier);
-    let earlier = |score: &NamedScore| told.iter().any(|new| new.protocol == score.protocol);
-    prediction.scores.retain(|score| !earlier(score));
-    prediction.scores.extend(told);
-}
-
 fn axes(cell: &FinishedCell) -> Axes {
     cell.cell.axes.iter().map(|choice| (choice.axis.clone(), choice.value.clone())).collect()
 }
@@ -103,19 +96,22 @@ fn to_outcomes<'a>(prediction: &'a Prediction, axes: &'a Axes, seed: u64) -> imp
         axes: axes.clone(),
         seed,
         protocol: score.protocol.clone(),
-        distractors: prediction.distractors.clone(),
-        concepts: prediction.concepts.clone(),
-        language: prediction.language.clone(),
-        concept: prediction.concept.clone(),
+        subset: prediction.subset.clone(),
+        language: language(prediction).to_owned(),
+        group: prediction.group.clone(),
         score: score.score,
     })
 }
 
+/// The tag of a prediction's language.
+fn language(prediction: &Prediction) -> &str {
+    prediction.language.as_deref().unwrap_or(NO_LANGUAGE)
+}
+
 /// The study as the report presents it.
-fn spec(plan: &Plan) -> Result<StudySpec> {
+fn spec(plan: &Plan, benchmarks: &Benchmarks) -> Result<StudySpec> {
     let study = &plan.study;
-    let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
-    let evaluation = EvaluationRecipe::from_table(first.evaluation.clone())?;
+    let headline = benchmarks.headline().ok_or_else(|| TrainError::Recipe("the study asks nothing".into()))?;
     let axes = study.axes.iter().map(|axis| Axis {
         name: axis.name.clone(),
         label: axis.label.clone(),
@@ -138,112 +134,13 @@ fn spec(plan: &Plan) -> Result<StudySpec> {
         question: study.description.clone(),
         axes: axes.collect(),
         columns: columns.collect(),
-        protocols: protocols(&evaluation),
-        headline: GroupKey { protocol: "cloze".into(), distractors: Some("far".into()), concepts: "seen".into() },
+        protocols: benchmarks.metrics(),
+        headline,
         language_names: names.collect(),
         paper: paper(plan),
         caveats: study.caveats.clone(),
         bootstrap: Bootstrap::default(),
     })
-}
-
-fn protocols(evaluation: &EvaluationRecipe) -> Vec<Protocol> {
-    use crate::recipe::ClozeScore::{Likelihood, Pmi};
-    let rule = |rule| match rule {
-        Likelihood => "the mean log-likelihood of its tokens given picture and question",
-        Pmi => {
-            "the mean log-likelihood of its tokens given picture and question, less the same given the question alone"
-        }
-    };
-    let other = if evaluation.cloze == Likelihood { Pmi } else { Likelihood };
-    let mut protocols = vec![
-        Protocol {
-            name: "cloze".into(),
-            label: "Cloze".into(),
-            explanation: format!(
-                "\"What is this?\": of four names the one with the highest score is the answer; a name's score is {}.",
-                rule(evaluation.cloze)
-            ),
-            chance: Some(25.0),
-        },
-        Protocol {
-            name: crate::eval::cloze_protocol(other, evaluation.cloze).into(),
-            label: format!("Cloze, {}", if other == Pmi { "text prior subtracted" } else { "likelihood" }),
-            explanation: format!("The same questions; a name's score is {}.", rule(other)),
-            chance: Some(25.0),
-        },
-    ];
-    if evaluation.lettered {
-        protocols.push(Protocol {
-            name: "lettered".into(),
-            label: "Lettered".into(),
-            explanation:
-                "The four names stand in the prompt with letters, in all four rotations; an item counts only if \
-                          all four answers are right."
-                    .into(),
-            chance: Some(100.0 / 256.0),
-        });
-    }
-    if evaluation.yes_no > 0 {
-        protocols.push(Protocol {
-            name: PAIRED.into(),
-            label: "Yes/no, pairs".into(),
-            explanation: "\"Is this ...?\" twice a picture, once with the right name and once with a wrong one; a picture counts only if \
-                          both answers are right (MMMB's circular protocol). The likelier of the language's words for yes and no is \
-                          the answer. Tossing a coin gets 25 %, always the same answer 0 %, so that below English much of a score is \
-                          how one-sided the answers are. N counts questions, two a pair."
-                .into(),
-            chance: Some(25.0),
-        });
-        protocols.push(Protocol {
-            name: VANILLA.into(),
-            label: "Yes/no, each".into(),
-            explanation: "The same questions, each counted by itself (what MMMB's published code does).".into(),
-            chance: Some(50.0),
-        });
-    }
-    if evaluation.captions > 0 && evaluation.fidelity {
-        for (name, label, explanation) in [
-            (
-                FIDELITY,
-                "Answers in the prompt's language",
-                "Share of generated captions that are in the prompt's language: by script, then by the \
-              corpus's own word lists, then, for sentences, by a detector. A word that languages share counts for each of them.",
-            ),
-            (
-                IN_ENGLISH,
-                "Answers in English",
-                "Share of generated captions that are in English though the prompt is not.",
-            ),
-            (
-                IN_NONE,
-                "Answers in no language",
-                "Share of generated captions without words of any of the languages: broken characters, mixed \
-              scripts, what only looks like a word.",
-            ),
-        ] {
-            protocols.push(Protocol {
-                name: name.into(),
-                label: label.into(),
-                explanation: explanation.into(),
-                chance: None,
-            });
-        }
-    }
-    if evaluation.captions > 0 {
-        for (name, label, explanation) in [
-            ("caption_exact", "Caption, exact", "The generated caption equals the name (case and spaces aside)."),
-            ("caption_chrf", "Caption, chrF", "chrF2 of the generated caption against the name."),
-        ] {
-            protocols.push(Protocol {
-                name: name.into(),
-                label: label.into(),
-                explanation: explanation.into(),
-                chance: None,
-            });
-        }
-    }
-    protocols
 }
 
 fn paper(plan: &Plan) -> Option<Paper> {
@@ -285,40 +182,84 @@ fn loss_series(cell: &FinishedCell, axes: &Axes) -> Result<Vec<LossSeries>> {
     Ok(series)
 }
 
-/// One prediction a language of a cell for the report's examples, each about another concept.
-fn pick_examples(
-    predictions: &[Prediction],
-    spec: &StudySpec,
-    axes: &Axes,
-    corpus: &EmojiCorpus,
-    cell: usize,
-) -> Vec<Example> {
-    let mut by_language: BTreeMap<&str, Vec<&Prediction>> = BTreeMap::new();
-    let far = predictions.iter().filter(|p| p.protocol == "cloze" && p.distractors == spec.headline.distractors);
-    for prediction in far.filter(|p| p.concepts == spec.headline.concepts) {
-        by_language.entry(&prediction.language).or_default().push(prediction);
-    }
-    let chosen = by_language.values().enumerate().filter_map(|(language, all)| {
-        let at = (cell * STRIDES.0 + language * STRIDES.1) % all.len().max(1);
-        all.get(at)
-    });
-    chosen.filter_map(|prediction| example(prediction, spec, axes, corpus)).collect()
+/// What the examples of a report are taken from.
+struct Shown<'a> {
+    spec: &'a StudySpec,
+    corpus: &'a EmojiCorpus,
+    /// The first picture of each question, by the question's id.
+    pictures: BTreeMap<&'a str, &'a Picture>,
 }
 
-fn example(prediction: &Prediction, spec: &StudySpec, axes: &Axes, corpus: &EmojiCorpus) -> Option<Example> {
-    let scores = prediction.option_scores.first()?;
-    let concept = corpus.by_code(&prediction.concept)?;
-    let picture = corpus.pictures_of(concept.id).find(|p| corpus.picture_name(p.id) == prediction.picture)?;
-    let description = corpus.text(concept.id, Language::EN).map(|text| text.name.clone()).unwrap_or_default();
-    let options = prediction.options.iter().cloned().zip(scores.values.iter().copied()).collect();
-    Some(Example {
-        axes: axes.clone(),
-        group: spec.headline.clone(),
-        language: prediction.language.clone(),
-        picture: Some(ExamplePicture { media_type: "image/webp".into(), bytes: picture.webp.to_vec(), description }),
-        prompt: prediction.question.clone(),
-        answer: ExampleAnswer::Choice { options, right: prediction.answer },
-    })
+impl<'a> Shown<'a> {
+    fn new(spec: &'a StudySpec, corpus: &'a EmojiCorpus, benchmarks: &'a Benchmarks) -> Self {
+        let questions = benchmarks.iter().flat_map(|benchmark| benchmark.questions());
+        let first = |question: &'a Question| match question.media.first()? {
+            Media::Image(picture) => Some((question.id.as_str(), picture)),
+            Media::Video(frames) => frames.first().map(|frame| (question.id.as_str(), frame)),
+        };
+        Self { spec, corpus, pictures: questions.filter_map(first).collect() }
+    }
+
+    /// One prediction a language of a cell for the report's examples, each about something else.
+    fn pick(&self, predictions: &[Prediction], axes: &Axes, cell: usize) -> Vec<Example> {
+        let headline = &self.spec.headline;
+        let heads = |p: &&Prediction| {
+            p.subset == headline.subset && p.scores.iter().any(|score| score.protocol == headline.protocol)
+        };
+        let mut by_language: BTreeMap<Option<&str>, Vec<&Prediction>> = BTreeMap::new();
+        for prediction in predictions.iter().filter(heads) {
+            by_language.entry(prediction.language.as_deref()).or_default().push(prediction);
+        }
+        let chosen = by_language.values().enumerate().filter_map(|(language, all)| {
+            let at = (cell * STRIDES.0 + language * STRIDES.1) % all.len().max(1);
+            all.get(at)
+        });
+        chosen.filter_map(|prediction| self.example(prediction, axes)).collect()
+    }
+
+    fn example(&self, prediction: &Prediction, axes: &Axes) -> Option<Example> {
+        let answer = match (prediction.option_scores.first(), prediction.answer) {
+            (Some(scores), Some(right)) => {
+                let options = prediction.options.iter().cloned().zip(scores.values.iter().copied()).collect();
+                ExampleAnswer::Choice { options, right }
+            }
+            _ => {
+                let right = prediction.answer.and_then(|at| prediction.options.get(at));
+                let headline = &self.spec.headline.protocol;
+                ExampleAnswer::Text {
+                    generated: prediction.text.clone()?,
+                    reference: right.or(prediction.references.first())?.clone(),
+                    score: prediction.scores.iter().find(|score| score.protocol == *headline)?.score,
+                }
+            }
+        };
+        Some(Example {
+            axes: axes.clone(),
+            group: self.spec.headline.clone(),
+            language: language(prediction).to_owned(),
+            picture: self.picture(prediction),
+            prompt: prediction.question.clone(),
+            answer,
+        })
+    }
+
+    /// The picture; none where there is none, or where it would swell the page.
+    fn picture(&self, prediction: &Prediction) -> Option<ExamplePicture> {
+        let bytes = self.pictures.get(prediction.id.as_str())?.read().ok()?;
+        if bytes.len() > LARGEST_PICTURE {
+            return None;
+        }
+        let media_type = match bytes.get(..4)? {
+            [0x89, b'P', b'N', b'G'] => "image/png",
+            [0xff, 0xd8, ..] => "image/jpeg",
+            b"RIFF" => "image/webp",
+            _ => return None,
+        };
+        let concept = self.corpus.by_code(&prediction.group);
+        let name = concept.and_then(|concept| self.corpus.text(concept.id, Language::EN)).map(|text| text.name.clone());
+        let description = name.unwrap_or_else(|| prediction.picture.clone());
+        Some(ExamplePicture { media_type: media_type.into(), bytes: bytes.to_vec(), description })
+    }
 }
 
 /// A few examples from all over the list, so that cells and languages differ.

@@ -1,7 +1,7 @@
 //! Which columns of a parquet file are read, and whether they have the types that are needed.
 
 use super::super::config::Fields;
-use super::super::conversation::{CAPTIONS, CONVERSATIONS, HINT, OPTIONS};
+use super::super::conversation::{CAPTIONS, CONVERSATIONS, HINT, OPTION_LISTS, OPTIONS};
 use arrow_schema::{DataType, Field, Schema};
 
 /// Names under which pictures are looked for.
@@ -33,6 +33,7 @@ enum Wanted {
     Text,
     Answer,
     Id,
+    Any,
 }
 
 impl Columns {
@@ -55,6 +56,7 @@ impl Columns {
                 texts.push((answer.unwrap_or_else(|| "answer".to_owned()), Wanted::Answer));
                 let options = OPTIONS.iter().chain(&HINT).filter(|name| has(name));
                 texts.extend(options.map(|name| ((*name).to_owned(), Wanted::Text)));
+                texts.extend(first(&OPTION_LISTS).map(|name| (name, Wanted::Any)));
             }
             (None, None, Some(caption)) => texts.push((caption, Wanted::Text)),
             (None, None, None) => texts.push(("conversations".to_owned(), Wanted::Conversation)),
@@ -62,7 +64,9 @@ impl Columns {
         texts.extend(language.map(|name| (name.to_owned(), Wanted::Text)));
         let id = fields.id.clone().or_else(|| first(&["id", "index"]));
         texts.extend(id.clone().map(|name| (name, Wanted::Id)));
-        texts.dedup_by(|a, b| a.0 == b.0);
+        texts.extend(fields.more.iter().map(|name| (name.clone(), Wanted::Any)));
+        let mut seen = std::collections::HashSet::new();
+        texts.retain(|(name, _)| seen.insert(name.clone()));
 
         let image = fields.image.clone().or_else(|| first(&IMAGES));
         let pictures = [image.clone(), fields.video.clone()];
@@ -100,8 +104,9 @@ impl Wanted {
             Self::Pictures => "a struct of bytes and path, a column of bytes or of paths, or lists of these",
             Self::Conversation => "a list of structs (from and value, role and content, or user and assistant)",
             Self::Text => "a column of strings",
-            Self::Answer => "a column of strings or of lists of strings",
+            Self::Answer => "a column of strings, of lists of strings, or of whole numbers",
             Self::Id => "a column of strings or whole numbers",
+            Self::Any => "a column",
         }
     }
 
@@ -111,8 +116,9 @@ impl Wanted {
             // A conversation may also be written as JSON in a string.
             Self::Conversation => is_text(found) || item(found).is_some_and(|item| matches!(item, DataType::Struct(_))),
             Self::Text => is_text(found),
-            Self::Answer => is_text(item(found).unwrap_or(found)),
+            Self::Answer => is_text(item(found).unwrap_or(found)) || found.is_integer(),
             Self::Id => is_text(found) || found.is_integer(),
+            Self::Any => true,
         }
     }
 }

@@ -81,10 +81,7 @@ fn charts_say_what_they_show() {
     let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
     assert_eq!(names, ["scores", "languages", "differences", "losses"]);
     let expected: [(&str, &[&str]); 4] = [
-        (
-            "scores",
-            &["Score of each cell", "chance (25 %)", "95 % interval over concepts", "% of questions right", "N = 30"],
-        ),
+        ("scores", &["Score of each cell", "chance (25 %)", "95 % interval", "% of questions right", "N = 30"]),
         ("languages", &["Score by language", "Russian", "Dutch"]),
         ("differences", &["percentage points", "interval includes 0", "change from En to En + Multi"]),
         ("losses", &["optimizer step", "nats per token", "Finetuning", "above the frame"]),

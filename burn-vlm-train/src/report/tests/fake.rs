@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Axis, AxisValue, Column, LossSeries, Paper, PaperRow, Protocol, Provenance, StudySpec, Timing};
-use crate::stats::{Axes, Bootstrap, GroupKey, Outcome};
+use crate::eval::Metric;
+use crate::report::{Axis, AxisValue, Column, LossSeries, Paper, PaperRow, Provenance, StudySpec, Timing};
+use crate::stats::{Axes, Bootstrap, GroupKey, Outcome, Subset};
 
 pub(crate) const LANGUAGES: [(&str, &str); 7] = [
     ("en", "English"),
@@ -16,11 +17,11 @@ pub(crate) const LANGUAGES: [(&str, &str); 7] = [
 ];
 
 pub(crate) fn group(protocol: &str, distractors: &str, concepts: &str) -> GroupKey {
-    GroupKey {
-        protocol: protocol.to_owned(),
-        distractors: (!distractors.is_empty()).then(|| distractors.to_owned()),
-        concepts: concepts.to_owned(),
-    }
+    let subset = match distractors {
+        "" => Subset::from([("concepts", concepts)]),
+        _ => Subset::from([("distractors", distractors), ("concepts", concepts)]),
+    };
+    GroupKey { protocol: protocol.to_owned(), subset }
 }
 
 /// The encoder study with `encoders` x `data` values on its axes.
@@ -38,7 +39,7 @@ pub(crate) fn spec(encoders: &[(&str, &str)], data: &[(&str, &str)]) -> StudySpe
         explanation: explanation.to_owned(),
         languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
     };
-    let protocol = |name: &str, label: &str, explanation: &str, chance: Option<f64>| Protocol {
+    let protocol = |name: &str, label: &str, explanation: &str, chance: Option<f64>| Metric {
         name: name.to_owned(),
         label: label.to_owned(),
         explanation: explanation.to_owned(),
@@ -133,7 +134,7 @@ pub(crate) fn outcomes(spec: &StudySpec, seeds: &[u64], concepts: usize) -> Vec<
                 for (key, base) in &groups {
                     for (l, (language, _)) in LANGUAGES.iter().enumerate() {
                         for c in 0..concepts {
-                            let easy = chance(&format!("{c}{}", key.concepts)) - 0.5;
+                            let easy = chance(&format!("{c}{}", key.subset.get("concepts").unwrap_or_default())) - 0.5;
                             let english = if l == 0 { 0.16 - 0.05 * d as f64 } else { -0.16 + 0.17 * d as f64 };
                             let unseen = if l > 4 { -0.06 } else { 0.0 };
                             let encoder_gain = 0.05 * e as f64 * if l > 0 && d == 0 { 1.0 } else { 0.3 };
@@ -146,11 +147,10 @@ pub(crate) fn outcomes(spec: &StudySpec, seeds: &[u64], concepts: usize) -> Vec<
                                 ]),
                                 seed,
                                 protocol: key.protocol.clone(),
-                                distractors: key.distractors.clone(),
-                                concepts: key.concepts.clone(),
+                                subset: key.subset.clone(),
                                 language: (*language).to_owned(),
-                                concept: format!("{c:04}"),
-                                score: if key.distractors.is_none() {
+                                group: format!("{c:04}"),
+                                score: if key.subset.get("distractors").is_none() {
                                     p.clamp(0.0, 1.0)
                                 } else {
                                     f64::from(u8::from(draw < p))

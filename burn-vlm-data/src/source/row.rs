@@ -1,0 +1,58 @@
+//! Records as they are written, for who makes something else of them than a conversation: the questions of a benchmark.
+
+use super::Source;
+use super::interpret::made_up_id;
+use super::record::{RawRecord, RawSkip};
+use super::sample::Media;
+use super::skip::{Place, Skip};
+use crate::language::Language;
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One record: its fields as the file has them, and its pictures.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// As the data names it, else the file's name and the place in it.
+    pub id: String,
+    /// The file.
+    pub file: Arc<Path>,
+    /// Where in the file.
+    pub place: Place,
+    /// The fields but for the pictures. In TSV files every cell is a string, and an empty one is absent.
+    pub fields: Map<String, Value>,
+    /// The pictures, none where the record has none.
+    pub media: Vec<Media>,
+    /// The language by the source's rule.
+    pub language: Option<Language>,
+}
+
+impl Source {
+    /// The records of these numbers, which rise, without anything being made of their texts.
+    ///
+    /// # Errors
+    /// One result a record: why it cannot be read, its pictures are not there, or its language is not known.
+    pub fn rows(&self, records: &[u64]) -> Vec<Result<Row, Box<Skip>>> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let raw = self.records.read(&records[..inside], true);
+        let mut rows: Vec<_> = raw
+            .into_iter()
+            .zip(records)
+            .map(|(raw, &record)| raw.and_then(|raw| self.row(raw)).map_err(|raw| Box::new(self.skip(raw, record))))
+            .collect();
+        rows.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        rows
+    }
+
+    fn row(&self, raw: RawRecord) -> Result<Row, RawSkip> {
+        let given = self.interpreter.given_id(&raw.fields);
+        let id = given.clone().unwrap_or_else(|| made_up_id(&raw));
+        let RawRecord { file, place, fields, pictures, frames } = raw;
+        let read = self.interpreter.language(&fields);
+        let read = read.and_then(|language| Ok((language, self.interpreter.media(&fields, pictures, frames)?)));
+        match read {
+            Ok((language, media)) => Ok(Row { id, file, place, fields, media, language }),
+            Err(reason) => Err(RawSkip { file, place, id: given, reason }),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a benchmark is: questions, how each is asked, what the replies are worth, and what a reader must know of it.
+//!
+//! A benchmark of one's own is one file: implement [`Benchmark`], then hand it to a study or to
+//! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
+
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::source::Media;
+use serde::{Deserialize, Serialize};
+
+use super::{BenchmarkError, Prediction};
+use crate::error::Result;
+use crate::stats::GroupKey;
+
+/// One thing that the model is asked. An item of a benchmark may be asked by several (rotations, with and without the picture).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// What messages call it.
+    pub id: String,
+    /// The conversation up to where the answer begins; a placeholder stands where a medium is shown.
+    pub turns: Vec<Turn>,
+    /// What the placeholders stand for, in their order.
+    pub media: Vec<Media>,
+    /// What is wanted of the model.
+    pub ask: Ask,
+}
+
+/// What is wanted of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// The mean log-likelihood of each answer's tokens (the end of the turn is one of them), natural logarithm.
+    Likelihood {
+        /// The answers.
+        answers: Vec<String>,
+    },
+    /// The logit of each answer's first token where the answer begins: for letters.
+    FirstToken {
+        /// The answers; no two may begin with the same token.
+        answers: Vec<String>,
+    },
+    /// A text, written greedily until the end of the turn.
+    Generate {
+        /// The most tokens.
+        max_new_tokens: usize,
+    },
+}
+
+/// What came back for a question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// One score an answer.
+    Scores(Vec<f64>),
+    /// What the model wrote.
+    Text(String),
+}
+
+/// What a score means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// Its name in predictions and summaries, such as `cloze`; no two metrics of a study may share it.
+    pub name: String,
+    /// The name in tables and charts.
+    pub label: String,
+    /// How a question is asked and scored, in one or two sentences.
+    pub explanation: String,
+    /// The score of guessing, in percent; none where guessing means nothing (generated captions).
+    #[serde(default)]
+    pub chance: Option<f64>,
+}
+
+/// Questions, and what the replies to them are worth.
+///
+/// Everything is drawn when the benchmark is made, so that every cell of a study is asked the same.
+pub trait Benchmark: Send + Sync {
+    /// Its name, unique in a study.
+    fn name(&self) -> &str;
+
+    /// What is asked.
+    fn questions(&self) -> &[Question];
+
+    /// Reads and scores the replies, one to each of [`Self::questions`], in their order.
+    ///
+    /// # Errors
+    /// Replies of another kind or number than was asked for.
+    fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>>;
+
+    /// What the scores mean, the first the one that matters most. Every score of a prediction is one of them.
+    fn metrics(&self) -> Vec<Metric>;
+
+    /// Tags of the languages that have questions, each once. A column of a study shows the benchmark if all of its
+    /// languages are among them.
+    fn languages(&self) -> Vec<String>;
+
+    /// The scores that a study shows first, if this is its first benchmark: those of the first metric, unless the benchmark
+    /// has parts.
+    fn headline(&self) -> GroupKey {
+        let name = self.metrics().into_iter().next().map_or_else(|| self.name().to_owned(), |metric| metric.name);
+        GroupKey { protocol: name, subset: Default::default() }
+    }
+
+    /// Adds to a prediction what can be told from it alone, each time a summary is made: a better measure needs no new
+    /// training.
+    fn amend(&self, _prediction: &mut Prediction) {}
+
+    /// Changes when the same replies would be scored otherwise (another answer key): part of what makes a cell. Questions are
+    /// covered already.
+    fn key(&self) -> String {
+        String::new()
+    }
+
+    /// What a reader must know of how it was drawn, such as rows that could not be used.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Question {
+    /// A question in one user turn, its pictures before the text unless the text places them itself.
+    pub fn new(id: impl Into<String>, text: impl Into<String>, media: Vec<Media>, ask: Ask) -> Self {
+        use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+        use burn_vlm_data::source::VIDEO_PLACEHOLDER;
+        let mut text = text.into();
+        if !text.contains(IMAGE_PLACEHOLDER) && !text.contains(VIDEO_PLACEHOLDER) {
+            let placeholder = |medium: &Media| match medium {
+                Media::Image(_) => IMAGE_PLACEHOLDER,
+                Media::Video(_) => VIDEO_PLACEHOLDER,
+            };
+            let shown: String = media.iter().map(|medium| format!("{}\n", placeholder(medium))).collect();
+            text = format!("{shown}{text}");
+        }
+        Self { id: id.into(), turns: vec![Turn::user(text)], media, ask }
+    }
+}
+
+impl Reply {
+    /// The scores of `answers` answers.
+    ///
+    /// # Errors
+    /// A text, or another number of scores.
+    pub fn scores(&self, benchmark: &str, answers: usize) -> Result<&[f64]> {
+        match self {
+            Self::Scores(scores) if scores.len() == answers => Ok(scores),
+            Self::Scores(scores) => Err(unexpected(benchmark, answers, &format!("{} scores", scores.len()))),
+            Self::Text(_) => Err(unexpected(benchmark, answers, "a text")),
+        }
+    }
+
+    /// The text.
+    ///
+    /// # Errors
+    /// Scores.
+    pub fn text(&self, benchmark: &str) -> Result<&str> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Scores(_) => {
+                let message = "expected a text as reply, found scores".to_owned();
+                Err(BenchmarkError::Replies { name: benchmark.to_owned(), message }.into())
+            }
+        }
+    }
+}
+
+fn unexpected(benchmark: &str, answers: usize, found: &str) -> crate::error::TrainError {
+    let message = format!("expected {answers} scores as reply, found {found}");
+    BenchmarkError::Replies { name: benchmark.to_owned(), message }.into()
+}
+
+/// As many replies as questions?
+pub(super) fn check_replies(benchmark: &dyn Benchmark, replies: &[Reply]) -> Result<()> {
+    let asked = benchmark.questions().len();
+    if replies.len() == asked {
+        return Ok(());
+    }
+    let message = format!("expected {asked} replies, found {}", replies.len());
+    Err(BenchmarkError::Replies { name: benchmark.name().to_owned(), message }.into())
+}

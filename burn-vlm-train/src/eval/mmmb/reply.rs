@@ -1,0 +1,240 @@
+//! From a free reply to a letter or to yes or no, as the published scorers do it (own words; the code was read and run).
+//!
+//! Unusual here: the scorers disagree, so that a number means something only with the name of its scorer. Their oddities are kept:
+//! `A` as an article hides another letter, `answer: b` is nothing, `know` holds `no`.
+
+/// Whose code a number follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reader {
+    /// VLMEvalKit (open-compass), without a judge.
+    Vlmevalkit,
+    /// The copy of VLMEvalKit in Parrot's repository, which the published MMMB numbers come from; without a judge.
+    Parrot,
+    /// lmms-eval's MME reader; yes and no only.
+    LmmsEval,
+}
+
+/// What an option list is to a reader: letters and texts.
+pub type Options = [(char, String)];
+
+/// Replies that refuse: a letter that no option has.
+const REFUSALS: [&str; 4] = [
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+];
+const NO_REPLY: &str = "Failed to obtain answer via API";
+/// The letter of a refusal.
+const REFUSED: char = 'Z';
+/// Marks that VLMEvalKit replaces by spaces before it looks for letters.
+const MARKS: &str = ".()[],:;!*#{}";
+/// A letter counts among so many last words only.
+const LAST_WORDS: usize = 4;
+
+/// The option that a reply means; `None` if none can be told. `Z` is a refusal.
+///
+/// 1. A refusal is `Z`.
+/// 2. Exactly one option's letter stands in the reply as a word of its own: that letter; VLMEvalKit wants it among the last four
+///    words.
+/// 3. VLMEvalKit: `answer is` and one of A to D, in any case.
+/// 4. Exactly one option's text is contained in the reply, without regard to case; VLMEvalKit wants the reply to be at most
+///    twice as long as all texts together.
+pub fn letter(reply: &str, options: &Options, reader: Reader) -> Option<char> {
+    let kit = reader == Reader::Vlmevalkit;
+    if !reply.contains(NO_REPLY) {
+        if REFUSALS.iter().any(|refusal| reply.contains(refusal)) {
+            return Some(REFUSED);
+        }
+        let spaced = reply.replace(|c| MARKS.contains(c), " ");
+        let words: Vec<&str> = spaced.split_whitespace().collect();
+        let at = |letter: char| words.iter().position(|word| is_letter(word, letter));
+        let found: Vec<(char, usize)> = options.iter().filter_map(|(c, _)| Some((*c, at(*c)?))).collect();
+        match found.as_slice() {
+            [(letter, at)] if !kit || at + LAST_WORDS >= words.len() => return Some(*letter),
+            [] if at(REFUSED).is_some() => return Some(REFUSED),
+            _ => {}
+        }
+        if let Some(letter) = stated(reply).filter(|_| kit) {
+            return Some(letter);
+        }
+    }
+    let reply = reply.to_lowercase();
+    let length: usize = options.iter().map(|(_, text)| text.chars().count()).sum();
+    if kit && reply.chars().count() > 2 * length {
+        return None;
+    }
+    let mut held = options.iter().filter(|(_, text)| reply.contains(&text.to_lowercase()));
+    match (held.next(), held.next()) {
+        (Some((letter, _)), None) => Some(*letter),
+        _ => None,
+    }
+}
+
+fn is_letter(word: &str, letter: char) -> bool {
+    let mut chars = word.chars();
+    chars.next() == Some(letter) && chars.next().is_none()
+}
+
+/// The letter after the first `answer is` that has one of A to D behind it, whatever its case.
+fn stated(reply: &str) -> Option<char> {
+    let lower = reply.to_ascii_lowercase();
+    lower.match_indices("answer is").find_map(|(at, phrase)| {
+        let rest = lower[at + phrase.len()..].trim_start();
+        let rest = rest.strip_prefix("**").unwrap_or(rest);
+        rest.chars().next().filter(|c| ('a'..='d').contains(c)).map(|c| c.to_ascii_uppercase())
+    })
+}
+
+/// Yes or no; `None` if neither can be told.
+pub fn yes_no(reply: &str, reader: Reader) -> Option<bool> {
+    if reader == Reader::LmmsEval {
+        let reply = without_thoughts(reply).to_lowercase().trim().replace('.', "");
+        let begin: String = reply.chars().take(4).collect();
+        return match reply.as_str() {
+            "yes" | "y" => Some(true),
+            "no" | "n" => Some(false),
+            other if other.chars().count() == 1 => None,
+            _ if begin.contains("yes") => Some(true),
+            _ if begin.contains("no") => Some(false),
+            _ => None,
+        };
+    }
+    let reply = without_marks(&reply.to_lowercase(), reader);
+    let has = |word: &str| reply.split_whitespace().any(|found| found == word);
+    match (has("yes"), has("no")) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => None,
+    }
+}
+
+/// The VQA rule: a mark that touches a space somewhere in the text is deleted everywhere, another becomes a space (all are deleted
+/// where the text has digit, comma, digit); then at most 32 dots go, those after digits and before digits aside.
+fn without_marks(text: &str, reader: Reader) -> String {
+    const MARKS: &str = ";/[]\"{}()=+\\_-><@`,?!";
+    const DOTS: usize = 32;
+    let chars: Vec<char> = text.chars().collect();
+    let thousands = chars.windows(3).any(|w| w[0].is_numeric() && w[1] == ',' && w[2].is_numeric());
+    let mut out = text.to_owned();
+    for mark in MARKS.chars() {
+        let touches = text.contains(&format!("{mark} ")) || text.contains(&format!(" {mark}"));
+        out = out.replace(mark, if touches || thousands { "" } else { " " });
+    }
+    let chars: Vec<char> = out.chars().collect();
+    let mut dots = 0;
+    let mut kept = String::with_capacity(out.len());
+    for (at, &c) in chars.iter().enumerate() {
+        let digit = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| c.is_numeric());
+        // Parrot's copy has a mistyped look-behind, so that a dot after a digit goes too.
+        let behind = reader == Reader::Vlmevalkit && digit(at.checked_sub(1));
+        if c == '.' && dots < DOTS && !behind && !digit(Some(at + 1)) {
+            dots += 1;
+        } else {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
+/// lmms-eval's default: blocks of thought are dropped; an unclosed one stays, a lone end drops what stands before it.
+fn without_thoughts(reply: &str) -> String {
+    let mut reply = reply.to_owned();
+    for tag in ["think", "analysis"] {
+        let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+        while let Some(end) = reply.find(&close) {
+            let begin = reply[..end].find(&open).unwrap_or(0);
+            reply.replace_range(begin..end + close.len(), "");
+        }
+    }
+    reply.trim().to_owned()
+}
+
+/// What Parrot's model class makes of a reply to a prompt that ends with the English request for a letter, before any scorer sees it:
+/// a capital at the begin, else at the end, that a mark or a space sets apart; else what follows `answer is` or `answer:`, again.
+pub fn parrot_clean_up(reply: &str) -> String {
+    let is_mark = |c: char| c.is_ascii_punctuation() || matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}');
+    let mut answer = reply.trim_matches(is_mark);
+    loop {
+        answer = answer.trim_matches(is_mark);
+        let mut ahead = answer.chars();
+        let (first, second) = (ahead.next(), ahead.next());
+        let mut back = answer.chars().rev();
+        let (last, before) = (back.next(), back.next());
+        match (first, second, last, before) {
+            (Some(first), Some(second), _, _) if first.is_ascii_uppercase() && is_mark(second) => return first.into(),
+            (_, _, Some(last), Some(before)) if last.is_ascii_uppercase() && is_mark(before) => return last.into(),
+            (Some(_), Some(_), _, _) => {}
+            _ => return answer.to_owned(),
+        }
+        match after(answer, &["answer is", "answer:"]) {
+            Some(rest) => answer = after(rest, &["option"]).unwrap_or(rest),
+            None => return answer.to_owned(),
+        }
+    }
+}
+
+/// What follows the first phrase of the list that the text has, in any case.
+fn after<'a>(text: &'a str, phrases: &[&str]) -> Option<&'a str> {
+    let lower = text.to_ascii_lowercase();
+    phrases.iter().find_map(|phrase| lower.find(phrase).map(|at| &text[at + phrase.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Vec<(char, String)> {
+        [('A', "red"), ('B', "dark red"), ('C', "blue")].map(|(letter, text)| (letter, text.to_owned())).to_vec()
+    }
+
+    #[test]
+    fn readers_disagree_as_published() {
+        let cases = [
+            ("the answer is a", Some('A'), None),
+            ("B is the right one here because of that outline", None, Some('B')),
+            ("blue", Some('C'), Some('C')),
+            ("dark red", None, None),
+            ("b", None, None),
+            ("**B**", Some('B'), Some('B')),
+            ("A or B", None, None),
+            ("E", None, None),
+            ("Z", Some('Z'), Some('Z')),
+            ("Cannot determine the answer: B", Some('Z'), Some('Z')),
+        ];
+        for (reply, kit, parrot) in cases {
+            assert_eq!(letter(reply, &options(), Reader::Vlmevalkit), kit, "{reply}");
+            assert_eq!(letter(reply, &options(), Reader::Parrot), parrot, "{reply}");
+        }
+    }
+
+    #[test]
+    fn yes_and_no() {
+        for (reply, kit, lmms) in [
+            ("Yes.", Some(true), Some(true)),
+            ("Yes, no doubt", None, Some(true)),
+            ("**No**", None, Some(false)),
+            ("There is no lamp", Some(false), None),
+            ("y", None, Some(true)),
+            ("nothing", None, Some(false)),
+            ("oui", None, None),
+            ("<think>no, no</think>Yes", None, Some(true)),
+        ] {
+            assert_eq!(yes_no(reply, Reader::Vlmevalkit), kit, "{reply}");
+            assert_eq!(yes_no(reply, Reader::LmmsEval), lmms, "{reply}");
+        }
+    }
+
+    #[test]
+    fn nothing_panics() {
+        for reply in ["", " ", ".", "</think>", "<think>", "İ answer is", "答案", "answer is answer is", "é.", ".é"]
+        {
+            for reader in [Reader::Vlmevalkit, Reader::Parrot, Reader::LmmsEval] {
+                letter(reply, &options(), reader);
+                yes_no(reply, reader);
+            }
+            parrot_clean_up(reply);
+        }
+    }
+}

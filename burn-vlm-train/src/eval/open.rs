@@ -1,0 +1,225 @@
+//! From `[evaluation]` and `[[benchmark]]` to benchmarks that are ready to be asked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn_vlm_data::emoji::EmojiCorpus;
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use super::caption::{Caption, CaptionRecipe};
+use super::cloze::{Cloze, ClozeRecipe};
+use super::embedded::CorpusRecipe;
+use super::file::{Choice, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
+use super::lettered::Lettered;
+use super::mmmb::{Mmmb, MmmbRecipe};
+use super::yes_no::YesNo;
+use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction};
+use crate::ablation::{Column, hint};
+use crate::error::Result;
+use crate::recipe::{EvaluationRecipe, from_table};
+use crate::stats::GroupKey;
+
+/// Everything that a model is asked, in the order of its report.
+#[derive(Clone, Default)]
+pub struct Benchmarks(Vec<Arc<dyn Benchmark>>);
+
+/// Makes a benchmark of its table.
+type Open = fn(Table, &EmojiCorpus, &Path) -> Result<Arc<dyn Benchmark>>;
+
+/// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
+const KINDS: [(&str, Open); 7] = [
+    ("choice", |table, _, base| {
+        let recipe: ChoiceRecipe = read(table, &[&FileRecipe::KEYS, &ChoiceRecipe::KEYS])?;
+        Ok(Arc::new(Choice::open(recipe, base)?))
+    }),
+    ("short_answer", |table, _, base| {
+        let recipe: ShortAnswerRecipe = read(table, &[&FileRecipe::KEYS, &ShortAnswerRecipe::KEYS])?;
+        Ok(Arc::new(ShortAnswer::open(recipe, base)?))
+    }),
+    ("mmmb", |table, _, base| {
+        let recipe: MmmbRecipe = read(table, &[&FileRecipe::KEYS, &MmmbRecipe::KEYS])?;
+        Ok(Arc::new(Mmmb::open(recipe, base)?))
+    }),
+    ("cloze", |table, corpus, _| {
+        let recipe: ClozeRecipe = read(table, &[&CorpusRecipe::KEYS, &ClozeRecipe::KEYS])?;
+        Ok(Arc::new(Cloze::new(corpus, recipe)?))
+    }),
+    ("lettered", |table, corpus, _| Ok(Arc::new(Lettered::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),
+    ("yes_no", |table, corpus, _| Ok(Arc::new(YesNo::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),
+    ("caption", |table, corpus, _| {
+        let recipe: CaptionRecipe = read(table, &[&CorpusRecipe::KEYS, &CaptionRecipe::KEYS])?;
+        Ok(Arc::new(Caption::new(corpus, recipe)?))
+    }),
+];
+
+/// A table without its kind as `T`.
+fn read<T: DeserializeOwned>(table: Table, known: &[&[&str]]) -> Result<T> {
+    let name = name_of(&table);
+    let known = || known.iter().copied().flatten().copied();
+    if let Some(key) = table.keys().find(|key| !known().any(|known| known == key.as_str())) {
+        let message = format!("unknown key `{key}`{}", hint(key, known()));
+        return Err(BenchmarkError::Setting { name, message }.into());
+    }
+    from_table(table, &format!("benchmark {name:?}"))
+}
+
+fn name_of(table: &Table) -> String {
+    table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+}
+
+impl Benchmarks {
+    /// The benchmarks on the embedded corpus that an evaluation is short for, then those of its tables.
+    ///
+    /// Paths of a table are relative to `base`. What can be wrong with a user's questions is told here, before anything is trained.
+    ///
+    /// # Errors
+    /// An unknown kind or key, a file or picture that is not there, a file without answers, two benchmarks of one name: each
+    /// names the benchmark and what was expected.
+    pub fn open(evaluation: &EvaluationRecipe, corpus: &EmojiCorpus, base: &Path) -> Result<Self> {
+        let mut benchmarks = Self::default();
+        for benchmark in embedded(evaluation, corpus)? {
+            benchmarks.push(benchmark)?;
+        }
+        for table in &evaluation.benchmark {
+            let mut table = table.clone();
+            let name = name_of(&table);
+            let Some(toml::Value::String(kind)) = table.remove("kind") else {
+                let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+                let message = format!("`kind` is missing (valid: {})", kinds.join(", "));
+                return Err(BenchmarkError::Setting { name, message }.into());
+            };
+            let Some((_, open)) = KINDS.iter().find(|(known, _)| *known == kind) else {
+                let hint = hint(&kind, KINDS.iter().map(|(kind, _)| *kind));
+                return Err(BenchmarkError::UnknownKind { name, kind, hint }.into());
+            };
+            benchmarks.push(open(table, corpus, base)?)?;
+        }
+        Ok(benchmarks)
+    }
+
+    /// Adds a benchmark of one's own.
+    ///
+    /// # Errors
+    /// A metric that another benchmark has, no question.
+    pub fn push(&mut self, benchmark: Arc<dyn Benchmark>) -> Result<()> {
+        if benchmark.questions().is_empty() {
+            return Err(BenchmarkError::Empty { name: benchmark.name().to_owned(), why: None }.into());
+        }
+        for metric in benchmark.metrics() {
+            let same = |other: &&Arc<dyn Benchmark>| other.metrics().iter().any(|known| known.name == metric.name);
+            if let Some(other) = self.0.iter().find(same) {
+                let (first, second) = (other.name().to_owned(), benchmark.name().to_owned());
+                return Err(BenchmarkError::SameMetric { first, second, metric: metric.name }.into());
+            }
+        }
+        self.0.push(benchmark);
+        Ok(())
+    }
+
+    /// The benchmarks.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Benchmark> {
+        self.0.iter().map(|benchmark| &**benchmark)
+    }
+
+    /// All metrics, in the order of the report.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.iter().flat_map(Benchmark::metrics).collect()
+    }
+
+    /// The scores that a study shows first.
+    pub fn headline(&self) -> Option<GroupKey> {
+        self.iter().next().map(Benchmark::headline)
+    }
+
+    /// Adds to a prediction what its benchmark can tell from it alone.
+    pub fn amend(&self, prediction: &mut Prediction) {
+        if let Some(benchmark) = self.iter().find(|benchmark| benchmark.name() == prediction.benchmark) {
+            benchmark.amend(prediction);
+        }
+    }
+
+    /// Each benchmark's name with a hash of its questions, pictures and answers: a part of what a cell's result depends on.
+    ///
+    /// # Errors
+    /// A picture that cannot be read.
+    pub fn keys(&self) -> Result<BTreeMap<String, String>> {
+        self.iter().map(|benchmark| Ok((benchmark.name().to_owned(), key(benchmark)?))).collect()
+    }
+
+    /// Whether the columns of a study can show the benchmarks: the first all of them, every other one at least one.
+    ///
+    /// # Errors
+    /// A benchmark without the languages that are asked for.
+    pub fn check_columns(&self, columns: &[Column]) -> Result<()> {
+        for (number, benchmark) in self.iter().enumerate() {
+            let languages = benchmark.languages();
+            let missing = |column: &Column| -> Vec<String> {
+                column.languages.iter().filter(|tag| !languages.contains(tag)).cloned().collect()
+            };
+            let name = benchmark.name().to_owned();
+            if let Some(column) = columns.iter().find(|column| number == 0 && !missing(column).is_empty()) {
+                let (missing, column) = (missing(column), column.name.clone());
+                return Err(BenchmarkError::HeadlineLacks { name, column, missing }.into());
+            }
+            if !columns.is_empty() && columns.iter().all(|column| !missing(column).is_empty()) {
+                let lacks = |column: &Column| format!("`{}` needs {}", column.name, missing(column).join(", "));
+                let columns = columns.iter().map(lacks).collect::<Vec<_>>().join("; ");
+                return Err(BenchmarkError::NoColumnShows { name, languages, columns }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `[evaluation]` is short for.
+fn embedded(evaluation: &EvaluationRecipe, corpus: &EmojiCorpus) -> Result<Vec<Arc<dyn Benchmark>>> {
+    let mut all: Vec<Arc<dyn Benchmark>> = Vec::new();
+    if evaluation.languages.is_empty() {
+        return Ok(all);
+    }
+    let named = |name: &str| CorpusRecipe {
+        name: name.to_owned(),
+        languages: evaluation.languages.clone(),
+        seen: evaluation.seen,
+        unseen: evaluation.unseen,
+        seed: evaluation.seed,
+        validation: evaluation.validation,
+    };
+    all.push(Arc::new(Cloze::new(corpus, ClozeRecipe { corpus: named("cloze"), rule: evaluation.cloze })?));
+    if evaluation.lettered {
+        all.push(Arc::new(Lettered::new(corpus, named("lettered"))?));
+    }
+    if evaluation.yes_no > 0 {
+        all.push(Arc::new(YesNo::new(corpus, named("yes_no").at_most(evaluation.yes_no))?));
+    }
+    if evaluation.captions > 0 {
+        let corpus_recipe = named("caption").at_most(evaluation.captions);
+        let recipe = CaptionRecipe { corpus: corpus_recipe, fidelity: evaluation.fidelity };
+        all.push(Arc::new(Caption::new(corpus, recipe)?));
+    }
+    Ok(all)
+}
+
+/// Hash of everything that a benchmark asks, and of its own key.
+fn key(benchmark: &dyn Benchmark) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    text(&benchmark.key());
+    for question in benchmark.questions() {
+        text(&question.id);
+        question.turns.iter().for_each(|turn| [turn.role.as_str(), &turn.text].into_iter().for_each(&mut text));
+        match &question.ask {
+            Ask::Likelihood { answers } | Ask::FirstToken { answers } => answers.iter().for_each(|answer| text(answer)),
+            Ask::Generate { max_new_tokens } => text(&max_new_tokens.to_string()),
+        }
+        for shown in super::rows::shown(benchmark.name(), question)? {
+            text(&shown.hex());
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,211 @@
+//! The rows of a user's file of questions: read once, in memory with their pictures.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use burn_vlm_data::random::{hash_bytes, mix};
+use burn_vlm_data::source::{Media, Picture, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
+use serde_json::Value;
+
+use super::BenchmarkError;
+
+/// Rows read at once.
+const CHUNK: u64 = 64;
+
+/// All rows of a benchmark's files.
+pub(super) struct Table {
+    name: String,
+    max_skipped: usize,
+    /// Number of rows, those that cannot be used counted.
+    len: usize,
+    rows: Vec<(u64, Row)>,
+    skipped: Vec<Skip>,
+    /// Hash of all that was read but the pictures.
+    pub(super) key: String,
+}
+
+impl Table {
+    /// Reads all rows. Relative paths begin at `base`.
+    pub(super) fn read(mut config: SourceConfig, base: &Path, max_skipped: usize) -> Result<Self, BenchmarkError> {
+        config.path = base.join(&config.path).to_string_lossy().into_owned();
+        config.image_root = config.image_root.map(|root| base.join(root));
+        let name = config.name.clone();
+        let source = Source::open(config)?;
+        let mut table = Self { name, max_skipped, len: 0, rows: Vec::new(), skipped: Vec::new(), key: String::new() };
+        let mut hasher = blake3::Hasher::new();
+        let mut pictures = HashMap::new();
+        for begin in (0..source.len()).step_by(CHUNK as usize) {
+            let records: Vec<u64> = (begin..source.len().min(begin + CHUNK)).collect();
+            for (record, row) in records.iter().zip(source.rows(&records)) {
+                table.len += 1;
+                match row {
+                    Ok(mut row) => {
+                        hasher.update(row.id.as_bytes());
+                        hasher.update(Value::Object(row.fields.clone()).to_string().as_bytes());
+                        row.media.iter_mut().for_each(|medium| share(medium, &mut pictures));
+                        table.rows.push((*record, row));
+                    }
+                    Err(skip) => table.skipped.push(*skip),
+                }
+            }
+        }
+        table.key = hasher.finalize().to_hex().to_string();
+        Ok(table)
+    }
+
+    /// An error if no row has the field, by the first row's file: the column is not there, or empty.
+    pub(super) fn require(&self, names: &[&str]) -> Result<(), BenchmarkError> {
+        let has = |row: &Row| names.iter().any(|name| row.fields.get(*name).is_some_and(|value| !value.is_null()));
+        match self.rows.first() {
+            Some((_, first)) if !self.rows.iter().any(|(_, row)| has(row)) => {
+                let columns: BTreeSet<&String> = self.rows.iter().flat_map(|(_, row)| row.fields.keys()).collect();
+                Err(BenchmarkError::NoColumn {
+                    name: self.name.clone(),
+                    file: first.file.to_path_buf(),
+                    column: names.first().copied().unwrap_or_default().to_owned(),
+                    columns: columns.into_iter().cloned().collect(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes an item of every row (with its position among [`Self::rows`]), or nothing where it is no question; rows that are
+    /// refused are left out, up to the limit. Returns the items and what was left out.
+    pub(super) fn items<T>(
+        self,
+        mut make: impl FnMut(usize, Row) -> Result<Option<T>, SkipReason>,
+    ) -> Result<(Vec<T>, Vec<Skip>), BenchmarkError> {
+        let Self { name, max_skipped, len, rows, mut skipped, .. } = self;
+        let mut items = Vec::with_capacity(rows.len());
+        for (at, (record, row)) in rows.into_iter().enumerate() {
+            let (file, place, id) = (row.file.display().to_string(), row.place.to_string(), row.id.clone());
+            match make(at, row) {
+                Ok(item) => items.extend(item),
+                Err(SkipReason { kind, detail }) => {
+                    let source = name.clone();
+                    skipped.push(Skip { source, record, file, place, id: Some(id), reason: kind, detail });
+                }
+            }
+        }
+        skipped.sort_by_key(|skip| skip.record);
+        if skipped.len() > max_skipped {
+            return Err(BenchmarkError::Skipped { name, rows: len, allowed: max_skipped, skipped });
+        }
+        if items.is_empty() {
+            let why = (len == 0).then(|| "its file has no row".to_owned());
+            return Err(BenchmarkError::Empty { name, why });
+        }
+        Ok((items, skipped))
+    }
+
+    /// The rows with nothing made of them, and those that could not be read.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+}
+
+/// Rows that show the same picture hold its bytes once.
+fn share(medium: &mut Media, known: &mut HashMap<[u8; 32], Picture>) {
+    let pictures = match medium {
+        Media::Image(picture) => std::slice::from_mut(picture),
+        Media::Video(frames) => frames.as_mut_slice(),
+    };
+    for picture in pictures {
+        if let Picture::Encoded { bytes, .. } = picture {
+            let key = *blake3::hash(bytes).as_bytes();
+            *picture = known.entry(key).or_insert_with(|| picture.clone()).clone();
+        }
+    }
+}
+
+/// What questions about the same pictures have in common: a name for a file, else the hash of the bytes; `None` without pictures.
+pub(super) fn shown(media: &[Media]) -> Option<String> {
+    let one = |picture: &Picture| match picture {
+        Picture::File { .. } => picture.name(),
+        Picture::Encoded { bytes, .. } => blake3::hash(bytes).to_hex().chars().take(16).collect(),
+    };
+    let pictures = media.iter().flat_map(|medium| match medium {
+        Media::Image(picture) => std::slice::from_ref(picture),
+        Media::Video(frames) => frames.as_slice(),
+    });
+    let names: Vec<String> = pictures.map(one).collect();
+    (!names.is_empty()).then(|| names.join("+"))
+}
+
+/// At most `limit` (0: all) items of each language, drawn by the seed and the items' keys alone: questions that have the same key
+/// in several languages are drawn together.
+pub(super) fn draw<T>(items: Vec<T>, limit: usize, seed: u64, key: impl Fn(&T) -> (String, String)) -> Vec<T> {
+    if limit == 0 {
+        return items;
+    }
+    let mut keys: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    for item in &items {
+        let (language, key) = key(item);
+        keys.entry(language).or_default().push((mix(seed, hash_bytes(key.as_bytes())), key));
+    }
+    let chosen: BTreeMap<String, BTreeSet<String>> = keys
+        .into_iter()
+        .map(|(language, mut keys)| {
+            keys.sort_unstable();
+            // Whole keys, as many as fit: a pair is never torn apart.
+            let mut taken = BTreeSet::new();
+            let mut count = 0;
+            for same in keys.chunk_by(|a, b| a.1 == b.1) {
+                count += same.len();
+                if count > limit && !taken.is_empty() {
+                    break;
+                }
+                taken.insert(same[0].1.clone());
+            }
+            (language, taken)
+        })
+        .collect();
+    let is_chosen = |item: &T| {
+        let (language, key) = key(item);
+        chosen.get(&language).is_some_and(|keys| keys.contains(&key))
+    };
+    items.into_iter().filter(is_chosen).collect()
+}
+
+/// A field as text; numbers are written out, nothing and null are `None`.
+pub(super) fn text_of(row: &Row, name: &str) -> Option<String> {
+    match row.fields.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// A row that cannot be a question.
+pub(super) fn refuse(detail: impl Into<String>) -> SkipReason {
+    SkipReason::new(SkipKind::Malformed, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_parallel_limited_and_keep_keys_whole() {
+        let item = |language: &str, key: usize, part: usize| (language.to_owned(), format!("q{key}"), part);
+        let items: Vec<_> = ["en", "de"]
+            .iter()
+            .flat_map(|language| (0..20).flat_map(move |key| [item(language, key, 0), item(language, key, 1)]))
+            .collect();
+        let drawn = draw(items.clone(), 7, 3, |(language, key, _)| (language.clone(), key.clone()));
+        let of = |wanted: &str| -> Vec<(String, usize)> {
+            drawn
+                .iter()
+                .filter(|(language, ..)| language == wanted)
+                .map(|(_, key, part)| (key.clone(), *part))
+                .collect()
+        };
+        assert_eq!(of("en"), of("de"));
+        assert_eq!(of("en").len(), 6);
+        let other = draw(items.clone(), 7, 4, |(language, key, _)| (language.clone(), key.clone()));
+        assert_ne!(drawn, other);
+        assert_eq!(draw(items.clone(), 0, 3, |(language, key, _)| (language.clone(), key.clone())), items);
+    }
+}
