@@ -1,60 +1,55 @@
-//! A connector of your own, trained in the tiny preset: `cargo run --release --example own_connector`
+//! A connector of your own beside LLaVA's: trained, scored, saved and asked. `cargo run --release --example own_connector`
 //!
-//! The connector here gates each visual token by itself. Any module will do: say in `connect` how features become visual tokens.
+//! Any module with `Projector` will do. A recipe names it: `model.connector = { kind = "custom", name = "gated" }`.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation::sigmoid};
-use burn_vlm::{error::ModelError, vlm::Vlm, vlm::VlmInput};
-use burn_vlm_base::progress::Reporter;
-use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_experiments::{AnyError, ENCODER, parse};
-use burn_vlm_train::ablation::PatchRules;
-use burn_vlm_train::recipe::{Recipe, StageRecipe};
-use burn_vlm_train::{assemble, objective::VisionLanguage, pretrain::Context, study, trainer};
+use burn_vlm::connector::{ConnectorConfig, ConnectorShape, Projector, RoutingText};
+use burn_vlm::{ModelError, checkpoint::StoreDtype, init::Fill, init::Scope, nn::Linear, parts::Either};
+use burn_vlm::vision::VisionEncoder;
+use burn_vlm_experiments::{AnyError, BuiltIn, StudyArgs, execute_of};
+use burn_vlm_train::chat::ChatModel;
+use clap::Parser;
 
+/// Each visual token, gated by itself.
 #[derive(Module, Debug)]
-struct GatedVlm {
-    vlm: Vlm,
+struct Gated {
     gate: Linear,
     value: Linear,
 }
 
-impl VisionLanguage for GatedVlm {
-    fn vlm(&self) -> &Vlm {
-        &self.vlm
+impl Projector for Gated {
+    fn accepts(config: &ConnectorConfig) -> bool {
+        config.is_custom("gated")
     }
-
-    fn connect(&self, features: Tensor<3>, _: &VlmInput) -> Result<Tensor<3>, ModelError> {
+    fn from_config(_: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+        let fill = Fill::torch_linear(shape.input);
+        let linear = |name: &str| scope.linear(name, shape.input, shape.hidden, fill, Some(fill));
+        Ok(Self { gate: linear("gate"), value: linear("value") })
+    }
+    fn config(&self) -> ConnectorConfig {
+        ConnectorConfig::named("gated")
+    }
+    fn input_width(&self) -> usize {
+        self.value.weight.lazy_shape()[0]
+    }
+    fn output_width(&self) -> usize {
+        self.value.weight.lazy_shape()[1]
+    }
+    fn connect(&self, features: Tensor<3>, _: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
         Ok(sigmoid(self.gate.forward(features.clone())) * self.value.forward(features))
     }
 }
 
+/// Your connector, or any that configs know.
+type Connectors = Either<Gated>;
+
 fn main() -> Result<(), AnyError> {
-    let context = Context { corpus: EmojiCorpus::embedded()?, device: Device::flex(), workers: 1 };
-    let device = context.device.clone().autodiff();
-    let cell = parse(&ENCODER)?.plan("tiny", None, &PatchRules::new())?.cells.remove(0);
-    let recipe = Recipe::from_table(cell.recipe)?;
-    let part = |name: &str| assemble::part_folder(name, "parts".as_ref());
-    let (encoder, backbone) = (part(&recipe.model.encoder)?, part(&recipe.model.backbone)?);
-    let parts = assemble::assemble(&recipe.model, &encoder, &backbone, 0, &device)?;
-    let train = [("gate".to_string(), 3e-3), ("value".to_string(), 3e-3)].into(); // everything else is frozen
-    let stage = StageRecipe { steps: 60, log_every: 10, train, ..recipe.stage["align"].clone() };
-    let objective = study::stage_objective(&context, &recipe, &stage, &parts, 0)?;
-    let linear = || LinearConfig::new(parts.model.config.feature_width(), parts.model.language_model.hidden_size());
-    let model = GatedVlm { gate: linear().init(&device), value: linear().init(&device), vlm: parts.model.clone() };
-    let run = trainer::StageRun {
-        name: "align",
-        recipe: &stage,
-        folder: "runs/own_connector".as_ref(),
-        fingerprint: "gated",
-        device: &device,
-        replicas: &[],
-        workers: 1,
-        reporter: &Reporter::new(false),
-    };
-    let (_, result) = trainer::train_stage(&run, objective, model)?;
-    let loss = |entry: Option<&burn_vlm_train::log::StepLog>| entry.map_or(f32::NAN, |entry| entry.loss_mean);
-    println!("loss {:.2} -> {:.2}", loss(result.log.first()), loss(result.log.last()));
+    let study = BuiltIn { name: "own_connector", file: "own_connector", text: include_str!("own_connector.toml") };
+    let args = StudyArgs::parse();
+    execute_of::<VisionEncoder, Connectors>(&study, &args, |job| job)?; // trained, scored, saved
+    let cell = "runs/own_connector/tiny/cells/gated/seed0".as_ref();
+    let chat = ChatModel::<VisionEncoder, Connectors>::load_as(cell, &Device::flex(), StoreDtype::F32)?;
+    println!("it says: {}", chat.session().ask("What is this?")?.finish()?);
     Ok(())
 }

@@ -14,7 +14,7 @@ pub use args::StudyArgs;
 pub use chat::chat;
 pub use data::{DataArgs, data, run_data};
 pub use pretrain::pretrain;
-pub use study::{AnyError, execute, parse, run_studies};
+pub use study::{AnyError, execute, execute_of, parse, run_studies, run_studies_of};
 pub use train::{TrainArgs, run_training, train};
 
 /// A study that is built into the programs.
@@ -55,4 +55,7 @@ pub const SHAPES: [ShippedShape; 5] = [
 ];
 
 /// The recipes that built-in studies name, by file name.
-const RECIPES: [(&str, &str); 1] = [("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml"))];
+const RECIPES: [(&str, &str); 2] = [
+    ("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
+    ("tiny.toml", include_str!("../recipes/tiny.toml")),
+];

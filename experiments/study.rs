@@ -3,30 +3,41 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn_vlm_base::progress::{Reporter, show_duration};
+use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
     AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
-use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, matmul_rate, write_summary};
+use burn_vlm_train::optim::thousands;
+use burn_vlm_train::recipe::Recipe;
+use burn_vlm_train::run::estimate::{Assumptions, EFFICIENCY, EstimateInput, estimate_run, matmul_rate};
+use burn_vlm_train::study::{StudyInputs, VlmJob, write_summary};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
-use crate::{BuiltIn, RECIPES};
+use crate::{BuiltIn, RECIPES, SHAPES};
 
 /// Any error of a study; [`chain`] prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs one of a program's built-in studies (`--study`, or the first) with the command line of this process.
 pub fn run_studies(program: &str, studies: &[BuiltIn]) -> ExitCode {
+    run_studies_of::<VisionEncoder, Connector>(program, studies)
+}
+
+/// The same for models of one's own towers and connectors, which the recipes of the studies may name.
+pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[BuiltIn]) -> ExitCode {
     let Some(default) = studies.first() else { return ExitCode::FAILURE };
     let args = parse_args(program, studies);
     let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));
-    match execute(chosen.unwrap_or(default), &args) {
+    match execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
@@ -72,6 +83,18 @@ pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
 /// A wrong study file or option, an output folder of another experiment, a device that does not answer, cells that
 /// failed. What is finished is kept.
 pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
+    execute_of::<VisionEncoder, Connector>(built_in, args, |job| job)
+}
+
+/// The same for models of one's own towers and connectors; `more` may add benchmarks of one's own to the job.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_of<T: VisionTower, P: Projector>(
+    built_in: &BuiltIn,
+    args: &StudyArgs,
+    more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
+) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
     let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
@@ -102,7 +125,8 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
         base: study.folder().to_owned(),
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
-    let job = VlmJob::new(context, inputs).with_origin(&origin, &chosen.choice.to_string());
+    let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
+    let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
     let benchmarks = job.benchmarks(&plan)?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
@@ -112,7 +136,7 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
         ..RunOptions::new(&out)
     };
     if args.dry_run {
-        return dry_run(&plan, &job, &options, &chosen, &corpus);
+        return dry_run(&plan, &job, &options, &chosen, (&context, &inputs));
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
@@ -147,39 +171,50 @@ fn headline(markdown: &str) -> String {
     lines.join("\n")
 }
 
-fn dry_run(
+/// What each cell would take. Parts that are not there are known by their published shapes.
+fn dry_run<T: VisionTower, P: Projector>(
     plan: &Plan,
-    job: &VlmJob,
+    job: &VlmJob<T, P>,
     options: &RunOptions,
     chosen: &ChosenDevice,
-    corpus: &Arc<EmojiCorpus>,
+    (context, inputs): (&Context, &StudyInputs),
 ) -> Result<(), AnyError> {
-    let template = burn_vlm_data::chat_template::ChatTemplate::tiny()?;
-    println!("{:<28} {:>5} {:>12} {:>12} {:>9}  state", "cell", "seed", "parameters", "tokens", "time");
+    println!("{:<28} {:>5} {:>15} {:>15} {:>9}  state", "cell", "seed", "parameters", "tokens", "time");
     let rate = matmul_rate(&chosen.device);
     let mut left = 0.0;
-    for cell in status(plan, job, options)? {
-        let cost = estimate(&cell.cell, corpus, &template, &chosen.device, rate)?;
-        let state = match (&cell.state, cell.selected) {
-            (CellState::Done(_), _) => "done",
-            (_, false) => "not selected",
-            _ => {
-                left += cost.seconds;
+    // Without the parts nobody can say what is done already.
+    let states = status(plan, job, options).ok();
+    for (number, cell) in plan.cells.iter().enumerate() {
+        let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
+        let (base, parts) = (inputs.base.as_path(), inputs.parts.as_path());
+        let assumptions = Assumptions::default();
+        let input = EstimateInput { context, recipe: &recipe, base, parts, shapes: &SHAPES, assumptions };
+        let cost = estimate_run(&input).map_err(|error| format!("{}: {}", cell.name, chain(&error)))?;
+        let seconds = cost.total_flops().map(|flops| flops / (rate * EFFICIENCY));
+        let state = match states.as_ref().and_then(|states| states.get(number)) {
+            Some(status) if matches!(status.state, CellState::Done(_)) => "done",
+            Some(status) if !status.selected => "not selected",
+            Some(_) => {
+                left += seconds.unwrap_or_default();
                 "to do"
             }
+            None => "parts to be had",
         };
+        let tokens = cost.total_tokens().map_or("?".into(), |tokens| thousands(tokens as usize));
         println!(
-            "{:<28} {:>5} {:>12} {:>12} {:>9}  {state}",
-            cell.cell.setting,
-            cell.cell.seed,
-            cost.parameters,
-            cost.tokens,
-            show_duration(std::time::Duration::from_secs_f64(cost.seconds))
+            "{:<28} {:>5} {:>15} {tokens:>15} {:>9}  {state}",
+            cell.setting,
+            cell.seed,
+            thousands(cost.parameters as usize),
+            seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).map_or("?".into(), show_duration),
         );
+    }
+    for benchmark in job.benchmarks(plan)?.iter() {
+        println!("asks {}: {} questions", benchmark.name(), benchmark.questions().len());
     }
     println!(
         "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
-        show_duration(std::time::Duration::from_secs_f64(left)),
+        show_duration(Duration::from_secs_f64(left)),
         chosen.choice
     );
     Ok(())

@@ -12,9 +12,8 @@ use burn_vlm_train::ablation::chain;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
-use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run};
-use burn_vlm_train::run::{TrainRun, Trained};
-use burn_vlm_train::study::{matmul_rate, matmul_rate_of};
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, matmul_rate, matmul_rate_of};
+use burn_vlm_train::run::{PartFolders, TrainRun, Trained, TrainedStage};
 use clap::Parser;
 
 use crate::study::{default_parts, repository};
@@ -135,7 +134,8 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         context: &context,
         recipe: &recipe,
         base,
-        parts: &parts,
+        parts: &PartFolders::named(&recipe, &parts)?,
+        features: &out.join("features"),
         out: &out,
         replicas: &replicas,
         reporter: &reporter,
@@ -178,12 +178,15 @@ fn picture_size(text: &str) -> Result<(u32, u32), String> {
 /// First and last loss of each stage, and what to do with the model.
 fn summary(trained: &Trained) -> String {
     let mut lines = Vec::new();
-    for (name, log) in &trained.stages {
+    for TrainedStage { name, log, validations } in &trained.stages {
         if let (Some(first), Some(last)) = (log.first(), log.last()) {
             lines.push(format!(
                 "{name}: loss {:.4} (mean to step {}) -> {:.4} (to step {}), {} tokens",
                 first.loss_mean, first.step, last.loss_mean, last.step, last.tokens
             ));
+        }
+        if let Some(entry) = validations.last() {
+            lines.push(format!("{name}: validation {}", entry.validation.line()));
         }
     }
     let model = trained.model.display();

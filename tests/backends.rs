@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use burn_vlm::vlm::Vlm;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_experiments::{ENCODER, parse};
@@ -16,7 +15,7 @@ use burn_vlm_train::assemble::assemble;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{ComputeRecipe, Recipe, StageRecipe};
-use burn_vlm_train::study::stage_objective;
+use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::trainer::{StageRun, train_stage};
 
 /// Losses of order 1 to 10 after up to three updates; sums of thousands of f32 products in another order, and AdamW's
@@ -37,8 +36,9 @@ fn losses(choice: DeviceChoice, steps: usize, compute: ComputeRecipe) -> Vec<f32
     let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts");
     let mut built = assemble(&recipe.model, &parts.join("siglip1"), &parts.join("backbone"), 0, &device).unwrap();
     compute.apply(&mut built.model);
-    let objective = stage_objective::<Vlm>(&context, &recipe, &stage, &built, 0).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let origin = DataOrigin::new(&context, &recipe, Path::new(""));
+    let (stage, objective) = stage_objective(("finetune", &stage), origin, &built, folder.path(), 0).unwrap();
     let run = StageRun {
         name: "steps",
         recipe: &stage,

@@ -12,16 +12,16 @@ use burn_vlm::connector::TextScope;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::sample::Task;
+use burn_vlm_data::tasks::Task;
 use burn_vlm_data::tasks::prompts;
 use burn_vlm_experiments::{BuiltIn, PARROT, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::assemble::{Assembled, assemble};
-use burn_vlm_train::objective::{VlmObjective, routing_text};
+use burn_vlm_train::objective::routing_text;
+use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::params::PathStack;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, StageRecipe};
-use burn_vlm_train::study::stage_objective;
 use burn_vlm_train::trainer::{Objective, StageRun, train_stage};
 use clap::Parser;
 
@@ -164,7 +164,8 @@ fn train(recipe: &Recipe, stage: &str, folder: &Path) -> Vec<(String, bool)> {
     let device = context.device.clone().autodiff();
     let stage = StageRecipe { steps: 2, batch: 8, log_every: 1, checkpoint_every: 0, ..recipe.stage[stage].clone() };
     let parts = assembled(recipe, &device);
-    let objective: Arc<VlmObjective<Vlm>> = stage_objective(&context, recipe, &stage, &parts, 3).unwrap();
+    let origin = DataOrigin::new(&context, recipe, Path::new(""));
+    let (stage, objective) = stage_objective(("stage", &stage), origin, &parts, folder, 3).unwrap();
     let model = parts.model.clone().with_bypassed_experts(stage.bypass_experts);
     let run = StageRun {
         name: "stage",
@@ -251,8 +252,12 @@ fn routed_words(recipe: &Recipe) -> BTreeSet<String> {
     stage.batch = 32;
     stage.data.tasks = [(Task::Caption, 1.0)].into();
     let parts = assembled(recipe, &device);
-    let objective: Arc<VlmObjective<Vlm>> = stage_objective(&context, recipe, &stage, &parts, 3).unwrap();
-    let text = objective.item(0).unwrap().text.text;
+    let folder = tempfile::tempdir().unwrap();
+    let origin = DataOrigin::new(&context, recipe, Path::new(""));
+    let (_, objective) = stage_objective(("finetune", &stage), origin, &parts, folder.path(), 3).unwrap();
+    let samples = objective.samples();
+    let batch: Vec<_> = (0..32).map(|index| samples.sample(index).unwrap().item).collect();
+    let text = samples.layout.rows(&batch).text;
     let mask = routing_text(&parts.model.multi_modal_projector, &text, &device).unwrap().unwrap();
     let mask: Vec<bool> = mask.into_data().iter::<bool>().collect();
     let image = i64::from(parts.tokenizer.image_id().unwrap());

@@ -16,14 +16,14 @@ use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_train::assemble::Assembled;
 use burn_vlm_train::device::{DeviceChoice, choose};
-use burn_vlm_train::objective::{SourceObjective, SourceStage};
 use burn_vlm_train::params::list_params;
-use burn_vlm_train::pictures::processor_of;
+use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::open_mixture_stage;
+use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::trainer::{StageRun, train_stage};
 
 #[path = "../burn-vlm-data/tests/sources/files.rs"]
@@ -117,15 +117,13 @@ fn alignment_of_towervision_2b() {
         encoder: parts.join("siglip2"),
     };
     let stage = &recipe.stage["align"];
-    let mixture = stage.mixture.as_ref().unwrap();
-    let opened = open_mixture_stage("align", stage, mixture, &folder, &folder, 1).unwrap();
-    let processor = processor_of(&assembled.encoder, 384).unwrap();
-    let of = SourceStage { stage: &opened.stage, mixture, assembled: &assembled, processor: &processor, seed: 1 };
-    let objective = SourceObjective::new(opened.mixed.clone(), opened.log.clone(), &of).unwrap();
+    let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device: Device::flex(), workers: 1 };
     let out = folder.join("stage");
+    let origin = DataOrigin::new(&context, &recipe, &folder);
+    let (stage, objective) = stage_objective(("align", stage), origin, &assembled, &out, 1).unwrap();
     let run = StageRun {
         name: "align",
-        recipe: &opened.stage,
+        recipe: &stage,
         folder: &out,
         fingerprint: "real size",
         device: &device,
@@ -134,7 +132,7 @@ fn alignment_of_towervision_2b() {
         reporter: &Reporter::new(false),
     };
     let Assembled { model, .. } = assembled;
-    let (_, result) = train_stage(&run, Arc::new(objective), model).unwrap();
+    let (_, result) = train_stage(&run, objective, model).unwrap();
     for entry in &result.log {
         println!(
             "step {}: loss {:.3}, gradient {:.3}, {} tokens, {:.1} s",

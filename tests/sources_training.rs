@@ -13,7 +13,7 @@ use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::log::StepLog;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::{TrainRun, Trained, train};
+use burn_vlm_train::run::{PartFolders, TrainRun, Trained, train};
 
 #[path = "../burn-vlm-data/tests/sources/files.rs"]
 #[allow(dead_code)]
@@ -85,7 +85,16 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
     let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
     let reporter = Reporter::capture();
     let run =
-        TrainRun { context: &context, recipe, base, parts: &parts, replicas: &replicas, out, reporter: &reporter };
+        TrainRun {
+            context: &context,
+            recipe,
+            base,
+            parts: &PartFolders::named(recipe, &parts).unwrap(),
+            features: &out.join("features"),
+            replicas: &replicas,
+            out,
+            reporter: &reporter,
+        };
     train(&run).map_err(|error| error.to_string())
 }
 
@@ -96,7 +105,7 @@ fn losses(log: &[StepLog]) -> Vec<f32> {
 fn train_on(mixture: &str, extra: &str, source: &SourceConfig) -> Vec<f32> {
     let (folder, recipe) = (temporary(), recipe(mixture, extra));
     write_mixture(&folder, &[("data", source)]);
-    losses(&run(&recipe, &folder, &folder.join("out")).unwrap().stages[0].1)
+    losses(&run(&recipe, &folder, &folder.join("out")).unwrap().stages[0].log)
 }
 
 fn near(a: &[f32], b: &[f32], what: &str) {
@@ -190,7 +199,7 @@ fn several_devices_have_the_loss_of_one() {
         let recipe = recipe(r#"batching = { strategy = "grouped", max_tokens = 180 }"#, extra);
         let curve = |more: usize| {
             let out = folder.join(format!("{more}-{}", extra.len()));
-            losses(&run_on(more, &recipe, &folder, &out).unwrap().stages[0].1)
+            losses(&run_on(more, &recipe, &folder, &out).unwrap().stages[0].log)
         };
         let one = curve(0);
         near(&curve(1), &one, "two devices");
@@ -214,7 +223,7 @@ fn what_cannot_be_used_is_listed_and_too_much_stops_the_run() {
     write_mixture(&folder, &[("json", &json), ("parquet", &parquet)]);
     let out = folder.join("out");
     let trained = run(&recipe("", ""), &folder, &out).unwrap();
-    assert_eq!(trained.stages[0].1.len(), 12, "48 records are drawn, two of them others");
+    assert_eq!(trained.stages[0].log.len(), 12, "48 records are drawn, two of them others");
     let listed = fs::read_to_string(out.join("stages/1-finetune/skipped.jsonl")).unwrap();
     let reasons: BTreeSet<String> = listed
         .lines()
@@ -241,7 +250,7 @@ fn another_recipe_or_other_data_is_refused_in_the_same_folder() {
     let (out, first) = (folder.join("out"), recipe("", ""));
     run(&first, &folder, &out).unwrap();
     let again = run(&first, &folder, &out).unwrap();
-    assert_eq!(again.stages[0].1.len(), 12, "a finished run is not trained again");
+    assert_eq!(again.stages[0].log.len(), 12, "a finished run is not trained again");
     let error = run(&recipe(r#"mask = "towervision""#, ""), &folder, &out).unwrap_err();
     assert!(error.contains("another recipe") && error.contains("towervision"), "{error}");
     write_mixture(&folder, &[("json", &json)]);
@@ -292,7 +301,7 @@ fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
         assert_eq!(read(&whole, file.to_str().unwrap()), read(&killed, file.to_str().unwrap()), "{}", file.display());
     }
     let uninterrupted = run(&recipe(PACKED, ""), &folder, &whole).unwrap();
-    assert_eq!(losses(&trained.stages[0].1), losses(&uninterrupted.stages[0].1));
+    assert_eq!(losses(&trained.stages[0].log), losses(&uninterrupted.stages[0].log));
 }
 
 /// A conversation that is cut before its answers has nothing to train: it is left out by name, and no step is divided by nothing.
@@ -308,7 +317,7 @@ fn answers_that_are_cut_away_are_listed() {
     let mut recipe = recipe(r#"truncation = "count""#, "");
     recipe.stage.get_mut("finetune").unwrap().max_tokens = Some(90);
     let trained = run(&recipe, &folder, &folder.join("out")).unwrap();
-    assert!(losses(&trained.stages[0].1).iter().all(|loss| loss.is_finite()));
+    assert!(losses(&trained.stages[0].log).iter().all(|loss| loss.is_finite()));
     let listed = fs::read_to_string(folder.join("out/stages/1-finetune/skipped.jsonl")).unwrap();
     assert_eq!(listed.lines().count(), 8, "{listed}");
     assert!(listed.contains("none of its tokens is trained") && listed.contains("no_answer"), "{listed}");
@@ -371,7 +380,7 @@ fn a_text_stage_runs_between_the_others() {
     recipe.stage.insert("text".into(), toml::from_str(text).unwrap());
     let trained = run(&recipe, &folder, &folder.join("out")).unwrap();
     assert_eq!(
-        trained.stages.iter().map(|(name, log)| (name.as_str(), log.len())).collect::<Vec<_>>(),
+        trained.stages.iter().map(|stage| (stage.name.as_str(), stage.log.len())).collect::<Vec<_>>(),
         [("text", 2), ("finetune", 4)]
     );
     recipe.stage.get_mut("text").unwrap().train = [("language_model".to_string(), 1e-4)].into();

@@ -2,6 +2,7 @@
 
 use crate::encode::{Encoded, IGNORE};
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// The side on which short sequences are filled up.
@@ -37,7 +38,8 @@ pub struct TextBatch {
 /// Pads sequences to the longest of them, rounded up to a multiple of `multiple_of` (0 and 1 round nothing).
 ///
 /// Sequences go in as they are: nothing is cut.
-pub fn collate(sequences: &[Encoded], pad_id: u32, side: PaddingSide, multiple_of: usize) -> TextBatch {
+pub fn collate<E: Borrow<Encoded>>(sequences: &[E], pad_id: u32, side: PaddingSide, multiple_of: usize) -> TextBatch {
+    let sequences: Vec<&Encoded> = sequences.iter().map(Borrow::borrow).collect();
     let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
     let tokens = longest.next_multiple_of(multiple_of.max(1));
     let batch = sequences.len();

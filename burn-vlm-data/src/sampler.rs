@@ -16,61 +16,6 @@ pub struct Shuffled {
     seed: u64,
 }
 
-/// A mixture that cannot be sampled.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum MixtureError {
-    /// There is nothing to draw from.
-    #[error("a mixture needs at least one source with a positive weight")]
-    Empty,
-    /// A source with a weight has no samples.
-    #[error("source {index} has weight {weight} but no samples: remove it or set its weight to 0")]
-    NoSamples {
-        /// Number of the source, from 0.
-        index: usize,
-        /// Its weight.
-        weight: f64,
-    },
-    /// A weight is no usable number.
-    #[error("source {index}: weight {weight} must be a finite number of at least 0")]
-    Weight {
-        /// Number of the source, from 0.
-        index: usize,
-        /// Its weight.
-        weight: f64,
-    },
-    /// A weight is too small to get a place.
-    #[error("source {index}: weight {weight} is below one in {BLOCK} of the whole and would never be drawn")]
-    TooRare {
-        /// Number of the source, from 0.
-        index: usize,
-        /// Its weight.
-        weight: f64,
-    },
-}
-
-/// Length of a block of a [`Mixture`]: each block holds every source exactly in its proportion.
-const BLOCK: u64 = 1000;
-
-/// Several sources mixed by weight: position -> (source, index within the source).
-///
-/// Every 1000 positions hold each source exactly as often as its weight says (rounded to thousandths, the remainder to
-/// the largest fractions), in an order shuffled anew; each source is walked through in its own shuffled epochs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mixture {
-    sources: Vec<Source>,
-    seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Source {
-    /// How many places of a block it has.
-    places: u64,
-    /// Where its places end.
-    end: u64,
-    /// Its own order.
-    order: Shuffled,
-}
-
 impl Shuffled {
     /// An order of `len` samples.
     pub fn new(len: usize, seed: u64) -> Self {
@@ -105,57 +50,6 @@ impl Shuffled {
     pub fn position(&self, epoch: u64, index: usize) -> Option<u64> {
         let index = index as u64;
         (index < self.len).then(|| unpermute(index, self.len, mix(self.seed, epoch)))
-    }
-}
-
-impl Mixture {
-    /// A mixture of sources given as `(number of samples, weight)`; weights need not add up to 1.
-    ///
-    /// # Errors
-    /// No source, a weight that is no number, or one below a thousandth of the whole, a weighted source without samples.
-    pub fn new(sources: &[(usize, f64)], seed: u64) -> Result<Self, MixtureError> {
-        for (index, (len, weight)) in sources.iter().enumerate() {
-            if !weight.is_finite() || *weight < 0.0 {
-                return Err(MixtureError::Weight { index, weight: *weight });
-            }
-            if *len == 0 && *weight > 0.0 {
-                return Err(MixtureError::NoSamples { index, weight: *weight });
-            }
-        }
-        let total: f64 = sources.iter().map(|(_, weight)| weight).sum();
-        if total <= 0.0 {
-            return Err(MixtureError::Empty);
-        }
-        let exact: Vec<f64> = sources.iter().map(|(_, weight)| weight / total * BLOCK as f64).collect();
-        let mut places: Vec<u64> = exact.iter().map(|places| places.floor() as u64).collect();
-        let mut by_fraction: Vec<usize> = (0..places.len()).collect();
-        by_fraction.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()).then(a.cmp(b)));
-        let missing = BLOCK.saturating_sub(places.iter().sum()) as usize;
-        by_fraction.iter().take(missing).for_each(|source| places[*source] += 1);
-        if let Some(index) = (0..places.len()).find(|index| places[*index] == 0 && sources[*index].1 > 0.0) {
-            return Err(MixtureError::TooRare { index, weight: sources[index].1 });
-        }
-        let mut end = 0;
-        let source = |(index, places): (usize, u64)| {
-            end += places;
-            Source { places, end, order: Shuffled::new(sources[index].0, mix(seed, index as u64 + 1)) }
-        };
-        Ok(Self { sources: places.into_iter().enumerate().map(source).collect(), seed })
-    }
-
-    /// The share of each source, adding up to 1.
-    pub fn proportions(&self) -> Vec<f64> {
-        self.sources.iter().map(|source| source.places as f64 / BLOCK as f64).collect()
-    }
-
-    /// The source and the sample within it at a position.
-    pub fn get(&self, position: u64) -> (usize, usize) {
-        let (block, place) = (position / BLOCK, position % BLOCK);
-        let place = permute(place, BLOCK, mix(self.seed, block));
-        // The ends rise to the length of the block, so some source holds the place.
-        let source = self.sources.partition_point(|source| source.end <= place);
-        let Source { places, end, order } = self.sources[source];
-        (source, order.index(block * places + (place + places - end)))
     }
 }
 
@@ -241,32 +135,5 @@ mod tests {
         }
         // Expected 1000 each, standard deviation 29: five of them.
         assert!(counts.iter().flatten().all(|count| (855..1145).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn mixtures_are_exact() {
-        let mixture = Mixture::new(&[(10, 1.0), (1000, 3.0), (0, 0.0), (7, 2.0)], 5).unwrap();
-        assert_eq!(mixture.proportions(), [0.167, 0.5, 0.0, 0.333]);
-        for block in [0u64, 17] {
-            let mut counts = [0usize; 4];
-            (0..1000).for_each(|i| counts[mixture.get(block * 1000 + i).0] += 1);
-            assert_eq!(counts, [167, 500, 0, 333]);
-        }
-        // Each source is walked through evenly: 167 draws of 10 samples.
-        let mut drawn = [0usize; 10];
-        (0..1000).map(|i| mixture.get(i)).filter(|(source, _)| *source == 0).for_each(|(_, index)| drawn[index] += 1);
-        assert!(drawn.iter().all(|n| (16..=17).contains(n)), "{drawn:?}");
-        assert_eq!(mixture.get(123_456_789), mixture.clone().get(123_456_789));
-        let sources: Vec<usize> = (0..20).map(|i| mixture.get(i).0).collect();
-        assert!(sources.windows(2).any(|w| w[0] != w[1]), "{sources:?}");
-    }
-
-    #[test]
-    fn mixture_errors() {
-        assert_eq!(Mixture::new(&[], 0), Err(MixtureError::Empty));
-        assert_eq!(Mixture::new(&[(5, 0.0)], 0), Err(MixtureError::Empty));
-        assert_eq!(Mixture::new(&[(0, 1.0)], 0), Err(MixtureError::NoSamples { index: 0, weight: 1.0 }));
-        assert!(matches!(Mixture::new(&[(5, f64::NAN)], 0), Err(MixtureError::Weight { index: 0, .. })));
-        assert!(matches!(Mixture::new(&[(5, 1.0), (5, 1e-9)], 0), Err(MixtureError::TooRare { index: 1, .. })));
     }
 }

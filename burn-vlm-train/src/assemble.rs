@@ -4,25 +4,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::Pretrained;
-use burn_vlm::connector::Connector;
+use burn_vlm::checkpoint::{Pretrained, load_tower};
+use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
-use burn_vlm::vision::{VisionConfig, VisionEncoder};
+use burn_vlm::vision::{VisionConfig, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::GridPinpoint;
 use burn_vlm_data::processor::TilingPreset;
-use burn_vlm_data::tokenizer::{Tokenizer, TokenizerError};
+use burn_vlm_data::tokenizer::Tokenizer;
 
 use crate::error::{Result, TrainError};
 use crate::recipe::{ModelRecipe, StageRecipe};
 
 /// A VLM with what is needed to talk to it.
-pub struct Assembled {
+pub struct Assembled<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// The model, on the device it was asked for.
-    pub model: Vlm,
+    pub model: Vlm<T, P>,
     /// The backbone's tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// The backbone's chat template.
@@ -38,23 +38,23 @@ pub struct Assembled {
 ///
 /// # Errors
 /// A folder that does not hold a usable part, or parts that do not fit.
-pub fn assemble(
+pub fn assemble<T: VisionTower, P: Projector>(
     recipe: &ModelRecipe,
     encoder: &Path,
     backbone: &Path,
     seed: u64,
     device: &Device,
-) -> Result<Assembled> {
+) -> Result<Assembled<T, P>> {
     let (tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
     let template = template_of(backbone, &tokenizer)?;
-    let vision_tower = VisionEncoder::load_pretrained(encoder, device)?;
+    let vision_tower: T = load_tower(encoder, device)?;
     let mut language_model = LanguageModel::load_pretrained(backbone, device)?;
     let image_id = tokenizer.image_id().ok_or_else(|| {
         TrainError::invalid(backbone.join("tokenizer.json"), "has no `<image>` token; add it as a special token")
     })?;
     language_model.resize_token_embeddings(image_id as usize + 1);
     let config = vlm_config(recipe, vision_tower.config(), language_model.config(), i64::from(image_id))?;
-    let connector: Connector = config.init_connector(&Scope::new(seed, device))?;
+    let connector: P = config.init_connector(&Scope::new(seed, device))?;
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
     Ok(Assembled {
         model,
@@ -67,15 +67,14 @@ pub fn assemble(
 
 /// A backbone's tokenizer with `<image>`, and whether that had to be added.
 pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
-    let fail = |error: TokenizerError| TrainError::Data(error.to_string());
-    let tokenizer = Tokenizer::from_file(file).map_err(fail)?;
+    let tokenizer = Tokenizer::from_file(file)?;
     let added = tokenizer.image_id().is_none();
-    Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(fail)?, added))
+    Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER)?, added))
 }
 
 /// A backbone's chat template, which may write the tokenizer's special tokens.
 pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let template = ChatTemplate::from_folder(backbone).map_err(|e| TrainError::Data(e.to_string()))?;
+    let template = ChatTemplate::from_folder(backbone)?;
     Ok(template.with_special_tokens_of(tokenizer))
 }
 

@@ -111,6 +111,32 @@ pub fn save<M: Module>(
     Ok(target)
 }
 
+/// Folder of the best weights of a stage, beside its checkpoints.
+const BEST: &str = "best";
+
+/// Writes the weights of `step` as the stage's best, in the place of earlier ones.
+///
+/// # Errors
+/// Any failure to write names the file.
+pub fn save_best<M: Module>(folder: &Path, module: &M, step: usize, fingerprint: &str) -> Result<()> {
+    let target = folder.join(BEST);
+    let temporary = files::temp_dir_for(&target)?;
+    write_files(temporary.path(), module, &AdamW::new(Default::default()), step, fingerprint)?;
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
+    }
+    Ok(files::publish_dir(temporary.path(), &target)?)
+}
+
+/// Reads the stage's best weights into a module of the same shape.
+///
+/// # Errors
+/// No such weights, damaged ones, or those of another recipe.
+pub fn read_best<M: Module>(folder: &Path, module: M, fingerprint: &str, device: &Device) -> Result<M> {
+    let optimizer = AdamW::new(Default::default());
+    Ok(read(&folder.join(BEST), module, &optimizer, fingerprint, device)?.0)
+}
+
 fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: usize, fingerprint: &str) -> Result<()> {
     let mut tensors = BTreeMap::new();
     module.visit(&mut Collect { stack: PathStack::default(), tensors: &mut tensors });

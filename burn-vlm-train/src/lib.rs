@@ -30,7 +30,7 @@ pub mod processor;
 pub mod recipe;
 pub mod report;
 pub mod run;
-pub mod samples;
 pub mod stats;
 pub mod study;
 pub mod trainer;
+pub mod watch;

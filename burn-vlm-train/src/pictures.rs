@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::image::{Augmentation, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage};
-use burn_vlm_data::source::Picture;
 
 use crate::error::{Result, TrainError};
 
@@ -20,7 +19,7 @@ pub fn processor_of(folder: &Path, size: usize) -> Result<ImageProcessorConfig> 
     if !file.is_file() {
         return siglip_processor(size);
     }
-    let config = ImageProcessorConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+    let config = ImageProcessorConfig::from_file(&file)?;
     if let Some((height, width)) = config.output_size()
         && (height as usize, width as usize) != (size, size)
     {
@@ -36,7 +35,7 @@ pub fn grid_pinpoints(config: &VlmConfig) -> Vec<GridPinpoint> {
     config.pinpoints().into_iter().map(|(height, width)| GridPinpoint(side(height), side(width))).collect()
 }
 
-fn siglip_processor(size: usize) -> Result<ImageProcessorConfig> {
+pub(crate) fn siglip_processor(size: usize) -> Result<ImageProcessorConfig> {
     let side = u32::try_from(size).map_err(|_| TrainError::Recipe(format!("image_size {size} is too large")))?;
     Ok(ImageProcessorConfig::siglip(side))
 }
@@ -61,16 +60,8 @@ impl Pictures {
         Self::with_config(corpus, siglip_processor(size)?, size)
     }
 
-    /// Pictures as the encoder in `folder` wants them, see [`processor_of`]. `size` is the tower's.
-    ///
-    /// # Errors
-    /// A processor that cannot be read or makes pictures of another size.
-    pub fn for_encoder(corpus: Arc<EmojiCorpus>, folder: &Path, size: usize) -> Result<Self> {
-        Self::with_config(corpus, processor_of(folder, size)?, size)
-    }
-
     fn with_config(corpus: Arc<EmojiCorpus>, config: ImageProcessorConfig, size: usize) -> Result<Self> {
-        let processor = ImageProcessor::new(config).map_err(|e| TrainError::Data(e.to_string()))?;
+        let processor = ImageProcessor::new(config)?;
         let decoded = (0..corpus.pictures().len()).map(|_| OnceLock::new()).collect();
         Ok(Self { corpus, processor, augmentation: Augmentation::default(), size, decoded })
     }
@@ -85,26 +76,9 @@ impl Pictures {
         3 * self.size * self.size
     }
 
-    /// How pictures are prepared, the content of `preprocessor_config.json`.
-    pub fn processor_config(&self) -> &ImageProcessorConfig {
-        self.processor.config()
-    }
-
     /// The corpus.
     pub fn corpus(&self) -> &Arc<EmojiCorpus> {
         &self.corpus
-    }
-
-    /// Any picture as `[3, size, size]`, as the corpus's are prepared.
-    ///
-    /// # Errors
-    /// A picture that cannot be read or decoded, by name.
-    pub fn pixels_of(&self, picture: &Picture) -> Result<Vec<f32>> {
-        let name = picture.name();
-        let data_error = |e: &dyn std::fmt::Display| TrainError::Data(format!("{name}: {e}"));
-        let bytes = picture.read().map_err(|e| data_error(&e))?;
-        let image = self.processor.decode(&name, &bytes).map_err(|e| TrainError::Data(e.to_string()))?;
-        self.processor.process(&image).map(|tensor| tensor.data).map_err(|e| data_error(&e))
     }
 
     /// The picture as `[3, size, size]`; augmented by the seed `view`, or as it is.
@@ -117,10 +91,7 @@ impl Pictures {
         let image = match slot.get() {
             Some(image) => image,
             None => {
-                let image = self
-                    .processor
-                    .decode(&name(), &self.corpus.picture(picture).webp)
-                    .map_err(|e| TrainError::Data(e.to_string()))?;
+                let image = self.processor.decode(&name(), &self.corpus.picture(picture).webp)?;
                 slot.get_or_init(|| image)
             }
         };
@@ -128,6 +99,6 @@ impl Pictures {
             Some(seed) => self.processor.process(&self.augmentation.apply(image, seed)),
             None => self.processor.process(image),
         };
-        tensor.map(|tensor| tensor.data).map_err(|e| TrainError::Data(format!("{}: {e}", name())))
+        tensor.map(|tensor| tensor.data).map_err(TrainError::within(name()))
     }
 }

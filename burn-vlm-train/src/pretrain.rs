@@ -18,14 +18,16 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
 use burn_vlm_data::emoji::{EmojiCorpus, Split};
 use burn_vlm_data::language::Language;
+use burn_vlm_data::processor::{Processor, ProcessorParts};
 use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, TaskBuilder, prompts};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
 use crate::error::{Result, TrainError};
 use crate::eval::retrieval;
-use crate::objective::{ContrastiveObjective, ConversationPlan, Conversations, TextObjective};
+use crate::objective::{ContrastiveObjective, TextObjective};
 use crate::pictures::Pictures;
 use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe};
+use crate::run::{DataOrigin, open_stage_data, text_samples};
 use crate::trainer::{StageRun, train_stage};
 
 /// What every job of a study shares.
@@ -62,7 +64,7 @@ pub fn train_tokenizer(corpus: &EmojiCorpus, recipe: &TokenizerRecipe) -> Result
             texts.push(question.to_string());
         }
     }
-    Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS).map_err(|e| TrainError::Data(e.to_string()))
+    Ok(Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS)?)
 }
 
 /// Pretrains the part `name` of a recipe and writes its folder into `out`; checkpoints go to `work`.
@@ -151,7 +153,7 @@ impl PartRun<'_> {
                 self.name, score.language, score.distractors, score.concepts, score.score, score.n
             ));
         }
-        write_json_atomic(&self.out.join("retrieval.json"), &scores).map_err(file_error)?;
+        write_json_atomic(&self.out.join("retrieval.json"), &scores)?;
         self.save_encoder(&model)?;
         self.save_common(&tokenizer)
     }
@@ -163,36 +165,28 @@ impl PartRun<'_> {
     fn backbone(&self, config: &LanguageConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
         let device = self.context.device.clone().autodiff();
         let template = tiny_template(&tokenizer)?;
-        let plan = ConversationPlan {
-            data: &self.stage.data,
-            parallel: &self.recipe.tokenizer.languages,
-            image_tokens: 1,
-            user_turns: false,
-            max_tokens: self.stage.max_tokens,
-            batch: self.stage.batch,
-            seed: self.seed,
-        };
-        let conversations = Conversations::new(&self.context.corpus, &tokenizer, &template, &plan)?;
+        let origin = DataOrigin::new(self.context, self.recipe, Path::new(""));
+        fs::create_dir_all(self.work).map_err(|e| TrainError::io("cannot create", self.work, e))?;
+        let data = open_stage_data(self.name, self.stage, origin, self.work, self.seed)?;
+        let processor = Processor::new(ProcessorParts::text(tokenizer.clone(), Arc::new(template)))?;
+        let positions = config.max_position_embeddings();
+        let samples = text_samples(&data, Arc::new(processor), positions, self.seed);
         let model = config.init_with(&Scope::new(self.seed, &device))?;
         let fingerprint = self.fingerprint()?;
-        let objective = Arc::new(TextObjective::new(conversations));
+        let objective = Arc::new(TextObjective::new(samples).with_validation(data.held_out));
         let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), objective, model)?;
         model.save_pretrained(self.out, StoreDtype::F16)?;
-        write_atomic(&self.out.join("chat_template.jinja"), TINY_TEMPLATE.as_bytes()).map_err(file_error)?;
+        write_atomic(&self.out.join("chat_template.jinja"), TINY_TEMPLATE.as_bytes())?;
         self.save_common(&tokenizer)
     }
 
     fn save_common(&self, tokenizer: &Tokenizer) -> Result<()> {
-        tokenizer.save(self.out.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
+        tokenizer.save(self.out.join("tokenizer.json"))?;
         let text = toml::to_string(self.recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
-        write_atomic(&self.out.join("recipe.toml"), text.as_bytes()).map_err(file_error)?;
+        write_atomic(&self.out.join("recipe.toml"), text.as_bytes())?;
         let (from, to) = (self.work.join("log.jsonl"), self.out.join("log.jsonl"));
         fs::copy(&from, &to).map(|_| ()).map_err(|e| TrainError::io("cannot copy the log to", &to, e))
     }
-}
-
-pub(crate) fn file_error(error: burn_vlm_base::files::FileError) -> TrainError {
-    TrainError::Data(error.to_string())
 }
 
 /// A hash of everything that a part is made from.
@@ -218,7 +212,7 @@ pub fn encoder_sizes(config: &DualConfig) -> (usize, usize) {
 /// # Errors
 /// None in practice: the template is fixed.
 pub fn tiny_template(tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let template = ChatTemplate::tiny().map_err(|e| TrainError::Data(e.to_string()))?;
+    let template = ChatTemplate::tiny()?;
     Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
 }
 
@@ -227,7 +221,7 @@ pub fn tiny_template(tokenizer: &Tokenizer) -> Result<ChatTemplate> {
 /// # Errors
 /// A language without texts.
 pub fn retrieval_items(corpus: &EmojiCorpus, languages: &[Language]) -> Result<Vec<ChoiceItem>> {
-    let builder = TaskBuilder::new(corpus, languages, 0).map_err(|e| TrainError::Data(e.to_string()))?;
+    let builder = TaskBuilder::new(corpus, languages, 0)?;
     let mut items = Vec::new();
     for pool in [Pool::TEST_SEEN, Pool::TEST_UNSEEN] {
         for distractors in [Distractors::Near, Distractors::Far] {

@@ -1,5 +1,6 @@
 //! The processor of a model that is trained here: its parts' tokenizer, template and image processor with the numbers of its config.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use burn_vlm::vlm::VlmConfig;
@@ -8,6 +9,7 @@ use burn_vlm_data::image::{AspectRatio, DecodeLimits, ImageProcessorConfig};
 use burn_vlm_data::processor::{ImageParts, Processor, ProcessorParts, TileTokens, VisualTokens};
 use burn_vlm_data::tokenizer::Tokenizer;
 
+use crate::assemble::{template_of, tokenizer_with_image};
 use crate::error::{Result, TrainError};
 use crate::pictures::grid_pinpoints;
 use crate::recipe::PictureView;
@@ -35,6 +37,23 @@ pub fn stage_processor(
     let images =
         ImageParts { config: picture_config(config, image, view), tokens: visual_tokens(config, view), limits };
     Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
+}
+
+/// The processor of a model that is made of parts: `backbone` is the folder of its tokenizer and template, `image` how it is shown
+/// pictures.
+///
+/// # Errors
+/// A file that is missing or damaged, an image processor that does not fit the tower.
+pub fn model_processor(
+    config: &VlmConfig,
+    backbone: &Path,
+    image: &ImageProcessorConfig,
+    limits: DecodeLimits,
+) -> Result<Processor> {
+    let (tokenizer, _) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    let template = Arc::new(template_of(backbone, &tokenizer)?);
+    let images = ImageParts { config: image.clone(), tokens: model_visual_tokens(config), limits };
+    Ok(Processor::new(ProcessorParts { tokenizer: Arc::new(tokenizer), template, images: Some(images) })?)
 }
 
 /// The encoder's image processor with a stage's view of pictures, which is what the trained model has to be shown later.

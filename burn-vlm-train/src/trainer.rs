@@ -22,7 +22,9 @@ use crate::log::{self, StepLog};
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::parallel::Replicas;
 use crate::params::list_params;
+use crate::objective::Validation;
 use crate::recipe::StageRecipe;
+use crate::watch::{ValidationLog, Watch};
 
 /// Micro-batches that wait for the step at most; a few smooth out slow ones, more would only hold memory.
 const BATCHES_AHEAD: usize = 4;
@@ -80,6 +82,14 @@ pub trait Objective: Send + Sync + 'static {
     /// What the batch contains.
     fn size(batch: &Self::Batch) -> BatchSize;
 
+    /// The loss on samples that are held out; `None` where there are none.
+    ///
+    /// # Errors
+    /// Held-out samples that do not fit the model.
+    fn validate(&self, _model: &Self::Model, _device: &Device) -> Result<Option<Validation>> {
+        Ok(None)
+    }
+
     /// The loss, summed over the batch's weight; `[1]`.
     ///
     /// # Errors
@@ -112,6 +122,8 @@ pub struct StageRun<'a> {
 pub struct StageResult {
     /// The log, all of it.
     pub log: Vec<StepLog>,
+    /// The validations, all of them.
+    pub validations: Vec<ValidationLog>,
 }
 
 /// Trains one stage, going on from its newest usable checkpoint.
@@ -157,17 +169,20 @@ pub fn train_stage<O: Objective>(
     let (source, ahead) = (objective.clone(), objective.items_ahead());
     let range = (start * per_step) as u64..(recipe.steps * per_step) as u64;
     let mut items = Prefetcher::new(range, run.workers, ahead, move |index| source.item(index as usize))
-        .map_err(|e| TrainError::Data(e.to_string()))?;
+        .map_err(TrainError::from)?;
+    let mut watch = Watch::open(recipe, run.folder, run.fingerprint, start)?;
     let mut meter = Meter::new(log.last());
     let mut replicas = Replicas::new(&model, run.replicas);
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
 
     let bar = run.reporter.bar(run.name, recipe.steps as u64);
-    for step in start..recipe.steps {
+    let mut done = start;
+    while done < recipe.steps && watch.stopped().is_none() {
+        let step = done;
         let mut prepared = Vec::with_capacity(per_step);
         for _ in 0..per_step {
             let item = items.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
-            prepared.push(item.map_err(|e| TrainError::Data(e.to_string()))?);
+            prepared.push(item?);
         }
         let micro = objective.micro_batches(step * per_step, prepared)?;
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
@@ -188,7 +203,7 @@ pub fn train_stage<O: Objective>(
         replicas.update(&model);
 
         meter.add(loss_sum, &sizes);
-        let done = step + 1;
+        done = step + 1;
         if done % recipe.log_every == 0 || done == recipe.steps {
             let entry = meter.entry(done, loss_sum, factor, top_rate * factor, norm);
             let eta = meter.eta(done - start, recipe.steps - done);
@@ -198,17 +213,27 @@ pub fn train_stage<O: Objective>(
             log_file.append(&entry)?;
             log.push(entry);
         }
+        if watch.is_due(done, recipe.steps)
+            && let Some(validation) = objective.validate(&model, run.device)?
+        {
+            watch.note(run.name, (done, recipe.steps), validation, &model, run.reporter)?;
+        }
         let due = recipe.checkpoint_every > 0 && done % recipe.checkpoint_every == 0;
         if due && done < recipe.steps {
             checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
         }
     }
-    if start < recipe.steps {
-        checkpoint::save(run.folder, &model, &optimizer, recipe.steps, run.fingerprint, recipe.keep_checkpoints)?;
+    if start < done {
+        checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+        watch.stopped().iter().for_each(|why| run.reporter.line(&format!("{}: {why}", run.name)));
         run.reporter.line(&format!("{}: done in {}", run.name, show_duration(meter.elapsed())));
         objective.remarks().iter().for_each(|remark| run.reporter.line(&format!("{}: {remark}", run.name)));
     }
-    Ok((model, StageResult { log }))
+    let (model, kept) = watch.chosen(model, run.device)?;
+    kept.iter().for_each(|kept| run.reporter.line(&format!("{}: {kept}", run.name)));
+    // Weights that were read back take the stage's rates again, so that what was frozen is frozen.
+    let model = if kept.is_some() { rates.apply(model) } else { model };
+    Ok((model, StageResult { log, validations: watch.into_history() }))
 }
 
 fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, step: usize, loss: f64) -> TrainError {

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_base::files::{create_dir_all, write_atomic};
 use burn_vlm_base::progress::Reporter;
-use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
+use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::{DecodeLimits, decode, encode_png, to_rgb};
 use burn_vlm_data::language::{Language, LanguageSet};
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::sample::{Sample, Task};
+use burn_vlm_data::sample::{Picture, Sample};
+use burn_vlm_data::tasks::{Task, training_samples};
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
-use burn_vlm_train::samples::training_samples;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -117,10 +117,10 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
     }
     create_dir_all(folder)?;
     let bar = reporter.bar("writing", samples.len() as u64);
-    let mut pictures = Pictures { corpus: &corpus, encoded: HashMap::new() };
+    let mut pictures = Pictures::default();
     let mut files = Vec::new();
     for task in &args.tasks {
-        let chosen: Vec<&Sample> = samples.iter().filter(|sample| sample.task == *task).collect();
+        let chosen: Vec<&Sample> = samples.iter().filter(|sample| sample.tags.iter().any(|tag| tag == task.as_str())).collect();
         // A task may be named twice, or a small limit may leave nothing of it.
         if chosen.is_empty() || files.iter().any(|file: &Exported| file.task == *task) {
             continue;
@@ -128,10 +128,10 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
         let mut writer = SampleWriter::create(folder, task.as_str(), args.format)?;
         let mut languages = BTreeMap::new();
         for sample in chosen {
-            let shown: Vec<NewPicture> = sample.picture.map(|id| pictures.png(id)).transpose()?.into_iter().collect();
-            let language = Some(sample.language);
+            let shown = sample.pictures().map(|picture| pictures.png(picture)).collect::<Result<Vec<_>, _>>()?;
+            let language = sample.language;
             writer.write(&NewSample { id: &sample.id, turns: &sample.turns, language, pictures: &shown })?;
-            *languages.entry(sample.language).or_default() += 1;
+            language.iter().for_each(|language| *languages.entry(*language).or_default() += 1);
             bar.advance(1);
         }
         files.push(Exported { task: *task, written: writer.finish()?, languages });
@@ -166,7 +166,7 @@ impl ExportArgs {
         for (number, task) in self.tasks.iter().enumerate().filter(|(n, task)| !self.tasks[..*n].contains(task)) {
             for language in languages {
                 let found = training_samples(corpus, *task, *language, languages, languages, self.seed)?;
-                samples.extend(found.into_iter().map(|sample| (group(corpus, &sample, number, self.seed), sample)));
+                samples.extend(found.into_iter().map(|sample| (group(&sample, number, self.seed), sample)));
             }
         }
         // Stable: within a group the order of the languages.
@@ -177,9 +177,9 @@ impl ExportArgs {
 }
 
 /// The same for a sample and its translations, else random.
-fn group(corpus: &EmojiCorpus, sample: &Sample, task: usize, seed: u64) -> u64 {
-    let picture = sample.picture.map_or(0, |picture| hash_bytes(corpus.picture_name(picture).as_bytes()));
-    let concept = hash_bytes(corpus.concept(sample.concept).code.as_bytes());
+fn group(sample: &Sample, task: usize, seed: u64) -> u64 {
+    let picture = sample.pictures().next().map_or(0, |picture| hash_bytes(picture.name().as_bytes()));
+    let concept = hash_bytes(sample.group.as_deref().unwrap_or_default().as_bytes());
     mix(mix(seed, task as u64), mix(concept, picture))
 }
 
@@ -197,21 +197,21 @@ fn check_empty(folder: &Path) -> Result<(), AnyError> {
 }
 
 /// Pictures of the corpus as PNG files, encoded once.
-struct Pictures<'a> {
-    corpus: &'a EmojiCorpus,
-    encoded: HashMap<PictureId, NewPicture>,
+#[derive(Default)]
+struct Pictures {
+    encoded: HashMap<String, NewPicture>,
 }
 
-impl Pictures<'_> {
-    fn png(&mut self, id: PictureId) -> Result<NewPicture, AnyError> {
-        if let Some(picture) = self.encoded.get(&id) {
+impl Pictures {
+    fn png(&mut self, picture: &Picture) -> Result<NewPicture, AnyError> {
+        let name = picture.name();
+        if let Some(picture) = self.encoded.get(&name) {
             return Ok(picture.clone());
         }
-        let name = self.corpus.picture_name(id);
-        let image = decode(&name, &self.corpus.picture(id).webp, &DecodeLimits::default())?;
+        let image = decode(&name, &picture.read()?, &DecodeLimits::default())?;
         let bytes = encode_png(&to_rgb(image, Some([255; 3])))?;
         let picture = NewPicture { name: format!("{name}.png"), bytes: bytes.into() };
-        self.encoded.insert(id, picture.clone());
+        self.encoded.insert(name, picture.clone());
         Ok(picture)
     }
 }

@@ -13,7 +13,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{MixtureConfig, PlanSummary};
 use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, mixture_page, page};
 use burn_vlm_data::source::{
-    Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
+    FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -157,7 +157,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let opening = reporter.bar(&format!("opening {}", args.path), 1);
     let opened = match &mixture {
         Some(config) => open_sources(config, Limits::default())?,
-        None => vec![Some(Arc::new(FileSource::open(args.source())?))],
+        None => vec![Some(Arc::new(FileSource::open(args.source())?) as Arc<dyn Source>)],
     };
     drop(opening);
     let mut skipped = args.skipped.as_deref().map(JsonlWriter::create).transpose()?;
@@ -171,7 +171,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
         writeln!(out, "records that cannot be used: {} ({})", path.display(), file.records())?;
     }
     let plan = mixture.as_ref().map(|config| {
-        let mixed = mix_sources(config, &opened, StreamOptions { seed: config.seed, shuffle_bytes: NO_SHUFFLE });
+        let mixed = mix_sources(config, &opened, StreamOptions { shuffle_bytes: NO_SHUFFLE, ..StreamOptions::seeded(config.seed) });
         mixed.map(|mixed| mixed.plan.summary(config)).map_err(|error| format!("{}: {error}", args.path))
     });
     if let Some(Ok(plan)) = &plan {
@@ -180,7 +180,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let summary = plan.as_ref().and_then(|plan| plan.as_ref().ok());
     if let Some(path) = &args.html {
         let html = match (looked.as_slice(), &mixture) {
-            ([(source, inspection)], None) => page(source, inspection, reader.as_deref(), args.samples, PAGE_SEED),
+            ([(source, inspection)], None) => page(&**source, inspection, reader.as_deref(), args.samples, PAGE_SEED),
             (looked, mixture) => {
                 let name = mixture.as_ref().map(|config| config.name.as_str()).filter(|name| !name.is_empty());
                 let title = name.unwrap_or(&args.path);
@@ -269,7 +269,7 @@ impl InspectArgs {
     }
 
     /// What more could be asked for.
-    fn hints(&self, mixture: bool, looked: &[(Arc<Source>, Inspection)]) -> Vec<String> {
+    fn hints(&self, mixture: bool, looked: &[(Arc<dyn Source>, Inspection)]) -> Vec<String> {
         let left_out: u64 = looked.iter().map(|(_, inspection)| inspection.summary.total()).sum();
         let mut hints = Vec::new();
         if left_out > 0 && self.skipped.is_none() {

@@ -13,14 +13,14 @@ use crate::AnyError;
 
 /// Looks at a source; what cannot be used goes to `skipped` as it is found.
 pub(super) fn look(
-    source: &Arc<Source>,
+    source: &Arc<dyn Source>,
     reader: Option<&Arc<Reader>>,
     options: InspectOptions,
     mut skipped: Option<&mut JsonlWriter>,
     reporter: &Reporter,
 ) -> Result<Inspection, AnyError> {
     let total = source.len().min(options.max_records.unwrap_or(u64::MAX));
-    let bar = reporter.bar(&source.config().name, total);
+    let bar = reporter.bar(source.name(), total);
     let began = Instant::now();
     let mut failed = None;
     let inspection = inspect_with(source, reader, options, |step| {

@@ -26,6 +26,11 @@ impl Share {
     /// The whole.
     pub const ONE: Share = Share(WHOLE);
 
+    /// A percentage; more than 100 is the whole.
+    pub const fn percent(percent: u64) -> Self {
+        Share(if percent > 100 { WHOLE } else { WHOLE / 100 * percent })
+    }
+
     /// The share in billionths.
     pub fn parts(self) -> u64 {
         self.0

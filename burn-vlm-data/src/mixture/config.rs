@@ -102,6 +102,8 @@ pub enum SourceFormat {
     /// VLMEvalKit's tables.
     #[serde(alias = "tsv")]
     VlmevalkitTsv,
+    /// The embedded corpus: `path` is a task (`caption`, `yes_no`, ...), `language` the language of its answers.
+    Emoji,
 }
 
 impl MixtureConfig {

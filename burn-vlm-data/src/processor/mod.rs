@@ -240,6 +240,14 @@ impl Processor {
         processor.process_tiles(&image).map_err(named)
     }
 
+    /// Decodes a file to RGB, on the ground that the image processor lays it on.
+    ///
+    /// # Errors
+    /// A picture that cannot be decoded, named; any picture if the processor is of conversations alone.
+    pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+        self.images.as_ref().ok_or(ImageError::NoProcessor)?.single.decode(name, bytes)
+    }
+
     /// Whether a picture among several is processed otherwise than one that stands alone.
     pub fn several_differ(&self) -> bool {
         self.images.as_ref().is_some_and(|images| images.several.is_some())

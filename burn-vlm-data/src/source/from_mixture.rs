@@ -4,9 +4,11 @@ use super::config::{Fields, Format, LanguageRule, SourceConfig};
 use super::error::SourceError;
 use super::skip::Skip;
 use super::stream::{Group, Mixed, Records, StreamError, StreamOptions};
-use super::{FileSource, Limits, Source};
+use super::{FileSource, Limits, ListSource, Source};
+use crate::emoji::EmojiCorpus;
 use crate::language::Language;
-use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, SourceFormat};
+use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, Share, SourceFormat};
+use crate::tasks::{Task, training_samples};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +22,21 @@ pub struct OpenMixture {
     pub mixed: Arc<Mixed>,
     /// What is drawn of which source in which language.
     pub plan: Plan,
+    /// Records that are held out ([`StreamOptions::held_out`]), by source (its number in the stream) and language.
+    pub held_out: Vec<HeldOutRecords>,
     /// Records without a usable language, which belong to no group; for the [`SkipLog`](super::SkipLog).
     pub skipped: Vec<Skip>,
+}
+
+/// Held-out records of one source in one language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldOutRecords {
+    /// Number of the source in the stream.
+    pub source: usize,
+    /// The language.
+    pub language: Option<Language>,
+    /// The records.
+    pub records: Arc<[u64]>,
 }
 
 /// A mixture that cannot be opened.
@@ -70,9 +85,12 @@ pub fn open_mixture(
 pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option<Arc<dyn Source>>>, OpenMixtureError> {
     let (mut sources, mut errors) = (Vec::new(), Vec::new());
     for (source, active) in config.sources.iter().zip(config.active()) {
-        let open = || source_config(config, source, limits).and_then(FileSource::open);
+        let open = || match source.format {
+            SourceFormat::Emoji => corpus_source(source),
+            _ => Ok(Arc::new(FileSource::open(source_config(config, source, limits)?)?) as Arc<dyn Source>),
+        };
         match active.then(open).transpose() {
-            Ok(source) => sources.push(source.map(|source| Arc::new(source) as Arc<dyn Source>)),
+            Ok(source) => sources.push(source),
             Err(error) => errors.push(error),
         }
     }
@@ -97,6 +115,7 @@ pub fn mix_sources(
     options: StreamOptions,
 ) -> Result<OpenMixture, OpenMixtureError> {
     let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut held_out = Vec::new();
     // Of each source of the file: its number among the open ones, and its chosen records by language.
     let mut chosen: Vec<(usize, ByLanguage)> = Vec::new();
     for (number, (source, open)) in config.sources.iter().zip(opened).enumerate() {
@@ -113,6 +132,16 @@ pub fn mix_sources(
             }
         });
         groups.values_mut().for_each(|records| records.retain(|record| selection.contains(*record)));
+        if options.held_out != Share::ZERO {
+            for (language, records) in &mut groups {
+                let kept = |record: &u64| !options.held_out.holds_out(open.split_key(*record));
+                let (kept, held): (Vec<u64>, Vec<u64>) = records.iter().partition(|record| kept(record));
+                *records = kept;
+                if !held.is_empty() {
+                    held_out.push(HeldOutRecords { source: sources.len(), language: *language, records: held.into() });
+                }
+            }
+        }
         counts.push(groups.iter().map(|(language, records)| (*language, records.len() as u64)).collect());
         chosen.push((sources.len(), groups));
         sources.push(open.clone());
@@ -134,7 +163,28 @@ pub fn mix_sources(
         all.into_iter().chain(rest).collect::<Vec<_>>()
     });
     let mixed = Arc::new(Mixed::new(sources, groups.collect(), options)?);
-    Ok(OpenMixture { mixed, plan, skipped })
+    Ok(OpenMixture { mixed, plan, held_out, skipped })
+}
+
+/// Training samples of the embedded corpus.
+fn corpus_source(source: &mixture::SourceConfig) -> Result<Arc<dyn Source>, SourceError> {
+    let wrong = |key: &'static str, expected: String, found: String| SourceError::Config {
+        source_name: source.name.clone(),
+        key,
+        expected,
+        found,
+    };
+    let tasks = || Task::ALL.map(Task::as_str).join(", ");
+    let task = Task::ALL.into_iter().find(|task| task.as_str() == source.path);
+    let task = task.ok_or_else(|| wrong("path", format!("a task of the corpus: {}", tasks()), source.path.clone()))?;
+    let language =
+        source.language.ok_or_else(|| wrong("language", "the language of the answers".into(), "none".into()))?;
+    let corpus = EmojiCorpus::embedded().map_err(|e| wrong("format", "the embedded corpus".into(), e.to_string()))?;
+    let from: &[Language] = if language == Language::EN { &[language] } else { &[Language::EN, language] };
+    let samples = training_samples(&corpus, task, language, from, &[], 0);
+    let mut samples = samples.map_err(|e| wrong("language", "a language of the corpus".into(), e.to_string()))?;
+    samples.iter_mut().for_each(|sample| sample.tags = Arc::from(source.tags.clone()));
+    Ok(Arc::new(ListSource::new(&source.name, samples)))
 }
 
 /// The source as its reader wants it.
@@ -172,6 +222,15 @@ fn source_config(
             SourceFormat::Parquet => Format::Parquet,
             SourceFormat::Webdataset => Format::WebDataset,
             SourceFormat::VlmevalkitTsv => Format::Tsv,
+            SourceFormat::Emoji => {
+                let expected = "a format of files".to_owned();
+                return Err(SourceError::Config {
+                    source_name: source.name.clone(),
+                    key: "format",
+                    expected,
+                    found: "emoji".into(),
+                });
+            }
         }),
         image_root: Some(image_root),
         language,

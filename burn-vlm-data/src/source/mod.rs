@@ -44,7 +44,7 @@ pub mod write;
 
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
-pub use from_mixture::{OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
+pub use from_mixture::{HeldOutRecords, OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
 pub use list::ListSource;
 pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};

@@ -27,9 +27,11 @@ mod pool;
 mod prompts;
 mod task;
 mod text;
+mod training;
 
 pub use builder::{TaskBuilder, TaskError};
 pub use items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem};
 pub use pool::{Concepts, Distractors, Pool, Purpose};
 pub use prompts::{Prompts, prompts};
 pub use task::Task;
+pub use training::{training_samples, training_source};

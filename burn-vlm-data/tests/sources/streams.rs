@@ -44,7 +44,7 @@ fn mixture(configs: &[SourceConfig], seed: u64) -> Mixed {
         Group { source: 3, records: Records::List(vec![1, 3, 8].into()), draws: 3 },
     ];
     // So few bytes that the parquet groups have several pools of several chunks.
-    Mixed::new(sources, groups, StreamOptions { seed, shuffle_bytes: 1 << 17 }).unwrap()
+    Mixed::new(sources, groups, StreamOptions { shuffle_bytes: 1 << 17, ..StreamOptions::seeded(seed) }).unwrap()
 }
 
 fn run(mixed: &Arc<Mixed>, positions: std::ops::Range<u64>, workers: usize) -> Vec<(usize, String)> {

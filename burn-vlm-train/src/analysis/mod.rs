@@ -13,18 +13,16 @@ pub use information::{Weights, entropy, mean_by_language, mutual_information, pe
 pub use similarity::{Rows, cosine, linear_cka, mean_cosine};
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use burn_vlm::connector::Projector;
-use burn_vlm::language::AttentionInput;
+use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::VlmInput;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
-use burn_vlm_data::emoji::PictureId;
-use burn_vlm_data::encode::{Encoded, IGNORE, encode_prompt};
+use burn_vlm_data::encode::{Encoded, IGNORE};
 use burn_vlm_data::sample::Sample;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
-use crate::eval::Scorer;
-use crate::objective::image_positions;
+use crate::eval::{Kept, Scorer, Shown};
 
 /// Relabellings of the permutation test; the smallest p is one in a thousand.
 const PERMUTATIONS: usize = 999;
@@ -128,8 +126,8 @@ impl ExpertSimilarity {
 }
 
 /// The pictures and prompts that connectors are looked at with.
-pub struct Probe<'a> {
-    scorer: &'a Scorer<'a>,
+pub struct Probe<'a, T: VisionTower = VisionEncoder, P: Projector = Connector> {
+    scorer: &'a Scorer<T, P>,
     /// `[picture][language]`
     samples: Vec<Vec<&'a Sample>>,
     /// Word embeddings of the names, mean over tokens, `[picture][language]`.
@@ -141,14 +139,14 @@ pub struct Probe<'a> {
 /// Visual tokens of a probe as plain numbers, `[token][hidden]` for each of `[picture][language]`.
 type Tokens = Vec<Vec<Vec<Vec<f64>>>>;
 
-impl<'a> Probe<'a> {
+impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
     /// A probe of captioning samples, every language of a picture after the other.
     ///
     /// # Errors
     /// Samples that are not in the same languages for every picture, a name that cannot be encoded.
-    pub fn new(scorer: &'a Scorer<'a>, samples: &'a [Sample]) -> Result<Self> {
+    pub fn new(scorer: &'a Scorer<T, P>, samples: &'a [Sample]) -> Result<Self> {
         let samples: Vec<Vec<&Sample>> =
-            samples.chunk_by(|a, b| a.concept == b.concept).map(|group| group.iter().collect()).collect();
+            samples.chunk_by(|a, b| a.group == b.group).map(|group| group.iter().collect()).collect();
         let languages = |group: &Vec<&Sample>| group.iter().map(|sample| sample.language).collect::<Vec<_>>();
         if samples.windows(2).any(|pair| languages(&pair[0]) != languages(&pair[1])) || samples.is_empty() {
             return Err(TrainError::Data("the analysis needs every picture in the same languages".into()));
@@ -158,7 +156,7 @@ impl<'a> Probe<'a> {
         for group in &samples {
             let mut of_picture = Vec::new();
             for sample in group {
-                let ids = scorer.tokenizer.encode(sample.answer()).map_err(|e| TrainError::Data(e.to_string()))?;
+                let ids = scorer.processor.tokenizer().encode(sample.answer())?;
                 let count = ids.len();
                 let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
                 let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, count]), &scorer.device);
@@ -209,7 +207,7 @@ impl<'a> Probe<'a> {
             alignment.push(self.align("after", &visual));
         }
         Ok(Analysis {
-            languages: self.samples[0].iter().map(|sample| sample.language.tag().to_string()).collect(),
+            languages: self.samples[0].iter().map(|sample| sample.language.map_or("-", |language| language.tag()).to_string()).collect(),
             pictures: self.samples.len(),
             moments,
             alignment,
@@ -220,8 +218,7 @@ impl<'a> Probe<'a> {
 
     /// Tokens behind the projector: `[picture][1]`, the prompt does not change them.
     fn projected(&self) -> Result<Tokens> {
-        let pictures = self.pictures();
-        let Some(features) = self.scorer.raw_features(&pictures)? else { return Ok(Vec::new()) };
+        let Some(features) = self.features()? else { return Ok(Vec::new()) };
         let projected = self.scorer.model.multi_modal_projector.project(features)?;
         Ok(rows(projected).into_iter().map(|tokens| vec![tokens]).collect())
     }
@@ -242,34 +239,28 @@ impl<'a> Probe<'a> {
         Ok((tokens, routed.then_some(weights)))
     }
 
-    /// The prompts of one picture as a batch.
+    /// The prompts of one picture as a batch; every word of them routes.
     fn input(&self, group: &[&Sample]) -> Result<VlmInput> {
-        let Scorer { model, device, tokenizer, template, .. } = self.scorer;
-        let pictures = [model.config.num_visual_tokens()];
-        let prompt = |sample: &&Sample| -> Result<Encoded> {
-            let ids = encode_prompt(tokenizer, template, sample.prompt(), &pictures)
-                .map_err(|e| TrainError::Data(format!("{}: {e}", sample.id)))?;
+        let shown: Vec<Vec<Shown>> = group.iter().map(|sample| shown(sample)).collect::<Result<_>>()?;
+        let prompt = |(sample, shown): (&&Sample, &Vec<Shown>)| -> Result<Encoded> {
+            let ids = self.scorer.prompt(sample.prompt(), shown)?;
             Ok(Encoded { labels: vec![IGNORE; ids.len()], ids, ..Encoded::default() })
         };
-        let prompts: Vec<Encoded> = group.iter().map(prompt).collect::<Result<_>>()?;
+        let prompts: Vec<Encoded> = group.iter().zip(&shown).map(prompt).collect::<Result<_>>()?;
         let text: TextBatch = collate(&prompts, self.scorer.pad_id(), PaddingSide::Right, 1);
         let shape = [text.batch, text.tokens];
-        let positions = image_positions(&text, tokenizer.image_id().map(i64::from));
-        let count = positions.len();
-        let shown: Vec<PictureId> = group.iter().filter_map(|sample| sample.picture).collect();
-        Ok(VlmInput {
-            ids: Tensor::<2, Int>::from_data(TensorData::new(text.ids.clone(), shape), device),
-            features: self.scorer.raw_features(&shown)?,
-            packing: None,
-            image_positions: Some(Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), device)),
-            routing_text: Some(Tensor::<2, Bool>::from_data(TensorData::new(text.mask(), shape), device)),
-            noise_seed: None,
-            attention: AttentionInput::contiguous(),
-        })
+        let shown: Vec<&[Shown]> = shown.iter().map(Vec::as_slice).collect();
+        let mask = TensorData::new(text.mask(), shape);
+        let routing_text = Some(Tensor::<2, Bool>::from_data(mask, &self.scorer.device));
+        Ok(self.scorer.input_routed(&text, &shown, &mut Kept::default(), routing_text)?)
     }
 
-    fn pictures(&self) -> Vec<PictureId> {
-        self.samples.iter().filter_map(|group| group.first()?.picture).collect()
+    /// The features of each picture.
+    fn features(&self) -> Result<Option<Tensor<3>>> {
+        let firsts: Vec<Vec<Shown>> =
+            self.samples.iter().filter_map(|group| group.first()).map(|sample| shown(sample)).collect::<Result<_>>()?;
+        let firsts: Vec<&[Shown]> = firsts.iter().map(Vec::as_slice).collect();
+        Ok(self.scorer.features_of(&firsts, &mut Kept::default())?.features)
     }
 
     fn align(&self, place: &str, tokens: &Tokens) -> Alignment {
@@ -294,7 +285,7 @@ impl<'a> Probe<'a> {
     }
 
     fn experts(&self) -> Result<Option<ExpertSimilarity>> {
-        let Some(features) = self.scorer.raw_features(&self.pictures())? else { return Ok(None) };
+        let Some(features) = self.features()? else { return Ok(None) };
         let experts = self.scorer.model.multi_modal_projector.experts(features)?;
         if experts.is_empty() {
             return Ok(None);
@@ -305,6 +296,11 @@ impl<'a> Probe<'a> {
         };
         Ok(Some(ExpertSimilarity { cka: matrix(&linear_cka), cosine: matrix(&mean_cosine) }))
     }
+}
+
+/// The pictures of a sample with their keys.
+fn shown(sample: &Sample) -> Result<Vec<Shown>> {
+    sample.pictures().map(Shown::new).collect()
 }
 
 fn routing_findings(weights: &Weights) -> RoutingFindings {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::Decoding;
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_data::text_stream::TextStream;
 
 use super::ChatSession;
@@ -32,8 +34,8 @@ impl AnswerStats {
 }
 
 /// An iterator over the pieces of an answer. When it is dropped, what was written becomes the assistant's turn.
-pub struct Answer<'s, 'a> {
-    session: &'s mut ChatSession<'a>,
+pub struct Answer<'s, 'a, T: VisionTower = VisionEncoder, P: Projector = Connector> {
+    session: &'s mut ChatSession<'a, T, P>,
     /// Taken out at the end.
     decoding: Option<Decoding<'a>>,
     stream: TextStream<'a>,
@@ -44,9 +46,9 @@ pub struct Answer<'s, 'a> {
     done: bool,
 }
 
-impl<'s, 'a> Answer<'s, 'a> {
+impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
     pub(super) fn new(
-        session: &'s mut ChatSession<'a>,
+        session: &'s mut ChatSession<'a, T, P>,
         decoding: Decoding<'a>,
         stream: TextStream<'a>,
         (prompt, reused): (Vec<u32>, usize),
@@ -78,13 +80,12 @@ impl<'s, 'a> Answer<'s, 'a> {
 
     /// The text of the next token, which may be empty; `None` at the end.
     fn step(&mut self) -> Result<Option<String>> {
-        let data = |error: burn_vlm_data::tokenizer::TokenizerError| TrainError::Data(error.to_string());
         let begin = Instant::now();
         let step = self.decoding.as_mut().and_then(Iterator::next).transpose()?;
         let taken = begin.elapsed();
         let Some(token) = step.and_then(|tokens| tokens.first().copied()) else {
             self.done = true;
-            return self.stream.finish().map(|rest| Some(rest).filter(|rest| !rest.is_empty())).map_err(data);
+            return self.stream.finish().map(|rest| Some(rest).filter(|rest| !rest.is_empty())).map_err(TrainError::from);
         };
         if self.stats.new_tokens == 0 {
             self.stats.prefill += taken;
@@ -93,13 +94,13 @@ impl<'s, 'a> Answer<'s, 'a> {
         }
         self.stats.new_tokens += 1;
         self.read.push(token.id);
-        let text = self.stream.push(token.id).map_err(data)?;
+        let text = self.stream.push(token.id)?;
         self.done = self.stream.stopped();
         Ok(Some(text))
     }
 }
 
-impl Iterator for Answer<'_, '_> {
+impl<T: VisionTower, P: Projector> Iterator for Answer<'_, '_, T, P> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -121,7 +122,7 @@ impl Iterator for Answer<'_, '_> {
     }
 }
 
-impl Drop for Answer<'_, '_> {
+impl<T: VisionTower, P: Projector> Drop for Answer<'_, '_, T, P> {
     fn drop(&mut self) {
         if let Some(decoding) = self.decoding.take() {
             let (_, cache) = decoding.into_parts();

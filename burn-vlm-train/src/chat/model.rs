@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, StoreDtype};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
+use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::GenerationConfig;
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::image::ProcessedImage;
@@ -15,9 +17,9 @@ use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
 
 /// A vision-language model with its tokenizer, chat template and image processor.
-pub struct ChatModel {
+pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// The model.
-    pub model: Vlm,
+    pub model: Vlm<T, P>,
     /// Everything before the tensor.
     pub processor: Processor,
     /// How answers are generated, as `generation_config.json` says; the stop tokens are those that end a turn.
@@ -42,17 +44,19 @@ impl ChatModel {
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_as(folder, device, StoreDtype::F32)
     }
+}
 
-    /// As [`Self::load`], with the weights in another element type: bf16 and f16 take half the memory.
+impl<T: VisionTower, P: Projector> ChatModel<T, P> {
+    /// As [`ChatModel::load`], of any tower and connector, with the weights in another element type: bf16 and f16 take half the memory.
     ///
     /// # Errors
-    /// As [`Self::load`]; a device that does not compute in the element type.
+    /// As [`ChatModel::load`]; a device that does not compute in the element type.
     pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
         let folder = model_folder(folder)?;
         check_kind(&folder)?;
         let processor = Processor::from_folder(&folder)?;
         let mut generation = GenerationConfig::from_folder(&folder)?;
-        let model = Vlm::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+        let model = Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
         // The model knows its own connector; a published count may be another's.
         let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
         for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {
@@ -64,7 +68,7 @@ impl ChatModel {
     }
 
     /// A new conversation.
-    pub fn session(&self) -> ChatSession<'_> {
+    pub fn session(&self) -> ChatSession<'_, T, P> {
         ChatSession::new(self)
     }
 

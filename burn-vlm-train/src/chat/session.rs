@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::connector::Projector;
+use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{VisualFeatures, VlmInput};
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use burn_vlm_data::image::{ImageError, RgbImage};
@@ -28,8 +30,8 @@ struct Seen {
 }
 
 /// A conversation with a model.
-pub struct ChatSession<'a> {
-    pub(super) chat: &'a ChatModel,
+pub struct ChatSession<'a, T: VisionTower = VisionEncoder, P: Projector = Connector> {
+    pub(super) chat: &'a ChatModel<T, P>,
     /// How the next answers are generated; the model's own settings at first.
     pub generation: GenerationConfig,
     turns: Vec<Turn>,
@@ -45,8 +47,8 @@ pub struct ChatSession<'a> {
     cached: Vec<u32>,
 }
 
-impl<'a> ChatSession<'a> {
-    pub(super) fn new(chat: &'a ChatModel) -> Self {
+impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
+    pub(super) fn new(chat: &'a ChatModel<T, P>) -> Self {
         let generation = chat.generation.clone();
         Self {
             chat,
@@ -130,7 +132,7 @@ impl<'a> ChatSession<'a> {
     /// # Errors
     /// A conversation that template or model refuse, one that is too long for the model among them, and a question with the
     /// mark of a picture in it; the question is then forgotten, its pictures are not.
-    pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a>> {
+    pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a, T, P>> {
         let begin = Instant::now();
         for mark in [IMAGE_PLACEHOLDER, self.chat.processor.image_token()] {
             if !mark.is_empty() && question.contains(mark) {

@@ -40,7 +40,7 @@ pub use open::Benchmarks;
 pub(crate) use prediction::argmax;
 pub use prediction::{NamedScore, OptionScores, Prediction};
 pub use retrieval::{RetrievalScore, retrieval};
-pub use rows::Scorer;
+pub use rows::{Kept, Scorer, Shown};
 pub use yes_no::{YesNo, paired};
 
 /// Each tag once, sorted.

@@ -1,27 +1,27 @@
 //! The model that is asked: prompts, pictures and the batched forward passes behind every benchmark.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::AttentionInput;
-use burn_vlm::vlm::{Vlm, VlmInput};
-use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm::vision::{VisionEncoder, VisionTower};
+use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
-use burn_vlm_data::encode::{EncodeOptions, Encoded, encode_prompt, end_of_turn};
-use burn_vlm_data::source::Picture;
-use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::encode::{EncodeOptions, Encoded};
+use burn_vlm_data::image::ProcessedImage;
+use burn_vlm_data::processor::{PictureInput, Processor};
+use burn_vlm_data::sample::{MediaKey, Picture};
 use rayon::prelude::*;
 
 use super::BenchmarkError;
 use crate::error::{Result, TrainError};
 use crate::features::FeatureBank;
-use crate::objective::{encode_turns, image_positions, needs_user_turns, next_token_targets, routing_text};
-use crate::pictures::Pictures;
+use crate::objective::{int_tensor, next_token_targets, routing_text};
 
 /// Pictures of one pass through the tower.
 const TOWER_BATCH: usize = 32;
@@ -29,33 +29,24 @@ const TOWER_BATCH: usize = 32;
 /// Values of features that an evaluation keeps of pictures which are in no bank: 1 GiB.
 const KEPT_VALUES: usize = 1 << 28;
 
-/// A model ready to be asked: without autodiff, with the features of the corpus's pictures.
-pub struct Scorer<'a> {
+/// A model ready to be asked: without autodiff, with the processor that it was trained with.
+pub struct Scorer<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// The model, without autodiff.
-    pub model: Vlm,
+    pub model: Vlm<T, P>,
     /// Device of the model.
     pub device: Device,
-    /// Tokenizer of the model.
-    pub tokenizer: &'a Tokenizer,
-    /// Chat template of the model.
-    pub template: &'a ChatTemplate,
-    /// Features of the corpus's pictures.
-    pub features: Arc<FeatureBank>,
+    /// Tokenizer, template and image processor.
+    pub processor: Arc<Processor>,
+    /// Features of pictures that were computed before, as they are.
+    pub bank: Option<Arc<FeatureBank>>,
     /// Rows of one forward pass.
     pub batch: usize,
-    /// How pictures are prepared.
-    pictures: &'a Pictures,
-    /// The pictures that the bank holds, by their content.
-    banked: HashMap<PictureKey, PictureId>,
 }
 
-/// What tells pictures apart: the hash of their bytes.
-type PictureKey = [u8; 32];
-
-/// Pictures with their keys, as a question shows them.
+/// A picture with its key, as a question shows it.
 #[derive(Debug, Clone)]
-pub(super) struct Shown {
-    pub(super) key: PictureKey,
+pub struct Shown {
+    pub(super) key: MediaKey,
     pub(super) picture: Picture,
 }
 
@@ -64,14 +55,14 @@ impl Shown {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub(super) fn new(picture: &Picture) -> Result<Self> {
-        let bytes = picture.read().map_err(|e| TrainError::Data(e.to_string()))?;
-        Ok(Self { key: *blake3::hash(&bytes).as_bytes(), picture: picture.clone() })
+    pub fn new(picture: &Picture) -> Result<Self> {
+        let key = picture.key().map_err(TrainError::within(picture.name()))?;
+        Ok(Self { key, picture: picture.clone() })
     }
 
     /// The key as text.
     pub(super) fn hex(&self) -> String {
-        blake3::Hash::from_bytes(self.key).to_hex().to_string()
+        self.key.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -86,14 +77,14 @@ pub(super) struct Row {
 
 /// Features of pictures that are in no bank, those used last.
 #[derive(Default)]
-pub(super) struct Kept {
-    values: HashMap<PictureKey, Vec<f32>>,
-    order: VecDeque<PictureKey>,
+pub struct Kept {
+    values: HashMap<MediaKey, Vec<f32>>,
+    order: VecDeque<MediaKey>,
     total: usize,
 }
 
 impl Kept {
-    fn keep(&mut self, key: PictureKey, values: Vec<f32>) {
+    fn keep(&mut self, key: MediaKey, values: Vec<f32>) {
         self.total += values.len();
         self.values.insert(key, values);
         self.order.push_back(key);
@@ -108,122 +99,184 @@ impl Kept {
     }
 }
 
-impl<'a> Scorer<'a> {
+/// Visual tokens of pictures by what is shown together.
+type Counts = BTreeMap<Vec<MediaKey>, Vec<usize>>;
+
+fn keys(shown: &[Shown]) -> Vec<MediaKey> {
+    shown.iter().map(|one| one.key).collect()
+}
+
+impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// Takes a model out of training.
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
-        model: &Vlm,
+        model: &Vlm<T, P>,
         device: &Device,
-        corpus: &EmojiCorpus,
-        tokenizer: &'a Tokenizer,
-        template: &'a ChatTemplate,
-        pictures: &'a Pictures,
-        features: Arc<FeatureBank>,
+        processor: Arc<Processor>,
+        bank: Option<Arc<FeatureBank>>,
         batch: usize,
     ) -> Self {
-        let key = |id: PictureId| (*blake3::hash(&corpus.picture(id).webp).as_bytes(), id);
-        let banked = features.pictures().map(key).collect();
-        let (model, device) = (model.valid(), device.clone().inner());
-        Self { model, device, tokenizer, template, features, batch, pictures, banked }
+        Self { model: model.valid(), device: device.clone().inner(), processor, bank, batch }
     }
 
     /// The id that fills short rows.
     pub fn pad_id(&self) -> u32 {
-        self.tokenizer.pad_id().unwrap_or(0)
+        self.processor.tokenizer().pad_id().unwrap_or(0)
     }
 
-    /// Ids and labels of a conversation, its pictures expanded to the model's number of visual tokens.
+    /// Ids and labels of a conversation whose pictures have so many visual tokens.
     ///
     /// # Errors
     /// A conversation that the template refuses.
-    pub fn encode(&self, turns: &[Turn]) -> Result<Encoded> {
-        let user_turns = needs_user_turns(&self.model.multi_modal_projector);
-        let options = EncodeOptions { user_turns, ..EncodeOptions::default() };
-        encode_turns(self.tokenizer, self.template, turns, self.model.config.num_visual_tokens(), &options)
+    fn encode(&self, turns: &[Turn], counts: &[usize]) -> Result<Encoded> {
+        let scope = self.model.multi_modal_projector.text_scope();
+        let user_turns = scope.is_some_and(|scope| scope.needs_user_turns());
+        Ok(self.processor.encode(turns, counts, &EncodeOptions { user_turns, ..EncodeOptions::default() })?)
     }
 
-    /// The ids of a conversation up to where the answer begins.
-    fn prompt(&self, turns: &[Turn], pictures: usize) -> Result<Vec<u32>> {
-        let tokens = vec![self.model.config.num_visual_tokens(); pictures];
-        encode_prompt(self.tokenizer, self.template, turns, &tokens).map_err(|e| TrainError::Data(e.to_string()))
+    /// The ids of a conversation up to where the answer begins, with these pictures shown.
+    ///
+    /// # Errors
+    /// A conversation that the template refuses, a picture that cannot be processed.
+    pub fn prompt(&self, turns: &[Turn], shown: &[Shown]) -> Result<Vec<u32>> {
+        let counts = self.counts([shown].into_iter())?;
+        Ok(self.processor.encode_prompt(turns, &counts[&keys(shown)])?)
+    }
+
+    fn is_tiled(&self) -> bool {
+        self.processor.visual_tokens().is_some_and(|tokens| tokens.tiling.is_some())
+    }
+
+    /// The pictures of one conversation, processed together.
+    fn process(&self, shown: &[Shown]) -> Result<Vec<ProcessedImage>> {
+        let one = |one: &Shown| {
+            let (name, bytes) = (one.picture.name(), one.picture.read().map_err(TrainError::within(one.picture.name()))?);
+            Ok(self.processor.process_image(PictureInput::File { name: &name, bytes: &bytes }, shown.len())?)
+        };
+        shown.iter().map(one).collect()
+    }
+
+    /// Visual tokens of everything that is shown. Only tiled pictures differ, and have to be looked at.
+    fn counts<'s>(&self, shown: impl Iterator<Item = &'s [Shown]>) -> Result<Counts> {
+        let together: BTreeMap<Vec<MediaKey>, &[Shown]> = shown.map(|shown| (keys(shown), shown)).collect();
+        let view = self.processor.visual_tokens().map_or(0, |tokens| tokens.view);
+        let tiled = self.is_tiled();
+        let count = |(keys, shown): (Vec<MediaKey>, &[Shown])| {
+            let counts = match tiled {
+                false => vec![view; shown.len()],
+                true => self.process(shown)?.iter().map(|image| self.processor.num_image_tokens(image)).collect(),
+            };
+            Ok((keys, counts))
+        };
+        together.into_par_iter().map(count).collect()
+    }
+
+    /// Positions that hold the image token.
+    fn image_positions(&self, text: &TextBatch) -> Vec<i64> {
+        let image = self.processor.image_token_id().map(i64::from);
+        (0i64..).zip(&text.ids).filter(|(_, id)| Some(**id) == image).map(|(position, _)| position).collect()
+    }
+
+    /// A padded batch with the pictures of its rows as the model's input; the answers route nothing.
+    ///
+    /// # Errors
+    /// A picture that cannot be shown, a connector that reads text the batch does not know.
+    pub fn input(&self, text: &TextBatch, shown: &[&[Shown]], kept: &mut Kept) -> Result<VlmInput> {
+        let routing = routing_text(&self.model.multi_modal_projector, text, &self.device)?;
+        self.input_routed(text, shown, kept, routing)
+    }
+
+    /// As [`Self::input`], with the words that route given.
+    ///
+    /// # Errors
+    /// A picture that cannot be shown.
+    pub fn input_routed(
+        &self,
+        text: &TextBatch,
+        shown: &[&[Shown]],
+        kept: &mut Kept,
+        routing_text: Option<Tensor<2, Bool>>,
+    ) -> Result<VlmInput> {
+        let shape = [text.batch, text.tokens];
+        let positions = self.image_positions(text);
+        let VisualFeatures { features, packing } = self.features_of(shown, kept)?;
+        Ok(VlmInput {
+            ids: Tensor::<2, Int>::from_data(TensorData::new(text.ids.clone(), shape), &self.device),
+            features,
+            packing,
+            image_positions: (!positions.is_empty()).then(|| int_tensor(&positions, &self.device)),
+            routing_text,
+            noise_seed: None,
+            attention: AttentionInput::contiguous(),
+        })
     }
 
     /// Final hidden states of a padded batch, `[rows, tokens, hidden]`.
     ///
     /// # Errors
     /// A batch that does not fit the model.
-    fn hidden(&self, text: &TextBatch, features: Option<Tensor<3>>) -> Result<Tensor<3>> {
-        let shape = [text.batch, text.tokens];
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(text.ids.clone(), shape), &self.device);
-        let positions = image_positions(text, self.tokenizer.image_id().map(i64::from));
-        let count = positions.len();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &self.device);
-        let input = VlmInput {
-            ids,
-            features,
-            packing: None,
-            image_positions: (count > 0).then_some(positions),
-            routing_text: routing_text(&self.model.multi_modal_projector, text, &self.device)?,
-            noise_seed: None,
-            attention: AttentionInput::contiguous(),
-        };
-        Ok(self.model.forward(&input)?)
+    fn hidden(&self, text: &TextBatch, shown: &[&[Shown]], kept: &mut Kept) -> Result<Tensor<3>> {
+        Ok(self.model.forward(&self.input(text, shown, kept)?)?)
     }
 
-    /// Features of the corpus's pictures as the tower gave them, `[pictures, tokens, width]`; `None` for no picture.
+    /// Features of pictures, those of a conversation together: from the bank where it has them, else the tower's.
     ///
     /// # Errors
-    /// A picture without features.
-    pub fn raw_features(&self, pictures: &[PictureId]) -> Result<Option<Tensor<3>>> {
-        if pictures.is_empty() {
-            return Ok(None);
+    /// A picture that cannot be shown.
+    pub fn features_of(&self, shown: &[&[Shown]], kept: &mut Kept) -> Result<VisualFeatures> {
+        if shown.iter().all(|shown| shown.is_empty()) {
+            return Ok(VisualFeatures::default());
         }
-        let mut values = Vec::with_capacity(pictures.len() * self.features.values());
-        for &picture in pictures {
-            values.extend_from_slice(self.features.view(picture, 0)?);
+        let side = self.model.config.vision_config.image_size();
+        let tensor = |values: Vec<f32>, views: usize| {
+            Tensor::<4>::from_data(TensorData::new(values, [views, 3, side, side]), &self.device)
+        };
+        if self.is_tiled() {
+            let images: Vec<Vec<ProcessedImage>> =
+                shown.par_iter().map(|shown| self.process(shown)).collect::<Result<_>>()?;
+            let images: Vec<ProcessedImage> = images.into_iter().flatten().collect();
+            let tiles: Vec<usize> = images.iter().map(|image| image.tiles).collect();
+            let sizes: Vec<(usize, usize)> =
+                images.iter().map(|image| (image.original_size.0 as usize, image.original_size.1 as usize)).collect();
+            let pixels = images.into_iter().flat_map(|image| image.data).collect();
+            return Ok(self.model.encode_tiled_images(tensor(pixels, tiles.iter().sum()), &tiles, &sizes)?);
         }
-        Ok(Some(self.tensor(values, pictures.len())))
-    }
-
-    fn tensor(&self, values: Vec<f32>, pictures: usize) -> Tensor<3> {
-        let [tokens, width] = self.features.shape();
-        Tensor::from_data(TensorData::new(values, [pictures, tokens, width]), &self.device)
-    }
-
-    /// Features of any pictures: from the bank where it has them, else the tower's.
-    fn features_of(&self, shown: &[&Shown], kept: &mut Kept) -> Result<Option<Tensor<3>>> {
-        if shown.is_empty() {
-            return Ok(None);
-        }
+        let all: Vec<&Shown> = shown.iter().copied().flatten().collect();
+        let banked = |key: MediaKey| self.bank.as_ref().and_then(|bank| Some(bank.row(bank.find(key, None)?)));
         let mut missing: Vec<&Shown> = Vec::new();
-        for one in shown {
-            let known = self.banked.contains_key(&one.key) || kept.values.contains_key(&one.key);
+        for one in &all {
+            let known = banked(one.key).is_some() || kept.values.contains_key(&one.key);
             if !known && !missing.iter().any(|other| other.key == one.key) {
                 missing.push(one);
             }
         }
         for chunk in missing.chunks(TOWER_BATCH) {
-            let pixels: Vec<Vec<f32>> =
-                chunk.par_iter().map(|one| self.pictures.pixels_of(&one.picture)).collect::<Result<_>>()?;
-            let size = self.pictures.size();
-            let pixels = TensorData::new(pixels.concat(), [chunk.len(), 3, size, size]);
-            let features = self.model.encode_images(Tensor::<4>::from_data(pixels, &self.device))?;
+            let pixels = |one: &&Shown| Ok(self.process(std::slice::from_ref(one))?.pop().map(|image| image.data).unwrap_or_default());
+            let pixels: Vec<Vec<f32>> = chunk.par_iter().map(pixels).collect::<Result<_>>()?;
+            let features = self.model.encode_images(tensor(pixels.concat(), chunk.len()))?;
             let [_, tokens, width] = features.dims();
             let values: Vec<f32> = features.into_data().iter::<f32>().collect();
             for (one, values) in chunk.iter().zip(values.chunks(tokens * width)) {
                 kept.keep(one.key, values.to_vec());
             }
         }
-        let mut values = Vec::with_capacity(shown.len() * self.features.values());
-        for one in shown {
-            match (self.banked.get(&one.key), kept.values.get(&one.key)) {
-                (Some(picture), _) => values.extend_from_slice(self.features.view(*picture, 0)?),
+        let [tokens, width] = [self.model.config.num_feature_tokens(), self.model.config.feature_width()];
+        let mut values = Vec::with_capacity(all.len() * tokens * width);
+        for one in &all {
+            match (banked(one.key), kept.values.get(&one.key)) {
+                (Some(features), _) => values.extend_from_slice(features),
                 (None, Some(features)) => values.extend_from_slice(features),
                 (None, None) => return Err(TrainError::Data(format!("{}: no features", one.picture.name()))),
             }
         }
-        kept.shrink(shown.len());
-        Ok(Some(self.tensor(values, shown.len())))
+        kept.shrink(all.len());
+        Ok(Tensor::<3>::from_data(TensorData::new(values, [all.len(), tokens, width]), &self.device).into())
+    }
+
+    /// Ids and labels of rows, their pictures expanded.
+    fn encode_rows<'r>(&self, rows: impl Iterator<Item = &'r Row> + Clone) -> Result<Vec<Encoded>> {
+        let counts = self.counts(rows.clone().map(|row| row.shown.as_slice()))?;
+        let rows: Vec<&Row> = rows.collect();
+        rows.par_iter().map(|row| self.encode(&row.turns, &counts[&keys(&row.shown)])).collect()
     }
 }
 
@@ -240,22 +293,21 @@ fn by_length(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
 ///
 /// # Errors
 /// A row that cannot be encoded or does not fit the model.
-pub(super) fn likelihoods(
-    scorer: &Scorer<'_>,
+pub(super) fn likelihoods<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
     rows: &[Row],
     kept: &mut Kept,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
-    let encoded: Vec<Encoded> = rows.par_iter().map(|row| scorer.encode(&row.turns)).collect::<Result<_>>()?;
+    let encoded = scorer.encode_rows(rows.iter())?;
     let order = by_length(encoded.iter().map(|row| row.ids.len()));
     let mut result = vec![0.0; rows.len()];
     for chunk in order.chunks(scorer.batch) {
-        let members: Vec<Encoded> = chunk.iter().map(|&row| encoded[row].clone()).collect();
-        let shown: Vec<&Shown> = chunk.iter().flat_map(|&row| &rows[row].shown).collect();
+        let members: Vec<&Encoded> = chunk.iter().map(|&row| &encoded[row]).collect();
+        let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].shown.as_slice()).collect();
         let text = collate(&members, scorer.pad_id(), PaddingSide::Right, 1);
         let (target_rows, targets) = next_token_targets(&text);
-        let features = scorer.features_of(&shown, kept)?;
-        let hidden = scorer.hidden(&text, features)?;
+        let hidden = scorer.hidden(&text, &shown, kept)?;
         let count = targets.len();
         let positions = Tensor::<1, Int>::from_data(TensorData::new(target_rows.clone(), [count]), &scorer.device);
         let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &scorer.device);
@@ -278,8 +330,8 @@ pub(super) fn likelihoods(
 ///
 /// # Errors
 /// A row that cannot be encoded; answers without a token, or two that begin with the same.
-pub(super) fn first_tokens(
-    scorer: &Scorer<'_>,
+pub(super) fn first_tokens<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
     rows: &[(Row, &[String])],
     kept: &mut Kept,
     progress: &mut dyn FnMut(usize),
@@ -299,12 +351,12 @@ pub(super) fn first_tokens(
             return Err(TrainError::Data(message));
         }
     }
-    let encoded: Vec<Encoded> = rows.par_iter().map(|(row, _)| scorer.encode(&row.turns)).collect::<Result<_>>()?;
+    let encoded = scorer.encode_rows(rows.iter().map(|(row, _)| row))?;
     let order = by_length(encoded.iter().map(|row| row.ids.len()));
     let mut result = vec![Vec::new(); rows.len()];
     for chunk in order.chunks(scorer.batch) {
-        let members: Vec<Encoded> = chunk.iter().map(|&row| encoded[row].clone()).collect();
-        let shown: Vec<&Shown> = chunk.iter().flat_map(|&row| &rows[row].0.shown).collect();
+        let members: Vec<&Encoded> = chunk.iter().map(|&row| &encoded[row]).collect();
+        let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].0.shown.as_slice()).collect();
         let text = collate(&members, scorer.pad_id(), PaddingSide::Right, 1);
         // the first target of each row is the answer's first token; the rest is the end of the turn
         let (positions, _) = next_token_targets(&text);
@@ -319,8 +371,7 @@ pub(super) fn first_tokens(
                 ids.push(id);
             }
         }
-        let features = scorer.features_of(&shown, kept)?;
-        let hidden = scorer.hidden(&text, features)?;
+        let hidden = scorer.hidden(&text, &shown, kept)?;
         let [batch, length, width] = hidden.dims();
         let select = |values: Vec<i64>| {
             let count = values.len();
@@ -339,8 +390,8 @@ pub(super) fn first_tokens(
 }
 
 /// The token that an answer begins with.
-fn first_token(scorer: &Scorer<'_>, answer: &str) -> Result<i64> {
-    let encoded = scorer.encode(&[Turn::user("?"), Turn::assistant(answer)])?;
+fn first_token(scorer: &Scorer<T, P>, answer: &str) -> Result<i64> {
+    let encoded = scorer.encode(&[Turn::user("?"), Turn::assistant(answer)], &[])?;
     let label = encoded.labels.iter().copied().find(|label| *label >= 0);
     label.ok_or_else(|| TrainError::Data(format!("the answer {answer:?} has no token")))
 }
@@ -349,18 +400,17 @@ fn first_token(scorer: &Scorer<'_>, answer: &str) -> Result<i64> {
 ///
 /// # Errors
 /// A conversation that cannot be encoded or does not fit the model.
-pub(super) fn generate(
-    scorer: &Scorer<'_>,
+pub(super) fn generate<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
     rows: &[Row],
     max_new_tokens: usize,
     kept: &mut Kept,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<String>> {
-    let data_error = |error: &dyn std::fmt::Display| TrainError::Data(error.to_string());
-    let prompts: Vec<Vec<u32>> =
-        rows.par_iter().map(|row| scorer.prompt(&row.turns, row.shown.len())).collect::<Result<_>>()?;
-    let end = end_of_turn(scorer.tokenizer, scorer.template).map_err(|e| data_error(&e))?;
-    let stop_tokens: Vec<u32> = end.into_iter().chain(scorer.tokenizer.eos_id()).collect();
+    let counts = scorer.counts(rows.iter().map(|row| row.shown.as_slice()))?;
+    let prompt = |row: &Row| Ok(scorer.processor.encode_prompt(&row.turns, &counts[&keys(&row.shown)])?);
+    let prompts: Vec<Vec<u32>> = rows.par_iter().map(prompt).collect::<Result<_>>()?;
+    let stop_tokens = scorer.processor.end_of_turn();
     let config = GenerationConfig { max_new_tokens, stop_tokens, ..Default::default() };
     let mut texts = vec![String::new(); rows.len()];
     // Rows without pictures apart: they have no features.
@@ -369,11 +419,11 @@ pub(super) fn generate(
     for order in [with, without] {
         for chunk in order.chunks(scorer.batch) {
             let batch: Vec<Vec<u32>> = chunk.iter().map(|&row| prompts[row].clone()).collect();
-            let shown: Vec<&Shown> = chunk.iter().flat_map(|&row| &rows[row].shown).collect();
+            let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].shown.as_slice()).collect();
             let features = scorer.features_of(&shown, kept)?;
             let generated = scorer.model.generate(&batch, features, &config, &scorer.device)?;
             for (&row, generated) in chunk.iter().zip(generated) {
-                texts[row] = scorer.tokenizer.decode(&generated.ids, true).map_err(|e| data_error(&e))?;
+                texts[row] = scorer.processor.tokenizer().decode(&generated.ids, true)?;
             }
             progress(chunk.len());
         }
@@ -386,7 +436,7 @@ pub(super) fn generate(
 /// # Errors
 /// A video, which this scorer cannot show; a picture that cannot be read.
 pub(super) fn shown(benchmark: &str, question: &super::Question) -> Result<Vec<Shown>> {
-    use burn_vlm_data::source::Media;
+    use burn_vlm_data::sample::Media;
     let one = |medium: &Media| match medium {
         Media::Image(picture) => Shown::new(picture),
         Media::Video(_) => {

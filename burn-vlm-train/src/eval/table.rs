@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::source::{Media, Picture, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
+use burn_vlm_data::sample::{Media, Picture};
+use burn_vlm_data::source::{Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
 use serde_json::Value;
 
 use super::BenchmarkError;

@@ -136,7 +136,7 @@ impl ContrastiveObjective {
 /// # Errors
 /// A text that the tokenizer refuses.
 pub fn encode_text(tokenizer: &Tokenizer, text: &str, length: usize) -> Result<(Vec<i64>, usize)> {
-    let ids = tokenizer.encode(text).map_err(|e| TrainError::Data(e.to_string()))?;
+    let ids = tokenizer.encode(text)?;
     let mut ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
     ids.truncate(length);
     let real = ids.len();

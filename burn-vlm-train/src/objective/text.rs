@@ -1,63 +1,56 @@
 //! Next-token loss of a language model on text-only conversations: how a backbone is pretrained.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_vlm::language::{AttentionInput, LanguageModel};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_vlm::language::LanguageModel;
 
-use super::{ConversationBatch, Conversations};
+use super::batch::{attention, grid, int_tensor};
+use super::stream::on_samples;
+use super::validation::{HeldOut, Validation};
+use super::{Batch, SampleStream};
 use crate::error::Result;
-use crate::trainer::{BatchSize, Objective};
+use crate::trainer::Objective;
 
 /// Text-only conversations and the loss on their answers.
 pub struct TextObjective {
-    conversations: Conversations,
+    samples: SampleStream,
+    held_out: Option<HeldOut>,
 }
 
 impl TextObjective {
-    /// Wraps the samples.
-    pub fn new(conversations: Conversations) -> Self {
-        Self { conversations }
+    /// The loss on a stream.
+    pub fn new(samples: SampleStream) -> Self {
+        Self { samples, held_out: None }
+    }
+
+    /// Validates on samples that are held out.
+    pub fn with_validation(self, held_out: Option<HeldOut>) -> Self {
+        Self { held_out, ..self }
     }
 }
 
-/// `[batch, tokens]` ids as a tensor.
-pub(super) fn ids_tensor(batch: &ConversationBatch, device: &Device) -> Tensor<2, Int> {
-    let shape = [batch.text.batch, batch.text.tokens];
-    Tensor::from_data(TensorData::new(batch.text.ids.clone(), shape), device)
-}
-
-/// A list of integers as a tensor.
-pub(super) fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+/// The next-token loss of each target, `[targets]`.
+fn losses(model: &LanguageModel, batch: Batch, device: &Device) -> Result<Tensor<1>> {
+    let rows = int_tensor(&batch.target_rows, device);
+    let targets = int_tensor(&batch.targets, device);
+    let attention = attention(batch.packed, &batch.text, device);
+    let embeds = model.embed(grid(batch.text.ids, (batch.text.batch, batch.text.tokens), device));
+    let hidden = model.forward(embeds, &attention, None)?;
+    Ok(model.target_losses(hidden, rows, targets))
 }
 
 impl Objective for TextObjective {
     type Model = LanguageModel;
-    type Item = ConversationBatch;
-    type Batch = ConversationBatch;
 
-    fn item(&self, index: usize) -> Result<ConversationBatch> {
-        Ok(self.conversations.batch(index))
+    on_samples!();
+
+    fn loss(&self, model: &LanguageModel, batch: Batch, device: &Device) -> Result<Tensor<1>> {
+        Ok(losses(model, batch, device)?.sum())
     }
 
-    fn micro_batches(&self, _first: usize, items: Vec<ConversationBatch>) -> Result<Vec<ConversationBatch>> {
-        Ok(items)
-    }
-
-    fn ids(&self, index: usize) -> Vec<String> {
-        self.conversations.ids(index)
-    }
-
-    fn size(batch: &ConversationBatch) -> BatchSize {
-        let tokens = batch.text.lengths.iter().sum();
-        BatchSize { weight: batch.targets.len() as f64, tokens, images: 0 }
-    }
-
-    fn loss(&self, model: &LanguageModel, batch: ConversationBatch, device: &Device) -> Result<Tensor<1>> {
-        let embeds = model.embed(ids_tensor(&batch, device));
-        let rows = int_tensor(&batch.target_rows, device);
-        let targets = int_tensor(&batch.targets, device);
-        // padding is on the right, so that the causal mask alone keeps it from every real position
-        let hidden = model.forward(embeds, &AttentionInput::contiguous(), None)?;
-        Ok(model.target_losses(hidden, rows, targets).sum())
+    fn validate(&self, model: &LanguageModel, device: &Device) -> Result<Option<Validation>> {
+        let Some(held_out) = &self.held_out else { return Ok(None) };
+        let (model, device) = (model.valid(), device.clone().inner());
+        held_out.validate(&self.samples, |batch| losses(&model, batch, &device)).map(Some)
     }
 }

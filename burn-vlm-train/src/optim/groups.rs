@@ -148,7 +148,7 @@ impl std::fmt::Display for PartReport {
 }
 
 /// `1234567` as `1,234,567`.
-pub(crate) fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -6,7 +6,7 @@ mod norm;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig, Moments};
-pub(crate) use groups::thousands;
+pub use groups::thousands;
 pub use groups::{LearningRates, PartReport};
 pub use norm::global_norm;
 pub use schedule::{Schedule, ScheduleKind};

@@ -1,7 +1,9 @@
 //! `[compute]`: how a model is computed, not what: element type, memory against time.
 
+use burn_vlm::connector::Projector;
 use burn_vlm::language::LanguageModel;
 use burn_vlm::nn::Precision;
+use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::Vlm;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,7 @@ impl ComputeRecipe {
     }
 
     /// Sets up a VLM.
-    pub fn apply(&self, model: &mut Vlm) {
+    pub fn apply<T: VisionTower, P: Projector>(&self, model: &mut Vlm<T, P>) {
         model.set_precision(self.precision);
         model.set_gradient_checkpointing(self.gradient_checkpointing);
         model.images_per_chunk = self.images_per_chunk;

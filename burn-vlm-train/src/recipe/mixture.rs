@@ -29,6 +29,16 @@ pub struct MixtureRecipe {
     /// How the samples of an optimizer step become micro-batches.
     #[serde(default)]
     pub batching: Batching,
+    /// Light augmentation of pictures.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub augment: bool,
+    /// With a frozen tower: number of views of each picture (augmented ones with `augment`, else one as it is) whose features are
+    /// computed once, before the stage; 0: in every step anew. Not for tiles.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub views: usize,
+    /// Features are computed once only if they take at most so many megabytes of memory, and on the disk.
+    #[serde(default = "feature_megabytes", skip_serializing_if = "is_default_megabytes")]
+    pub feature_megabytes: u64,
     /// What readers refuse.
     #[serde(default)]
     pub limits: Limits,
@@ -38,6 +48,18 @@ pub struct MixtureRecipe {
     /// Megabytes of rows that are held to shuffle formats that are read in order (parquet).
     #[serde(default = "shuffle_megabytes")]
     pub shuffle_megabytes: u64,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+fn feature_megabytes() -> u64 {
+    2048
+}
+
+fn is_default_megabytes(megabytes: &u64) -> bool {
+    *megabytes == feature_megabytes()
 }
 
 fn shuffle_megabytes() -> u64 {
@@ -81,6 +103,24 @@ impl Default for Batching {
 }
 
 impl MixtureRecipe {
+    /// A mixture file with every setting at its default.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            template: PromptTemplate::default(),
+            mask: MaskStyle::default(),
+            truncation: Truncation::default(),
+            pictures: PictureView::default(),
+            batching: Batching::default(),
+            augment: false,
+            views: 0,
+            feature_megabytes: feature_megabytes(),
+            limits: Limits::default(),
+            skip_limit: SkipLimit::default(),
+            shuffle_megabytes: shuffle_megabytes(),
+        }
+    }
+
     /// What is wrong with the table, if anything.
     pub(super) fn problem(&self) -> Option<String> {
         let Batching { strategy, max_tokens, max_images, multiple_of } = self.batching;
@@ -89,6 +129,9 @@ impl MixtureRecipe {
         }
         if max_tokens == Some(0) || max_images == Some(0) || multiple_of == 0 {
             return Some("`mixture.batching`: `max_tokens`, `max_images` and `multiple_of` must be at least 1".into());
+        }
+        if self.views > 0 && self.pictures == PictureView::Tiles {
+            return Some("`mixture.views` keeps features of pictures of one view; it does not go with `pictures = \"tiles\"`".into());
         }
         if self.template == PromptTemplate::Plain && self.mask != MaskStyle::AnswersOnly {
             return Some("`mixture.template = \"plain\"` trains the caption; `mask` belongs to `chat`".into());

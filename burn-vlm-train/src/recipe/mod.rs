@@ -24,6 +24,7 @@ mod mixture;
 mod part;
 mod settings;
 mod stage;
+mod validation;
 
 pub use compute::ComputeRecipe;
 pub use data::{DataRecipe, has_picture};
@@ -32,6 +33,7 @@ pub use mixture::{Batching, MixtureRecipe, PictureView};
 pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};
 pub use stage::{ObjectiveKind, StageRecipe};
+pub use validation::ValidationRecipe;
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn_vlm_data::language::Language;
 use serde::{Deserialize, Serialize};
 
-use super::{DataRecipe, MixtureRecipe, has_picture};
+use super::{DataRecipe, MixtureRecipe, ValidationRecipe, has_picture};
 use crate::error::{Result, TrainError};
 use crate::optim::{AdamWConfig, Schedule};
 
@@ -45,7 +45,8 @@ pub struct StageRecipe {
     /// Parrot's stage 1: the connector's projector alone, past its router and experts. No other connector has any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass_experts: bool,
-    /// The most tokens of a sample, visual ones counted; a longer one is an error that names it. Absent, no limit.
+    /// The most tokens of a sample, visual ones counted; what becomes of a longer one, a mixture's `truncation` says: by default it is
+    /// left out and listed. Absent, no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
     /// Warmup and decay.
@@ -60,6 +61,12 @@ pub struct StageRecipe {
     /// Samples of one's own, in the place of `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixture: Option<MixtureRecipe>,
+    /// Validates every so many steps, and at the end; 0 for never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub eval_every: usize,
+    /// What is validated on; 2 % of the data where `eval_every` is given and this is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationRecipe>,
     /// A log line every so many steps.
     #[serde(default = "log_every")]
     pub log_every: usize,
@@ -123,6 +130,17 @@ impl StageRecipe {
                 return fail("`epochs` counts a `mixture`; the corpus is drawn by weight, give `steps`".into());
             }
             _ => {}
+        }
+        if let Some(validation) = &self.validation {
+            if self.eval_every == 0 {
+                return fail("`validation` needs `eval_every`, the steps between two of them".into());
+            }
+            if validation.samples == 0 || validation.early_stop == Some(0) {
+                return fail("`validation`: `samples` and `early_stop` must be at least 1".into());
+            }
+        }
+        if !self.eval_every.is_multiple_of(self.log_every) {
+            return fail("`eval_every` must be a multiple of `log_every`, so that each validation stands beside a loss".into());
         }
         if !self.checkpoint_every.is_multiple_of(self.log_every) {
             return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());

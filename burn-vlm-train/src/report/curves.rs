@@ -46,14 +46,24 @@ const SETTLING: f64 = 0.03;
 /// More points than this a line cannot show.
 const MAX_POINTS: usize = 400;
 
-/// Loss curves of one run as an SVG document: of each stage its name and the loss (nats a token) by step.
-pub fn loss_curves(title: &str, stages: Vec<(String, Vec<(f64, f64)>)>) -> String {
-    let panel = |(title, points): (String, Vec<(f64, f64)>)| CurvePanel {
-        title,
+/// A panel of loss curves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossPanel {
+    /// What it shows.
+    pub title: String,
+    /// Name of each curve, and its loss (nats a token) by step.
+    pub curves: Vec<(String, Vec<(f64, f64)>)>,
+}
+
+/// Loss curves of one run as an SVG document.
+pub fn loss_curves(title: &str, panels: Vec<LossPanel>) -> String {
+    let curve = |(series, (label, points)): (usize, (String, Vec<(f64, f64)>))| Curve { label, series, points };
+    let panel = |panel: LossPanel| CurvePanel {
+        title: panel.title,
         unit: "nats a token".into(),
-        curves: vec![Curve { label: "loss".into(), series: 0, points }],
+        curves: panel.curves.into_iter().enumerate().map(curve).collect(),
     };
-    let panels = stages.into_iter().map(panel).collect();
+    let panels = panels.into_iter().map(panel).collect();
     CurveChart { title: title.into(), subtitle: "by optimizer step".into(), panels }.draw(RUN_WIDTH)
 }
 

@@ -31,7 +31,7 @@ mod write;
 
 pub use charts::{Chart, LossSeries, charts};
 pub use csv::csv;
-pub use curves::loss_curves;
+pub use curves::{LossPanel, loss_curves};
 pub use error::ReportError;
 pub use example::{Example, ExampleAnswer, ExamplePicture};
 pub use html::{ReportInput, html};

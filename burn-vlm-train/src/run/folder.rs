@@ -1,10 +1,11 @@
 //! The folder of a run: whose it is, what its parts were, and the model that comes out.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::connector::Projector;
+use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_base::files::{write_atomic, write_json_atomic};
 use burn_vlm_data::image::ImageProcessorConfig;
@@ -14,26 +15,22 @@ use serde_json::json;
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::pretrain::file_error;
 use crate::processor::model_visual_tokens;
 use crate::recipe::Recipe;
-
-/// Bytes at the beginning of a file of weights that tell it from others: its header, and some weights of large ones.
-const HEAD: u64 = 1 << 20;
 
 /// The files of a backbone that say how conversations are written.
 const COPIED: [&str; 5] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"];
 
 /// Writes the recipe into the folder, or checks that it is the one that is there.
-pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
+pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
     let file = out.join("recipe.toml");
     let text = toml::to_string(recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
     match fs::read_to_string(&file) {
         Ok(there) if there == text => Ok(()),
         // What no step has been made of may still be mended, so that a mistake in the last stage does not cost the first.
         Ok(there) if toml::from_str(&there).is_ok_and(|old| only_later_differs(out, &old, recipe)) => {
-            write_atomic(&file, text.as_bytes()).map_err(file_error)
+            write_atomic(&file, text.as_bytes())
         }
         Ok(there) => {
             let changed = |(old, new): &(&str, &str)| old != new;
@@ -45,7 +42,7 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
             Err(TrainError::invalid(&file, message))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_atomic(&file, text.as_bytes()).map_err(file_error)
+            write_atomic(&file, text.as_bytes())
         }
         Err(error) => Err(TrainError::io("cannot read", &file, error)),
     }
@@ -67,11 +64,11 @@ fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
     model(old) == model(new) && same.all(|same| same)
 }
 
-/// A hash of what a part is: of small files all, of weights their names, sizes and beginnings, since these may be many gigabytes.
+/// A hash of what a part is: of its configs, tokenizer, template and weights. Weights are read as a stream, about a gigabyte a second.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn part_state(folder: &Path) -> Result<String> {
+pub(crate) fn part_state(folder: &Path) -> Result<String> {
     let read = |e| TrainError::io("cannot read", folder, e);
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(read)?
@@ -85,13 +82,10 @@ pub(super) fn part_state(folder: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in files {
         let fail = |e| TrainError::io("cannot read", &path, e);
-        let file = fs::File::open(&path).map_err(fail)?;
-        let length = file.metadata().map_err(fail)?.len();
-        let mut head = Vec::new();
-        file.take(HEAD).read_to_end(&mut head).map_err(fail)?;
+        let mut of_file = blake3::Hasher::new();
+        of_file.update_reader(fs::File::open(&path).map_err(fail)?).map_err(fail)?;
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
-        hasher.update(&length.to_le_bytes());
-        hasher.update(blake3::hash(&head).as_bytes());
+        hasher.update(of_file.finalize().as_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
@@ -101,8 +95,8 @@ pub(super) fn part_state(folder: &Path) -> Result<String> {
 ///
 /// # Errors
 /// A file that cannot be written, named.
-pub fn save_model(
-    assembled: &Assembled,
+pub fn save_model<T: VisionTower, P: Projector>(
+    assembled: &Assembled<T, P>,
     processor: &ImageProcessorConfig,
     backbone: &Path,
     folder: &Path,
@@ -118,15 +112,15 @@ pub fn save_model(
         }
     }
     if assembled.image_token_added {
-        tokenizer.save(folder.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
+        tokenizer.save(folder.join("tokenizer.json"))?;
     }
     let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
     let stop = words.end_of_turn();
     let generation = json!({ "do_sample": false, "eos_token_id": stop });
-    write_json_atomic(&folder.join("generation_config.json"), &generation).map_err(file_error)?;
-    write_json_atomic(&folder.join("preprocessor_config.json"), processor).map_err(file_error)?;
+    write_json_atomic(&folder.join("generation_config.json"), &generation)?;
+    write_json_atomic(&folder.join("preprocessor_config.json"), processor)?;
     let counts = counts(&model.config, words.image_token());
-    write_json_atomic(&folder.join("processor_config.json"), &counts).map_err(file_error)
+    write_json_atomic(&folder.join("processor_config.json"), &counts)
 }
 
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.

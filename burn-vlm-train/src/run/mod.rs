@@ -4,7 +4,8 @@
 //! out/
 //!   recipe.toml                   what the run is of; another recipe is refused
 //!   stages/1-align/log.jsonl      losses, rates, tokens; step-00000500/ ... are checkpoints
-//!   stages/1-align/data.json      what the stream of a mixture was made of; changed data is refused
+//!   stages/1-align/data.json      what the stream was made of; changed data is refused
+//!   stages/1-align/validation.jsonl  losses on what is held out, by language and source
 //!   stages/1-align/skipped.jsonl  every record that was left out
 //!   loss.svg                      curves of the stages
 //!   model/                        weights, config, tokenizer, template, image processor
@@ -13,39 +14,68 @@
 //! The same call goes on where a killed run stopped, bit for bit.
 
 mod curve;
+mod data;
 pub mod estimate;
 mod folder;
-mod stage;
 
+pub use data::{DataOrigin, StageData, open_stage_data};
 pub use folder::save_model;
-pub use stage::{MixtureStage, open_mixture_stage};
+pub(crate) use folder::{claim, part_state};
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::files::write_atomic;
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
+use burn_vlm_data::batching::Strategy;
+use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
+use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
 
-use self::folder::{claim, part_state};
-use crate::assemble::{Assembled, assemble, part_folder};
+use crate::ablation::PartStore;
+use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
+use crate::features::{BankKey, FeatureBank, Views, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
-use crate::objective::{SourceObjective, SourceStage, TextObjective};
+use crate::objective::{Layout, SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
 use crate::pictures::processor_of;
-use crate::pretrain::{Context, file_error};
-use crate::processor::picture_config;
-use crate::recipe::{ObjectiveKind, PictureView, Recipe, StageRecipe};
-use crate::study::{stage_conversations, stage_objective};
-use crate::trainer::{Objective, StageRun, train_stage};
+use crate::pretrain::Context;
+use crate::processor::{picture_config, stage_processor};
+use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
+use crate::trainer::{Objective, StageResult, StageRun, train_stage};
+use crate::watch::ValidationLog;
+
+/// Most megabytes of features of the corpus's pictures: all of them in all views of the largest preset fit.
+const CORPUS_FEATURE_MEGABYTES: u64 = 4096;
+
+/// Folders of the parts that a model is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartFolders {
+    /// The vision encoder's.
+    pub encoder: PathBuf,
+    /// The language model's.
+    pub backbone: PathBuf,
+}
+
+impl PartFolders {
+    /// The parts that a recipe names: folders below `parts`, or by their paths.
+    ///
+    /// # Errors
+    /// A part that is not there.
+    pub fn named(recipe: &Recipe, parts: &Path) -> Result<Self> {
+        let folder = |name: &str| part_folder(name, parts);
+        Ok(Self { encoder: folder(&recipe.model.encoder)?, backbone: folder(&recipe.model.backbone)? })
+    }
+}
 
 /// What a run needs besides its recipe.
 pub struct TrainRun<'a> {
@@ -55,8 +85,10 @@ pub struct TrainRun<'a> {
     pub recipe: &'a Recipe,
     /// Where its relative paths begin.
     pub base: &'a Path,
-    /// Folder of parts.
-    pub parts: &'a Path,
+    /// The parts.
+    pub parts: &'a PartFolders,
+    /// Where features of frozen towers are kept; runs that share it share them.
+    pub features: &'a Path,
     /// More devices, with autodiff, that share each step with the context's.
     pub replicas: &'a [Device],
     /// Folder of the results.
@@ -66,22 +98,50 @@ pub struct TrainRun<'a> {
 }
 
 /// What a finished run has.
-#[derive(Debug, Clone)]
-pub struct Trained {
-    /// Name and log of each stage.
-    pub stages: Vec<(String, Vec<StepLog>)>,
+pub struct Trained<T: VisionTower = VisionEncoder, P: Projector = Connector> {
+    /// The stages.
+    pub stages: Vec<TrainedStage>,
+    /// The model in memory, on a device with autodiff.
+    pub assembled: Assembled<T, P>,
+    /// How it is shown pictures.
+    pub image: ImageProcessorConfig,
     /// Folder of the model.
     pub model: PathBuf,
 }
+
+/// A finished stage.
+#[derive(Debug, Clone)]
+pub struct TrainedStage {
+    /// Its name.
+    pub name: String,
+    /// Its losses.
+    pub log: Vec<StepLog>,
+    /// Its validations.
+    pub validations: Vec<ValidationLog>,
+}
+
+/// Is shown the model before each stage: its name, and the model as the stage finds it.
+pub type BeforeStage<'a, T, P> = &'a mut dyn FnMut(&str, &Vlm<T, P>) -> Result<()>;
 
 /// Runs all stages of a recipe and writes the model.
 ///
 /// # Errors
 /// Parts or sources that cannot be opened, a folder that holds another run, and all that can go wrong in training.
 pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
-    let TrainRun { context, recipe, out, reporter, .. } = run;
+    train_parts(run, &mut |_, _| Ok(()))
+}
+
+/// As [`train`], for a model of any tower and connector.
+///
+/// # Errors
+/// As [`train`]; what `before_stage` fails with.
+pub fn train_parts<T: VisionTower, P: Projector>(
+    run: &TrainRun<'_>,
+    before_stage: BeforeStage<'_, T, P>,
+) -> Result<Trained<T, P>> {
+    let TrainRun { context, recipe, out, reporter, parts, .. } = run;
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
-    let _lock = match FileLock::try_take(&out.join(".lock")).map_err(file_error)? {
+    let _lock = match FileLock::try_take(&out.join(".run.lock"))? {
         Attempt::Taken(lock) => lock,
         Attempt::Busy(who) => {
             return Err(TrainError::invalid(out, format!("a run is under way in this folder ({who})")));
@@ -89,34 +149,54 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
     };
     claim(out, recipe)?;
     let device = context.device.clone().autodiff();
-    let [encoder, backbone] = [&recipe.model.encoder, &recipe.model.backbone].map(|name| part_folder(name, run.parts));
-    let (encoder, backbone) = (encoder?, backbone?);
-    let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
+    let mut assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
     recipe.compute.apply(&mut assembled.model);
-    let mut opened = run.open_stages(&assembled)?;
-    let made_of = (&recipe.model, recipe.seed, recipe.compute, part_state(&encoder)?, part_state(&backbone)?);
+    let opened = run.open_stages(&assembled)?;
+    let states = (part_state(&parts.encoder)?, part_state(&parts.backbone)?);
+    let made_of = (&recipe.model, recipe.seed, recipe.compute, states);
     let mut fingerprint = format!("{made_of:?}");
     let mut stages = Vec::with_capacity(recipe.stages.len());
-    for (number, name) in recipe.stages.iter().enumerate() {
-        let stage = recipe.stage.get(name).ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
-        let folder = stage_folder(out, number, name);
+    for (number, (name, open)) in recipe.stages.iter().zip(opened).enumerate() {
+        let OpenStage { stage, samples, held_out, lines, fingerprint: data } = open;
         fingerprint = blake3::hash(format!("{fingerprint} {number} {stage:?}").as_bytes()).to_hex().to_string();
-        let at = StageAt {
+        lines.iter().for_each(|line| reporter.line(&format!("{name}: {line}")));
+        let (folder, fingerprint) = (stage_folder(out, number, name), format!("{fingerprint} {data}"));
+        let stage_run = StageRun {
             name,
-            stage,
+            recipe: &stage,
             folder: &folder,
             fingerprint: &fingerprint,
-            seed: mix(recipe.seed, number as u64 + 1),
+            device: &device,
+            replicas: run.replicas,
+            workers: context.workers,
+            reporter,
         };
-        let (trained, log) = run.stage(&at, opened.remove(&number), assembled, &device)?;
-        assembled = trained;
-        stages.push((name.clone(), log));
-        write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
+        // The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
+        let StageResult { log, validations } = match stage.objective {
+            ObjectiveKind::Text => {
+                let objective = Arc::new(TextObjective::new(samples).with_validation(held_out));
+                before_stage(name, &assembled.model)?;
+                let (language_model, result) = train_stage(&stage_run, objective, assembled.model.language_model)?;
+                assembled.model.language_model = language_model;
+                result
+            }
+            _ => {
+                let objective = Arc::new(VlmObjective::<T, P>::new(samples).with_validation(held_out));
+                let model = assembled.model.with_bypassed_experts(stage.bypass_experts);
+                before_stage(name, &model)?;
+                let (model, result) = train_stage(&stage_run, objective, model)?;
+                assembled.model = model;
+                result
+            }
+        };
+        stages.push(TrainedStage { name: name.clone(), log, validations });
+        write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
     let model = out.join("model");
-    save_model(&assembled, &saved_processor(recipe, &assembled)?, &backbone, &model)?;
+    let image = saved_processor(recipe, &assembled)?;
+    save_model(&assembled, &image, &parts.backbone, &model)?;
     reporter.line(&format!("model written to {}", model.display()));
-    Ok(Trained { stages, model })
+    Ok(Trained { stages, assembled, image, model })
 }
 
 /// The folder of a stage, by its place in the run.
@@ -124,121 +204,218 @@ pub fn stage_folder(out: &Path, number: usize, name: &str) -> PathBuf {
     out.join("stages").join(format!("{}-{name}", number + 1))
 }
 
+/// How a stage lays pictures into the tower's square; the corpus's are squares.
+fn view_of(stage: &StageRecipe) -> PictureView {
+    stage.mixture.as_ref().map_or(PictureView::Square, |mixture| mixture.pictures)
+}
+
 /// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
-fn saved_processor(recipe: &Recipe, assembled: &Assembled) -> Result<ImageProcessorConfig> {
+fn saved_processor<T: VisionTower, P: Projector>(
+    recipe: &Recipe,
+    assembled: &Assembled<T, P>,
+) -> Result<ImageProcessorConfig> {
     let config = &assembled.model.config;
     let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
-    let shown = |stage: &StageRecipe| match (stage.objective, &stage.mixture) {
-        (ObjectiveKind::Vlm, Some(mixture)) => Some(mixture.pictures),
-        (ObjectiveKind::Vlm, None) => Some(PictureView::Square),
-        _ => None,
-    };
+    let shown = |stage: &StageRecipe| (stage.objective == ObjectiveKind::Vlm).then(|| view_of(stage));
     let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
     let view = if config.is_tiled() { PictureView::Tiles } else { last.unwrap_or_default() };
     Ok(picture_config(config, &image, view))
 }
 
-/// The data of a stage on sources, and the loss on it.
-type SourcesOpen = (MixtureStage, Arc<SourceObjective>);
-
-/// A stage and where it stands.
-struct StageAt<'a> {
-    name: &'a str,
-    stage: &'a StageRecipe,
-    folder: &'a Path,
-    fingerprint: &'a str,
-    seed: u64,
+/// A stage with its data open.
+struct OpenStage {
+    /// The stage, `steps` set.
+    stage: StageRecipe,
+    samples: SampleStream,
+    held_out: Option<crate::objective::HeldOut>,
+    /// What is drawn, for people.
+    lines: Vec<String>,
+    /// Hash of what the stream is made of.
+    fingerprint: String,
 }
 
 impl TrainRun<'_> {
-    /// Opens the data of every stage, by the stage's number, and checks what can be checked of it: a mistake in the last stage is
-    /// told before the first has been trained.
-    fn open_stages(&self, assembled: &Assembled) -> Result<BTreeMap<usize, SourcesOpen>> {
-        let processor = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
-        let mut opened = BTreeMap::new();
+    /// Opens the data of every stage, in their order, and checks what can be checked of it: a mistake in the last stage is told
+    /// before the first has been trained.
+    fn open_stages<T: VisionTower, P: Projector>(&self, assembled: &Assembled<T, P>) -> Result<Vec<OpenStage>> {
+        let origin = DataOrigin::new(self.context, self.recipe, self.base);
+        let mut opened = Vec::new();
+        let mut begun: Vec<&StageRecipe> = Vec::new();
         for (number, name) in self.recipe.stages.iter().enumerate() {
-            let Some(stage) = self.recipe.stage.get(name) else { continue };
+            let stage =
+                self.recipe.stage.get(name).ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
             let params = match stage.objective {
                 ObjectiveKind::Text => list_params(&assembled.model.language_model),
-                _ => list_params(&assembled.model),
+                ObjectiveKind::Vlm => list_params(&assembled.model),
+                ObjectiveKind::Siglip | ObjectiveKind::Clip => {
+                    return Err(TrainError::Recipe(format!(
+                        "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
+                    )));
+                }
             };
             LearningRates::new(&stage.train)?.check(&params)?;
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
-            let Some(mixture) = &stage.mixture else { continue };
             let seed = mix(self.recipe.seed, number as u64 + 1);
-            let data = open_mixture_stage(name, stage, mixture, self.base, &folder, seed)?;
-            let of = SourceStage { stage: &data.stage, mixture, assembled, processor: &processor, seed };
-            let objective = Arc::new(SourceObjective::new(data.mixed.clone(), data.log.clone(), &of)?);
+            let data = open_stage_data(name, stage, origin, &folder, seed)?;
+            begun.push(stage);
+            let frozen = tower_is_frozen(begun.iter().copied());
+            let samples = self.samples(&data, assembled, frozen, seed)?;
             // A first sample tells whether mask, template and lengths fit the data at all.
-            objective.item(0)?;
-            opened.insert(number, (data, objective));
+            samples.sample(0)?;
+            let lines = if stage.mixture.is_some() || data.held_out.is_some() { data.describe() } else { Vec::new() };
+            let StageData { stage, held_out, fingerprint, .. } = data;
+            opened.push(OpenStage { stage, samples, held_out, lines, fingerprint });
         }
         Ok(opened)
     }
 
-    /// Trains a stage. The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
-    fn stage(
+    /// The samples of a stage, with the features of a frozen tower where they are to be kept.
+    fn samples<T: VisionTower, P: Projector>(
         &self,
-        at: &StageAt<'_>,
-        sources: Option<SourcesOpen>,
-        mut assembled: Assembled,
-        device: &Device,
-    ) -> Result<(Assembled, Vec<StepLog>)> {
-        if let Some((opened, objective)) = sources {
-            opened.describe().iter().for_each(|line| self.reporter.line(&format!("{}: {line}", at.name)));
-            let fingerprint = format!("{} {}", at.fingerprint, opened.fingerprint);
-            let run = self.stage_run(at, &opened.stage, &fingerprint, device);
-            return train_vlm(&run, objective, assembled);
+        data: &StageData,
+        assembled: &Assembled<T, P>,
+        frozen: bool,
+        seed: u64,
+    ) -> Result<SampleStream> {
+        let stage = &data.stage;
+        let config = &assembled.model.config;
+        let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+        let mut samples = stage_samples(data, assembled, &image, seed)?;
+        let (views, augment, megabytes) = match &stage.mixture {
+            Some(mixture) => (mixture.views, mixture.augment, mixture.feature_megabytes),
+            None => (stage.data.views, stage.data.augment, CORPUS_FEATURE_MEGABYTES),
+        };
+        if stage.objective == ObjectiveKind::Text || !frozen || views == 0 {
+            return Ok(samples);
         }
-        let run = self.stage_run(at, at.stage, at.fingerprint, device);
-        match at.stage.objective {
-            ObjectiveKind::Vlm => {
-                let objective = stage_objective(self.context, self.recipe, at.stage, &assembled, at.seed)?;
-                train_vlm(&run, objective, assembled)
-            }
-            ObjectiveKind::Text => {
-                let conversations = stage_conversations(self.context, self.recipe, at.stage, &assembled, at.seed)?;
-                let objective = Arc::new(TextObjective::new(conversations));
-                let (language_model, result) = train_stage(&run, objective, assembled.model.language_model)?;
-                assembled.model.language_model = language_model;
-                Ok((assembled, result.log))
-            }
-            ObjectiveKind::Siglip | ObjectiveKind::Clip => Err(TrainError::Recipe(format!(
-                "[stage.{}]: a contrastive objective trains an encoder; describe it under [part.*]",
-                at.name
-            ))),
-        }
+        let views = if augment { Views::Augmented(views) } else { Views::Plain };
+        let bank = self.bank(data, assembled, (&samples.maker.processor, &image), views, megabytes)?;
+        samples.maker.bank = bank;
+        Ok(samples)
     }
 
-    fn stage_run<'b>(
-        &'b self,
-        at: &StageAt<'b>,
-        stage: &'b StageRecipe,
-        fingerprint: &'b str,
-        device: &'b Device,
-    ) -> StageRun<'b> {
-        StageRun {
-            name: at.name,
-            recipe: stage,
-            folder: at.folder,
-            fingerprint,
-            device,
-            replicas: self.replicas,
-            workers: self.context.workers,
-            reporter: self.reporter,
+    /// The features of all pictures of a stage; `None` where they would be too large.
+    fn bank<T: VisionTower, P: Projector>(
+        &self,
+        data: &StageData,
+        assembled: &Assembled<T, P>,
+        (processor, image): (&Processor, &ImageProcessorConfig),
+        views: Views,
+        megabytes: u64,
+    ) -> Result<Option<Arc<FeatureBank>>> {
+        let config = &assembled.model.config;
+        let pictures = pictures_of(data.mixed.sources());
+        if pictures.is_empty() {
+            return Ok(None);
         }
+        let count = match views {
+            Views::Plain => 1,
+            Views::Augmented(count) => count,
+        };
+        let bytes = feature_bytes(config) * (pictures.len() * count) as u64;
+        if bytes > megabytes << 20 {
+            self.reporter.line(&format!(
+                "features of {} pictures x {count} views take {} MB, more than feature_megabytes = {megabytes}: the tower runs in every step",
+                pictures.len(),
+                bytes >> 20
+            ));
+            return Ok(None);
+        }
+        let encoder = part_state(&self.parts.encoder)?;
+        let image = picture_config(config, image, view_of(&data.stage));
+        let key = BankKey { encoder: &encoder, config, image: &image, views };
+        let store = PartStore::new(self.features);
+        let device = self.context.device.clone();
+        stored_bank(&store, &key, &assembled.model, processor, &pictures, (&device, self.reporter)).map(Some)
     }
 }
 
-/// A stage that trains the whole VLM, or what the recipe names of it.
-fn train_vlm<O: Objective<Model = Vlm>>(
-    run: &StageRun<'_>,
-    objective: Arc<O>,
-    mut assembled: Assembled,
-) -> Result<(Assembled, Vec<StepLog>)> {
-    let model = assembled.model.with_bypassed_experts(run.recipe.bypass_experts);
-    let (model, result) = train_stage(run, objective, model)?;
-    assembled.model = model;
-    Ok((assembled, result.log))
+/// The samples of an open stage as a model of these parts reads them; `image` is how the encoder wants its pictures.
+///
+/// # Errors
+/// A layout that the model's connector cannot take, a processor that does not fit the tower.
+pub fn stage_samples<T: VisionTower, P: Projector>(
+    data: &StageData,
+    assembled: &Assembled<T, P>,
+    image: &ImageProcessorConfig,
+    seed: u64,
+) -> Result<SampleStream> {
+    let Assembled { model, tokenizer, template, .. } = assembled;
+    let stage = &data.stage;
+    let (config, connector) = (&model.config, &model.multi_modal_projector);
+    let corpus;
+    let mixture = match &stage.mixture {
+        Some(mixture) => mixture,
+        None => {
+            corpus = MixtureRecipe { augment: stage.data.augment, ..MixtureRecipe::new("") };
+            &corpus
+        }
+    };
+    if mixture.batching.strategy == Strategy::Packed && connector.reads_text() {
+        return Err(TrainError::Recipe(
+            "`batching.strategy = \"packed\"` puts several samples into a row, and this connector reads the words of a row to \
+             route its pictures; use \"grouped\""
+                .into(),
+        ));
+    }
+    let options = EncodeOptions {
+        mask: mixture.mask,
+        max_tokens: stage.max_tokens,
+        truncation: mixture.truncation,
+        user_turns: connector.text_scope().is_some_and(|scope| scope.needs_user_turns()),
+    };
+    let view = mixture.pictures;
+    let limits = mixture.limits.decode();
+    let processor = stage_processor(config, tokenizer.clone(), template.clone(), image, view, limits)?;
+    let positions = config.text_config.max_position_embeddings();
+    let mut maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
+    maker.augment = mixture.augment;
+    let layout = Layout {
+        batching: mixture.batching,
+        batch: stage.batch,
+        pad_id: tokenizer.pad_id().unwrap_or(0),
+        image_id: tokenizer.image_id().map(i64::from),
+        tiled: view == PictureView::Tiles,
+        seed,
+    };
+    Ok(SampleStream::new(data.mixed.clone(), data.log.clone(), maker, layout, stage.samples_per_step()))
+}
+
+/// The samples of an open stage without pictures, as a language model of so many positions reads them.
+pub fn text_samples(data: &StageData, processor: Arc<Processor>, positions: usize, seed: u64) -> SampleStream {
+    let stage = &data.stage;
+    let plain = MixtureRecipe::new("");
+    let options = EncodeOptions { max_tokens: stage.max_tokens, ..EncodeOptions::default() };
+    let tokenizer = processor.tokenizer().clone();
+    let maker = SampleMaker::new(processor, plain.template, options, plain.batching, positions);
+    let layout = Layout {
+        batching: plain.batching,
+        batch: stage.batch,
+        pad_id: tokenizer.pad_id().unwrap_or(0),
+        image_id: None,
+        tiled: false,
+        seed,
+    };
+    SampleStream::new(data.mixed.clone(), data.log.clone(), maker, layout, stage.samples_per_step())
+}
+
+/// A stage's data and the loss on it in one, for a loop of one's own: the conversations of `stage` in the order of `seed`, pictures as
+/// pixels. What cannot be used is listed below `folder`.
+///
+/// # Errors
+/// Data that cannot be opened or read.
+pub fn stage_objective<T: VisionTower, P: Projector>(
+    (name, stage): (&str, &StageRecipe),
+    origin: DataOrigin<'_>,
+    assembled: &Assembled<T, P>,
+    folder: &Path,
+    seed: u64,
+) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
+    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+    let image = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
+    let mut data = open_stage_data(name, stage, origin, folder, seed)?;
+    let held_out = data.held_out.take();
+    let samples = stage_samples(&data, assembled, &image, seed)?;
+    Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))
 }

@@ -1,34 +1,39 @@
-//! What one cell of a study does.
+//! What one cell of a study does: it runs the cell's recipe, then asks the trained model everything.
 
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_vlm::checkpoint::TensorSource;
+use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
-use burn_vlm_base::files::write_atomic;
+use burn_vlm_base::files::write_json_atomic;
 use burn_vlm_base::jsonl::write_jsonl_atomic;
 use burn_vlm_base::progress::Reporter;
+use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
 
-use super::banks::{BankKey, bank, scored_pictures, training_pictures};
 use super::questions::analysis_samples;
-use super::stage::{stage_conversations, vlm_objective};
-use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance, hash_table};
+use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
-use crate::assemble::{assemble, part_folder, tower_is_frozen};
+use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, evaluate};
-use crate::features::FeatureBank;
-use crate::objective::{TextObjective, VisualSource};
-use crate::pictures::Pictures;
-use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
-use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
-use crate::run::save_model;
-use crate::trainer::{StageRun, train_stage};
+use crate::features::{BankKey, FeatureBank, PictureSet, Views, add_pictures, feature_bytes, stored_bank};
+use crate::pictures::processor_of;
+use crate::pretrain::{Context, part_fingerprint, pretrain_part};
+use crate::processor::{model_processor, picture_config};
+use crate::recipe::{EvaluationRecipe, PictureView, Recipe};
+use crate::run::{PartFolders, TrainRun, part_state, stage_folder, train_parts};
 
 /// Raised when the same recipe gives other results than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// The most features of asked pictures that are kept in a bank: 1 GiB. Beyond, the scorer makes them as it goes.
+const BANK_BYTES: u64 = 1 << 30;
 
 /// Where a study finds and keeps what its cells share.
 #[derive(Debug, Clone)]
@@ -37,14 +42,15 @@ pub struct StudyInputs {
     pub parts: PathBuf,
     /// Folder of what is made on the way and shared by cells: features, parts that are pretrained in the study.
     pub shared: PathBuf,
-    /// Where relative paths of benchmarks begin: the folder of the study's file.
+    /// Where relative paths of mixtures and benchmarks begin: the folder of the study's file.
     pub base: PathBuf,
     /// Pretrain the parts in the study instead of reading them from `parts`.
     pub from_scratch: bool,
 }
 
-/// Trains and evaluates a VLM by the cell's recipe.
-pub struct VlmJob {
+/// Trains and evaluates a VLM by the cell's recipe. `T` and `P` are the towers and connectors that its recipes may name; for one's own
+/// beside this library's there is [`Either`](burn_vlm::parts::Either).
+pub struct VlmJob<T = VisionEncoder, P = Connector> {
     context: Context,
     inputs: StudyInputs,
     store: PartStore,
@@ -52,6 +58,7 @@ pub struct VlmJob {
     own: Vec<Arc<dyn Benchmark>>,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
+    model: PhantomData<fn() -> (T, P)>,
 }
 
 /// One cell's recipe, read and checked.
@@ -60,11 +67,11 @@ struct Read {
     evaluation: EvaluationRecipe,
 }
 
-impl VlmJob {
+impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A job on a device, with its shared folder.
     pub fn new(context: Context, inputs: StudyInputs) -> Self {
         let store = PartStore::new(&inputs.shared);
-        Self { context, inputs, store, own: Vec::new(), origin: serde_json::Value::Null }
+        Self { context, inputs, store, own: Vec::new(), origin: serde_json::Value::Null, model: PhantomData }
     }
 
     /// Asks a benchmark of one's own too, after those of the study's file.
@@ -112,12 +119,9 @@ impl VlmJob {
             return part_folder(name, &self.inputs.parts);
         }
         let key = part_fingerprint(recipe, name)?;
-        self.store
-            .get_or_make(&key, name, reporter, |making| {
-                pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter)
-                    .map_err(Into::into)
-            })
-            .map_err(|e| TrainError::Data(e.to_string()))
+        Ok(self.store.get_or_make(&key, name, reporter, |making| {
+            pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter).map_err(Into::into)
+        })?)
     }
 
     /// Hash of what a part is, without making it.
@@ -125,117 +129,60 @@ impl VlmJob {
         if self.inputs.from_scratch {
             return part_fingerprint(recipe, name);
         }
-        hash_folder(&part_folder(name, &self.inputs.parts)?)
+        part_state(&part_folder(name, &self.inputs.parts)?)
     }
 
     fn work(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value> {
         let Read { recipe, evaluation } = self.read(cell)?;
-        let device = self.context.device.clone().autodiff();
-        let encoder = self.part(&recipe, &recipe.model.encoder, reporter)?;
-        let backbone = self.part(&recipe, &recipe.model.backbone, reporter)?;
-        let mut assembled = assemble(&recipe.model, &encoder, &backbone, recipe.seed, &device)?;
-        recipe.compute.apply(&mut assembled.model);
-        let (tokenizer, template) = (assembled.tokenizer.clone(), assembled.template.clone());
-        let size = assembled.model.config.vision_config.image_size();
-        let pictures = Arc::new(Pictures::for_encoder(self.context.corpus.clone(), &encoder, size)?);
-        let stages = || recipe.stages.iter().filter_map(|name| recipe.stage.get(name).map(|stage| (name, stage)));
-        let frozen = tower_is_frozen(stages().map(|(_, stage)| stage));
-        let encoder_hash = hash_folder(&encoder)?;
-        let shared_bank = |model: &Vlm, views: usize| -> Result<Arc<FeatureBank>> {
-            let which = match views {
-                0 => scored_pictures(&self.context.corpus),
-                _ => training_pictures(&self.context.corpus),
-            };
-            let vlm = &model.config;
-            let strategy = vlm.vision_feature_select_strategy;
-            let config = format!("{:?} {strategy:?} {:?}", vlm.vision_feature_layer, vlm.visual_tokens);
-            let key = BankKey { encoder: &encoder_hash, config, views };
-            bank(&self.store, &key, model, &pictures, &which, &device, reporter)
+        let parts = PartFolders {
+            encoder: self.part(&recipe, &recipe.model.encoder, reporter)?,
+            backbone: self.part(&recipe, &recipe.model.backbone, reporter)?,
         };
-        let fingerprint = format!(
-            "{}-{}-{}-{}",
-            hash_table(&cell.recipe),
-            cell.seed,
-            self.part_hash(&recipe, &recipe.model.encoder)?,
-            self.part_hash(&recipe, &recipe.model.backbone)?
-        );
-
-        let benchmarks = self.open(&evaluation)?;
-        let probed = analysis_samples(&self.context.corpus, &evaluation)?;
+        let asking = Asking {
+            job: self,
+            parts: &parts,
+            frozen: tower_is_frozen(recipe.stages.iter().filter_map(|name| recipe.stage.get(name))),
+            benchmarks: self.open(&evaluation)?,
+            probed: analysis_samples(&self.context.corpus, &evaluation)?,
+            batch: evaluation.batch,
+            reporter,
+        };
         let mut moments = Vec::new();
-        let scorer = |model: &Vlm, features| {
-            let corpus = &self.context.corpus;
-            Scorer::new(model, &device, corpus, &tokenizer, &template, &pictures, features, evaluation.batch)
+        let run = TrainRun {
+            context: &self.context,
+            recipe: &recipe,
+            base: &self.inputs.base,
+            parts: &parts,
+            features: &self.inputs.shared,
+            replicas: &[],
+            out: folder,
+            reporter,
         };
-        let mut losses = serde_json::Map::new();
-        for (number, (name, stage)) in stages().enumerate() {
-            let seed = burn_vlm_data::random::mix(recipe.seed, number as u64 + 1);
-            let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
-            let fingerprint = format!("{fingerprint}-{number}-{name}");
-            let run = StageRun {
-                name,
-                recipe: stage,
-                folder: &stage_folder,
-                fingerprint: &fingerprint,
-                device: &device,
-                replicas: &[],
-                workers: self.context.workers,
-                reporter,
-            };
-            let conversations = stage_conversations(&self.context, &recipe, stage, &assembled, seed)?;
-            let model = &assembled.model;
-            let log = match stage.objective {
-                ObjectiveKind::Vlm => {
-                    let source = if frozen && stage.data.views > 0 {
-                        VisualSource::Features(shared_bank(model, stage.data.views)?)
-                    } else {
-                        VisualSource::Pixels { pictures: pictures.clone(), augment: stage.data.augment }
-                    };
-                    let objective = Arc::new(vlm_objective::<Vlm>(conversations, source, model, seed));
-                    let model_of_stage = model.clone().with_bypassed_experts(stage.bypass_experts);
-                    if !probed.is_empty() && frozen {
-                        let scorer = scorer(&model_of_stage, shared_bank(&model_of_stage, 0)?);
-                        moments.push(Probe::new(&scorer, &probed)?.moment(name)?);
-                    }
-                    let (trained, result) = train_stage(&run, objective, model_of_stage)?;
-                    assembled.model = trained;
-                    result.log
-                }
-                ObjectiveKind::Text => {
-                    let objective = Arc::new(TextObjective::new(conversations));
-                    let (trained, result) = train_stage(&run, objective, model.language_model.clone())?;
-                    assembled.model.language_model = trained;
-                    result.log
-                }
-                ObjectiveKind::Siglip | ObjectiveKind::Clip => {
-                    return Err(TrainError::Recipe(format!(
-                        "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
-                    )));
-                }
-            };
-            losses.insert(name.clone(), json!(log.last().map(|entry| entry.loss_mean)));
-        }
-
-        let model = &assembled.model;
-        let features = if frozen {
-            shared_bank(model, 0)?
-        } else {
-            let which = scored_pictures(&self.context.corpus);
-            Arc::new(FeatureBank::compute(model, &pictures, &which, 0, &device, |_, _| {})?)
+        // How a connector changes from stage to stage is looked at on the features of a frozen tower; else the tower changes too.
+        let mut note = |stage: &str, model: &Vlm<T, P>| -> Result<()> {
+            if !asking.probed.is_empty() && asking.frozen {
+                let scorer = asking.scorer(model)?;
+                moments.push(Probe::new(&scorer, &asking.probed)?.moment(stage)?);
+            }
+            Ok(())
         };
-        let scorer = scorer(model, features);
-        let predictions = ask(&scorer, &benchmarks, reporter)?;
+        let trained = train_parts::<T, P>(&run, &mut note)?;
+        let losses: serde_json::Map<String, serde_json::Value> = trained
+            .stages
+            .iter()
+            .map(|stage| (stage.name.clone(), json!(stage.log.last().map(|entry| entry.loss_mean))))
+            .collect();
+        let scorer = asking.scorer(&trained.assembled.model)?;
+        let predictions = asking.ask(&scorer)?;
         let count = predictions.len();
-        if !probed.is_empty() {
-            let analysis = Probe::new(&scorer, &probed)?.analyse(moments)?;
-            write_json(&folder.join("analysis.json"), &analysis)?;
+        if !asking.probed.is_empty() {
+            let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
+            write_json_atomic(&folder.join("analysis.json"), &analysis)?;
         }
-        write_predictions(&folder.join("predictions.jsonl"), &predictions)?;
-        save_model(&assembled, pictures.processor_config(), &backbone, &folder.join("model"))?;
+        write_jsonl_atomic(&folder.join("predictions.jsonl"), &predictions)?;
         // the model is saved; checkpoints have done their work
-        for (number, (name, _)) in stages().enumerate() {
-            let stage_folder = folder.join("stages").join(format!("{}-{name}", number + 1));
-            for checkpoint in crate::checkpoint::list_all(&stage_folder)? {
+        for (number, name) in recipe.stages.iter().enumerate() {
+            for checkpoint in crate::checkpoint::list_all(&stage_folder(folder, number, name))? {
                 fs::remove_dir_all(&checkpoint).map_err(|e| TrainError::io("cannot remove", &checkpoint, e))?;
             }
         }
@@ -243,20 +190,69 @@ impl VlmJob {
     }
 }
 
-/// Asks a model all benchmarks.
-fn ask(scorer: &Scorer<'_>, benchmarks: &Benchmarks, reporter: &Reporter) -> Result<Vec<Prediction>> {
-    let mut predictions = Vec::new();
-    for benchmark in benchmarks.iter() {
-        benchmark.notes().iter().for_each(|note| reporter.line(note));
-        reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
-        let bar = reporter.bar(benchmark.name(), 0);
-        let told = |done, total| bar.set(done as u64, format!("of {total} answers"));
-        predictions.extend(evaluate(scorer, benchmark, told)?);
-    }
-    Ok(predictions)
+/// What a cell's model is asked, and with what.
+struct Asking<'a, T, P> {
+    job: &'a VlmJob<T, P>,
+    parts: &'a PartFolders,
+    /// Whether the tower is the encoder's own from beginning to end.
+    frozen: bool,
+    benchmarks: Benchmarks,
+    probed: Vec<Sample>,
+    batch: usize,
+    reporter: &'a Reporter,
 }
 
-impl CellJob for VlmJob {
+impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
+    /// A scorer of a model; the features of a frozen tower are those that all cells of the encoder share.
+    fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
+        let config = &model.config;
+        let device = &self.job.context.device;
+        let image = processor_of(&self.parts.encoder, config.vision_config.image_size())?;
+        let view = if config.is_tiled() { PictureView::Tiles } else { PictureView::Square };
+        let image = picture_config(config, &image, view);
+        let processor = Arc::new(model_processor(config, &self.parts.backbone, &image, DecodeLimits::default())?);
+        let bank = self.bank(model, (&processor, &image))?;
+        Ok(Scorer::new(model, device, processor, bank, self.batch))
+    }
+
+    fn bank(
+        &self,
+        model: &Vlm<T, P>,
+        (processor, image): (&burn_vlm_data::processor::Processor, &burn_vlm_data::image::ImageProcessorConfig),
+    ) -> Result<Option<Arc<FeatureBank>>> {
+        let config = &model.config;
+        if !self.frozen || config.is_tiled() {
+            return Ok(None);
+        }
+        let mut asked = PictureSet::new();
+        for question in self.benchmarks.iter().flat_map(Benchmark::questions) {
+            add_pictures(&mut asked, pictures(&question.media));
+        }
+        self.probed.iter().for_each(|sample| add_pictures(&mut asked, sample.pictures()));
+        if asked.is_empty() || feature_bytes(config) * asked.len() as u64 > BANK_BYTES {
+            return Ok(None);
+        }
+        let encoder = part_state(&self.parts.encoder)?;
+        let key = BankKey { encoder: &encoder, config, image, views: Views::Plain };
+        let on = (&self.job.context.device, self.reporter);
+        stored_bank(&self.job.store, &key, model, processor, &asked, on).map(Some)
+    }
+
+    /// Asks a model all benchmarks.
+    fn ask(&self, scorer: &Scorer<T, P>) -> Result<Vec<Prediction>> {
+        let mut predictions = Vec::new();
+        for benchmark in self.benchmarks.iter() {
+            benchmark.notes().iter().for_each(|note| self.reporter.line(note));
+            self.reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
+            let bar = self.reporter.bar(benchmark.name(), 0);
+            let told = |done, total| bar.set(done as u64, format!("of {total} answers"));
+            predictions.extend(evaluate(scorer, benchmark, told)?);
+        }
+        Ok(predictions)
+    }
+}
+
+impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
     fn version(&self) -> u32 {
         VERSION
     }
@@ -280,33 +276,4 @@ impl CellJob for VlmJob {
     fn run(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value, JobError> {
         Ok(self.work(cell, folder, reporter)?)
     }
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| TrainError::invalid(path, e.to_string()))?;
-    write_atomic(path, text.as_bytes()).map_err(file_error)
-}
-
-/// Hash of the files that decide what a part is.
-///
-/// # Errors
-/// A file that cannot be read.
-pub(crate) fn hash_folder(folder: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for name in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"] {
-        let path = folder.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                hasher.update(name.as_bytes());
-                hasher.update(blake3::hash(&bytes).as_bytes());
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(TrainError::io("cannot read", &path, error)),
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
-fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
-    Ok(write_jsonl_atomic(path, predictions)?)
 }

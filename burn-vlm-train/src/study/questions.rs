@@ -26,9 +26,10 @@ pub fn analysis_samples(corpus: &EmojiCorpus, recipe: &EvaluationRecipe) -> Resu
     let asked = asked.at_most(recipe.analysis);
     let drawn = Drawn::new(corpus, &asked)?;
     let (pool, shown) = drawn.seen();
-    let mut samples: Vec<Sample> =
-        drawn.builder.caption_items(pool).into_iter().filter(|sample| shown.contains(&sample.concept)).collect();
-    samples.sort_by_key(|sample| sample.concept);
+    let concept = |sample: &Sample| corpus.by_code(sample.group.as_deref().unwrap_or_default()).map(|concept| concept.id);
+    let asked = |sample: &Sample| concept(sample).is_some_and(|concept| shown.contains(&concept));
+    let mut samples: Vec<Sample> = drawn.builder.caption_items(pool).into_iter().filter(asked).collect();
+    samples.sort_by_key(concept);
     Ok(samples)
 }
 
@@ -64,7 +65,7 @@ mod tests {
         assert_eq!(names("/en").iter().filter(|id| id.contains("/far/") && !id.contains("unseen")).count(), 20);
         let samples = analysis_samples(&EmojiCorpus::embedded().unwrap(), &recipe).unwrap();
         assert_eq!(samples.len(), 4 * 2);
-        assert_eq!(samples[0].concept, samples[1].concept);
+        assert_eq!(samples[0].group, samples[1].group);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_vlm_base::jsonl::read_jsonl;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::source::{Media, Picture};
+use burn_vlm_data::sample::{Media, Picture};
 use serde_json::json;
 
 use super::experts;

@@ -24,7 +24,7 @@ mod save;
 pub use folder::SaveOptions;
 pub use keys::{Parameter, parameters};
 pub use load::{LoadOptions, load_parameters, load_parameters_with};
-pub use pretrained::{Layout, Pretrained};
+pub use pretrained::{Layout, Pretrained, load_tower};
 pub use reader::{StoredTensor, TensorSource};
 pub use save::{StoreDtype, save_parameters};
 

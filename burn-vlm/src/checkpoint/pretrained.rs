@@ -492,3 +492,19 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
         config.init_parts(&Scope::new(DEFAULT_SEED, device))
     }
 }
+
+/// The vision tower of a folder as any [`VisionTower`], with its weights, strict and as f32: what
+/// [`VisionEncoder::load_pretrained`](Pretrained::load_pretrained) does for this library's own.
+///
+/// # Errors
+/// See [`CheckpointError`]; every error names the file. A configuration that the tower does not accept.
+pub fn load_tower<T: VisionTower>(dir: &Path, device: &Device) -> Result<T, CheckpointError> {
+    let path = dir.join(CONFIG);
+    let json: Value = config::read_json(&path)?;
+    config::check_quantization(&json, &path)?;
+    let source = TensorSource::open(dir)?;
+    config::check_sizes(&json, &path, source.tensors().len())?;
+    let config = <VisionEncoder as Pretrained>::read_config(json, dir)?;
+    let tower = T::from_config(&config, &Scope::new(DEFAULT_SEED, device)).map_err(config::invalid(&path))?;
+    load_parameters_with(tower, &source, &Layout::Vision, &LoadOptions::default())
+}

@@ -12,6 +12,7 @@ mod order;
 
 use super::{Skip, SkipLog, SkipLogError, SkipReason, SkipSummary, Source};
 use crate::loader::{LoaderError, Prefetcher};
+use crate::mixture::Share;
 use crate::random::{hash_bytes, mix};
 use crate::sample::Sample;
 use chunks::Chunks;
@@ -53,12 +54,22 @@ pub struct StreamOptions {
     /// About how many bytes of parquet rows are held to shuffle them, over all groups; twice as much while one pool follows
     /// another. Other formats hold nothing: any record of theirs can be read on its own.
     pub shuffle_bytes: u64,
+    /// The share of each source's records that is held out, the same whatever the seed is; see [`Source::split_key`].
+    pub held_out: Share,
+}
+
+impl Share {
+    /// Whether a record with this [key](Source::split_key) is in the share that is held out: a function of the key alone.
+    pub fn holds_out(self, key: u64) -> bool {
+        const SALT: u64 = 0x6865_6c64_206f_7574;
+        mix(SALT, key) % Share::ONE.parts() < self.parts()
+    }
 }
 
 impl StreamOptions {
     /// A seed, and 64 MiB of rows.
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, shuffle_bytes: 64 << 20 }
+        Self { seed, shuffle_bytes: 64 << 20, held_out: Share::ZERO }
     }
 }
 
@@ -187,7 +198,7 @@ impl Records {
     }
 
     /// One of them; `rank` is below [`Self::len`].
-    fn get(&self, rank: u64) -> u64 {
+    pub fn get(&self, rank: u64) -> u64 {
         match self {
             Self::Range(range) => range.start + rank,
             Self::List(list) => list.get(rank as usize).copied().unwrap_or(u64::MAX),

@@ -5,12 +5,14 @@
 
 mod flops;
 mod memory;
+mod rate;
 mod report;
 mod samples;
 mod shapes;
 
 pub use flops::Flops;
 pub use memory::{Host, Memory};
+pub use rate::{EFFICIENCY, matmul_rate, matmul_rate_of};
 pub use samples::{Assumptions, SampleEstimate};
 pub use shapes::{PartShape, ShippedShape};
 

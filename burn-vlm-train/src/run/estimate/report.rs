@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use burn_vlm_base::progress::show_duration;
 
-use super::{RunEstimate, StageEstimate};
+use super::{EFFICIENCY, RunEstimate, StageEstimate};
 use crate::optim::thousands;
-use crate::study::EFFICIENCY;
+
 
 impl RunEstimate {
     /// The estimate with the time that it takes where matrix products run at `rate` operations a second.
@@ -18,6 +18,11 @@ impl RunEstimate {
     /// Operations of all stages; `None` where a stage's length is not known.
     pub fn total_flops(&self) -> Option<f64> {
         self.stages.iter().map(|stage| Some(stage.flops.total() * stage.steps? as f64)).sum()
+    }
+
+    /// Tokens of all stages, visual ones counted; `None` where a stage's length is not known.
+    pub fn total_tokens(&self) -> Option<f64> {
+        self.stages.iter().map(|stage| Some(stage.tokens_per_step() * stage.steps? as f64)).sum()
     }
 }
 

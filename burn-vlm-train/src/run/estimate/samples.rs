@@ -12,10 +12,12 @@ use std::sync::Arc;
 use super::EstimateInput;
 use super::shapes::Shapes;
 use crate::assemble::{template_of, tokenizer_with_image};
-use crate::error::{Result, TrainError};
-use crate::objective::{ConversationPlan, Conversations, SampleMaker};
+use crate::error::Result;
+use crate::objective::{PreparedImage, SampleMaker};
 use crate::optim::thousands;
-use crate::pictures::processor_of;
+use crate::pictures::{processor_of, siglip_processor};
+use crate::processor::stage_processor;
+use crate::run::data::{DataOrigin, corpus_mixture};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
 
 /// Samples that are looked at, evenly spaced over an epoch.
@@ -95,37 +97,20 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let weights: f64 = stage.data.tasks.values().sum();
     let seen: f64 = stage.data.tasks.iter().filter(|(task, _)| has_picture(**task)).map(|(_, weight)| weight).sum();
     let pictures = if text_only { 0.0 } else { seen / weights.max(f64::MIN_POSITIVE) };
-    let image_tokens = shapes.config.num_visual_tokens();
-    let visual_tokens = pictures * image_tokens as f64;
     let size = u32::try_from(shapes.config.vision_config.image_size()).unwrap_or(u32::MAX);
-    let mut sample = SampleEstimate {
+    let sample = SampleEstimate {
         epoch: None,
         pictures,
         views_of_picture: 1.0,
-        visual_tokens,
+        visual_tokens: pictures * shapes.config.num_visual_tokens() as f64,
         text_tokens: input.assumptions.text_tokens as f64,
         targets: input.assumptions.text_tokens as f64 * ANSWERS,
         picture: (size, size),
-        notes: vec!["the embedded corpus, drawn by weight".into()],
+        notes: vec!["the embedded corpus, drawn by weight".into(), assumed_text(input, ANSWERS)],
     };
-    let Some((tokenizer, template)) = shapes.backbone.as_deref().map(reader).transpose()? else {
-        sample.notes.push(assumed_text(input, ANSWERS));
-        return Ok(sample.limited(stage.max_tokens));
-    };
-    let plan = ConversationPlan {
-        data: &stage.data,
-        parallel: &input.recipe.tokenizer.languages,
-        image_tokens,
-        user_turns: false,
-        max_tokens: stage.max_tokens,
-        batch: stage.batch,
-        seed: 0,
-    };
-    let conversations = Conversations::new(&input.context.corpus, &tokenizer, &template, &plan)?;
-    sample.text_tokens = conversations.mean_tokens() - visual_tokens;
-    sample.targets = conversations.mean_targets();
-    sample.notes.push(format!("lengths are those of its {} samples", thousands(conversations.len())));
-    Ok(sample)
+    let origin = DataOrigin::new(input.context, input.recipe, input.base);
+    let mixed = corpus_mixture(stage, origin, 0)?;
+    Ok(look(shapes, stage, &MixtureRecipe::new(""), &mixed, sample)?.limited(stage.max_tokens))
 }
 
 /// The backbone's tokenizer with `<image>`, and its template.
@@ -149,11 +134,11 @@ fn of_mixture(
     mixture: &MixtureRecipe,
 ) -> Result<SampleEstimate> {
     let file = input.base.join(&mixture.file);
-    let config = MixtureConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+    let config = MixtureConfig::from_file(&file)?;
     let mut notes = Vec::new();
     let mut there = false;
     if config.root.as_deref().is_some_and(Path::is_dir) {
-        let options = StreamOptions { seed: 0, shuffle_bytes: mixture.shuffle_megabytes << 20 };
+        let options = StreamOptions { shuffle_bytes: mixture.shuffle_megabytes << 20, ..StreamOptions::seeded(0) };
         match open_mixture(&config, mixture.limits, options) {
             Ok(open) => {
                 let epoch = open.mixed.epoch_len();
@@ -251,17 +236,24 @@ fn look(
     mixed: &Mixed,
     sample: SampleEstimate,
 ) -> Result<SampleEstimate> {
-    let (Some(encoder), Some(backbone)) = (&shapes.encoder, &shapes.backbone) else { return Ok(sample) };
+    let Some(backbone) = &shapes.backbone else { return Ok(sample) };
     let (tokenizer, template) = reader(backbone)?;
-    let processor = processor_of(encoder, shapes.config.vision_config.image_size())?;
+    let side = shapes.config.vision_config.image_size();
+    let image = match &shapes.encoder {
+        Some(encoder) => processor_of(encoder, side)?,
+        None => siglip_processor(side)?,
+    };
     let options = EncodeOptions {
         mask: mixture.mask,
         max_tokens: stage.max_tokens,
         truncation: mixture.truncation,
         user_turns: false,
     };
-    let image = tokenizer.image_id();
-    let maker = SampleMaker::new(mixture, options, &shapes.config, &processor, tokenizer, template)?;
+    let (config, limits) = (&shapes.config, mixture.limits.decode());
+    let processor = stage_processor(config, tokenizer, template, &image, mixture.pictures, limits)?;
+    let positions = config.text_config.max_position_embeddings();
+    let maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
+    let id = maker.processor.image_token_id();
     let epoch = mixed.epoch_len();
     let count = LOOKED_AT.min(epoch);
     let mut sum = SampleEstimate {
@@ -274,11 +266,11 @@ fn look(
         ..sample
     };
     for index in 0..count {
-        let drawn = mixed.get(index * epoch / count, |sample| maker.make(sample));
-        let made = drawn.map_err(|error| TrainError::Data(error.to_string()))?.item;
-        let visual = made.encoded.ids.iter().filter(|id| Some(**id) == image).count() as f64;
+        let drawn = mixed.get(index * epoch / count, |sample| maker.make(sample, None));
+        let made = drawn?.item;
+        let visual = made.encoded.ids.iter().filter(|token| Some(**token) == id).count() as f64;
         sum.pictures += made.images.len() as f64;
-        sum.views_of_picture += made.images.iter().map(|image| image.tiles).sum::<usize>() as f64;
+        sum.views_of_picture += made.images.iter().map(PreparedImage::views).sum::<usize>() as f64;
         sum.visual_tokens += visual;
         sum.text_tokens += made.encoded.ids.len() as f64 - visual;
         sum.targets += made.encoded.labels.iter().filter(|label| **label >= 0).count() as f64;

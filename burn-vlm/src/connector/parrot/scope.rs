@@ -28,6 +28,11 @@ pub enum TextScope {
 pub type Turn = Range<usize>;
 
 impl TextScope {
+    /// Whether [`Self::select`] must be told where the user's turns are.
+    pub fn needs_user_turns(self) -> bool {
+        self != Self::MaskedTokens
+    }
+
     /// The tokens of one row that route, true where they do. Image tokens need no care: they never route.
     ///
     /// - `labels`: of each real token of the row, -100 where nothing is trained

@@ -1,11 +1,10 @@
-//! From a recipe's task and language to training samples.
+//! The training samples of the corpus by task and language, and the corpus as the sources of a mixture.
 
-use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::language::Language;
-use burn_vlm_data::sample::{Sample, Task};
-use burn_vlm_data::tasks::{Distractors, TaskBuilder};
-
-use crate::error::{Result, TrainError};
+use super::{Distractors, Task, TaskBuilder, TaskError};
+use crate::emoji::EmojiCorpus;
+use crate::language::Language;
+use crate::sample::Sample;
+use crate::source::ListSource;
 
 /// How many random keyword subsets of a concept become samples.
 const KEYWORD_VARIANTS: usize = 3;
@@ -24,11 +23,9 @@ pub fn training_samples(
     sources: &[Language],
     parallel: &[Language],
     seed: u64,
-) -> Result<Vec<Sample>> {
-    let data_error = |e: burn_vlm_data::tasks::TaskError| TrainError::Data(e.to_string());
-    let builder = |languages: &[Language]| {
-        TaskBuilder::new(corpus, languages, seed).and_then(|b| b.parallel_to(parallel)).map_err(data_error)
-    };
+) -> Result<Vec<Sample>, TaskError> {
+    let builder =
+        |languages: &[Language]| TaskBuilder::new(corpus, languages, seed).and_then(|b| b.parallel_to(parallel));
     let alone = builder(&[language])?;
     Ok(match task {
         Task::Caption => alone.captions(),
@@ -53,4 +50,20 @@ pub fn training_samples(
             if task == Task::Translation { many.translations(&pairs) } else { many.keywords_translations(&pairs, 1) }
         }
     })
+}
+
+/// The same as a source, `caption/de`.
+///
+/// # Errors
+/// As [`training_samples`].
+pub fn training_source(
+    corpus: &EmojiCorpus,
+    task: Task,
+    language: Language,
+    sources: &[Language],
+    parallel: &[Language],
+    seed: u64,
+) -> Result<ListSource, TaskError> {
+    let samples = training_samples(corpus, task, language, sources, parallel, seed)?;
+    Ok(ListSource::new(&format!("{}/{language}", task.as_str()), samples))
 }

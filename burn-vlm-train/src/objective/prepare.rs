@@ -1,0 +1,190 @@
+//! From a source's sample to ids, labels and pixels, or features in their place.
+
+use std::sync::Arc;
+
+use burn_vlm_data::batching::SampleSize;
+use burn_vlm_data::encode::{EncodeOptions, Encoded, IGNORE};
+use burn_vlm_data::image::{Augmentation, ProcessedImage};
+use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::processor::{PictureInput, Processor};
+use burn_vlm_data::random::mix;
+use burn_vlm_data::sample::{MediaKey, Picture, Sample};
+use burn_vlm_data::source::{SkipKind, SkipReason};
+
+use super::cache::EncodedCache;
+use crate::features::FeatureBank;
+use crate::recipe::Batching;
+
+/// One sample, ready to be laid into a batch.
+#[derive(Debug, Clone)]
+pub struct PreparedSample {
+    /// Its name.
+    pub id: String,
+    /// Ids and labels.
+    pub encoded: Arc<Encoded>,
+    /// Its pictures in the order in which they are shown.
+    pub images: Vec<PreparedImage>,
+}
+
+/// One picture, ready.
+#[derive(Debug, Clone)]
+pub enum PreparedImage {
+    /// Its pixels.
+    Pixels(ProcessedImage),
+    /// What the frozen tower made of it.
+    Features(Features),
+}
+
+/// Where a bank has a picture's features.
+#[derive(Clone)]
+pub struct Features {
+    bank: Arc<FeatureBank>,
+    row: usize,
+}
+
+impl Features {
+    /// The features, `[tokens, width]`.
+    pub fn values(&self) -> &[f32] {
+        self.bank.row(self.row)
+    }
+
+    /// Tokens and width.
+    pub fn shape(&self) -> [usize; 2] {
+        self.bank.shape()
+    }
+}
+
+impl std::fmt::Debug for Features {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Features").field("row", &self.row).field("shape", &self.shape()).finish()
+    }
+}
+
+impl PreparedImage {
+    /// How often the vision tower looks at it: once, or at a thumbnail and tiles.
+    pub fn views(&self) -> usize {
+        match self {
+            Self::Pixels(image) => image.tiles,
+            Self::Features(_) => 1,
+        }
+    }
+}
+
+impl PreparedSample {
+    /// What a batch has to make room for.
+    pub fn size(&self) -> SampleSize {
+        SampleSize { tokens: self.encoded.ids.len() as u32, images: self.images.len() as u32 }
+    }
+}
+
+/// Makes samples ready, in worker threads.
+pub struct SampleMaker {
+    /// Tokenizer, template and image processor.
+    pub processor: Arc<Processor>,
+    /// How conversations are written.
+    pub template: PromptTemplate,
+    /// Mask, length, truncation.
+    pub options: EncodeOptions,
+    /// What a micro-batch has room for.
+    pub batching: Batching,
+    /// Positions of the language model; a longer sample is refused.
+    pub max_positions: usize,
+    /// Light augmentation of pictures; not of those whose features are there.
+    pub augment: bool,
+    /// The features of all pictures, where the tower is frozen and they were computed.
+    pub bank: Option<Arc<FeatureBank>>,
+    encoded: EncodedCache,
+}
+
+impl SampleMaker {
+    /// A maker without augmentation or features.
+    pub fn new(
+        processor: Arc<Processor>,
+        template: PromptTemplate,
+        options: EncodeOptions,
+        batching: Batching,
+        max_positions: usize,
+    ) -> Self {
+        let (augment, bank, encoded) = (false, None, EncodedCache::default());
+        Self { processor, template, options, batching, max_positions, augment, bank, encoded }
+    }
+
+    /// The sample with its pictures ready; `draw` decides what is random about it (augmentation, or the view among those computed),
+    /// without it the pictures are as they are.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn make(&self, sample: &Sample, draw: Option<u64>) -> Result<PreparedSample, SkipReason> {
+        let pictures: Vec<&Picture> = sample.pictures().collect();
+        let image = |(number, picture): (usize, &&Picture)| {
+            self.image(picture, pictures.len(), draw.map(|draw| mix(draw, number as u64)))
+        };
+        let images = pictures.iter().enumerate().map(image).collect::<Result<Vec<_>, SkipReason>>()?;
+        let counts: Vec<usize> = images.iter().map(|image| self.num_image_tokens(image)).collect();
+        let refused = |detail: String| SkipReason::new(SkipKind::NotEncodable, detail);
+        let turns = sample.image_turns();
+        let encode = || self.processor.encode_as(self.template, &turns, &counts, &self.options);
+        let encoded = self.encoded.get(&turns, &counts, encode).map_err(|error| refused(error.to_string()))?;
+        // The first position predicts nothing, so its label is no target.
+        if encoded.labels.iter().skip(1).all(|label| *label == IGNORE) {
+            let cut = match encoded.truncated {
+                0 => String::new(),
+                cut => format!(": {cut} were cut from its end to reach max_tokens, and with them the answers"),
+            };
+            return Err(SkipReason::new(SkipKind::NoAnswer, format!("none of its tokens is trained{cut}")));
+        }
+        let (tokens, max) = (encoded.ids.len(), self.max_positions);
+        if tokens > max {
+            return Err(refused(format!("it has {tokens} tokens, the language model's positions end at {max}")));
+        }
+        let padded = encoded.ids.len().next_multiple_of(self.batching.multiple_of.max(1));
+        if let Some(max) = self.batching.max_tokens.filter(|max| padded > *max) {
+            let detail = format!("it has {padded} tokens, a micro-batch may have {max} (batching.max_tokens)");
+            return Err(refused(detail));
+        }
+        if let Some(max) = self.batching.max_images.filter(|max| images.len() > *max) {
+            let detail =
+                format!("it has {} pictures, a micro-batch may have {max} (batching.max_images)", images.len());
+            return Err(refused(detail));
+        }
+        Ok(PreparedSample { id: sample.id.clone(), encoded, images })
+    }
+
+    /// A picture among `among` of its sample.
+    fn image(&self, picture: &Picture, among: usize, draw: Option<u64>) -> Result<PreparedImage, SkipReason> {
+        let bytes = picture.read()?;
+        if let Some(bank) = &self.bank
+            && let Some(row) = bank.find(MediaKey::of(&bytes), draw)
+        {
+            return Ok(PreparedImage::Features(Features { bank: bank.clone(), row }));
+        }
+        let augment = draw.filter(|_| self.augment);
+        Ok(PreparedImage::Pixels(pixels(&self.processor, (&picture.name(), &bytes), among, augment)?))
+    }
+
+    fn num_image_tokens(&self, image: &PreparedImage) -> usize {
+        match image {
+            PreparedImage::Pixels(image) => self.processor.num_image_tokens(image),
+            // Features are kept of pictures of one view only.
+            PreparedImage::Features(_) => self.processor.visual_tokens().map_or(0, |tokens| tokens.view),
+        }
+    }
+}
+
+/// A picture's pixels as the processor makes them, one of `among` of a conversation; augmented by a seed, or as it is.
+///
+/// # Errors
+/// A picture that cannot be decoded or processed, named.
+pub fn pixels(
+    processor: &Processor,
+    (name, bytes): (&str, &[u8]),
+    among: usize,
+    augment: Option<u64>,
+) -> Result<ProcessedImage, SkipReason> {
+    let Some(seed) = augment else {
+        return Ok(processor.process_image(PictureInput::File { name, bytes }, among)?);
+    };
+    let image = processor.decode(name, bytes)?;
+    let image = Augmentation::default().apply(&image, seed);
+    processor.process_image(PictureInput::Rgb(&image), among).map_err(|error| error.of(name).into())
+}

@@ -1,0 +1,263 @@
+//! The data of a stage: its sources opened and mixed, what is held out for validation, what cannot be used listed, and the same data
+//! on a second call.
+//!
+//! `data` of a stage is short for a mixture whose sources are tasks of the embedded corpus; everything after the sources is the same.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn_vlm_base::files::{read_json_if_there, write_json_atomic};
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::language::Language;
+use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
+use burn_vlm_data::source::{
+    Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState, open_mixture,
+};
+use burn_vlm_data::tasks::training_source;
+
+use crate::checkpoint;
+use crate::error::{Result, TrainError};
+use crate::objective::{self, HeldOut};
+use crate::pretrain::Context;
+use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, ValidationRecipe};
+
+/// Positions in which tasks and languages of the corpus stand in their proportions, at least.
+const CORPUS_EPOCH: u64 = 1000;
+/// What a weight of 1 is counted in.
+const WEIGHT_ONE: f64 = 1e9;
+
+/// The open data of a stage, with the stage that it decides the length of.
+pub struct StageData {
+    /// The stage, `steps` set.
+    pub stage: StageRecipe,
+    /// The stream.
+    pub mixed: Arc<Mixed>,
+    /// What an epoch draws in each language.
+    pub languages: LanguageCounts,
+    /// What is left out.
+    pub log: Arc<SkipLog>,
+    /// What is validated on.
+    pub held_out: Option<HeldOut>,
+    /// Hash of what the stream is made of.
+    pub fingerprint: String,
+}
+
+/// Where the data of a stage comes from.
+#[derive(Clone, Copy)]
+pub struct DataOrigin<'a> {
+    /// The embedded corpus.
+    pub corpus: &'a EmojiCorpus,
+    /// Languages to which samples of the corpus stay parallel.
+    pub parallel: &'a [Language],
+    /// Where relative paths of mixtures begin.
+    pub base: &'a Path,
+}
+
+impl<'a> DataOrigin<'a> {
+    /// Of a recipe whose relative paths begin in `base`.
+    pub fn new(context: &'a Context, recipe: &'a Recipe, base: &'a Path) -> Self {
+        Self { corpus: &context.corpus, parallel: &recipe.tokenizer.languages, base }
+    }
+}
+
+/// A stream before it is checked against what was there.
+struct Opened {
+    mixed: Arc<Mixed>,
+    languages: LanguageCounts,
+    held_out: Vec<HeldOutRecords>,
+    skipped: Vec<Skip>,
+    limit: SkipLimit,
+}
+
+/// Opens the data of a stage. `skipped.jsonl` and `data.json` go to `folder`; if `data.json` is there already, the data must still be
+/// what it says.
+///
+/// # Errors
+/// A mixture file or a source that cannot be opened, a language without texts, data that has changed since, too many records without a
+/// language, nothing held out for validation.
+pub fn open_stage_data(
+    name: &str,
+    stage: &StageRecipe,
+    origin: DataOrigin<'_>,
+    folder: &Path,
+    seed: u64,
+) -> Result<StageData> {
+    let within = || format!("[stage.{name}]");
+    let share = stage.validation.as_ref().filter(|validation| validation.file.is_none());
+    let share = share.map_or(Share::ZERO, |validation| validation.share);
+    let opened = match &stage.mixture {
+        Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
+        None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
+    };
+    let Opened { mixed, languages, held_out, skipped, limit } = opened;
+    let file = folder.join("data.json");
+    // Data that nothing has been trained on may change.
+    let begun = !checkpoint::list(folder)?.is_empty();
+    let before: Option<StreamState> = if begun { read_json_if_there(&file)? } else { None };
+    if let Some(before) = &before {
+        mixed.resume(before).map_err(|error| {
+            TrainError::invalid(
+                &file,
+                format!("the data of stage {name} is not what it was when this run began: {error}"),
+            )
+        })?;
+    }
+    let state = mixed.state(0);
+    if before.is_none() {
+        write_json_atomic(&file, &state)?;
+    }
+    let listed = folder.join("skipped.jsonl");
+    if !begun && listed.exists() {
+        std::fs::remove_file(&listed).map_err(|e| TrainError::io("cannot remove", &listed, e))?;
+    }
+    let log = SkipLog::open(listed, limit)?;
+    let records = mixed.sources().iter().map(|source| source.len()).sum();
+    log.record_unread(records, skipped)?;
+    let steps = stage.steps_over(name, mixed.epoch_len())?;
+    let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    let held_out = stage.validation.as_ref().map(|validation| held_out_samples(validation, stage, origin, &mixed, &held_out));
+    let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
+    Ok(StageData {
+        stage: StageRecipe { steps, ..stage.clone() },
+        mixed,
+        languages,
+        log: Arc::new(log),
+        held_out,
+        fingerprint: blake3::hash(text.as_bytes()).to_hex().to_string(),
+    })
+}
+
+/// A mixture by its file.
+fn open_file(mixture: &MixtureRecipe, base: &Path, seed: u64, held_out: Share) -> Result<Opened> {
+    let config = MixtureConfig::from_file(base.join(&mixture.file))?;
+    let options = StreamOptions { seed, shuffle_bytes: mixture.shuffle_megabytes << 20, held_out };
+    let opened = open_mixture(&config, mixture.limits, options)?;
+    let (languages, limit) = (opened.plan.by_language(), mixture.skip_limit);
+    Ok(Opened { mixed: opened.mixed, languages, held_out: opened.held_out, skipped: opened.skipped, limit })
+}
+
+/// Tasks and languages of the corpus: one source each, mixed by task weight x language share.
+fn open_corpus(
+    data: &DataRecipe,
+    DataOrigin { corpus, parallel, .. }: DataOrigin<'_>,
+    stage: &StageRecipe,
+    seed: u64,
+    share: Share,
+) -> Result<Opened> {
+    let (mut sources, mut weights): (Vec<Arc<dyn Source>>, Vec<u64>) = (Vec::new(), Vec::new());
+    let mut parts = Vec::new();
+    let mut held_out = Vec::new();
+    for (&task, &task_weight) in &data.tasks {
+        for (&language, language_share) in data.languages.iter().zip(data.shares()) {
+            let weight = (task_weight * language_share * WEIGHT_ONE).round() as u64;
+            if weight == 0 {
+                continue;
+            }
+            let source = training_source(corpus, task, language, &data.languages, parallel, seed)?;
+            if source.is_empty() {
+                continue;
+            }
+            let held = |record: &u64| share.holds_out(source.split_key(*record));
+            let (held, kept): (Vec<u64>, Vec<u64>) = (0..source.len()).partition(held);
+            if !held.is_empty() {
+                held_out.push(HeldOutRecords { source: sources.len(), language: Some(language), records: held.into() });
+            }
+            let all = kept.len() as u64 == source.len();
+            parts.push((language, if all { Records::Range(0..source.len()) } else { Records::List(kept.into()) }));
+            sources.push(Arc::new(source));
+            weights.push(weight);
+        }
+    }
+    if sources.is_empty() {
+        return Err(TrainError::Recipe("the stage's tasks and languages give no samples".into()));
+    }
+    let epoch = ((stage.steps * stage.samples_per_step()) as u64).max(CORPUS_EPOCH);
+    let draws = largest_remainder(epoch, &weights);
+    let mut languages = LanguageCounts::new();
+    let mut groups = Vec::with_capacity(draws.len());
+    for (source, ((language, records), draws)) in parts.into_iter().zip(draws).enumerate() {
+        if draws == 0 {
+            let message = format!("{}: its weight is below one in {epoch} samples, it would never be drawn", sources[source].name());
+            return Err(TrainError::Recipe(message));
+        }
+        *languages.entry(Some(language)).or_default() += draws;
+        groups.push(Group { source, records, draws });
+    }
+    let mixed = Arc::new(Mixed::new(sources, groups, StreamOptions::seeded(seed))?);
+    Ok(Opened { mixed, languages, held_out, skipped: Vec::new(), limit: SkipLimit::default() })
+}
+
+/// The stream of a stage on the corpus, nothing held out.
+///
+/// # Errors
+/// A language without texts, a task or language that would never be drawn.
+pub(crate) fn corpus_mixture(stage: &StageRecipe, origin: DataOrigin<'_>, seed: u64) -> Result<Arc<Mixed>> {
+    Ok(open_corpus(&stage.data, origin, stage, seed, Share::ZERO)?.mixed)
+}
+
+/// What a stage is validated on: at most `samples`, evenly from all that is held out, or of a file of their own.
+fn held_out_samples(
+    validation: &ValidationRecipe,
+    stage: &StageRecipe,
+    origin: DataOrigin<'_>,
+    mixed: &Mixed,
+    held_out: &[HeldOutRecords],
+) -> Result<HeldOut> {
+    let (sources, held_out) = match &validation.file {
+        None => (mixed.sources().to_vec(), held_out.to_vec()),
+        Some(file) => {
+            let config = MixtureConfig::from_file(origin.base.join(file))?;
+            let limits = stage.mixture.as_ref().map_or_else(Limits::default, |mixture| mixture.limits);
+            // All of it is held out.
+            let opened = open_mixture(&config, limits, StreamOptions::seeded(0))?;
+            let sources = opened.mixed.sources().to_vec();
+            let mut all = Vec::new();
+            for (number, source) in sources.iter().enumerate() {
+                let by_language = source.by_language(&mut |_| {});
+                let held = by_language.into_iter().map(|(language, records)| HeldOutRecords {
+                    source: number,
+                    language,
+                    records: records.into(),
+                });
+                all.extend(held);
+            }
+            (sources, all)
+        }
+    };
+    let total: u64 = held_out.iter().map(|held| held.records.len() as u64).sum();
+    if total == 0 {
+        return Err(TrainError::Recipe("no sample is held out: raise `share`, or name a `file`".into()));
+    }
+    let wanted = (validation.samples as u64).min(total);
+    let sizes: Vec<u64> = held_out.iter().map(|held| held.records.len() as u64).collect();
+    let parts = largest_remainder(wanted, &sizes);
+    let groups = held_out.iter().zip(parts).filter(|(_, part)| *part > 0).map(|(held, part)| {
+        let every = |rank: u64| held.records[(rank * held.records.len() as u64 / part) as usize];
+        let records = Records::List((0..part).map(every).collect());
+        objective::Group { source: held.source, language: held.language, records }
+    });
+    Ok(HeldOut { groups: groups.collect(), sources })
+}
+
+impl StageData {
+    /// What is drawn, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let sources = self.mixed.sources();
+        let records: u64 = sources.iter().map(|source| source.len()).sum();
+        let epoch = self.mixed.epoch_len();
+        let samples = (self.stage.steps * self.stage.samples_per_step()) as u64;
+        let languages = self.languages.iter().map(|(language, count)| {
+            let tag = language.map_or("no language", |language| language.tag());
+            format!("{tag} {:.1} %", *count as f64 / epoch.max(1) as f64 * 100.0)
+        });
+        let mut lines = vec![
+            format!("{} sources with {records} records; the stage draws {samples} samples, {:.2} times an epoch of {epoch}",
+                sources.len(), samples as f64 / epoch.max(1) as f64),
+            format!("languages: {}", languages.collect::<Vec<_>>().join(", ")),
+        ];
+        if let Some(held_out) = &self.held_out {
+            lines.push(format!("validated on {} held-out samples", held_out.len()));
+        }
+        lines
+    }
+}
