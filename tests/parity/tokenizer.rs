@@ -101,7 +101,10 @@ fn check_chat(fixture: &Fixture, processor: &Processor, template: &ChatTemplate,
     fixture.check_exact(&format!("chats.{index}.ids"), &processor.tokenizer().encode(&text).unwrap(), &ids);
     let pictures = vec![1; count_images(&turns)];
     let parts = if prompt {
-        crate::vlm_prompt::check_answers(&fixture.name, processor, &turns, &pictures);
+        // Some templates refuse two answers one after the other.
+        if turns.last().is_some_and(|turn| turn.role == Role::User) {
+            crate::vlm_prompt::check_answers(&fixture.name, processor, &turns, &pictures);
+        }
         processor.encode_prompt(&turns, &pictures).unwrap()
     } else {
         processor.encode(&turns, &pictures, &EncodeOptions::default()).unwrap().ids
