@@ -65,6 +65,10 @@ impl VisualTokens {
         let additional = match number(folder, processor, "num_additional_image_tokens")? {
             Some(number) => number,
             None => match text(vision, "model_type") {
+                // a tower of the user's own, which says it itself
+                Some("custom") => {
+                    usize::from(vision.and_then(|vision| vision.get("class_token")) == Some(&Value::Bool(true)))
+                }
                 Some(kind) if kind.contains("siglip") => 0,
                 Some(kind) if kind.contains("clip") => 1,
                 _ => {
