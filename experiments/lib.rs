@@ -1,5 +1,6 @@
 //! The studies of burn-vlm: one command line for all of them, their TOML files, and their recorded results.
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 mod args;
 mod chat;

@@ -16,6 +16,7 @@
 //! position ([`random`]), so that an interrupted run continues exactly.
 
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod batching;
 mod braces;

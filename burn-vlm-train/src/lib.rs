@@ -9,6 +9,7 @@
 //! - [`analysis`]: what a connector's experts do;
 //! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod ablation;
 pub mod analysis;

@@ -18,6 +18,8 @@
 //! Struct fields are named after the keys of the published checkpoints, configs after the keys of `config.json`.
 
 #![deny(missing_docs)]
+// The fused kernels alone have any.
+#![deny(unsafe_code)]
 
 pub mod checkpoint;
 pub mod connector;

@@ -3,11 +3,12 @@
 //!
 //! Unusual here: this is our own, because published models have seen PIL's pixels and faster resizers, which round their
 //! weights more coarsely, differ from it by up to two grey levels. Its loops run over a fixed number of independent sums, which
-//! the compiler turns into vector instructions; on x86-64 they are compiled a second time for AVX2, chosen at run time. The
-//! sums are integers: both give the same bytes.
+//! the compiler turns into vector instructions; they are compiled for several instruction sets, of which the processor's is
+//! chosen at run time. The sums are integers: all give the same bytes.
 
 use super::config::Resample;
 use ::image::RgbImage;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Fractional bits of the weights: 32, less 8 for a byte and 2 for the filter's overshoot.
 const PRECISION: u32 = 32 - 8 - 2;
@@ -115,34 +116,43 @@ fn weigh(source: &[u8], stride: usize, weights: &[i32]) -> [u8; LANES] {
     sums.map(|sum| (sum >> PRECISION).clamp(0, 255) as u8)
 }
 
-/// Compiles a function for the instruction sets and calls the right one.
-macro_rules! dispatched {
-    ($(#[$doc:meta])* fn $name:ident = $body:ident) => {
-        $(#[$doc])*
-        fn $name(pixels: &[u8], columns: usize, windows: &[Window]) -> Vec<u8> {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn wide(pixels: &[u8], columns: usize, windows: &[Window]) -> Vec<u8> {
-                    $body(pixels, columns, windows)
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2, which was just detected.
-                    return unsafe { wide(pixels, columns, windows) };
-                }
-            }
-            $body(pixels, columns, windows)
-        }
-    };
+/// One direction of a resize, compiled for each instruction set and called for the processor's.
+struct Pass<'a> {
+    body: Direction,
+    pixels: &'a [u8],
+    columns: usize,
+    windows: &'a [Window],
 }
 
-dispatched! {
-    /// Resizes each row of `columns` pixels to as many pixels as there are windows.
-    fn along_rows = along_rows_body
+#[derive(Clone, Copy)]
+enum Direction {
+    /// Each row of `columns` pixels becomes as many pixels as there are windows.
+    Rows,
+    /// Each column does.
+    Columns,
 }
-dispatched! {
-    /// Resizes each column to as many pixels as there are windows.
-    fn along_columns = along_columns_body
+
+impl WithSimd for Pass<'_> {
+    type Output = Vec<u8>;
+
+    // The loops themselves are plain: what matters is that they are compiled in here, where the instruction set is known.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<u8> {
+        match self.body {
+            Direction::Rows => along_rows_body(self.pixels, self.columns, self.windows),
+            Direction::Columns => along_columns_body(self.pixels, self.columns, self.windows),
+        }
+    }
+}
+
+/// Resizes each row of `columns` pixels to as many pixels as there are windows.
+fn along_rows(pixels: &[u8], columns: usize, windows: &[Window]) -> Vec<u8> {
+    Arch::new().dispatch(Pass { body: Direction::Rows, pixels, columns, windows })
+}
+
+/// Resizes each column to as many pixels as there are windows.
+fn along_columns(pixels: &[u8], columns: usize, windows: &[Window]) -> Vec<u8> {
+    Arch::new().dispatch(Pass { body: Direction::Columns, pixels, columns, windows })
 }
 
 /// A strip of rows is transposed, so that the values of a column lie beside each other and are weighed at once.

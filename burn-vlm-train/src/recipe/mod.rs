@@ -153,9 +153,7 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
-        if let ConnectorConfig::Parrot(parrot) = &self.model.connector {
-            parrot.validate().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
-        }
+        self.model.connector.check().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
         if let Some(tiling) = &self.model.tiling
             && TilingPreset::by_name(tiling).is_none()
         {

@@ -23,6 +23,11 @@ pub struct CustomConnector {
 }
 
 impl CustomConnector {
+    /// One without keys, with a visual token a feature.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), output_tokens: None, keys: Map::new() }
+    }
+
     /// That nothing here builds it.
     pub(super) fn unknown(&self) -> ModelError {
         let expected = "a connector of this library, or a model of the type `Vlm<_, P>` whose `P` accepts it (for yours beside \

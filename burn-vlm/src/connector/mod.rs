@@ -108,11 +108,20 @@ impl ConnectorConfig {
         self.keys().grid_scale().max(1)
     }
 
+    /// Checks the connector's own keys, whatever model it belongs to.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`].
+    pub fn check(&self) -> Result<(), ModelError> {
+        self.keys().check()
+    }
+
     /// Checks the connector's own keys, and that they fit the model around it.
     ///
     /// # Errors
     /// [`ModelError::Config`].
     pub fn validate(&self, model: &VlmConfig) -> Result<(), ModelError> {
+        self.check()?;
         self.keys().validate(model)
     }
 }

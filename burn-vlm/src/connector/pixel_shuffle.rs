@@ -32,9 +32,14 @@ impl ConnectorKeys for PixelShuffleConfig {
         self.scale
     }
 
+    fn check(&self) -> Result<(), ModelError> {
+        let expected = "at least 1";
+        if self.scale > 0 { Ok(()) } else { Err(ModelError::config("pixel_shuffle", "scale", 0, expected)) }
+    }
+
     fn validate(&self, model: &VlmConfig) -> Result<(), ModelError> {
         let side = model.feature_side();
-        if self.scale == 0 || !side.is_multiple_of(self.scale) {
+        if !side.is_multiple_of(self.scale) {
             let expected = format!("a divisor of the {side} x {side} grid's side");
             return Err(ModelError::config("pixel_shuffle", "scale", self.scale, expected));
         }

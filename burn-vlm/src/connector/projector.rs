@@ -37,7 +37,15 @@ pub trait ConnectorKeys {
         1
     }
 
-    /// Checks the keys, and that they fit the model around.
+    /// Checks the keys by themselves, before there is a model around.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`].
+    fn check(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    /// Checks that the keys fit the model around; [`Self::check`] came before.
     ///
     /// # Errors
     /// [`ModelError::Config`].

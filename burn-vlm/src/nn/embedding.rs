@@ -1,9 +1,7 @@
 //! Rows of a table by index.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
-
-use super::Init;
+use burn::tensor::{Int, Tensor};
 
 /// A table of vectors; the checkpoint key is `weight`.
 #[derive(Module, Debug)]
@@ -13,11 +11,6 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// A table drawn from `init`.
-    pub fn new(rows: usize, hidden: usize, init: Init, device: &Device) -> Self {
-        Self { weight: init.param_with_fans([rows, hidden], rows, hidden, device) }
-    }
-
     /// # Shapes
     /// - `ids`: `[batch, tokens]`, each below the number of rows
     /// - returns `[batch, tokens, hidden]`

@@ -1,9 +1,8 @@
 //! Affine maps.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use super::Init;
 use super::precision::cast_to;
 
 /// `x weight + bias`.
@@ -19,20 +18,6 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// As `torch.nn.Linear`: weight and bias uniform in `+-1/sqrt(input)`.
-    pub fn new(input: usize, output: usize, bias: bool, device: &Device) -> Self {
-        let init = Init::Uniform { bound: (input as f64).powf(-0.5) };
-        Self::with_init(input, output, bias.then_some(init), init, device)
-    }
-
-    /// Weight from `weight`, and a bias from `bias` if given.
-    pub fn with_init(input: usize, output: usize, bias: Option<Init>, weight: Init, device: &Device) -> Self {
-        Self {
-            weight: weight.param_with_fans([input, output], input, output, device),
-            bias: bias.map(|init| init.param_with_fans([output], input, output, device)),
-        }
-    }
-
     /// # Shapes
     /// - `x`: `[.., input]`
     /// - returns `[.., output]`

@@ -8,8 +8,8 @@ use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::Init;
 use super::fused::FusedOps;
+use crate::init::{DEFAULT_SEED, Fill, Scope};
 
 /// Root-mean-square norm: `x / sqrt(mean(x^2) + eps) * weight`.
 ///
@@ -28,8 +28,8 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// The identity scale: zeros with `offset`, ones without.
     pub fn new(hidden: usize, eps: f64, offset: bool, device: &Device) -> Self {
-        let init = if offset { Init::Zeros } else { Init::Ones };
-        Self { weight: init.param([hidden], device), eps, offset }
+        let fill = if offset { Fill::ZEROS } else { Fill::ONES };
+        Self { weight: Scope::new(DEFAULT_SEED, device).param("weight", [hidden], fill), eps, offset }
     }
 
     /// # Shapes
@@ -56,7 +56,12 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// The identity scale, as PyTorch initialises it.
     pub fn new(hidden: usize, eps: f64, device: &Device) -> Self {
-        Self { weight: Init::Ones.param([hidden], device), bias: Init::Zeros.param([hidden], device), eps }
+        let scope = Scope::new(DEFAULT_SEED, device);
+        Self {
+            weight: scope.param("weight", [hidden], Fill::ONES),
+            bias: scope.param("bias", [hidden], Fill::ZEROS),
+            eps,
+        }
     }
 
     /// # Shapes

@@ -138,8 +138,11 @@ impl ConnectorKeys for ParrotConfig {
         tokens - usize::from(self.drops_query()).min(tokens)
     }
 
+    fn check(&self) -> Result<(), ModelError> {
+        self.validate()
+    }
+
     fn validate(&self, model: &VlmConfig) -> Result<(), ModelError> {
-        self.validate()?;
         let error = |found: String, expected: &str| Err(ModelError::config("vlm", "connector.query", found, expected));
         if model.is_tiled() && self.query != RoutingQuery::Mean {
             let found = format!("{:?}", self.query).to_lowercase();

@@ -10,7 +10,7 @@ use burn_flex::{FlexTensor, Layout};
 
 use super::kernels::attention::{self, Heads, Problem, Saved, Segments};
 use super::kernels::norm::{self, Norm};
-use super::kernels::parallel::{Buffer, uninit};
+use super::kernels::parallel::Buffer;
 use super::kernels::{cross_entropy, elementwise};
 use super::{AttentionConfig, AttentionSaved, FusedKernels, KeyMask, generic};
 use crate::nn::{Activation, AdamWHyper};
@@ -49,8 +49,7 @@ fn transform<R>(source: FlexTensor, f: impl FnOnce(Buffer) -> R) -> (FlexTensor,
         return (source, result);
     }
     let source = contiguous(source);
-    let mut target = uninit(n);
-    let result = f(Buffer::copied(elements(&source), &mut target));
+    let (target, result) = Buffer::on_copy(elements(&source), f);
     (tensor(target, source.shape()), result)
 }
 

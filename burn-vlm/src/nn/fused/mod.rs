@@ -24,6 +24,7 @@ mod autodiff;
 mod flex;
 pub(crate) mod generic;
 #[cfg(feature = "flex")]
+#[allow(unsafe_code)]
 mod kernels;
 mod linear_loss;
 mod ops;

@@ -4,43 +4,126 @@
 //! element with any strides (so its transpose costs nothing), and a block of the result stays in registers over
 //! the whole inner dimension. For the sizes of one attention head this beats a general product with packing.
 
+use std::marker::PhantomData;
+
+use super::parallel::Shared;
 use super::simd::Isa;
 
-/// A matrix given by the address of its first element and two strides, in elements.
+/// A matrix with any strides, in elements.
 #[derive(Clone, Copy)]
-pub struct Strided {
-    /// First element.
-    pub data: *const f32,
-    /// From row to row.
-    pub row: usize,
-    /// From column to column.
-    pub column: usize,
+pub struct Strided<'a> {
+    data: *const f32,
+    /// Elements from `data` to the end of the borrowed slice.
+    len: usize,
+    row: usize,
+    column: usize,
+    slice: PhantomData<&'a [f32]>,
+}
+
+impl<'a> Strided<'a> {
+    /// From the first element of a slice on: `row` elements from row to row, `column` from column to column.
+    pub fn new(slice: &'a [f32], row: usize, column: usize) -> Self {
+        Self { data: slice.as_ptr(), len: slice.len(), row, column, slice: PhantomData }
+    }
 }
 
 /// A matrix with contiguous rows.
 #[derive(Clone, Copy)]
-pub struct Rows {
-    /// First element.
-    pub data: *const f32,
-    /// From row to row, in elements.
-    pub row: usize,
+pub struct Rows<'a> {
+    data: *const f32,
+    len: usize,
+    row: usize,
+    slice: PhantomData<&'a [f32]>,
+}
+
+impl<'a> Rows<'a> {
+    /// From the first element of a slice on, `row` elements from row to row.
+    pub fn new(slice: &'a [f32], row: usize) -> Self {
+        Self { data: slice.as_ptr(), len: slice.len(), row, slice: PhantomData }
+    }
+
+    /// The rows from `first` on.
+    #[inline(always)]
+    pub fn from_row(self, first: usize) -> Self {
+        let skipped = first * self.row;
+        Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
+    }
+
+    /// The same matrix for the left-hand side of a product.
+    #[inline(always)]
+    pub fn strided(self) -> Strided<'a> {
+        Strided { data: self.data, len: self.len, row: self.row, column: 1, slice: PhantomData }
+    }
+
+    /// `width` elements of row `row` from `column` on.
+    ///
+    /// # Safety
+    /// They must lie inside the slice.
+    #[inline(always)]
+    pub unsafe fn part(self, row: usize, column: usize, width: usize) -> &'a [f32] {
+        let start = row * self.row + column;
+        debug_assert!(start + width <= self.len, "{width} elements from {start} on, of {}", self.len);
+        // SAFETY: by the contract, inside the slice that is borrowed for `'a`.
+        unsafe { std::slice::from_raw_parts(self.data.add(start), width) }
+    }
 }
 
 /// A matrix with contiguous rows to write.
 #[derive(Clone, Copy)]
-pub struct RowsMut {
-    /// First element.
-    pub data: *mut f32,
-    /// From row to row, in elements.
-    pub row: usize,
+pub struct RowsMut<'a> {
+    data: *mut f32,
+    len: usize,
+    row: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> RowsMut<'a> {
+    /// From the first element of a slice on, `row` elements from row to row.
+    pub fn new(slice: &'a mut [f32], row: usize) -> Self {
+        Self { data: slice.as_mut_ptr(), len: slice.len(), row, slice: PhantomData }
+    }
+
+    /// From element `at` of a buffer that other tasks write too; see [`Shared`].
+    pub fn shared(buffer: Shared<'a>, at: usize, row: usize) -> Self {
+        let (data, len) = buffer.at(at);
+        Self { data, len, row, slice: PhantomData }
+    }
+
+    /// The rows from `first` on.
+    #[inline(always)]
+    pub fn from_row(self, first: usize) -> Self {
+        let skipped = first * self.row;
+        Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
+    }
+
+    /// The first `width` elements of row `row`.
+    ///
+    /// # Safety
+    /// They must lie inside the buffer, be initialised, and nobody else may read or write them meanwhile.
+    #[inline(always)]
+    pub unsafe fn start(self, row: usize, width: usize) -> &'a mut [f32] {
+        let start = row * self.row;
+        debug_assert!(start + width <= self.len, "{width} elements from {start} on, of {}", self.len);
+        // SAFETY: by the contract.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), width) }
+    }
+}
+
+/// The number of elements up to the last one of a matrix.
+fn extent((rows, columns): (usize, usize), row: usize, column: usize) -> usize {
+    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
 /// `c = a b`, or `c += a b` with `accumulate`; `a` is `m x k`, `b` is `k x n`.
 ///
 /// # Safety
-/// The three matrices must lie inside live allocations, and `c` must not overlap the others.
+/// The three matrices must lie inside their slices (checked in debug builds), and nobody else may write `c`, or read it, meanwhile:
+/// neither other tasks nor `a` and `b`.
 #[inline(always)]
 pub unsafe fn matmul<I: Isa>((m, n, k): (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
+    debug_assert!(extent((m, k), a.row, a.column) <= a.len, "a: {m} x {k} in {} elements", a.len);
+    debug_assert!(extent((k, n), b.row, 1) <= b.len, "b: {k} x {n} in {} elements", b.len);
+    debug_assert!(extent((m, n), c.row, 1) <= c.len, "c: {m} x {n} in {} elements", c.len);
     let mut j = 0;
     // SAFETY: every panel lies inside the matrices, by the contract of this function.
     unsafe {

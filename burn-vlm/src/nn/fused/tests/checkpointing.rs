@@ -4,13 +4,19 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::*;
-use crate::init::Scope;
+use crate::init::{Fill, Scope};
 use crate::language::{AttentionInput, Gemma2Config, LanguageConfig, LanguageModel, LlamaConfig, Qwen2Config};
 use crate::nn::{Linear, checkpoint};
 use crate::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig, VisionEncoder};
 
 const TOKENS: usize = 7;
 const VOCABULARY: usize = 30;
+
+/// A layer of width six.
+fn square(bias: bool, device: &Device) -> Linear {
+    let fill = Fill::torch_linear(6);
+    Scope::new(7, device).linear("square", 6, 6, fill, bias.then_some(fill))
+}
 
 /// The gradients of a module's parameters, in the order of its fields.
 fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<Option<Vec<f32>>> {
@@ -196,7 +202,7 @@ fn towers_train_the_same() {
 
 #[test]
 fn a_block_within_a_block_and_a_block_used_twice() {
-    let layer = Linear::new(6, 6, true, &device());
+    let layer = square(true, &device());
     let inner = |layer: &Linear, x: Tensor<2>| layer.forward(x).tanh();
     let run = |checkpointed: bool| {
         let x = random([4, 6], 1);
@@ -222,7 +228,7 @@ fn a_block_within_a_block_and_a_block_used_twice() {
 
 #[test]
 fn a_parameter_that_the_block_does_not_use_has_no_gradient() {
-    let layers = vec![Linear::new(6, 6, true, &device()), Linear::new(6, 6, false, &device())];
+    let layers = vec![square(true, &device()), square(false, &device())];
     let x = random([4, 6], 1);
     let y = checkpoint(&layers, x.clone(), |layers: &Vec<Linear>, x| layers[1].forward(x));
     let grads = y.sum().backward();
@@ -234,7 +240,7 @@ fn a_parameter_that_the_block_does_not_use_has_no_gradient() {
 #[test]
 fn without_a_graph_a_block_is_a_plain_call() {
     let plain_device = burn::tensor::Device::flex();
-    let layer = Linear::new(6, 6, true, &plain_device);
+    let layer = square(true, &plain_device);
     let x = Tensor::<2>::ones([4, 6], &plain_device);
     let y = checkpoint(&layer, x.clone(), |layer: &Linear, x| layer.forward(x));
     assert!(!y.is_tracked());

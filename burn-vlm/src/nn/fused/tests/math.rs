@@ -88,8 +88,8 @@ fn special_values_survive() {
 
 struct Product<'a> {
     size: (usize, usize, usize),
-    a: Strided,
-    b: Rows,
+    a: Strided<'a>,
+    b: Rows<'a>,
     c: &'a mut [f32],
     accumulate: bool,
 }
@@ -99,7 +99,7 @@ impl Kernel for Product<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let c = RowsMut { data: self.c.as_mut_ptr(), row: self.size.1 };
+        let c = RowsMut::new(self.c, self.size.1);
         // SAFETY: the test passes matrices of these sizes.
         unsafe { I::matmul(self.size, self.a, self.b, c, self.accumulate) }
     }
@@ -120,8 +120,8 @@ fn tile_products_match_plain_loops() {
                     let mut c = old.clone();
                     let product = Product {
                         size: (m, n, k),
-                        a: Strided { data: data.as_ptr(), row, column },
-                        b: Rows { data: b.as_ptr(), row: n },
+                        a: Strided::new(data, row, column),
+                        b: Rows::new(&b, n),
                         c: &mut c,
                         accumulate,
                     };

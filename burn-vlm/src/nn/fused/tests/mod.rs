@@ -4,6 +4,7 @@
 mod attention;
 mod checkpointing;
 mod linear_loss;
+#[allow(unsafe_code)]
 mod math;
 mod pointwise;
 mod precision;

@@ -2,7 +2,7 @@
 
 use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
-use super::super::parallel::{Shared, for_each, uninit};
+use super::super::parallel::{Shared, for_each};
 use super::super::simd::{Isa, Kernel, dispatch, dot};
 use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
 
@@ -25,11 +25,11 @@ pub struct Saved<'a> {
 
 /// Gradients of `q`, `k` and `v`, each `[batch, tokens, heads, head_dim]`.
 pub fn backward(p: &Problem, saved: &Saved) -> [Vec<f32>; 3] {
-    let mut dq = uninit(p.batch * p.tq * p.heads * p.head_dim);
+    let mut dq = vec![0f32; p.batch * p.tq * p.heads * p.head_dim];
     // The tasks add to these.
     let mut dk = vec![0f32; p.batch * p.tk * p.kv_heads * p.head_dim];
     let mut dv = vec![0f32; dk.len()];
-    let pointers = [&mut dq, &mut dk, &mut dv].map(|buffer| Shared(buffer.as_mut_ptr()));
+    let pointers = [&mut dq, &mut dk, &mut dv].map(|buffer| Shared::new(buffer));
     let (head_keys, tile) = (p.head_dim * p.padded_keys(), QUERY_BLOCK * p.padded_keys());
     for_each(p.batch * p.kv_heads, 4 * p.work(), |task| {
         let (b, kv) = (task / p.kv_heads, task % p.kv_heads);
@@ -47,10 +47,8 @@ pub fn backward(p: &Problem, saved: &Saved) -> [Vec<f32>; 3] {
                     target,
                 });
             }
-            let head = |data: Shared, tokens, heads, head| RowsMut {
-                // SAFETY: the head starts inside the gradient.
-                data: unsafe { data.pointer().add((b * tokens * heads + head) * p.head_dim) },
-                row: heads * p.head_dim,
+            let head = |data, tokens, heads, head| {
+                RowsMut::shared(data, (b * tokens * heads + head) * p.head_dim, heads * p.head_dim)
             };
             let [dq, dk, dv] = pointers;
             for h in kv * p.group()..(kv + 1) * p.group() {
@@ -90,16 +88,16 @@ struct Block<'a, 'p> {
     rows: (usize, usize),
     columns: Columns,
     padding: Option<&'a [u8]>,
-    q: Rows,
-    k: Rows,
-    out: Rows,
-    grad: Rows,
+    q: Rows<'a>,
+    k: Rows<'a>,
+    out: Rows<'a>,
+    grad: Rows<'a>,
     lse: &'a [f32],
     packed_keys: &'a [f32],
     packed_values: &'a [f32],
-    dq: RowsMut,
-    dk: RowsMut,
-    dv: RowsMut,
+    dq: RowsMut<'a>,
+    dk: RowsMut<'a>,
+    dv: RowsMut<'a>,
     /// Probabilities.
     scores: &'a mut [f32],
     /// Gradient of the probabilities, then of the raw scores.
@@ -119,33 +117,26 @@ impl Kernel for Block<'_, '_> {
         // SAFETY: rows `first..last` and keys `low..high` exist, each tile holds a row of `width` for each query,
         // and no other task writes these rows of `dq` or these heads of `dk` and `dv`.
         unsafe {
-            let q = Rows { data: self.q.data.add(first * self.q.row), row: self.q.row };
-            let grad = Rows { data: self.grad.data.add(first * self.grad.row), row: self.grad.row };
-            let k = Rows { data: self.k.data.wrapping_add(low * self.k.row), row: self.k.row };
-            let dq = RowsMut { data: self.dq.data.add(first * self.dq.row), row: self.dq.row };
-            let dk = RowsMut { data: self.dk.data.wrapping_add(low * self.dk.row), row: self.dk.row };
-            let dv = RowsMut { data: self.dv.data.wrapping_add(low * self.dv.row), row: self.dv.row };
+            let (q, grad, k) = (self.q.from_row(first), self.grad.from_row(first), self.k.from_row(low));
+            let (dq, dk, dv) = (self.dq.from_row(first), self.dk.from_row(low), self.dv.from_row(low));
             for (left, packed, tile) in
                 [(q, self.packed_keys, &mut *self.scores), (grad, self.packed_values, &mut *self.slopes)]
             {
                 I::matmul(
                     (rows, width, head_dim),
-                    Strided { data: left.data, row: left.row, column: 1 },
-                    Rows { data: packed.as_ptr().wrapping_add(low), row: self.p.padded_keys() },
-                    RowsMut { data: tile.as_mut_ptr(), row: width },
+                    left.strided(),
+                    Rows::new(&packed[low.min(packed.len())..], self.p.padded_keys()),
+                    RowsMut::new(tile, width),
                     false,
                 );
             }
             for i in first..last {
-                let out = std::slice::from_raw_parts(self.out.data.add(i * self.out.row), head_dim);
-                let grad = std::slice::from_raw_parts(self.grad.data.add(i * self.grad.row), head_dim);
-                self.row::<I>(i, dot::<I>(out, grad));
+                let mean = dot::<I>(self.out.part(i, 0, head_dim), self.grad.part(i, 0, head_dim));
+                self.row::<I>(i, mean);
             }
-            let transposed = |tile: &[f32]| Strided { data: tile.as_ptr(), row: 1, column: width };
-            I::matmul((keys, head_dim, rows), transposed(self.scores), grad, dv, true);
-            I::matmul((keys, head_dim, rows), transposed(self.slopes), q, dk, true);
-            let slopes = Strided { data: self.slopes.as_ptr(), row: width, column: 1 };
-            I::matmul((rows, head_dim, keys), slopes, k, dq, false);
+            I::matmul((keys, head_dim, rows), Strided::new(self.scores, 1, width), grad, dv, true);
+            I::matmul((keys, head_dim, rows), Strided::new(self.slopes, 1, width), q, dk, true);
+            I::matmul((rows, head_dim, keys), Strided::new(self.slopes, width, 1), k, dq, false);
         }
     }
 }

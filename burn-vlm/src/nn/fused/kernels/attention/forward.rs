@@ -2,7 +2,7 @@
 
 use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
-use super::super::parallel::{self, Buffer, Shared, for_each, uninit};
+use super::super::parallel::{self, Buffer, Shared, for_each};
 use super::super::simd::{Isa, Kernel, dispatch, dot, map_sum, max};
 use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
 
@@ -13,11 +13,11 @@ const FEW_QUERIES: usize = 4;
 ///
 /// The log-sum-exp of a row without visible keys is `+inf`, which makes its recomputed probabilities zero.
 pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>) {
-    let mut out = uninit(p.batch * p.tq * p.heads * p.head_dim);
-    let mut lse = uninit(p.batch * p.heads * p.tq);
+    let mut out = vec![0f32; p.batch * p.tq * p.heads * p.head_dim];
+    let mut lse = vec![0f32; p.batch * p.heads * p.tq];
     let head_keys = p.head_dim * p.padded_keys();
     let packed = (p.tq > FEW_QUERIES).then(|| pack(p, k));
-    let (out_ptr, lse_ptr) = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
+    let (out_ptr, lse_ptr) = (Shared::new(&mut out), Shared::new(&mut lse));
     let blocks = p.tq.div_ceil(QUERY_BLOCK);
     for_each(p.batch * p.heads * blocks, p.work(), |task| {
         let (head, block) = (task / blocks, task % blocks);
@@ -36,13 +36,8 @@ pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>
                 packed: packed.as_ref().map(|keys| &keys[(b * p.kv_heads + kv) * head_keys..][..head_keys]),
                 k: k.head(b, kv),
                 v: v.head(b, kv),
-                out: RowsMut {
-                    // SAFETY: the head starts inside the output.
-                    data: unsafe { out_ptr.pointer().add((b * p.tq * p.heads + h) * p.head_dim) },
-                    row: p.heads * p.head_dim,
-                },
-                // SAFETY: the row starts inside `lse`.
-                lse: unsafe { lse_ptr.pointer().add(head * p.tq) },
+                out: RowsMut::shared(out_ptr, (b * p.tq * p.heads + h) * p.head_dim, p.heads * p.head_dim),
+                lse: RowsMut::shared(lse_ptr, head * p.tq, 1),
                 scores,
             });
         });
@@ -53,7 +48,7 @@ pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>
 /// Every key head transposed.
 fn pack(p: &Problem, k: Heads) -> Vec<f32> {
     let size = p.head_dim * p.padded_keys();
-    let mut packed = uninit(p.batch * p.kv_heads * size);
+    let mut packed = vec![0f32; p.batch * p.kv_heads * size];
     let elements = packed.len();
     parallel::chunks(elements, (Buffer::in_place(&mut packed), size), |i, target| {
         dispatch(Transpose {
@@ -74,12 +69,13 @@ struct Block<'a, 'p> {
     rows: (usize, usize),
     columns: Columns,
     padding: Option<&'a [u8]>,
-    q: Rows,
+    q: Rows<'a>,
     packed: Option<&'a [f32]>,
-    k: Rows,
-    v: Rows,
-    out: RowsMut,
-    lse: *mut f32,
+    k: Rows<'a>,
+    v: Rows<'a>,
+    out: RowsMut<'a>,
+    /// A column.
+    lse: RowsMut<'a>,
     scores: &'a mut [f32],
 }
 
@@ -99,19 +95,19 @@ impl Kernel for Block<'_, '_> {
             for (i, inverse_sum) in (first..last).zip(&mut inverse_sums) {
                 let row = &mut self.scores[(i - first) * width..][..width];
                 let (lse, inverse) = softmax_row::<I>(self.p, self.batch, i, low, row, self.padding);
-                *self.lse.add(i) = lse;
+                self.lse.start(i, 1)[0] = lse;
                 *inverse_sum = inverse;
             }
-            let out = RowsMut { data: self.out.data.add(first * self.out.row), row: self.out.row };
+            let out = self.out.from_row(first);
             I::matmul(
                 (last - first, head_dim, high - low),
-                Strided { data: self.scores.as_ptr(), row: width, column: 1 },
-                Rows { data: self.v.data.wrapping_add(low * self.v.row), row: self.v.row },
+                Strided::new(self.scores, width, 1),
+                self.v.from_row(low),
                 out,
                 false,
             );
             for (i, inverse) in inverse_sums[..last - first].iter().enumerate() {
-                for value in std::slice::from_raw_parts_mut(out.data.add(i * out.row), head_dim) {
+                for value in out.start(i, head_dim) {
                     *value *= inverse;
                 }
             }
@@ -131,21 +127,21 @@ impl Block<'_, '_> {
         let head_dim = self.p.head_dim;
         // SAFETY: by the contract.
         unsafe {
-            let q = self.q.data.add(first * self.q.row);
+            let q = self.q.from_row(first);
             if let Some(packed) = self.packed {
                 I::matmul(
                     (last - first, width, head_dim),
-                    Strided { data: q, row: self.q.row, column: 1 },
-                    Rows { data: packed.as_ptr().wrapping_add(low), row: self.p.padded_keys() },
-                    RowsMut { data: self.scores.as_mut_ptr(), row: width },
+                    q.strided(),
+                    Rows::new(&packed[low.min(packed.len())..], self.p.padded_keys()),
+                    RowsMut::new(self.scores, width),
                     false,
                 );
                 return;
             }
             for i in 0..last - first {
-                let query = std::slice::from_raw_parts(q.add(i * self.q.row), head_dim);
+                let query = q.part(i, 0, head_dim);
                 for j in low..high {
-                    let key = std::slice::from_raw_parts(self.k.data.add(j * self.k.row), head_dim);
+                    let key = self.k.part(j, 0, head_dim);
                     self.scores[i * width + j - low] = dot::<I>(query, key);
                 }
             }

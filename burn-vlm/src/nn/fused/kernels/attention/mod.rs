@@ -30,10 +30,10 @@ pub struct Heads<'a> {
     pub strides: [usize; 3],
 }
 
-impl Heads<'_> {
+impl<'a> Heads<'a> {
     /// One head of one batch row.
-    fn head(&self, batch: usize, head: usize) -> Rows {
-        Rows { data: self.data[batch * self.strides[0] + head * self.strides[2]..].as_ptr(), row: self.strides[1] }
+    fn head(&self, batch: usize, head: usize) -> Rows<'a> {
+        Rows::new(&self.data[batch * self.strides[0] + head * self.strides[2]..], self.strides[1])
     }
 }
 
@@ -156,7 +156,7 @@ fn with_scratch(n: usize, f: impl FnOnce(&mut [f32])) {
 
 /// Writes `[tokens, head_dim]` as `[head_dim, padded]`, zeros in the padding.
 struct Transpose<'a> {
-    source: Rows,
+    source: Rows<'a>,
     tokens: usize,
     padded: usize,
     head_dim: usize,
@@ -175,13 +175,10 @@ impl Kernel for Transpose<'_> {
                 let mut block = [[0f32; PAD]; PAD];
                 for (token, row) in block[..tokens].iter_mut().enumerate() {
                     // SAFETY: token `start + token` and elements `d..d + width` lie inside the head.
-                    unsafe {
-                        let source = self.source.data.add((start + token) * self.source.row + d);
-                        if width == PAD {
-                            *row = source.cast::<[f32; PAD]>().read_unaligned();
-                        } else {
-                            row[..width].copy_from_slice(std::slice::from_raw_parts(source, width));
-                        }
+                    let source = unsafe { self.source.part(start + token, d, width) };
+                    match source.first_chunk::<PAD>() {
+                        Some(whole) => *row = *whole,
+                        None => row[..width].copy_from_slice(source),
                     }
                 }
                 for (i, row) in transpose(block)[..width].iter().enumerate() {
