@@ -14,7 +14,7 @@ pub use args::StudyArgs;
 pub use chat::chat;
 pub use data::{DataArgs, data, run_data};
 pub use pretrain::pretrain;
-pub use study::{AnyError, execute, parse, run_studies};
+pub use study::{AnyError, execute, execute_with, parse, run_studies};
 pub use train::{TrainArgs, run_training, train};
 
 /// A study that is built into the programs.

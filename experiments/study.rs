@@ -10,6 +10,7 @@ use burn_vlm_train::ablation::{
     show_duration, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
+use burn_vlm_train::eval::Benchmark;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::study::{StudyInputs, VlmJob, estimate, matmul_rate, write_summary};
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -72,6 +73,14 @@ pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
 /// A wrong study file or option, an output folder of another experiment, a device that does not answer, cells that
 /// failed. What is finished is kept.
 pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
+    execute_with(built_in, args, &[])
+}
+
+/// As [`execute`], with benchmarks of one's own beside those of the study's file.
+///
+/// # Errors
+/// As [`execute`], and a benchmark that no column of the study can show.
+pub fn execute_with(built_in: &BuiltIn, args: &StudyArgs, own: &[Arc<dyn Benchmark>]) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
     let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
     let study = match &args.config {
@@ -103,6 +112,7 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
     let job = VlmJob::new(context, inputs).with_origin(&origin, &chosen.choice.to_string());
+    let job = own.iter().fold(job, |job, benchmark| job.with_benchmark(benchmark.clone()));
     let benchmarks = job.benchmarks(&plan)?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
