@@ -6,9 +6,10 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation::sigmoid};
 use burn_vlm::{error::ModelError, vlm::Vlm, vlm::VlmInput};
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_experiments::{AnyError, ENCODER, parse};
-use burn_vlm_train::ablation::{PatchRules, Reporter};
+use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::recipe::{Recipe, StageRecipe};
 use burn_vlm_train::{assemble, objective::VisionLanguage, pretrain::Context, study, trainer};
 

@@ -9,7 +9,8 @@ mod recipe_file;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use burn_vlm_train::ablation::{Reporter, chain};
+use burn_vlm_base::progress::Reporter;
+use burn_vlm_train::ablation::chain;
 use clap::{Parser, Subcommand};
 
 use crate::AnyError;

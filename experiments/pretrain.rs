@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_train::ablation::{PatchRules, Reporter, Study, chain};
+use burn_vlm_train::ablation::{PatchRules, Study, chain};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::pretrain::{Context, pretrain_part};
 use burn_vlm_train::recipe::Recipe;

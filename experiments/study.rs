@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, Reporter, RunOptions, Shard, Study, StudyError, chain, run,
-    show_duration, status,
+    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::eval::Benchmark;

@@ -8,9 +8,10 @@
 use std::path::Path;
 
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_experiments::{ENCODER, parse};
-use burn_vlm_train::ablation::{PatchRules, Reporter};
+use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::assemble::assemble;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;

@@ -9,8 +9,9 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::{DecodeLimits, decode, to_rgb};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
-use burn_vlm_data::sample::{Sample, Task};
-use burn_vlm_data::source::{Limits, SourceSample, StreamOptions, open_mixture, open_sources};
+use burn_vlm_data::tasks::Task;
+use burn_vlm_data::sample::{Sample};
+use burn_vlm_data::source::{Limits, StreamOptions, open_mixture, open_sources};
 use burn_vlm_experiments::{DataArgs, run_data};
 use burn_vlm_train::samples::training_samples;
 use clap::Parser;
@@ -47,7 +48,7 @@ fn export(format: &str, more: &[&str]) -> (TempDir, String) {
 }
 
 /// All samples of an exported folder by id.
-fn read(folder: &str) -> BTreeMap<String, SourceSample> {
+fn read(folder: &str) -> BTreeMap<String, Sample> {
     let config = MixtureConfig::from_file(Path::new(folder).join("mixture.toml")).unwrap();
     let sources = open_sources(&config, Limits::default()).unwrap();
     let samples =
@@ -58,7 +59,7 @@ fn read(folder: &str) -> BTreeMap<String, SourceSample> {
 /// What a sample is compared by: turns, language, bytes of its pictures, source and tags.
 type Parts<'a> = (&'a [Turn], Option<Language>, Vec<Vec<u8>>, &'a str, &'a [String]);
 
-fn parts(sample: &SourceSample) -> Parts<'_> {
+fn parts(sample: &Sample) -> Parts<'_> {
     let pictures = sample.pictures().map(|picture| picture.read().unwrap().to_vec()).collect();
     (&sample.turns, sample.language, pictures, &sample.source, &sample.tags)
 }

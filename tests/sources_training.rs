@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::source::SourceConfig;
-use burn_vlm_train::ablation::Reporter;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::log::StepLog;
 use burn_vlm_train::pretrain::Context;

@@ -1,5 +1,7 @@
 //! The encoder study from end to end on the smoke preset: its files, its exactness after kills, its errors.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use burn_vlm_experiments::{ENCODER, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
 use clap::Parser;
+use common::backbone_without_image;
 use serde_json::Value;
 
 /// Set for the copy of this test binary that is killed: the folder it runs the study in.
@@ -111,6 +114,27 @@ fn damaged_predictions_do_not_shrink_the_table(out: &Path) {
     std::fs::write(&file, &whole).unwrap();
     execute(&ENCODER, &args(&["--out", &out.to_string_lossy()])).unwrap();
     assert_eq!(summary(out), before);
+}
+
+/// One cell each of a study with a language model whose own tokenizer has no `<image>`.
+#[test]
+fn a_backbone_without_an_image_token_is_studied() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts");
+    for (name, tied) in [("tied", true), ("untied", false)] {
+        let parts = folder.path().join(name);
+        backbone_without_image(&parts.join("backbone"), tied);
+        std::fs::create_dir(parts.join("siglip1")).unwrap();
+        for file in std::fs::read_dir(shipped.join("siglip1")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), parts.join("siglip1").join(file.file_name())).unwrap();
+        }
+        let out = folder.path().join(format!("{name}-study"));
+        let (parts, text) = (parts.to_string_lossy(), out.to_string_lossy());
+        execute(&ENCODER, &args(&["--parts", &parts, "--out", &text, "--only", "siglip1/en"])).unwrap();
+        let done = read(out.join("cells/siglip1/en/seed0/done.json"));
+        assert!(done["result"]["losses"].is_object() || done["result"]["losses"].is_array(), "{done}");
+    }
 }
 
 #[test]

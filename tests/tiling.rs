@@ -1,5 +1,5 @@
-//! The image processor and the model cut a picture by the same rules, which stand in two crates: one knows no tensors, the
-//! other no pictures. Where they differed, every conversation would fail for want of an image token.
+//! The image processor and the model cut a picture by the same rule (`burn_vlm_base::tiling`), each through its own types. Where
+//! they differed, every conversation would fail for want of an image token.
 
 use burn_vlm::vlm::tiling::{DEFAULT_PINPOINTS, Size, num_image_tokens, select_best_resolution, unpad};
 use burn_vlm_data::image::{GridPinpoint, best_resolution, unpadded_grid};

@@ -1,5 +1,7 @@
 //! `examples/train`: a recipe from parts to a model that answers, resumed, refused, and estimated without any data.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,7 @@ use burn_vlm_experiments::{TrainArgs, run_training};
 use burn_vlm_train::chat::ChatModel;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use clap::Parser;
+use common::{backbone_without_image, token_rows};
 
 /// Steps that show that everything runs.
 const SHORT: [&str; 8] = [
@@ -66,6 +69,25 @@ fn the_tiny_recipe_trains_resumes_and_keeps_its_folder() {
 
     let other = short(&out, &["seed=7"]).unwrap_err();
     assert!(other.contains("another recipe") && other.contains("seed = 7"), "{other}");
+}
+
+/// A language model's own tokenizer has no `<image>`: it is given one, and a row of the embeddings and of the head.
+#[test]
+fn a_backbone_without_an_image_token_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, tied) in [("tied", true), ("untied", false)] {
+        let backbone = folder.path().join(name);
+        backbone_without_image(&backbone, tied);
+        let out = folder.path().join(format!("{name}-run"));
+        let setting = format!("model.backbone=\"{}\"", backbone.display());
+        let said = short(&out, &[&setting]).unwrap();
+        assert!(said.contains("finetune: loss"), "{said}");
+        assert!(log(&out, "2-finetune").iter().all(|loss| loss.is_finite()));
+        let model = out.join("model");
+        let (embeddings, head) = token_rows(&model);
+        assert_eq!((embeddings, head), (8193, (!tied).then_some(8193)), "{name}");
+        ChatModel::load(&model, &choose(DeviceChoice::Flex).unwrap().device).unwrap();
+    }
 }
 
 /// Lines of an estimate that hold all of these words.

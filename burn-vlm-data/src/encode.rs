@@ -3,14 +3,15 @@
 //! Unusual here:
 //! - the conversation is encoded turn by turn, each part's text being what the template adds for it; a rendered text is
 //!   never searched for answers, so an answer that quotes the template cannot shift the labels;
-//! - the prompt of a training sample has exactly the tokens that the prompt has at inference;
+//! - what a part's tokens are depends on the text before it alone, so the prompt of a training sample has exactly the tokens that
+//!   the prompt has at inference, whatever the answer is;
+//! - a text whose words a template would drop is never encoded: templates that read lists are given lists;
 //! - an `<image>` token stands for as many tokens as the picture has;
 //! - nothing is cut silently.
 
-use crate::chat_template::{ChatTemplate, TemplateError};
+use crate::chat_template::{ChatTemplate, Message, RenderOptions, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
-use crate::tokenizer::{Tokenizer, TokenizerError};
-use crate::user_turns::user_turns;
+use crate::tokenizer::{Encoding, Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -129,6 +130,18 @@ pub enum EncodeError {
         /// Who speaks in the conversation.
         roles: Vec<&'static str>,
     },
+    /// A family's own format has no such mask.
+    #[error("mask = {mask:?} belongs to chat templates; Parrot's own format trains answers alone (answers_only)")]
+    Mask {
+        /// The mask asked for.
+        mask: MaskStyle,
+    },
+    /// The template drops what is said.
+    #[error(
+        "the chat template writes a user's turn without its words, whether they are given as a text or as a list of parts; nothing \
+         could be learned from it"
+    )]
+    LosesText,
     /// Truncation would cut a picture.
     #[error(
         "truncating to {max} tokens would cut a picture, whose last visual token is number {last}; raise max_tokens"
@@ -141,6 +154,99 @@ pub enum EncodeError {
     },
 }
 
+/// How a tokenizer and a template write conversations: found out once, the same for training and for use.
+#[derive(Debug, Clone)]
+pub(crate) struct Style {
+    /// Whether the template takes a message as a list of images and texts, else as a text.
+    takes_parts: bool,
+    /// Whether the tokenizer treats the beginning of a text otherwise than its middle (a space put before it), so that a part's
+    /// tokens are only known with what stands before it.
+    joins: bool,
+    /// What the tokenizer puts before every text.
+    pub(crate) start: Vec<u32>,
+    /// What stands for a picture, and its id.
+    pub(crate) image: Option<(String, u32)>,
+}
+
+/// A text that no template writes by itself.
+const PROBE: &str = "burnvlmprobe";
+
+impl Style {
+    /// Asks tokenizer and template.
+    ///
+    /// # Errors
+    /// A tokenizer that fails on a letter, a template that drops the words of a turn.
+    pub(crate) fn of(
+        tokenizer: &Tokenizer,
+        template: &ChatTemplate,
+        image: Option<(String, u32)>,
+    ) -> Result<Self, EncodeError> {
+        let picture = image.as_ref().map_or(String::new(), |_| format!("{IMAGE_PLACEHOLDER}\n"));
+        let probe = [Turn::user(picture + PROBE)];
+        let token = image.as_ref().map(|(token, _)| token.as_str());
+        let text = render(template, &probe, false, false, token);
+        let parts = render(template, &probe, false, true, token);
+        let words = |text: &Result<String, TemplateError>| text.as_ref().map(|text| text.contains(PROBE)).ok();
+        let shown = |text: &String| text.contains(PROBE) && token.is_none_or(|token| text.contains(token));
+        // Templates of vision-language models take lists, those of language models texts. Given a list, the latter fail or print it.
+        let lists = parts.as_ref().is_ok_and(|text| shown(text) && !text.contains("type"));
+        let takes_parts = lists && (image.is_some() || words(&text) != Some(true));
+        if !lists && words(&text) == Some(false) {
+            return Err(EncodeError::LosesText);
+        }
+        let joins = !tokenizer.encode("\na")?.ends_with(&tokenizer.encode("a")?);
+        Ok(Self { takes_parts, joins, start: start(tokenizer)?, image })
+    }
+
+    /// For captions alone, which no template writes.
+    pub(crate) fn of_captions(tokenizer: &Tokenizer, image_id: u32) -> Result<Self, EncodeError> {
+        let image = Some((IMAGE_PLACEHOLDER.to_owned(), image_id));
+        Ok(Self { takes_parts: false, joins: false, start: start(tokenizer)?, image })
+    }
+
+    /// The id that stands for a visual token.
+    pub(crate) fn image_id(&self) -> Option<u32> {
+        self.image.as_ref().map(|(_, id)| *id)
+    }
+}
+
+/// What the post-processor puts before every text: the start token, where there is one. What it puts behind a text would end a
+/// prompt whose answer is to come.
+fn start(tokenizer: &Tokenizer) -> Result<Vec<u32>, TokenizerError> {
+    let (letter, whole) = (tokenizer.encode("a")?, tokenizer.encode_with_special_tokens("a")?);
+    let begin = whole.windows(letter.len().max(1)).position(|ids| ids == letter).unwrap_or(0);
+    Ok(whole[..begin].to_vec())
+}
+
+/// A conversation in the template's words; a placeholder becomes `token`, as a part of a list or within the text.
+fn render(
+    template: &ChatTemplate,
+    turns: &[Turn],
+    add_generation_prompt: bool,
+    parts: bool,
+    token: Option<&str>,
+) -> Result<String, TemplateError> {
+    if parts {
+        let messages: Vec<Message> = turns.iter().map(Message::from).collect();
+        return template.render_messages(&messages, &RenderOptions { add_generation_prompt, ..Default::default() });
+    }
+    match token.filter(|token| *token != IMAGE_PLACEHOLDER) {
+        None => template.render(turns, add_generation_prompt),
+        Some(token) => {
+            let named = |turn: &Turn| Turn { role: turn.role, text: turn.text.replace(IMAGE_PLACEHOLDER, token) };
+            template.render(&turns.iter().map(named).collect::<Vec<_>>(), add_generation_prompt)
+        }
+    }
+}
+
+/// Writes conversations as ids.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scribe<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) template: &'a ChatTemplate,
+    pub(crate) style: &'a Style,
+}
+
 /// A part of the rendered conversation.
 pub(crate) struct Part<'a> {
     pub(crate) text: &'a str,
@@ -151,13 +257,144 @@ pub(crate) struct Part<'a> {
 enum Kind {
     /// Given to the model.
     Prompt,
-    /// An answer, with what the template writes after it; with whole turns also what it writes before it.
+    /// An answer, with what the template writes after it.
     Answer,
 }
 
-/// Encodes a whole conversation with its labels.
-///
-/// `pictures` has the number of visual tokens of each picture, in the order of the placeholders.
+impl Scribe<'_> {
+    /// The conversation in the template's words.
+    pub(crate) fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        let token = self.style.image.as_ref().map(|(token, _)| token.as_str());
+        render(self.template, turns, add_generation_prompt, self.style.takes_parts, token)
+    }
+
+    /// See [`Processor::encode`](crate::processor::Processor::encode).
+    pub(crate) fn encode(
+        &self,
+        turns: &[Turn],
+        pictures: &[usize],
+        options: &EncodeOptions,
+    ) -> Result<Encoded, EncodeError> {
+        let whole = self.render(turns, false)?;
+        let structure = Structure::of(options.mask, self.tokenizer)?;
+        let parts = self.split(turns, &whole)?;
+        let mut encoded = Encoded::default();
+        for (number, (ids, part)) in self.pieces(&parts)?.into_iter().zip(&parts).enumerate() {
+            let before_answer = parts.get(number + 1).is_some_and(|part| part.kind == Kind::Answer);
+            let trained = match (part.kind, &structure) {
+                (Kind::Answer, None) => 0..answer_end(self.tokenizer, &ids),
+                (Kind::Answer, Some(_)) => 0..ids.len(),
+                (Kind::Prompt, Some(structure)) if before_answer => structure.header(&ids)..ids.len(),
+                (Kind::Prompt, _) => 0..0,
+            };
+            for (position, id) in ids.into_iter().enumerate() {
+                let structural = structure.as_ref().is_some_and(|s| s.0.contains(&id));
+                let label = if trained.contains(&position) || structural { i64::from(id) } else { IGNORE };
+                encoded.ids.push(id);
+                encoded.labels.push(label);
+            }
+        }
+        let mut encoded = expand_images(self.style.image_id(), encoded, turns, pictures)?;
+        if options.user_turns {
+            encoded.user_turns = self.user_turns(turns, pictures)?;
+        }
+        truncate(self.style.image_id(), encoded, options)
+    }
+
+    /// See [`Processor::encode_prompt`](crate::processor::Processor::encode_prompt).
+    pub(crate) fn encode_prompt(&self, turns: &[Turn], pictures: &[usize]) -> Result<Vec<u32>, EncodeError> {
+        let whole = self.render(turns, true)?;
+        let ids = self.pieces(&self.split(turns, &whole)?)?.concat();
+        let labels = vec![IGNORE; ids.len()];
+        Ok(expand_images(self.style.image_id(), Encoded { ids, labels, ..Encoded::default() }, turns, pictures)?.ids)
+    }
+
+    /// The special token that ends an assistant's turn under this template (`<|im_end|>`, `<end_of_turn>`, ...). `None` if the
+    /// template writes no special token there.
+    pub(crate) fn end_of_turn(&self) -> Result<Option<u32>, EncodeError> {
+        let turns = [Turn::user("a"), Turn::assistant("b")];
+        let whole = self.render(&turns, false)?;
+        let parts = self.split(&turns, &whole)?;
+        let Some(answer) = parts.iter().rfind(|part| part.kind == Kind::Answer) else { return Ok(None) };
+        let ids = self.tokenizer.encode(answer.text)?;
+        Ok(ids.into_iter().rfind(|id| self.tokenizer.is_special(*id)))
+    }
+
+    /// Splits the rendering of a conversation at its answers. The parts together are the rendering, byte by byte.
+    pub(crate) fn split<'t>(&self, turns: &[Turn], whole: &'t str) -> Result<Vec<Part<'t>>, EncodeError> {
+        let mut parts = Vec::new();
+        let mut done = 0;
+        let mut push = |until: usize, kind: Kind| {
+            if until > done {
+                parts.push(Part { text: &whole[done..until], kind });
+            }
+            done = done.max(until);
+        };
+        for (turn, _) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
+            // Each of these renderings must be the beginning of the next longer one; its length is where a part ends.
+            let end = |turns: &[Turn], generation_prompt: bool| -> Result<usize, EncodeError> {
+                let prefix = self.render(turns, generation_prompt)?;
+                if whole.starts_with(&prefix) {
+                    return Ok(prefix.len());
+                }
+                Err(not_appending(turn, &prefix, whole))
+            };
+            push(end(&turns[..turn], true)?, Kind::Prompt);
+            push(end(&turns[..=turn], false)?, Kind::Answer);
+        }
+        push(whole.len(), Kind::Prompt);
+        Ok(parts)
+    }
+
+    /// The ids of each part, the first with what the tokenizer puts before a text, unless the template has written it.
+    fn pieces(&self, parts: &[Part<'_>]) -> Result<Vec<Vec<u32>>, EncodeError> {
+        let mut pieces = Vec::with_capacity(parts.len());
+        let mut before = "";
+        for part in parts {
+            let mut ids = self.piece(before, part.text)?;
+            if before.is_empty() && !ids.starts_with(&self.style.start) {
+                ids.splice(0..0, self.style.start.iter().copied());
+            }
+            pieces.push(ids);
+            before = part.text;
+        }
+        Ok(pieces)
+    }
+
+    /// The ids of a text that stands behind another: as in the middle of a text, unless a token reaches across the seam.
+    fn piece(&self, before: &str, text: &str) -> Result<Vec<u32>, EncodeError> {
+        if before.is_empty() || !self.style.joins {
+            return Ok(self.tokenizer.encode(text)?);
+        }
+        let (before_ids, joint) = (self.tokenizer.encode(before)?, self.tokenizer.encode(&format!("{before}{text}"))?);
+        match joint.strip_prefix(before_ids.as_slice()) {
+            Some(ids) => Ok(ids.to_vec()),
+            None => Ok(self.tokenizer.encode(text)?),
+        }
+    }
+
+    /// As [`Self::piece`], with the places of the tokens within `text`, in characters.
+    pub(crate) fn piece_with_offsets(&self, before: &str, text: &str) -> Result<Encoding, EncodeError> {
+        if !before.is_empty() && self.style.joins {
+            let before_ids = self.tokenizer.encode(before)?;
+            let mut joint = self.tokenizer.encode_with_offsets(&format!("{before}{text}"), false)?;
+            if joint.ids.starts_with(&before_ids) {
+                let skipped = before.chars().count();
+                joint.ids.drain(..before_ids.len());
+                joint.tokens.drain(..before_ids.len());
+                joint.offsets.drain(..before_ids.len());
+                for (from, to) in &mut joint.offsets {
+                    (*from, *to) = (from.saturating_sub(skipped), to.saturating_sub(skipped));
+                }
+                return Ok(joint);
+            }
+        }
+        Ok(self.tokenizer.encode_with_offsets(text, false)?)
+    }
+}
+
+/// As [`Processor::encode`](crate::processor::Processor::encode), for a tokenizer and a template that are asked anew each time:
+/// a [`Processor`](crate::processor::Processor) is faster.
 ///
 /// # Errors
 /// A conversation that template or tokenizer refuse, placeholders that do not match `pictures`, one that is too long.
@@ -168,31 +405,11 @@ pub fn encode(
     pictures: &[usize],
     options: &EncodeOptions,
 ) -> Result<Encoded, EncodeError> {
-    let whole = template.render(turns, false)?;
-    let structure = Structure::of(options.mask, tokenizer)?;
-    let mut encoded = Encoded::default();
-    for part in split(template, turns, &whole, structure.is_some())? {
-        let ids = tokenizer.encode(part.text)?;
-        let trained = match (part.kind, &structure) {
-            (Kind::Answer, None) => 0..answer_end(tokenizer, &ids),
-            (Kind::Answer, Some(_)) => 0..ids.len(),
-            (Kind::Prompt, _) => 0..0,
-        };
-        for (position, id) in ids.into_iter().enumerate() {
-            let structural = structure.as_ref().is_some_and(|s| s.0.contains(&id));
-            let label = if trained.contains(&position) || structural { i64::from(id) } else { IGNORE };
-            encoded.ids.push(id);
-            encoded.labels.push(label);
-        }
-    }
-    let mut encoded = expand_images(tokenizer, encoded, turns, pictures)?;
-    if options.user_turns {
-        encoded.user_turns = user_turns(tokenizer, template, turns, pictures, options.mask)?;
-    }
-    truncate(tokenizer, encoded, options)
+    let style = Style::of_language_model(tokenizer, template)?;
+    Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options)
 }
 
-/// Encodes the prompt of a conversation: everything up to where the assistant's answer begins.
+/// As [`Processor::encode_prompt`](crate::processor::Processor::encode_prompt), see [`encode`].
 ///
 /// # Errors
 /// As [`encode`], without the limit on tokens.
@@ -202,63 +419,25 @@ pub fn encode_prompt(
     turns: &[Turn],
     pictures: &[usize],
 ) -> Result<Vec<u32>, EncodeError> {
-    let whole = template.render(turns, true)?;
-    let mut encoded = Encoded::default();
-    for part in split(template, turns, &whole, false)? {
-        encoded.ids.extend(tokenizer.encode(part.text)?);
-    }
-    encoded.labels.resize(encoded.ids.len(), IGNORE);
-    Ok(expand_images(tokenizer, encoded, turns, pictures)?.ids)
+    let style = Style::of_language_model(tokenizer, template)?;
+    Scribe { tokenizer, template, style: &style }.encode_prompt(turns, pictures)
 }
 
-/// The special token that ends an assistant's turn under this template (`<|im_end|>`, `<end_of_turn>`, ...): where generation
-/// has to stop. `None` if the template writes no special token there.
+/// The special token that ends an assistant's turn, see [`encode`].
 ///
 /// # Errors
 /// A template or tokenizer that refuses a conversation of one question and one answer.
 pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Option<u32>, EncodeError> {
-    let turns = [Turn::user("a"), Turn::assistant("b")];
-    let whole = template.render(&turns, false)?;
-    let parts = split(template, &turns, &whole, false)?;
-    let Some(answer) = parts.iter().rfind(|part| part.kind == Kind::Answer) else { return Ok(None) };
-    let ids = tokenizer.encode(answer.text)?;
-    Ok(ids.into_iter().rfind(|id| tokenizer.is_special(*id)))
+    let style = Style::of_language_model(tokenizer, template)?;
+    Scribe { tokenizer, template, style: &style }.end_of_turn()
 }
 
-/// Splits the rendering of a conversation at its answers, or with `whole_turns` at the assistant's turns with their headers
-/// (as the training codes that train these encode them). The parts together are the rendering, byte by byte.
-pub(crate) fn split<'a>(
-    template: &ChatTemplate,
-    turns: &[Turn],
-    whole: &'a str,
-    whole_turns: bool,
-) -> Result<Vec<Part<'a>>, EncodeError> {
-    let mut parts = Vec::new();
-    let mut done = 0;
-    let mut push = |until: usize, kind: Kind| {
-        if until > done {
-            parts.push(Part { text: &whole[done..until], kind });
-        }
-        done = done.max(until);
-    };
-    for (turn, _) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
-        // Each of these renderings must be the beginning of the next longer one; its length is where a part ends.
-        let end = |turns: &[Turn], generation_prompt: bool| -> Result<usize, EncodeError> {
-            let prefix = template.render(turns, generation_prompt)?;
-            if whole.starts_with(&prefix) {
-                return Ok(prefix.len());
-            }
-            Err(not_appending(turn, &prefix, whole))
-        };
-        match (whole_turns, turn) {
-            (true, 0) => {}
-            (true, _) => push(end(&turns[..turn], false)?, Kind::Prompt),
-            (false, _) => push(end(&turns[..turn], true)?, Kind::Prompt),
-        }
-        push(end(&turns[..=turn], false)?, Kind::Answer);
+impl Style {
+    /// [`Self::of`] where `<image>` stands for pictures, if the tokenizer has it.
+    pub(crate) fn of_language_model(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Self, EncodeError> {
+        let image = tokenizer.image_id().map(|id| (IMAGE_PLACEHOLDER.to_owned(), id));
+        Self::of(tokenizer, template, image)
     }
-    push(whole.len(), Kind::Prompt);
-    Ok(parts)
 }
 
 fn not_appending(turn: usize, prefix: &str, whole: &str) -> EncodeError {
@@ -277,7 +456,8 @@ fn answer_end(tokenizer: &Tokenizer, ids: &[u32]) -> usize {
     ids.iter().rposition(|id| tokenizer.is_special(*id)).map_or(ids.len(), |last| last + 1)
 }
 
-/// The tokens that some training codes train wherever they stand.
+/// The tokens that some training codes train wherever they stand: the one that begins a turn, the one that ends it, and the line
+/// break where it is a token of its own.
 struct Structure(Vec<u32>);
 
 impl Structure {
@@ -287,26 +467,31 @@ impl Structure {
             MaskStyle::Towervision => ["<start_of_turn>", "<end_of_turn>"],
             MaskStyle::LlavaNextQwen => ["<|im_start|>", "<|im_end|>"],
         };
-        // Only a line break that is a token of its own: Gemma's "\n\n" is another token and stays masked.
-        let mut ids = tokenizer.encode("\n")?;
-        ids.truncate(if ids.len() == 1 { 1 } else { 0 });
+        let mut ids = Vec::new();
         for name in names {
             let help = "this mask style belongs to another family of tokenizers; mask = \"answers_only\" fits all";
             ids.push(tokenizer.token_id(name).ok_or_else(|| EncodeError::NoToken { token: name.to_owned(), help })?);
         }
+        // Only a line break that is a token of its own: Gemma's "\n\n" is another token and stays masked.
+        ids.extend(Some(tokenizer.encode("\n")?).filter(|ids| ids.len() == 1).into_iter().flatten());
         Ok(Some(Self(ids)))
+    }
+
+    /// Where the header of an answer begins in the prompt before it.
+    fn header(&self, prompt: &[u32]) -> usize {
+        prompt.iter().rposition(|id| self.0.first() == Some(id)).unwrap_or(prompt.len())
     }
 }
 
 /// Repeats each image token as often as its picture has visual tokens; these are never trained.
 pub(crate) fn expand_images(
-    tokenizer: &Tokenizer,
+    image: Option<u32>,
     encoded: Encoded,
     turns: &[Turn],
     pictures: &[usize],
 ) -> Result<Encoded, EncodeError> {
     let placeholders = count_images(turns);
-    let Some(image) = tokenizer.image_id() else {
+    let Some(image) = image else {
         if placeholders == 0 && pictures.is_empty() {
             return Ok(encoded);
         }
@@ -335,7 +520,7 @@ pub(crate) fn expand_images(
 }
 
 pub(crate) fn truncate(
-    tokenizer: &Tokenizer,
+    image: Option<u32>,
     mut encoded: Encoded,
     options: &EncodeOptions,
 ) -> Result<Encoded, EncodeError> {
@@ -346,7 +531,7 @@ pub(crate) fn truncate(
     if options.truncation == Truncation::Error {
         return Err(EncodeError::TooLong { tokens, max });
     }
-    let last = tokenizer.image_id().and_then(|image| encoded.ids.iter().rposition(|id| *id == image));
+    let last = image.and_then(|image| encoded.ids.iter().rposition(|id| *id == image));
     if let Some(last) = last.filter(|last| *last >= max) {
         return Err(EncodeError::CutsPicture { max, last: last + 1 });
     }

@@ -4,12 +4,11 @@
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin
-//! - [`tokenizer`], [`chat_template`], [`encode`], [`user_turns`], [`plain`]: conversation -> token ids and labels; [`text_stream`]: and back
-//! - [`vlm_processor`], [`parrot`]: the prompt side of published models: messages and pictures -> ids and pixels
+//! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
+//!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
-//! - [`prompts`]: what papers publish of theirs
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //! - [`batching`]: batches by real length within a budget of tokens, and packed rows
 //!
@@ -29,15 +28,12 @@ pub mod image;
 pub mod language;
 pub mod loader;
 pub mod mixture;
-pub mod parrot;
 pub mod plain;
-pub mod prompts;
-pub mod random;
+pub mod processor;
+pub use burn_vlm_base::random;
 pub mod sample;
 pub mod sampler;
 pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
-pub mod user_turns;
-pub mod vlm_processor;

@@ -5,7 +5,7 @@
 
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
-use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, encode, expand_images, truncate};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, expand_images, truncate};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +24,11 @@ pub enum PromptTemplate {
 }
 
 impl PromptTemplate {
-    /// Encodes a conversation; `template` is not used by [`PromptTemplate::Plain`], nor is the mask style.
+    /// Encodes a conversation; `template` is not used by [`PromptTemplate::Plain`], nor is the mask style. Tokenizer and template
+    /// are asked anew each time how they write: [`Processor::encode_as`](crate::processor::Processor::encode_as) is faster.
     ///
     /// # Errors
-    /// As [`encode`] or [`encode_plain`].
+    /// As [`Processor::encode_as`](crate::processor::Processor::encode_as).
     pub fn encode(
         self,
         tokenizer: &Tokenizer,
@@ -36,22 +37,22 @@ impl PromptTemplate {
         pictures: &[usize],
         options: &EncodeOptions,
     ) -> Result<Encoded, EncodeError> {
+        let style = Style::of_language_model(tokenizer, template)?;
         match self {
-            Self::Chat => encode(tokenizer, template, turns, pictures, options),
-            Self::Plain => encode_plain(tokenizer, turns, pictures, options),
+            Self::Chat => Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options),
+            Self::Plain => encode_plain(tokenizer, &style, turns, pictures, options),
         }
     }
 }
 
 /// Encodes a caption of pictures: a turn of the user with the placeholders, and a turn of the assistant.
 ///
-/// `pictures` has the number of visual tokens of each picture.
-///
 /// # Errors
 /// Other turns than these two, or none of the pictures in the first; placeholders that do not match `pictures`; a caption
 /// that is too long.
-pub fn encode_plain(
+pub(crate) fn encode_plain(
     tokenizer: &Tokenizer,
+    style: &Style,
     turns: &[Turn],
     pictures: &[usize],
     options: &EncodeOptions,
@@ -63,18 +64,16 @@ pub fn encode_plain(
     if roles != (Role::User, Role::Assistant) || placeholders == 0 || count_images(turns) != placeholders {
         return Err(shape());
     }
-    let image = tokenizer.image_id().ok_or_else(|| EncodeError::NoToken {
+    let image = style.image_id().ok_or_else(|| EncodeError::NoToken {
         token: IMAGE_PLACEHOLDER.to_owned(),
         help: "add it to the tokenizer's special tokens",
     })?;
-    // The post-processor decides whether texts begin with the start token.
-    let start = tokenizer.encode_with_special_tokens("")?;
-    let mut ids: Vec<u32> = start.into_iter().filter(|id| Some(*id) == tokenizer.bos_id()).take(1).collect();
+    let mut ids = style.start.clone();
     ids.extend(std::iter::repeat_n(image, placeholders));
     let mut labels = vec![IGNORE; ids.len()];
     let caption = tokenizer.encode(&format!("{}{END}", caption.text))?;
     labels.extend(caption.iter().map(|id| i64::from(*id)));
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(tokenizer, expand_images(tokenizer, encoded, turns, pictures)?, options)
+    truncate(Some(image), expand_images(Some(image), encoded, turns, pictures)?, options)
 }

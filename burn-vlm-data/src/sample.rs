@@ -1,82 +1,89 @@
-//! A training or evaluation sample: a conversation, perhaps about one picture, with its origin.
+//! A sample: a conversation, the pictures and videos that it shows, and where it comes from.
+//!
+//! There is one kind. The embedded corpus, a file of LLaVA's, a table of questions and a list in memory all give these.
 
-use crate::conversation::{Role, Turn};
-use crate::emoji::{ConceptId, PictureId};
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
+use crate::image::{DecodeLimits, ImageError, RgbImage, decode, to_rgb};
 use crate::language::Language;
-use serde::{Deserialize, Serialize};
+use crate::source::{SkipKind, SkipReason};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// What a sample asks for. Serialised in snake case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
-    /// Picture -> name.
-    Caption,
-    /// Picture -> keywords.
-    KeywordList,
-    /// Picture of a flag -> country or region.
-    FlagCountry,
-    /// Picture and four lettered names -> letter.
-    Choice,
-    /// Picture and a name -> yes or no.
-    YesNo,
-    /// Question alone -> name (text only: the language's names in the place where answers stand).
-    Name,
-    /// Keywords -> name (text only).
-    KeywordsToName,
-    /// Name -> name in another language (text only).
-    Translation,
-    /// Keywords -> name in another language (text only).
-    KeywordsTranslation,
-}
+/// Stands in a turn's text where a video is shown.
+pub const VIDEO_PLACEHOLDER: &str = "<video>";
 
-impl Task {
-    /// All tasks.
-    pub const ALL: [Task; 9] = [
-        Self::Caption,
-        Self::KeywordList,
-        Self::FlagCountry,
-        Self::Choice,
-        Self::YesNo,
-        Self::Name,
-        Self::KeywordsToName,
-        Self::Translation,
-        Self::KeywordsTranslation,
-    ];
+/// What transparent pixels are laid over.
+const WHITE: [u8; 3] = [255; 3];
 
-    /// The name used in sample ids, `"keyword_list"`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Caption => "caption",
-            Self::KeywordList => "keyword_list",
-            Self::FlagCountry => "flag_country",
-            Self::Choice => "choice",
-            Self::YesNo => "yes_no",
-            Self::Name => "name",
-            Self::KeywordsToName => "keywords_to_name",
-            Self::Translation => "translation",
-            Self::KeywordsTranslation => "keywords_translation",
-        }
-    }
-}
-
-/// One conversation with its origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One conversation of a [`Source`](crate::source::Source).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// Unique within a builder's output and stable across runs, `caption/noto/1f600/de`.
+    /// As the data names it (else the file's name and the place in it, `train-00000:17`), stable across runs.
     pub id: String,
-    /// What is asked for.
-    pub task: Task,
-    /// The language of the answer.
-    pub language: Language,
-    /// The concept in question.
-    pub concept: ConceptId,
-    /// The picture that stands for the `<image>` of the conversation; none in text-only samples.
-    pub picture: Option<PictureId>,
     /// The conversation; the assistant's turns are the answers.
     pub turns: Vec<Turn>,
+    /// What the placeholders of the turns stand for, in their order: as many as there are placeholders.
+    pub media: Vec<Media>,
+    /// The language; `None` where the source does not say.
+    pub language: Option<Language>,
+    /// Name of the source.
+    pub source: Arc<str>,
+    /// Tags of the source (public, synthetic, translated, ...).
+    pub tags: Arc<[String]>,
+    /// What the sample is about, where the source knows: samples of one group (translations of each other, questions about one
+    /// thing) are not independent, so they stand on one side of a validation split and are resampled together.
+    pub group: Option<Arc<str>>,
 }
 
+/// What one placeholder stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Media {
+    /// A picture.
+    Image(Picture),
+    /// The frames of a video, in time.
+    Video(Vec<Picture>),
+}
+
+/// A picture that is not decoded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Picture {
+    /// A file that lies under the image root.
+    File {
+        /// The file, all links resolved.
+        path: PathBuf,
+        /// The most bytes it may have.
+        max_bytes: u64,
+    },
+    /// The bytes of a file.
+    Encoded {
+        /// What errors call it.
+        name: String,
+        /// PNG, JPEG or WebP.
+        bytes: Bytes,
+    },
+}
+
+/// A hash of a picture's encoded bytes: the same picture has the same key in whatever source, under whatever name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaKey(pub [u8; 16]);
+
 impl Sample {
+    /// A sample that only has a conversation and its media; the rest is filled in by its source.
+    pub fn new(id: impl Into<String>, turns: Vec<Turn>, media: Vec<Media>, language: Option<Language>) -> Self {
+        Self { id: id.into(), turns, media, language, source: Arc::from(""), tags: Arc::from([]), group: None }
+    }
+
+    /// All pictures in the order in which they are shown, the frames of a video one by one.
+    pub fn pictures(&self) -> impl Iterator<Item = &Picture> {
+        pictures(&self.media)
+    }
+
+    /// The turns with one `<image>` for each of [`Self::pictures`]: the placeholder of a video is repeated for its frames.
+    pub fn image_turns(&self) -> Vec<Turn> {
+        image_turns(&self.turns, &self.media)
+    }
+
     /// The text of the last assistant turn, or the empty string where there is none.
     pub fn answer(&self) -> &str {
         self.turns.iter().rev().find(|turn| turn.role == Role::Assistant).map_or("", |turn| &turn.text)
@@ -86,5 +93,153 @@ impl Sample {
     pub fn prompt(&self) -> &[Turn] {
         let end = self.turns.iter().rposition(|turn| turn.role == Role::Assistant).unwrap_or(self.turns.len());
         &self.turns[..end]
+    }
+}
+
+/// All pictures of some media in the order in which they are shown, the frames of a video one by one.
+pub fn pictures(media: &[Media]) -> impl Iterator<Item = &Picture> {
+    media.iter().flat_map(|media| match media {
+        Media::Image(picture) => std::slice::from_ref(picture),
+        Media::Video(frames) => frames.as_slice(),
+    })
+}
+
+/// Turns with one `<image>` for each of the [`pictures`] of their media: the placeholder of a video is repeated for its frames.
+pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
+    let mut media = media.iter();
+    let expand = |turn: &Turn| {
+        let mut text = String::with_capacity(turn.text.len());
+        let mut rest = turn.text.as_str();
+        while let Some((at, placeholder)) = next_placeholder(rest) {
+            text.push_str(&rest[..at]);
+            let pictures = match media.next() {
+                Some(Media::Video(frames)) => frames.len(),
+                _ => 1,
+            };
+            (0..pictures).for_each(|_| text.push_str(IMAGE_PLACEHOLDER));
+            rest = &rest[at + placeholder.len()..];
+        }
+        text.push_str(rest);
+        Turn { role: turn.role, text }
+    };
+    turns.iter().map(expand).collect()
+}
+
+/// The first placeholder of a text and where it stands.
+fn next_placeholder(text: &str) -> Option<(usize, &'static str)> {
+    let at = |placeholder: &'static str| text.find(placeholder).map(|at| (at, placeholder));
+    [at(IMAGE_PLACEHOLDER), at(VIDEO_PLACEHOLDER)].into_iter().flatten().min()
+}
+
+/// Number of placeholders, of pictures and of videos, in the turns.
+pub(crate) fn count_placeholders(turns: &[Turn]) -> usize {
+    let count =
+        |turn: &Turn| turn.text.matches(IMAGE_PLACEHOLDER).count() + turn.text.matches(VIDEO_PLACEHOLDER).count();
+    turns.iter().map(count).sum()
+}
+
+impl Picture {
+    /// What errors call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Encoded { name, .. } => name.clone(),
+        }
+    }
+
+    /// The encoded bytes; of a file, read anew at each call.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or has too many bytes.
+    pub fn read(&self) -> Result<Bytes, SkipReason> {
+        let (path, max_bytes) = match self {
+            Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
+            Self::File { path, max_bytes } => (path, *max_bytes),
+        };
+        let missing =
+            |error: std::io::Error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", self.name()));
+        let size = std::fs::metadata(path).map_err(missing)?.len();
+        if size > max_bytes {
+            let detail = format!("{}: {size} bytes, at most {max_bytes} are allowed", self.name());
+            return Err(SkipReason::new(SkipKind::EntryTooLarge, detail));
+        }
+        std::fs::read(path).map(Bytes::from).map_err(missing)
+    }
+
+    /// The pixels, transparent ones laid over white. Processors with another background decode [`Self::read`] themselves.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and a picture that is damaged or beyond the limits.
+    pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, SkipReason> {
+        let image = decode(&self.name(), &self.read()?, limits)?;
+        Ok(to_rgb(image, Some(WHITE)))
+    }
+
+    /// What the picture is, whatever it is called. Reads it; use [`MediaKey::of`] where the bytes are there already.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn key(&self) -> Result<MediaKey, SkipReason> {
+        Ok(MediaKey::of(&self.read()?))
+    }
+}
+
+impl MediaKey {
+    /// The key of encoded bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let hash = blake3::hash(bytes);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.as_bytes()[..16]);
+        Self(key)
+    }
+
+    /// The key as a number, to seed what belongs to the picture.
+    pub fn seed(self) -> u64 {
+        self.0.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+}
+
+impl From<ImageError> for SkipReason {
+    fn from(error: ImageError) -> Self {
+        let kind = match error {
+            ImageError::TooLarge { .. } => SkipKind::ImageTooLarge,
+            _ => SkipKind::UnreadableImage,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_becomes_its_frames() {
+        let picture = |name: &str| Picture::Encoded { name: name.to_owned(), bytes: Bytes::new() };
+        let media = vec![
+            Media::Image(picture("1")),
+            Media::Video(vec![picture("2"), picture("3")]),
+            Media::Image(picture("4")),
+        ];
+        let turns = vec![Turn::user("<image>\nand <video> or <image>?"), Turn::assistant("Yes.")];
+        let sample = Sample::new("a", turns, media, None);
+        assert_eq!(count_placeholders(&sample.turns), sample.media.len());
+        assert_eq!(sample.image_turns()[0].text, "<image>\nand <image><image> or <image>?");
+        assert_eq!(sample.pictures().map(Picture::name).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
+        assert_eq!(sample.answer(), "Yes.");
+        assert_eq!(sample.prompt().len(), 1);
+    }
+
+    #[test]
+    fn a_key_is_of_the_content() {
+        let of = |name: &str, bytes: &'static [u8]| {
+            Picture::Encoded { name: name.into(), bytes: Bytes::from_static(bytes) }.key().unwrap()
+        };
+        assert_eq!(of("a", b"x"), of("b", b"x"));
+        assert_ne!(of("a", b"x"), of("a", b"y"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(Picture::File { path, max_bytes: 10 }.key().unwrap(), of("a", b"x"));
     }
 }

@@ -7,6 +7,7 @@
 //! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
 //!   are not cut at each vowel sign.
 
+use burn_vlm_base::files::{FileError, write_atomic};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -25,7 +26,10 @@ const WORDS: &str = r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}]+| ?\p{N}| ?[^\s\p{L}\p
 /// A tokenizer that cannot be loaded, trained or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// A file cannot be read or written.
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -154,7 +158,8 @@ impl Tokenizer {
         Self::from_bytes(json.as_bytes(), Path::new("(trained tokenizer)"))
     }
 
-    /// Loads a `tokenizer.json`; a `tokenizer_config.json` beside it names the padding, start and end tokens.
+    /// Loads a `tokenizer.json`; a `tokenizer_config.json` beside it (and what that leaves out, a `special_tokens_map.json`) names
+    /// the padding, start and end tokens.
     ///
     /// # Errors
     /// A file that is missing or no tokenizer, named.
@@ -163,21 +168,27 @@ impl Tokenizer {
         let read =
             |path: &Path| std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source });
         let mut tokenizer = Self::from_bytes(&read(path)?, path)?;
-        let config = path.with_file_name("tokenizer_config.json");
-        if config.is_file() {
-            let value: serde_json::Value = serde_json::from_slice(&read(&config)?)
-                .map_err(|error| TokenizerError::Invalid { path: config.clone(), reason: error.to_string() })?;
-            for (key, role) in [
-                ("pad_token", &mut tokenizer.roles.pad),
-                ("bos_token", &mut tokenizer.roles.bos),
-                ("eos_token", &mut tokenizer.roles.eos),
-            ] {
-                let token = value.get(key).and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
-                *role = token.map(str::to_owned);
-            }
-            if value.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
-                tokenizer.padding_side = PaddingSide::Left;
-            }
+        let json = |name: &str| {
+            let file = path.with_file_name(name);
+            let invalid = |error: serde_json::Error, path| TokenizerError::Invalid { path, reason: error.to_string() };
+            let bytes = if file.is_file() { Some(read(&file)?) } else { None };
+            let value = bytes.map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes)).transpose();
+            value.map_err(|error| invalid(error, file))
+        };
+        let Some(config) = json("tokenizer_config.json")? else { return Ok(tokenizer) };
+        let map = json("special_tokens_map.json")?;
+        for (key, role) in [
+            ("pad_token", &mut tokenizer.roles.pad),
+            ("bos_token", &mut tokenizer.roles.bos),
+            ("eos_token", &mut tokenizer.roles.eos),
+        ] {
+            // Absent in the newer file, a role may be in the older one; null there means none.
+            let value = config.get(key).or_else(|| map.as_ref()?.get(key));
+            let token = value.and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
+            *role = token.map(str::to_owned);
+        }
+        if config.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
+            tokenizer.padding_side = PaddingSide::Left;
         }
         Ok(tokenizer)
     }
@@ -215,11 +226,7 @@ impl Tokenizer {
     /// # Errors
     /// A file that cannot be written, named.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TokenizerError> {
-        let path = path.as_ref();
-        let io = |source| TokenizerError::Io { path: path.to_owned(), source };
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        std::fs::write(&temporary, self.to_json()?).and_then(|()| std::fs::rename(&temporary, path)).map_err(io)
+        Ok(write_atomic(path.as_ref(), self.to_json()?.as_bytes())?)
     }
 
     /// The ids of a text. No special token is added; those that stand in the text are recognised.

@@ -2,12 +2,13 @@
 //! the file. Some damage leaves a file valid; then it must load.
 
 use burn_vlm_data::chat_template::{ChatTemplate, Message, RenderOptions};
+use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::image::{
     DecodeLimits, DynamicImage, ImageProcessor, ImageProcessorConfig, RgbImage, decode, to_rgb,
 };
+use burn_vlm_data::processor::{PictureInput, Processor};
 use burn_vlm_data::random::Stream;
 use burn_vlm_data::tokenizer::Tokenizer;
-use burn_vlm_data::vlm_processor::VlmProcessor;
 use std::fs;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -113,8 +114,10 @@ fn mutated_files() {
     }
     for file in ["config.json", "processor_config.json"] {
         counted.push(mutate(&llava, file, |folder, _| {
-            let processor = VlmProcessor::from_folder(folder).map_err(text)?;
-            let _ = processor.process(&conversation(), std::slice::from_ref(&picture), &RenderOptions::default());
+            let processor = Processor::from_folder(folder).map_err(text)?;
+            let images = processor.process_images(&[PictureInput::Rgb(&picture)]).map_err(text)?;
+            let count = processor.num_image_tokens(&images[0]);
+            let _ = processor.encode_prompt(&[Turn::user("<image>\nWhat is this?")], &[count]);
             Ok(())
         }));
     }

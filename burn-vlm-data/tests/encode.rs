@@ -2,7 +2,8 @@
 
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Truncation, encode, encode_prompt};
+use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Truncation};
+use burn_vlm_data::processor::{Processor, ProcessorParts};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
 fn tokenizer() -> Tokenizer {
@@ -11,6 +12,16 @@ fn tokenizer() -> Tokenizer {
 
 fn tiny() -> ChatTemplate {
     ChatTemplate::tiny().unwrap()
+}
+
+fn encode(
+    tokenizer: &Tokenizer,
+    template: ChatTemplate,
+    turns: &[Turn],
+    counts: &[usize],
+    options: &EncodeOptions,
+) -> Result<Encoded, EncodeError> {
+    Processor::new(ProcessorParts::text(tokenizer.clone(), template)).unwrap().encode(turns, counts, options)
 }
 
 fn conversation() -> Vec<Turn> {
@@ -28,25 +39,26 @@ fn trained_text(tokenizer: &Tokenizer, encoded: &Encoded) -> String {
 
 #[test]
 fn answers_are_trained_and_pictures_expand() {
-    let (tokenizer, template) = (tokenizer(), tiny());
-    let encoded = encode(&tokenizer, &template, &conversation(), &[5], &EncodeOptions::default()).unwrap();
+    let tokenizer = tokenizer();
+    let encoded = encode(&tokenizer, tiny(), &conversation(), &[5], &EncodeOptions::default()).unwrap();
     assert_eq!(encoded.ids.len(), encoded.labels.len());
     assert_eq!(&encoded.ids[..7], [4, 3, 3, 3, 3, 3, tokenizer.encode("\n").unwrap()[0]]);
     assert_eq!(trained_text(&tokenizer, &encoded), "red apple<|end|>");
     assert_eq!(encoded.trained(), encoded.labels.iter().filter(|l| **l >= 0).count());
     // The prompt of the training sample is the prompt of inference.
-    let prompt = encode_prompt(&tokenizer, &template, &conversation()[..1], &[5]).unwrap();
+    let processor = Processor::new(ProcessorParts::text(tokenizer.clone(), tiny())).unwrap();
+    let prompt = processor.encode_prompt(&conversation()[..1], &[5]).unwrap();
     assert_eq!(encoded.ids[..prompt.len()], prompt);
     assert!(encoded.labels[..prompt.len()].iter().all(|label| *label == IGNORE));
     // With one visual token a picture, the ids are those of the whole text.
-    let one = encode(&tokenizer, &template, &conversation(), &[1], &EncodeOptions::default()).unwrap();
-    assert_eq!(one.ids, tokenizer.encode(&template.render(&conversation(), false).unwrap()).unwrap());
+    let one = encode(&tokenizer, tiny(), &conversation(), &[1], &EncodeOptions::default()).unwrap();
+    assert_eq!(one.ids, tokenizer.encode(&tiny().render(&conversation(), false).unwrap()).unwrap());
 }
 
 /// Answers that quote the template, or each other, do not shift the labels.
 #[test]
 fn answers_that_quote_the_template() {
-    let (tokenizer, template) = (tokenizer(), tiny());
+    let tokenizer = tokenizer();
     let turns = [
         Turn::user("apple"),
         Turn::assistant("apple"),
@@ -54,29 +66,29 @@ fn answers_that_quote_the_template() {
         Turn::assistant("<|user|>apple<|end|>?"),
         Turn::assistant(""),
     ];
-    let encoded = encode(&tokenizer, &template, &turns, &[], &EncodeOptions::default()).unwrap();
+    let encoded = encode(&tokenizer, tiny(), &turns, &[], &EncodeOptions::default()).unwrap();
     assert_eq!(trained_text(&tokenizer, &encoded), "apple<|end|><|user|>apple<|end|>?<|end|><|end|>");
-    assert_eq!(encoded.ids, tokenizer.encode(&template.render(&turns, false).unwrap()).unwrap());
+    assert_eq!(encoded.ids, tokenizer.encode(&tiny().render(&turns, false).unwrap()).unwrap());
 }
 
 #[test]
 fn placeholders_must_match_pictures() {
-    let (tokenizer, template) = (tokenizer(), tiny());
+    let tokenizer = tokenizer();
     let none = EncodeOptions::default();
     for pictures in [&[][..], &[1, 1]] {
-        let error = encode(&tokenizer, &template, &conversation(), pictures, &none).unwrap_err();
+        let error = encode(&tokenizer, tiny(), &conversation(), pictures, &none).unwrap_err();
         assert!(matches!(error, EncodeError::Images { placeholders: 1, found: 1, .. }), "{error}");
     }
     let bare = Tokenizer::train_bpe(["a"], 300, &["<|user|>", "<|assistant|>", "<|end|>"]).unwrap();
-    let error = encode(&bare, &template, &conversation(), &[1], &none).unwrap_err().to_string();
+    let error = encode(&bare, tiny(), &conversation(), &[1], &none).unwrap_err().to_string();
     assert!(error.contains("<image>"), "{error}");
-    assert!(encode(&bare, &template, &[Turn::user("a")], &[], &none).is_ok());
+    assert!(encode(&bare, tiny(), &[Turn::user("a")], &[], &none).is_ok());
 }
 
 #[test]
 fn truncation_is_an_error_or_counted() {
-    let (tokenizer, template) = (tokenizer(), tiny());
-    let go = |options: EncodeOptions| encode(&tokenizer, &template, &conversation(), &[5], &options);
+    let tokenizer = tokenizer();
+    let go = |options: EncodeOptions| encode(&tokenizer, tiny(), &conversation(), &[5], &options);
     let whole = go(EncodeOptions::default()).unwrap();
     let length = whole.ids.len();
     assert!(go(options(length, Truncation::Error)).is_ok());
@@ -98,6 +110,6 @@ fn templates_must_append() {
         "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}:{% endif %}",
     )
     .unwrap();
-    let error = encode(&tokenizer(), &template, &conversation(), &[1], &EncodeOptions::default()).unwrap_err();
+    let error = encode(&tokenizer(), template, &conversation(), &[1], &EncodeOptions::default()).unwrap_err();
     assert!(matches!(error, EncodeError::NotAppending { turn: 1, .. }), "{error}");
 }

@@ -1,21 +1,19 @@
 //! Label masks under published chat templates: which tokens of a conversation are trained.
 
-use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::{Role, Turn};
-use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, MaskStyle, Truncation, encode, end_of_turn};
-use burn_vlm_data::plain::{PromptTemplate, encode_plain};
-use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, MaskStyle, Truncation};
+use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::processor::Processor;
 use std::path::Path;
 
-fn load(name: &str) -> (Tokenizer, ChatTemplate) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name);
-    (Tokenizer::from_file(folder.join("tokenizer.json")).unwrap(), ChatTemplate::from_folder(folder).unwrap())
+fn load(name: &str) -> Processor {
+    Processor::text_from_folder(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)).unwrap()
 }
 
 /// The text of the trained tokens, with a bar between runs.
-fn trained(tokenizer: &Tokenizer, turns: &[Turn], template: &ChatTemplate, mask: MaskStyle) -> String {
+fn trained(processor: &Processor, turns: &[Turn], mask: MaskStyle) -> String {
     let options = EncodeOptions { mask, ..Default::default() };
-    let encoded = encode(tokenizer, template, turns, &[2], &options).unwrap();
+    let encoded = processor.encode(turns, &[2], &options).unwrap();
     let mut runs: Vec<Vec<u32>> = vec![Vec::new()];
     for (id, label) in encoded.ids.iter().zip(&encoded.labels) {
         assert!(*label == IGNORE || *label == i64::from(*id));
@@ -26,7 +24,7 @@ fn trained(tokenizer: &Tokenizer, turns: &[Turn], template: &ChatTemplate, mask:
             _ => {}
         }
     }
-    let text = |run: &Vec<u32>| tokenizer.decode(run, false).unwrap();
+    let text = |run: &Vec<u32>| processor.tokenizer().decode(run, false).unwrap();
     runs.iter().filter(|run| !run.is_empty()).map(text).collect::<Vec<_>>().join("|")
 }
 
@@ -41,8 +39,8 @@ fn conversation() -> Vec<Turn> {
 
 #[test]
 fn masks_of_gemma() {
-    let (tokenizer, template) = load("tok_gemma");
-    let shown = |mask| trained(&tokenizer, &conversation(), &template, mask);
+    let processor = load("tok_gemma");
+    let shown = |mask| trained(&processor, &conversation(), mask);
     assert_eq!(shown(MaskStyle::AnswersOnly), "a cat<end_of_turn>|yes<end_of_turn>");
     assert_eq!(
         shown(MaskStyle::Towervision),
@@ -50,14 +48,14 @@ fn masks_of_gemma() {
          <start_of_turn>model\nyes<end_of_turn>\n"
     );
     let options = EncodeOptions { mask: MaskStyle::LlavaNextQwen, ..Default::default() };
-    let error = encode(&tokenizer, &template, &conversation(), &[2], &options).unwrap_err().to_string();
+    let error = processor.encode(&conversation(), &[2], &options).unwrap_err().to_string();
     assert!(error.contains("<|im_start|>") && error.contains("answers_only"), "{error}");
 }
 
 #[test]
 fn masks_of_qwen() {
-    let (tokenizer, template) = load("tok_qwen");
-    let shown = |mask| trained(&tokenizer, &conversation(), &template, mask);
+    let processor = load("tok_qwen");
+    let shown = |mask| trained(&processor, &conversation(), mask);
     assert_eq!(shown(MaskStyle::AnswersOnly), "a cat<|im_end|>|yes<|im_end|>");
     assert!(shown(MaskStyle::LlavaNextQwen).contains("<|im_start|>assistant\na cat<|im_end|>\n<|im_start|>|"));
 }
@@ -65,8 +63,8 @@ fn masks_of_qwen() {
 #[test]
 fn templates_say_where_an_answer_ends() {
     for (folder, token) in [("tok_gemma", "<end_of_turn>"), ("tok_qwen", "<|im_end|>")] {
-        let (tokenizer, template) = load(folder);
-        assert_eq!(end_of_turn(&tokenizer, &template).unwrap(), tokenizer.token_id(token));
+        let processor = load(folder);
+        assert_eq!(processor.end_of_turn().first().copied(), processor.tokenizer().token_id(token));
     }
 }
 
@@ -126,14 +124,14 @@ fn masks_token_by_token() {
         ("tok_qwen", 2, 1, AnswersOnly, qwen_answers),
         ("tok_qwen", 6, 0, LlavaNextQwen, qwen_empty),
     ] {
-        let (tokenizer, template) = load(folder);
+        let processor = load(folder);
         let (turns, ids) = reference(folder, chat);
         let options = EncodeOptions { mask, ..Default::default() };
-        let encoded = encode(&tokenizer, &template, &turns, &[1][..pictures], &options).unwrap();
+        let encoded = processor.encode(&turns, &[1][..pictures], &options).unwrap();
         assert_eq!(encoded.ids, ids, "{folder} {chat}");
         assert_eq!(runs(&encoded), expected, "{folder} {chat} {mask:?}");
         // Visual tokens change nothing else.
-        let many = encode(&tokenizer, &template, &turns, &[729][..pictures], &options).unwrap();
+        let many = processor.encode(&turns, &[729][..pictures], &options).unwrap();
         assert_eq!((many.trained(), many.ids.len()), (encoded.trained(), ids.len() + 728 * pictures));
     }
 }
@@ -141,9 +139,9 @@ fn masks_token_by_token() {
 /// A style of another family does not silently train nothing.
 #[test]
 fn styles_need_their_tokens() {
-    let (tokenizer, template) = load("tok_qwen");
+    let processor = load("tok_qwen");
     let options = EncodeOptions { mask: MaskStyle::Towervision, ..Default::default() };
-    let error = encode(&tokenizer, &template, &conversation(), &[2], &options).unwrap_err().to_string();
+    let error = processor.encode(&conversation(), &[2], &options).unwrap_err().to_string();
     assert!(error.contains("<start_of_turn>"), "{error}");
 }
 
@@ -152,21 +150,20 @@ fn styles_need_their_tokens() {
 fn plain_captions() {
     let turns = [Turn::user("Describe this. <image>\n"), Turn::assistant("E em")];
     let none = EncodeOptions::default();
-    let (gemma, template) = load("tok_gemma");
-    let encoded = encode_plain(&gemma, &turns, &[3], &none).unwrap();
+    let gemma = load("tok_gemma");
+    let encoded = gemma.encode_as(PromptTemplate::Plain, &turns, &[3], &none).unwrap();
     assert_eq!(encoded.ids, [2, 1174, 1174, 1174, 296, 693, 931, 12]);
     assert_eq!(encoded.labels, [IGNORE, IGNORE, IGNORE, IGNORE, 296, 693, 931, 12]);
-    assert_eq!(PromptTemplate::Plain.encode(&gemma, &template, &turns, &[3], &none).unwrap(), encoded);
-    let chat = PromptTemplate::Chat.encode(&gemma, &template, &turns, &[3], &none).unwrap();
-    assert_eq!(chat, encode(&gemma, &template, &turns, &[3], &none).unwrap());
+    let chat = gemma.encode_as(PromptTemplate::Chat, &turns, &[3], &none).unwrap();
+    assert_eq!(chat, gemma.encode(&turns, &[3], &none).unwrap());
     // No start token here.
-    let (qwen, _) = load("tok_qwen");
+    let qwen = load("tok_qwen");
     let two = [Turn::user("<image><image>"), turns[1].clone()];
-    let encoded = encode_plain(&qwen, &two, &[1, 2], &none).unwrap();
+    let encoded = qwen.encode_as(PromptTemplate::Plain, &two, &[1, 2], &none).unwrap();
     assert_eq!(encoded.ids, [903, 903, 903, 36, 220, 355, 198]);
     assert_eq!(runs(&encoded), [3, 4]);
     let short = EncodeOptions { max_tokens: Some(6), truncation: Truncation::Count, ..none };
-    let cut = encode_plain(&gemma, &turns, &[3], &short).unwrap();
+    let cut = gemma.encode_as(PromptTemplate::Plain, &turns, &[3], &short).unwrap();
     assert_eq!((cut.ids.len(), cut.truncated), (6, 2));
     for wrong in [
         vec![turns[1].clone()],
@@ -175,7 +172,10 @@ fn plain_captions() {
         vec![turns[0].clone(), Turn::assistant("<image>")],
         conversation(),
     ] {
-        assert!(matches!(encode_plain(&gemma, &wrong, &[3], &none), Err(EncodeError::NoCaption { .. })), "{wrong:?}");
+        assert!(
+            matches!(gemma.encode_as(PromptTemplate::Plain, &wrong, &[3], &none), Err(EncodeError::NoCaption { .. })),
+            "{wrong:?}"
+        );
     }
-    assert!(matches!(encode_plain(&gemma, &turns, &[3, 3], &none), Err(EncodeError::Images { .. })));
+    assert!(matches!(gemma.encode_as(PromptTemplate::Plain, &turns, &[3, 3], &none), Err(EncodeError::Images { .. })));
 }

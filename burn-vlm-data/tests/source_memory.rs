@@ -9,8 +9,9 @@ use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::random::Stream;
+use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{
-    Group, Mixed, Records, SkipLimit, SkipLog, Source, SourceConfig, SourceSample, StreamOptions,
+    FileSource, Group, Mixed, Records, SkipLimit, SkipLog, Source, SourceConfig, StreamOptions,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -67,11 +68,11 @@ fn write(path: &Path, rows: usize, group: usize) {
 fn peak(path: &Path, shuffle_bytes: u64) -> (u64, u64) {
     let before = resident("VmRSS");
     forget_peak();
-    let source = Source::open(SourceConfig::new("large", path.display().to_string())).unwrap();
+    let source = FileSource::open(SourceConfig::new("large", path.display().to_string())).unwrap();
     let rows = source.len();
     let groups = vec![Group { source: 0, records: Records::Range(0..rows), draws: rows }];
     let mixed = Mixed::new(vec![Arc::new(source)], groups, StreamOptions { seed: 5, shuffle_bytes }).unwrap();
-    let make = |sample: &SourceSample| {
+    let make = |sample: &Sample| {
         for picture in sample.pictures() {
             assert_eq!(picture.decode(&DecodeLimits::default())?.dimensions(), (64, 64));
         }

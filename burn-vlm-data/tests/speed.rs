@@ -2,9 +2,10 @@
 
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::emoji::{EmojiCorpus, Split};
-use burn_vlm_data::encode::{EncodeOptions, encode};
+use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::{Augmentation, ImageProcessor, ImageProcessorConfig};
 use burn_vlm_data::language::{TINY_5, TINY_UNSEEN};
+use burn_vlm_data::processor::{Processor, ProcessorParts};
 use burn_vlm_data::tasks::{Distractors, Pool, TaskBuilder};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 use std::time::Instant;
@@ -49,11 +50,11 @@ fn speed() {
     let tokenizer = Tokenizer::train_bpe(&texts, 8192, &TINY_SPECIAL_TOKENS).unwrap();
     println!("tokenizer of {} {:?}", tokenizer.vocab_size(), begin.elapsed());
 
-    let template = ChatTemplate::tiny().unwrap();
+    let processor = Processor::new(ProcessorParts::text(tokenizer, ChatTemplate::tiny().unwrap())).unwrap();
     let begin = Instant::now();
     let tokens: usize = samples
         .iter()
-        .map(|sample| encode(&tokenizer, &template, &sample.turns, &[5], &EncodeOptions::default()).unwrap().ids.len())
+        .map(|sample| processor.encode(&sample.turns, &[5], &EncodeOptions::default()).unwrap().ids.len())
         .sum();
     let seconds = begin.elapsed().as_secs_f64();
     println!(

@@ -1,9 +1,9 @@
 //! Nothing that is scored leaks into training, and everything is parallel across languages.
 
-use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, Split, Style};
+use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, PictureId, Split, Style};
 use burn_vlm_data::language::{Language, TINY_5, TINY_UNSEEN, TOWERVISION_20};
-use burn_vlm_data::sample::{Sample, Task};
-use burn_vlm_data::tasks::{Concepts, Distractors, LETTERS, Pool, TaskBuilder, TaskError, prompts};
+use burn_vlm_data::sample::Sample;
+use burn_vlm_data::tasks::{Concepts, Distractors, LETTERS, Pool, Task, TaskBuilder, TaskError, prompts};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -15,6 +15,35 @@ fn corpus() -> Arc<EmojiCorpus> {
 
 fn seven() -> Vec<Language> {
     [TINY_5.languages, TINY_UNSEEN.languages].concat()
+}
+
+/// What a sample of the corpus says of itself: its task is a tag, its concept the group, its picture a medium.
+trait OfTheCorpus {
+    fn task(&self) -> Task;
+    fn concept(&self) -> ConceptId;
+    fn picture(&self) -> Option<PictureId>;
+    fn language(&self) -> Language;
+}
+
+impl OfTheCorpus for Sample {
+    fn task(&self) -> Task {
+        Task::ALL.into_iter().find(|task| self.tags[0] == task.as_str()).unwrap()
+    }
+
+    fn concept(&self) -> ConceptId {
+        corpus().by_code(self.group.as_deref().unwrap()).unwrap().id
+    }
+
+    fn picture(&self) -> Option<PictureId> {
+        let name = self.pictures().next()?.name();
+        let corpus = corpus();
+        let mut of_concept = corpus.pictures_of(self.concept());
+        Some(of_concept.find(|picture| corpus.picture_name(picture.id) == name).unwrap().id)
+    }
+
+    fn language(&self) -> Language {
+        self.language.unwrap()
+    }
 }
 
 /// The output of every builder of training samples.
@@ -50,27 +79,27 @@ fn nothing_scored_leaks_into_training() {
         })
         .collect();
     for sample in &samples {
-        let concept = corpus.concept(sample.concept);
+        let concept = corpus.concept(sample.concept());
         assert_eq!(concept.split, Split::Train, "{}", sample.id);
         assert!(!concept.territory.as_deref().is_some_and(|t| ambiguous_flags.contains(t)), "{}", sample.id);
         let text_only =
-            matches!(sample.task, Task::Name | Task::KeywordsToName | Task::Translation | Task::KeywordsTranslation);
-        assert_eq!(sample.picture.is_none(), text_only, "{}", sample.id);
-        if let Some(picture) = sample.picture.map(|picture| corpus.picture(picture)) {
-            assert!(picture.concept == sample.concept && Style::TRAINING.contains(&picture.style), "{}", sample.id);
+            matches!(sample.task(), Task::Name | Task::KeywordsToName | Task::Translation | Task::KeywordsTranslation);
+        assert_eq!(sample.picture().is_none(), text_only, "{}", sample.id);
+        if let Some(picture) = sample.picture().map(|picture| corpus.picture(picture)) {
+            assert!(picture.concept == sample.concept() && Style::TRAINING.contains(&picture.style), "{}", sample.id);
             assert!(!corpus.is_ambiguous(picture.id), "{}", sample.id);
         }
         // The answers, and the names in choice and yes/no questions, are of the training split too.
-        let names = &held_out.iter().find(|(language, _)| *language == sample.language).unwrap().1;
-        assert!(sample.task == Task::KeywordList || !names.contains(sample.answer()), "{}", sample.id);
-        if sample.task == Task::Choice {
+        let names = &held_out.iter().find(|(language, _)| *language == sample.language()).unwrap().1;
+        assert!(sample.task() == Task::KeywordList || !names.contains(sample.answer()), "{}", sample.id);
+        if sample.task() == Task::Choice {
             let options: Vec<&str> = sample.turns[0].text.lines().skip(2).take(4).map(|line| &line[3..]).collect();
             assert!(options.iter().all(|option| !names.contains(option)), "{}: {options:?}", sample.id);
         }
     }
     // Identical picture bytes never stand on both sides, whatever their names.
     let trained: HashSet<&[u8]> =
-        samples.iter().filter_map(|s| s.picture).map(|picture| &corpus.picture(picture).webp[..]).collect();
+        samples.iter().filter_map(|s| s.picture()).map(|picture| &corpus.picture(picture).webp[..]).collect();
     for pool in POOLS {
         for (_, picture) in tasks.scored_concepts(pool) {
             assert!(!trained.contains(&picture.webp[..]), "{}", corpus.picture_name(picture.id));
@@ -90,8 +119,8 @@ fn training_samples_are_parallel_and_deterministic() {
     assert_eq!(samples, training(&TaskBuilder::new(&corpus, &all, 3).unwrap()));
     for task in [Task::Caption, Task::FlagCountry, Task::Choice, Task::YesNo, Task::Name] {
         let mut by_language: BTreeMap<Language, Vec<_>> = BTreeMap::new();
-        for sample in samples.iter().filter(|sample| sample.task == task) {
-            by_language.entry(sample.language).or_default().push((sample.concept, sample.picture));
+        for sample in samples.iter().filter(|sample| sample.task() == task) {
+            by_language.entry(sample.language()).or_default().push((sample.concept(), sample.picture()));
         }
         assert_eq!(by_language.len(), 7);
         assert!(by_language.values().all(|of| *of == by_language[&Language::EN]), "{task:?}");
@@ -100,7 +129,7 @@ fn training_samples_are_parallel_and_deterministic() {
     let flags = |languages: &[Language]| {
         let tasks =
             TaskBuilder::new(&corpus, languages, 3).unwrap().parallel_to(&[Language::HI, Language::SV]).unwrap();
-        tasks.captions().into_iter().filter(|s| s.language == Language::EN).collect::<Vec<_>>()
+        tasks.captions().into_iter().filter(|s| s.language() == Language::EN).collect::<Vec<_>>()
     };
     assert_eq!(flags(&[Language::EN]), flags(&[Language::EN, Language::HI, Language::SV]));
 }
@@ -115,7 +144,7 @@ fn captions_ask_and_answer() {
     assert_eq!((face.turns[0].text.as_str(), face.answer()), ("<image>\nWas ist das?", "grinsendes Gesicht"));
     let dominica = find("caption/flag-icons/1f1e9-1f1f2/en");
     assert_eq!(dominica.answer(), "flag: Dominica");
-    let country = tasks.flag_countries().into_iter().find(|s| s.concept == dominica.concept).unwrap();
+    let country = tasks.flag_countries().into_iter().find(|s| s.concept() == dominica.concept()).unwrap();
     assert_eq!(country.answer(), "Dominica");
     assert!(country.turns[0].text.ends_with("this flag belong to?"));
     let keywords = tasks.keyword_lists().into_iter().find(|s| s.id == "keyword_list/noto/1f600/en").unwrap();
@@ -131,7 +160,7 @@ fn text_tasks_have_the_shape_of_captions() {
     assert_eq!((name.turns[0].text.as_str(), name.answer()), ("Qu’est-ce que c’est ?", "visage rieur"));
     let translated = find(tasks.translations(&tasks.all_pairs()), "translation/1f600/en-fr");
     assert_eq!(translated.turns[0].text, "grinning face\nQu’est-ce que c’est ?");
-    assert_eq!((translated.answer(), translated.language), ("visage rieur", Language::FR));
+    assert_eq!((translated.answer(), translated.language()), ("visage rieur", Language::FR));
     let from_keywords = tasks.keywords_to_name(8);
     let variants: HashSet<&str> = from_keywords
         .iter()
@@ -171,7 +200,7 @@ fn choice_items_are_fair_and_parallel() {
     let corpus = corpus();
     let languages = seven();
     let tasks = TaskBuilder::new(&corpus, &languages, 0).unwrap();
-    let trained: HashSet<ConceptId> = tasks.captions().iter().map(|sample| sample.concept).collect();
+    let trained: HashSet<ConceptId> = tasks.captions().iter().map(|sample| sample.concept()).collect();
     for pool in POOLS {
         for distractors in [Distractors::Near, Distractors::Far] {
             let items = tasks.choice_items(pool, distractors, 2);
@@ -278,7 +307,7 @@ fn yes_no_pairs() {
         assert!(["是", "evet"].contains(&pair[0].answer_word()) && ["否", "hayır"].contains(&pair[1].answer_word()));
     }
     let samples = tasks.yes_no_samples(Distractors::Near);
-    let yes = samples.iter().filter(|s| s.answer() == prompts(s.language).yes).count();
+    let yes = samples.iter().filter(|s| s.answer() == prompts(s.language()).yes).count();
     assert_eq!(yes * 2, samples.len());
 }
 
@@ -287,8 +316,8 @@ fn caption_questions() {
     let corpus = corpus();
     let tasks = TaskBuilder::new(&corpus, &[Language::EN], 0).unwrap();
     let items = tasks.caption_items(Pool::TEST_UNSEEN);
-    assert!(items.len() > 190 && items.iter().all(|s| corpus.picture(s.picture.unwrap()).style == Style::Twemoji));
-    assert!(tasks.flag_country_items(Pool::TEST_SEEN).iter().all(|s| s.task == Task::FlagCountry));
+    assert!(items.len() > 190 && items.iter().all(|s| corpus.picture(s.picture().unwrap()).style == Style::Twemoji));
+    assert!(tasks.flag_country_items(Pool::TEST_SEEN).iter().all(|s| s.task() == Task::FlagCountry));
 }
 
 #[test]
@@ -307,7 +336,7 @@ fn sizes() {
     let tasks = TaskBuilder::new(&corpus, &seven(), 0).unwrap();
     println!("training concepts {}", tasks.training_concepts().len());
     let mut sizes: BTreeMap<Task, usize> = BTreeMap::new();
-    training(&tasks).iter().for_each(|sample| *sizes.entry(sample.task).or_default() += 1);
+    training(&tasks).iter().for_each(|sample| *sizes.entry(sample.task()).or_default() += 1);
     println!("training samples in 7 languages {sizes:?}");
     for pool in POOLS {
         let count = |distractors| tasks.choice_items(pool, distractors, 1).len() / 7;

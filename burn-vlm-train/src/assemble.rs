@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::checkpoint::Pretrained;
+use burn_vlm::connector::Connector;
 use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
@@ -12,8 +13,8 @@ use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::GridPinpoint;
+use burn_vlm_data::processor::TilingPreset;
 use burn_vlm_data::tokenizer::{Tokenizer, TokenizerError};
-use burn_vlm_data::vlm_processor::TilingPreset;
 
 use crate::error::{Result, TrainError};
 use crate::recipe::{ModelRecipe, StageRecipe};
@@ -53,7 +54,7 @@ pub fn assemble(
     })?;
     language_model.resize_token_embeddings(image_id as usize + 1);
     let config = vlm_config(recipe, vision_tower.config(), language_model.config(), i64::from(image_id))?;
-    let connector = config.init_connector(&Scope::new(seed, device));
+    let connector: Connector = config.init_connector(&Scope::new(seed, device))?;
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
     Ok(Assembled {
         model,
@@ -75,7 +76,7 @@ pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
 /// A backbone's chat template, which may write the tokenizer's special tokens.
 pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
     let template = ChatTemplate::from_folder(backbone).map_err(|e| TrainError::Data(e.to_string()))?;
-    Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
+    Ok(template.with_special_tokens_of(tokenizer))
 }
 
 /// How a recipe joins a tower and a decoder, in which `image_id` stands for visual tokens.

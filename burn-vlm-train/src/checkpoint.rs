@@ -10,11 +10,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn_vlm_base::files;
 use safetensors::tensor::{Dtype, TensorView, View};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -96,22 +96,13 @@ pub fn save<M: Module>(
     fingerprint: &str,
     keep: usize,
 ) -> Result<PathBuf> {
-    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-    let temporary = folder.join(format!(".tmp-step-{step:08}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&temporary);
-    fs::create_dir(&temporary).map_err(|e| TrainError::io("cannot create", &temporary, e))?;
     let target = folder.join(format!("step-{step:08}"));
-    let written = write_files(&temporary, module, optimizer, step, fingerprint).and_then(|()| {
-        if target.exists() {
-            fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
-        }
-        fs::rename(&temporary, &target).map_err(|e| TrainError::io("cannot move into place", &target, e))
-    });
-    if let Err(error) = written {
-        let _ = fs::remove_dir_all(&temporary);
-        return Err(error);
+    let temporary = files::temp_dir_for(&target)?;
+    write_files(temporary.path(), module, optimizer, step, fingerprint)?;
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
     }
-    sync_folder(folder);
+    files::publish_dir(temporary.path(), &target)?;
     let mut present = list(folder)?;
     while present.len() > keep.max(1) {
         let oldest = present.remove(0);
@@ -133,30 +124,13 @@ fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: us
         SafeTensorError::IoError(error) => TrainError::io("cannot write", &file, error),
         error => TrainError::invalid(&file, error.to_string()),
     })?;
-    let synced = fs::File::open(&file).and_then(|file| file.sync_all());
-    synced.map_err(|e| TrainError::io("cannot write", &file, e))?;
     let state = CheckpointState {
         format: FORMAT,
         step,
         optimizer_steps: optimizer.steps,
         fingerprint: fingerprint.to_string(),
     };
-    let file = folder.join("state.json");
-    let json = serde_json::to_vec_pretty(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
-    write_synced(&file, &json)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = fs::File::create(path).map_err(|e| TrainError::io("cannot create", path, e))?;
-    file.write_all(bytes).map_err(|e| TrainError::io("cannot write", path, e))?;
-    file.sync_all().map_err(|e| TrainError::io("cannot write", path, e))
-}
-
-/// Makes the rename itself durable; not every file system offers it, and nothing is lost where it does not.
-fn sync_folder(folder: &Path) {
-    if let Ok(handle) = fs::File::open(folder) {
-        let _ = handle.sync_all();
-    }
+    Ok(files::write_json_atomic(&folder.join("state.json"), &state)?)
 }
 
 /// The checkpoints below `folder`, oldest first.

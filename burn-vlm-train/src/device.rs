@@ -9,8 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor};
+use burn_vlm_base::suggest::did_you_mean;
 
-use crate::error::{Result, TrainError, nearest};
+use crate::error::{Result, TrainError};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +42,7 @@ impl FromStr for DeviceChoice {
                 "wgpu" => Ok(Self::Wgpu),
                 "cuda" => Ok(Self::Cuda(0)),
                 _ => {
-                    let hint = nearest(text, names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                    let hint = did_you_mean(text, names);
                     Err(format!("unknown device `{text}`, expected auto, flex, ndarray, wgpu, cuda or cuda:N{hint}"))
                 }
             },

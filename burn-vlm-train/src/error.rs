@@ -15,6 +15,9 @@ pub enum TrainError {
         /// The operating system's answer.
         source: std::io::Error,
     },
+    /// A file that could not be written whole, or that holds something else.
+    #[error(transparent)]
+    File(#[from] burn_vlm_base::files::FileError),
     /// A file does not hold what it should.
     #[error("{path}: {message}", path = path.display())]
     Invalid {
@@ -53,6 +56,20 @@ pub enum TrainError {
     /// A model's folder that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    /// Tokenizer, template and image processor that do not make a processor; file and key are named.
+    #[error(transparent)]
+    Processor(#[from] burn_vlm_data::processor::ProcessorError),
+    /// A picture that cannot be shown.
+    #[error(transparent)]
+    Image(#[from] burn_vlm_data::image::ImageError),
+    /// A conversation that a model's template or tokenizer refuse.
+    #[error("{}: {source}", folder.display())]
+    Conversation {
+        /// Folder of the model.
+        folder: PathBuf,
+        /// Why.
+        source: burn_vlm_data::encode::EncodeError,
+    },
     /// A benchmark that cannot be used.
     #[error(transparent)]
     Benchmark(#[from] crate::eval::BenchmarkError),
@@ -84,14 +101,4 @@ impl TrainError {
     pub fn invalid(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Self::Invalid { path: path.as_ref().to_path_buf(), message: message.into() }
     }
-}
-
-/// The name of `candidates` that is nearest to `wrong`, for "did you mean" messages.
-pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
-        .min_by_key(|(distance, candidate)| (*distance, candidate.len()))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(wrong.len()) / 2 + 1)
-        .map(|(_, candidate)| candidate)
 }

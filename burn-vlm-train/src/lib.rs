@@ -2,6 +2,7 @@
 //!
 //! - [`recipe`]: what is trained, as TOML; [`trainer`]: the loop; [`optim`], [`checkpoint`], [`log`]: its parts;
 //! - [`run`]: a whole recipe, from parts to a Hugging Face folder;
+//! - [`processor`]: what stands before the tensor, for a model that is trained here;
 //! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
 //! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
 //! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
@@ -25,6 +26,7 @@ mod parallel;
 pub mod params;
 pub mod pictures;
 pub mod pretrain;
+pub mod processor;
 pub mod recipe;
 pub mod report;
 pub mod run;

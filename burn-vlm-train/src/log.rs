@@ -1,14 +1,13 @@
 //! The training log: one dense line for people, the same numbers as a JSON line for programs.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use burn_vlm_base::jsonl::{JsonlWriter, read_jsonl};
+use burn_vlm_base::progress::show_duration;
 use serde::{Deserialize, Serialize};
 
-use crate::ablation::show_duration;
-use crate::error::{Result, TrainError};
+use crate::error::Result;
 use crate::optim::thousands;
 
 /// One line of `log.jsonl`. Losses are f32, whose digits a JSON reader gives back exactly; of an f64 the last bit may
@@ -60,47 +59,21 @@ impl StepLog {
     }
 }
 
-/// Appends to a JSONL file.
-#[derive(Debug)]
-pub struct LogWriter {
-    path: PathBuf,
-    file: File,
-}
-
-impl LogWriter {
-    /// Opens the log for going on after `step`: lines of later steps, and a torn last line, are removed first, so that
-    /// an interrupted run's log ends up equal to that of an uninterrupted one.
-    ///
-    /// # Errors
-    /// The file cannot be read or written.
-    pub fn open(path: &Path, step: usize) -> Result<(Self, Vec<StepLog>)> {
-        let kept: Vec<StepLog> =
-            if path.exists() { read(path)?.into_iter().filter(|log| log.step <= step).collect() } else { Vec::new() };
-        let temporary = path.with_extension("jsonl.tmp");
-        let mut text = String::new();
-        for log in &kept {
-            text.push_str(&to_json(log, path)?);
+/// Opens a stage's log for going on after `step`: lines of later steps, and a torn last line, are removed first, so that an
+/// interrupted run's log ends up equal to that of an uninterrupted one. Also the lines that are kept.
+///
+/// # Errors
+/// The file cannot be read or written, or holds something else.
+pub fn open(path: &Path, step: usize) -> Result<(JsonlWriter, Vec<StepLog>)> {
+    let mut kept = Vec::new();
+    let writer = JsonlWriter::resume(path, |log: &StepLog| {
+        let keep = log.step <= step;
+        if keep {
+            kept.push(log.clone());
         }
-        fs::write(&temporary, text).map_err(|e| TrainError::io("cannot write", &temporary, e))?;
-        fs::rename(&temporary, path).map_err(|e| TrainError::io("cannot move into place", path, e))?;
-        let file = OpenOptions::new().append(true).open(path).map_err(|e| TrainError::io("cannot open", path, e))?;
-        Ok((Self { path: path.to_path_buf(), file }, kept))
-    }
-
-    /// Appends one line.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&mut self, log: &StepLog) -> Result<()> {
-        let line = to_json(log, &self.path)?;
-        self.file.write_all(line.as_bytes()).map_err(|e| TrainError::io("cannot write", &self.path, e))
-    }
-}
-
-fn to_json(log: &StepLog, path: &Path) -> Result<String> {
-    let mut line = serde_json::to_string(log).map_err(|e| TrainError::invalid(path, e.to_string()))?;
-    line.push('\n');
-    Ok(line)
+        keep
+    })?;
+    Ok((writer, kept))
 }
 
 /// Reads a log; a torn last line (the process was killed while writing it) is left out.
@@ -108,24 +81,14 @@ fn to_json(log: &StepLog, path: &Path) -> Result<String> {
 /// # Errors
 /// The file cannot be read, or a line before the last is damaged.
 pub fn read(path: &Path) -> Result<Vec<StepLog>> {
-    let file = File::open(path).map_err(|e| TrainError::io("cannot read", path, e))?;
-    let lines: Vec<String> = BufReader::new(file)
-        .lines()
-        .collect::<std::io::Result<_>>()
-        .map_err(|e| TrainError::io("cannot read", path, e))?;
-    let mut logs = Vec::with_capacity(lines.len());
-    for (number, line) in lines.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(log) => logs.push(log),
-            Err(_) if number + 1 == lines.len() => {}
-            Err(error) => return Err(TrainError::invalid(path, format!("line {}: {error}", number + 1))),
-        }
-    }
-    Ok(logs)
+    Ok(read_jsonl(path)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
     use super::*;
 
     fn log(step: usize) -> StepLog {
@@ -148,15 +111,15 @@ mod tests {
     fn reopening_drops_later_steps_and_a_torn_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let (mut writer, kept) = LogWriter::open(&path, 0).unwrap();
+        let (mut writer, kept) = open(&path, 0).unwrap();
         assert!(kept.is_empty());
         for step in [10, 20, 30] {
-            writer.write(&log(step)).unwrap();
+            writer.append(&log(step)).unwrap();
         }
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"step\": 40, \"lo").unwrap();
-        let (mut writer, kept) = LogWriter::open(&path, 20).unwrap();
+        let (mut writer, kept) = open(&path, 20).unwrap();
         assert_eq!(kept.len(), 2);
-        writer.write(&log(30)).unwrap();
+        writer.append(&log(30)).unwrap();
         let steps: Vec<usize> = read(&path).unwrap().iter().map(|log| log.step).collect();
         assert_eq!(steps, [10, 20, 30]);
     }

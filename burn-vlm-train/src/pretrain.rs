@@ -13,13 +13,14 @@ use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::dual::{DualConfig, DualEncoder};
 use burn_vlm::init::Scope;
 use burn_vlm::language::LanguageConfig;
+use burn_vlm_base::files::{write_atomic, write_json_atomic};
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
 use burn_vlm_data::emoji::{EmojiCorpus, Split};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, TaskBuilder, prompts};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
-use crate::ablation::{Reporter, write_atomic, write_json_atomic};
 use crate::error::{Result, TrainError};
 use crate::eval::retrieval;
 use crate::objective::{ContrastiveObjective, ConversationPlan, Conversations, TextObjective};
@@ -190,7 +191,7 @@ impl PartRun<'_> {
     }
 }
 
-pub(crate) fn file_error(error: crate::ablation::FileError) -> TrainError {
+pub(crate) fn file_error(error: burn_vlm_base::files::FileError) -> TrainError {
     TrainError::Data(error.to_string())
 }
 

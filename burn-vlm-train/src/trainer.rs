@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::loader::Prefetcher;
 
-use crate::ablation::{Reporter, show_duration};
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::log::{LogWriter, StepLog};
+use crate::log::{self, StepLog};
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::parallel::Replicas;
 use crate::params::list_params;
@@ -140,7 +140,7 @@ pub fn train_stage<O: Objective>(
         start = resumed.step;
         run.reporter.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
     }
-    let (mut log_file, mut log) = LogWriter::open(&run.folder.join("log.jsonl"), start)?;
+    let (mut log_file, mut log) = log::open(&run.folder.join("log.jsonl"), start)?;
     if start == 0 {
         run.reporter.line(&format!(
             "{}: {} steps of {} samples",
@@ -195,7 +195,7 @@ pub fn train_stage<O: Objective>(
             let line = entry.line(recipe.steps, eta);
             bar.set(done as u64, format!("loss {:.3}  ETA {}", entry.loss_mean, show_duration(eta)));
             run.reporter.line(&format!("{} {line}", run.name));
-            log_file.write(&entry)?;
+            log_file.append(&entry)?;
             log.push(entry);
         }
         let due = recipe.checkpoint_every > 0 && done % recipe.checkpoint_every == 0;

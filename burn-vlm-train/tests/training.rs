@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_vlm_train::ablation::Reporter;
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_train::checkpoint;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::Result;

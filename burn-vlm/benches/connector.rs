@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use burn::tensor::{Bool, Device, Tensor};
-use burn_vlm::connector::{Connector, MlpConnectorConfig, ParrotConfig, RoutingText};
+use burn_vlm::connector::{Connector, ConnectorShape, MlpConnector, ParrotConfig, Projector, RoutingText};
 use burn_vlm::init::Scope;
 use burn_vlm::nn::Activation;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -54,9 +54,10 @@ fn peak(work: impl FnOnce() -> Tensor<3>) -> usize {
 fn connectors(criterion: &mut Criterion) {
     let device = Device::flex();
     let scope = Scope::new(0, &device);
-    let projector = MlpConnectorConfig { input: HIDDEN, hidden: HIDDEN, activation: Activation::Gelu, bias: true };
+    let projector =
+        ConnectorShape { tokens: TOKENS, input: HIDDEN, hidden: HIDDEN, activation: Activation::Gelu, bias: true };
     let parrot_config = ParrotConfig::default();
-    let mlp = Connector::Mlp(projector.init_with(&scope));
+    let mlp = Connector::Mlp(MlpConnector::new(&projector, &scope));
     let parrot = Connector::Parrot(parrot_config.init_with(&projector, &scope));
     let features = Tensor::<3>::ones([IMAGES, TOKENS, HIDDEN], &device);
     let text = RoutingText {
@@ -64,7 +65,7 @@ fn connectors(criterion: &mut Criterion) {
         mask: Tensor::<2, Bool>::full([IMAGES, WORDS], true, &device),
         tiles: None,
     };
-    let forward = |connector: &Connector| connector.forward(features.clone(), Some(&text)).expect("the shapes fit");
+    let forward = |connector: &Connector| connector.connect(features.clone(), Some(&text)).expect("the shapes fit");
     forward(&parrot); // buffers that are made once
 
     let (plain, routed) = (peak(|| forward(&mlp)), peak(|| forward(&parrot)));

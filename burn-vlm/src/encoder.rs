@@ -10,6 +10,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 use crate::nn::precision::cast_to;
@@ -32,6 +33,13 @@ pub struct EncoderShape {
     pub hidden_act: Activation,
     /// Which published initialisation to start from.
     pub init: EncoderInit,
+}
+
+impl EncoderShape {
+    /// Its layers, for what is reckoned from their sizes.
+    pub fn layer_shape(&self) -> LayerShape {
+        LayerShape::vit(self.num_hidden_layers, self.hidden_size, self.num_attention_heads, self.intermediate_size)
+    }
 }
 
 /// The initialisation of an encoder's layers.

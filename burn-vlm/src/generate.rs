@@ -15,8 +15,10 @@ pub use decoding::{Decoding, NewToken};
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::language::LanguageModel;
+use crate::vision::VisionTower;
 use crate::vlm::{VisualFeatures, Vlm, VlmInput};
 
 /// Why a row ended.
@@ -120,7 +122,7 @@ impl LanguageModel {
     }
 }
 
-impl Vlm {
+impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// Continues each prompt, in which every image is expanded to its image tokens.
     ///
     /// # Shapes
@@ -153,7 +155,7 @@ impl Vlm {
     }
 
     /// As [`Self::stream`]; `routing` says which tokens of each prompt route a connector that
-    /// [reads text](crate::connector::Connector::reads_text), `None` is all of them.
+    /// [reads text](Projector::reads_text), `None` is all of them.
     ///
     /// # Errors
     /// As [`Self::generate`], and [`ModelError::Input`] unless `routing` has one entry for each token of each prompt.

@@ -10,6 +10,7 @@ use std::fmt::Display;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
+use burn_vlm_base::random::{ElementStream, hash_bytes, mix};
 use rayon::prelude::*;
 
 use crate::nn::{Embedding, Linear};
@@ -65,7 +66,7 @@ impl Fill {
 
     /// The value of element `index` of the parameter with key `key`.
     fn value(self, key: u64, index: u64) -> f32 {
-        let mut stream = Stream::new(key, index);
+        let mut stream = ElementStream::new(key, index);
         let value = match self {
             Self::Constant(value) => value,
             Self::Normal { std } => std * stream.normal(),
@@ -87,12 +88,23 @@ pub struct Scope {
     device: Device,
     seed: u64,
     path: String,
+    shapes_only: bool,
 }
 
 impl Scope {
     /// The root scope of a model.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { device: device.clone(), seed, path: String::new() }
+        Self { device: device.clone(), seed, path: String::new(), shapes_only: false }
+    }
+
+    /// The root scope of a model that is only asked for the names and shapes of its parameters: tables that are no parameters, as
+    /// the rotations of every position, are left out.
+    pub fn shapes(device: &Device) -> Self {
+        Self { shapes_only: true, ..Self::new(DEFAULT_SEED, device) }
+    }
+
+    pub(crate) fn is_shapes_only(&self) -> bool {
+        self.shapes_only
     }
 
     /// The device that parameters are created on.
@@ -137,51 +149,17 @@ impl Scope {
     }
 }
 
-/// Hash of seed and parameter name (FNV-1a, then mixed).
+/// Hash of seed and parameter name.
 fn key(seed: u64, name: &str) -> u64 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    mix(hash ^ mix(seed))
-}
-
-/// The finaliser of SplitMix64: a bijection whose outputs look independent.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
-/// Random numbers of one element: SplitMix64 from a state that hashes key and index.
-#[derive(Debug, Clone)]
-pub(crate) struct Stream(u64);
-
-impl Stream {
-    /// The stream of element `index` under `key`.
-    pub(crate) fn new(key: u64, index: u64) -> Self {
-        Self(mix(key ^ mix(index)))
-    }
-
-    /// Uniform on the open interval (0, 1), 53 bits.
-    pub(crate) fn unit(&mut self) -> f64 {
-        let bits = mix(self.0) >> 11;
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (bits as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Standard normal (Box-Muller).
-    pub(crate) fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.unit().ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.unit()).cos()
-    }
+    mix(hash_bytes(name.as_bytes()) ^ mix(seed, 0), 0)
 }
 
 /// Standard normal numbers as a tensor, a function of the seed alone: the same on every backend.
 pub fn seeded_normal<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
     let key = key(seed, "noise");
     let count = shape.iter().product::<usize>() as u64;
-    let values: Vec<f32> = (0..count).into_par_iter().map(|index| Stream::new(key, index).normal() as f32).collect();
+    let values: Vec<f32> =
+        (0..count).into_par_iter().map(|index| ElementStream::new(key, index).normal() as f32).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 

@@ -11,6 +11,7 @@
 //! | [`generate`] | KV-cached greedy and sampled generation |
 //! | [`checkpoint`] | safetensors in the Hugging Face layout, in and out |
 //! | [`count`] | parameters and layer sizes from a config alone |
+//! | [`parts`] | one's own tower or connector beside this library's |
 //! | [`nn`] | blocks several models share |
 //!
 //! Every module is backend-agnostic: it takes a [`Device`](burn::tensor::Device) and never names a backend.
@@ -28,6 +29,7 @@ pub mod generate;
 pub mod init;
 pub mod language;
 pub mod nn;
+pub mod parts;
 pub mod text;
 pub mod vision;
 pub mod vlm;

@@ -10,7 +10,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::ModelError;
 use burn_vlm::checkpoint::parameters;
 use burn_vlm::connector::{
-    Connector, ConnectorConfig, Expert, ExpertKind, MlpConnectorConfig, ParrotConfig, ParrotConnector, Residual,
+    Connector, ConnectorConfig, ConnectorShape, Expert, ExpertKind, ParrotConfig, ParrotConnector, Projector, Residual,
     RoutingQuery, RoutingText, TextScope, Tiles,
 };
 use burn_vlm::generate::GenerationConfig;
@@ -46,7 +46,7 @@ fn linear(weight: &[f32], input: usize, output: usize) -> Linear {
 }
 
 fn connector(config: &ParrotConfig, input: usize, hidden: usize) -> ParrotConnector {
-    let projector = MlpConnectorConfig { input, hidden, activation: Activation::Gelu, bias: true };
+    let projector = ConnectorShape { tokens: 4, input, hidden, activation: Activation::Gelu, bias: true };
     config.init_with(&projector, &Scope::new(5, &Device::flex()))
 }
 
@@ -58,7 +58,7 @@ fn l() -> f32 {
 /// Width 2, projector the identity, two experts of width 1; features: a class token (sqrt2 ln3, 0) and a patch (ln3, 2).
 fn by_hand(config: ParrotConfig) -> ParrotConnector {
     let config = ParrotConfig { num_experts: 2, intermediate_size: 1, ..config };
-    let projector = MlpConnectorConfig { input: 2, hidden: 2, activation: Activation::Linear, bias: false };
+    let projector = ConnectorShape { tokens: 4, input: 2, hidden: 2, activation: Activation::Linear, bias: false };
     let mut connector = config.init_with(&projector, &Scope::new(0, &Device::flex()));
     connector.projector.linear_1 = linear(&[1.0, 0.0, 0.0, 1.0], 2, 2);
     connector.projector.linear_2 = linear(&[1.0, 0.0, 0.0, 1.0], 2, 2);
@@ -200,7 +200,8 @@ fn the_order_of_the_words_does_not_matter() {
 fn bypassed_experts_are_the_projector_alone() {
     let (connector, features, text) = padded();
     let projected = connector.projector.forward(features.clone());
-    let connector = connector.with_bypass(true);
+    let mut connector = connector;
+    connector.set_bypass(true);
     for text in [None, Some(&text)] {
         let output = connector.forward(features.clone(), text).unwrap();
         assert_eq!(values(output.tokens), values(projected.clone()));

@@ -7,6 +7,7 @@ mod common;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::ModelError;
+use burn_vlm::connector::Projector;
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::init::{Scope, seeded_normal};
 use burn_vlm::language::{AttentionInput, LanguageConfig};
@@ -242,7 +243,7 @@ fn noise_is_a_function_of_its_seed_and_absent_without_one() {
     assert_ne!(tokens(Some(1)), tokens(Some(2)));
     assert_ne!(tokens(Some(1)), tokens(None));
     let expected = features.clone() + seeded_normal([1, 5, 16], 1, &device) * 0.3;
-    assert_eq!(tokens(Some(1)), values(model.multi_modal_projector.forward(expected, None).unwrap()));
+    assert_eq!(tokens(Some(1)), values(model.multi_modal_projector.connect(expected, None).unwrap()));
 }
 
 #[test]

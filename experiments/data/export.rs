@@ -7,13 +7,14 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::files::{create_dir_all, write_atomic};
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::image::{DecodeLimits, decode, encode_png, to_rgb};
 use burn_vlm_data::language::{Language, LanguageSet};
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::{Sample, Task};
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
-use burn_vlm_train::ablation::{Reporter, create_dir_all, write_atomic};
 use burn_vlm_train::samples::training_samples;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_vlm_base::files::{write_atomic, write_json_atomic};
+use burn_vlm_base::jsonl::JsonlWriter;
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::encode::MaskStyle;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{MixtureConfig, PlanSummary};
@@ -12,11 +15,10 @@ use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, mixture
 use burn_vlm_data::source::{
     Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
-use burn_vlm_train::ablation::{Reporter, write_atomic, write_json_atomic};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::looking::{SkippedFile, look};
+use super::looking::look;
 use crate::AnyError;
 
 /// What a picture counts in tokens where nothing else is said: LLaVA-1.5's.
@@ -155,18 +157,18 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let opening = reporter.bar(&format!("opening {}", args.path), 1);
     let opened = match &mixture {
         Some(config) => open_sources(config, Limits::default())?,
-        None => vec![Some(Arc::new(Source::open(args.source())?))],
+        None => vec![Some(Arc::new(FileSource::open(args.source())?))],
     };
     drop(opening);
-    let mut skipped = args.skipped.as_deref().map(SkippedFile::create).transpose()?;
+    let mut skipped = args.skipped.as_deref().map(JsonlWriter::create).transpose()?;
     let mut looked = Vec::new();
     for source in opened.iter().flatten() {
         let inspection = look(source, reader.as_ref(), args.options(), skipped.as_mut(), reporter)?;
         writeln!(out, "{inspection}")?;
         looked.push((source.clone(), inspection));
     }
-    if let Some(file) = skipped {
-        writeln!(out, "{}", file.finish()?)?;
+    if let (Some(file), Some(path)) = (skipped, &args.skipped) {
+        writeln!(out, "records that cannot be used: {} ({})", path.display(), file.records())?;
     }
     let plan = mixture.as_ref().map(|config| {
         let mixed = mix_sources(config, &opened, StreamOptions { seed: config.seed, shuffle_bytes: NO_SHUFFLE });

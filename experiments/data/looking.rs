@@ -1,61 +1,22 @@
-//! The long part of `data inspect`: one source with a bar, and the file that lists what cannot be used.
+//! The long part of `data inspect`: one source with a bar.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use burn_vlm_base::jsonl::JsonlWriter;
+use burn_vlm_base::progress::{Reporter, show_duration};
+use burn_vlm_data::source::Source;
 use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, Step, inspect_with};
-use burn_vlm_data::source::{Skip, Source};
-use burn_vlm_train::ablation::{FileError, Reporter, create_dir_all, show_duration};
 
 use crate::AnyError;
-
-/// `skipped.jsonl`, as training writes it.
-pub(super) struct SkippedFile {
-    path: PathBuf,
-    file: BufWriter<File>,
-    records: u64,
-}
-
-impl SkippedFile {
-    /// Begins the file anew.
-    pub(super) fn create(path: &Path) -> Result<Self, FileError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            create_dir_all(folder)?;
-        }
-        let file = File::create(path).map_err(FileError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), records: 0 })
-    }
-
-    fn add(&mut self, skipped: &[Skip]) -> io::Result<()> {
-        for skip in skipped {
-            serde_json::to_writer(&mut self.file, skip)?;
-            self.file.write_all(b"\n")?;
-            self.records += 1;
-        }
-        Ok(())
-    }
-
-    fn failed(&self) -> impl FnOnce(io::Error) -> FileError {
-        FileError::io("write", &self.path)
-    }
-
-    /// Ends the file; a line that says what is in it.
-    pub(super) fn finish(mut self) -> Result<String, FileError> {
-        self.file.flush().map_err(self.failed())?;
-        Ok(format!("records that cannot be used: {} ({})", self.path.display(), self.records))
-    }
-}
 
 /// Looks at a source; what cannot be used goes to `skipped` as it is found.
 pub(super) fn look(
     source: &Arc<Source>,
     reader: Option<&Arc<Reader>>,
     options: InspectOptions,
-    mut skipped: Option<&mut SkippedFile>,
+    mut skipped: Option<&mut JsonlWriter>,
     reporter: &Reporter,
 ) -> Result<Inspection, AnyError> {
     let total = source.len().min(options.max_records.unwrap_or(u64::MAX));
@@ -65,9 +26,9 @@ pub(super) fn look(
     let inspection = inspect_with(source, reader, options, |step| {
         bar.set(step.looked_at, rate(&step, began.elapsed()));
         if let Some(file) = &mut skipped
-            && let Err(error) = file.add(step.skipped)
+            && let Err(error) = step.skipped.iter().try_for_each(|skip| file.append(skip))
         {
-            failed = Some(file.failed()(error));
+            failed = Some(error);
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

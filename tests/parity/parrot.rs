@@ -1,10 +1,14 @@
 //! Parrot: the authors' own modules and merge, and our batched model on the same weights.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_vlm::checkpoint::{Layout, Pretrained};
+use burn_vlm::checkpoint::Layout;
 use burn_vlm::connector::{Connector, RoutingText, TextScope};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_data::conversation::{Turn, count_images};
+use burn_vlm_data::encode::EncodeOptions;
+use burn_vlm_data::processor::Processor;
+use burn_vlm_train::processor::model_visual_tokens;
 
 use crate::common::{BACKWARD_TOLERANCE, FORWARD_TOLERANCE, Fixture, autodiff_device, shifted};
 
@@ -44,6 +48,7 @@ pub fn check(fixture: Fixture) {
     let rename = |key: &str| Layout::Parrot.module_name(key).unwrap_or_default();
     fixture.check_gradients(&model, loss.backward(), rename);
 
+    check_prompts(&fixture, &model);
     check_greedy(&fixture, &model, &features, &device);
     fixture.finish(&["gen.margins"]);
 }
@@ -118,6 +123,44 @@ fn check_connector(fixture: &Fixture, model: &Vlm, features: Tensor<3>, batch: &
     let routing = parrot.route(features, &text).unwrap();
     fixture.check("gating_input", routing.gating_input, FORWARD_TOLERANCE);
     fixture.check("routing_weights", routing.weights, FORWARD_TOLERANCE);
+}
+
+/// The processor that chat uses: its ids are the reference's with the pictures expanded, for questions and for conversations.
+fn check_prompts(fixture: &Fixture, model: &Vlm) {
+    let processor = Processor::from_folder(&fixture.dir).unwrap();
+    fixture.check_exact("visual tokens", processor.visual_tokens().unwrap(), &model_visual_tokens(&model.config));
+    let count = model.config.num_visual_tokens();
+    let expected = fixture.json("expected.json");
+    let expanded = |ids: &[i64]| -> Vec<u32> {
+        ids.iter()
+            .map(|id| expand(*id, model))
+            .flat_map(|(id, copies)| std::iter::repeat_n(id as u32, copies))
+            .collect()
+    };
+    for (row, query) in expected["gen_queries"].as_array().unwrap().iter().enumerate() {
+        let turns = [Turn::user(query.as_str().unwrap())];
+        let counts = vec![count; count_images(&turns)];
+        let found = processor.encode_prompt(&turns, &counts).unwrap();
+        let ids = fixture.ints(&format!("gen.prompt.{row}")).0;
+        fixture.check_exact(&format!("gen.prompt.{row} by the processor"), &found, &expanded(&ids));
+        crate::vlm_prompt::check_answers(&fixture.name, &processor, &turns, &counts);
+    }
+    let ((ids, shape), (mask, _)) = (fixture.ints("input_ids"), fixture.ints("attention_mask"));
+    let (labels, _) = fixture.ints("labels");
+    for (row, conversation) in expected["conversations"].as_array().unwrap().iter().enumerate() {
+        let turn = |record: &serde_json::Value| {
+            let text = record["value"].as_str().unwrap();
+            if record["from"] == "gpt" { Turn::assistant(text) } else { Turn::user(text) }
+        };
+        let turns: Vec<Turn> = conversation.as_array().unwrap().iter().map(turn).collect();
+        let counts = vec![count; count_images(&turns)];
+        let found = processor.encode(&turns, &counts, &EncodeOptions::default()).unwrap();
+        let real: Vec<usize> = (row * shape[1]..(row + 1) * shape[1]).filter(|at| mask[*at] == 1).collect();
+        let expected: Vec<i64> = real.iter().map(|at| ids[*at]).collect();
+        fixture.check_exact(&format!("input_ids.{row} by the processor"), &found.ids, &expanded(&expected));
+        let trained = real.iter().filter(|at| labels[**at] != IGNORED).count();
+        fixture.check_exact(&format!("labels.{row} by the processor"), &found.trained(), &trained);
+    }
 }
 
 fn check_greedy(fixture: &Fixture, model: &Vlm, features: &Tensor<3>, device: &Device) {

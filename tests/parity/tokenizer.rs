@@ -2,7 +2,8 @@
 
 use burn_vlm_data::chat_template::{ChatTemplate, Message, RenderOptions};
 use burn_vlm_data::conversation::{Role, Turn, count_images};
-use burn_vlm_data::encode::{EncodeOptions, encode, encode_prompt};
+use burn_vlm_data::encode::EncodeOptions;
+use burn_vlm_data::processor::Processor;
 use burn_vlm_data::tokenizer::{PaddingSide, Tokenizer};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::common::Fixture;
 pub fn check(fixture: Fixture) {
     let tokenizer = Tokenizer::from_file(fixture.dir.join("tokenizer.json")).unwrap();
     let template = ChatTemplate::from_folder(&fixture.dir).unwrap();
+    let processor = Processor::text_from_folder(&fixture.dir).unwrap();
     let expected = fixture.json("expected.json");
     fixture.check_exact(
         "vocab_size_total",
@@ -24,7 +26,7 @@ pub fn check(fixture: Fixture) {
     check_encodings(&fixture, &tokenizer, &expected["encodings"]);
     check_batch(&fixture, &tokenizer, &expected["batch"]);
     for (index, chat) in expected["chats"].as_array().unwrap().iter().enumerate() {
-        check_chat(&fixture, &tokenizer, &template, chat, index);
+        check_chat(&fixture, &processor, &template, chat, index);
     }
     let keys: Vec<&String> = expected.as_object().unwrap().keys().collect();
     assert_eq!(keys.len(), 5, "{}: expected.json has a part that no check looks at: {keys:?}", fixture.name);
@@ -86,7 +88,7 @@ fn check_batch(fixture: &Fixture, tokenizer: &Tokenizer, batch: &Value) {
 }
 
 /// A conversation as turns and as messages: its text, and its ids whether encoded whole or turn by turn.
-fn check_chat(fixture: &Fixture, tokenizer: &Tokenizer, template: &ChatTemplate, chat: &Value, index: usize) {
+fn check_chat(fixture: &Fixture, processor: &Processor, template: &ChatTemplate, chat: &Value, index: usize) {
     let messages: Vec<Message> = serde_json::from_value(chat["messages"].clone()).unwrap();
     let turns: Vec<Turn> = chat["messages"].as_array().unwrap().iter().map(turn).collect();
     let prompt = chat["add_generation_prompt"].as_bool().unwrap();
@@ -96,12 +98,13 @@ fn check_chat(fixture: &Fixture, tokenizer: &Tokenizer, template: &ChatTemplate,
     let rendered = template.render_messages(&messages, &options).unwrap();
     fixture.check_exact(&format!("chats.{index}.text of messages"), &rendered, &text);
     let ids = integers(&chat["ids"]);
-    fixture.check_exact(&format!("chats.{index}.ids"), &tokenizer.encode(&text).unwrap(), &ids);
+    fixture.check_exact(&format!("chats.{index}.ids"), &processor.tokenizer().encode(&text).unwrap(), &ids);
     let pictures = vec![1; count_images(&turns)];
     let parts = if prompt {
-        encode_prompt(tokenizer, template, &turns, &pictures).unwrap()
+        crate::vlm_prompt::check_answers(&fixture.name, processor, &turns, &pictures);
+        processor.encode_prompt(&turns, &pictures).unwrap()
     } else {
-        encode(tokenizer, template, &turns, &pictures, &EncodeOptions::default()).unwrap().ids
+        processor.encode(&turns, &pictures, &EncodeOptions::default()).unwrap().ids
     };
     fixture.check_exact(&format!("chats.{index}.ids turn by turn"), &parts, &ids);
 }

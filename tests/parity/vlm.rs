@@ -1,7 +1,7 @@
 //! LLaVA and LLaVA-NeXT: visual tokens, merged embeddings, hidden states, logits, loss, gradients, greedy tokens.
 
 use burn::tensor::{Device, Tensor};
-use burn_vlm::checkpoint::{Layout, Pretrained, TensorSource, load_parameters};
+use burn_vlm::checkpoint::{Layout, TensorSource, load_parameters};
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::tiling::Size;
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmConfig, VlmInput};
@@ -120,7 +120,7 @@ pub fn check(fixture: Fixture) {
     fixture.check_gradients(&model, loss.backward(), llava);
     check_generation(&fixture, &model, &features, &device);
     check_legacy(&fixture, &model, &input, &device);
-    crate::vlm_prompt::check_prompts(&fixture);
+    crate::vlm_prompt::check_prompts(&fixture, &model);
     fixture.finish(&["gen.margins"]);
 }
 

@@ -1,7 +1,9 @@
 //! Chat templates: Jinja as Hugging Face's tokenizers use it, rendered by minijinja.
 //!
 //! Unusual here:
-//! - templates come with checkpoints and are not trusted: they run with a fuel limit and see nothing but the conversation;
+//! - templates come with checkpoints and are not trusted: they run with a fuel limit, write a text of limited length, see nothing
+//!   but the conversation, and where one makes the template engine panic, that is an error like another. What has no limit is the
+//!   memory of values within a template: one that joins a text to itself again and again takes few steps to fill it;
 //! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
 //! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
 
@@ -14,9 +16,12 @@ mod tests;
 pub use message::{Content, Message, Part};
 
 use crate::conversation::Turn;
+use crate::tokenizer::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// The template of the tiny models: `<|user|>{text}<|assistant|>{text}<|end|>`.
@@ -28,6 +33,10 @@ pub const TINY_TEMPLATE: &str = "{% for message in messages %}\
 
 /// Instructions a template may execute; a conversation of a thousand turns needs about a tenth.
 const FUEL: u64 = 1_000_000;
+
+/// The longest text that a template may write, in bytes: that of a source's longest record. Lists that hold themselves twice, and
+/// again, are a short way to texts without an end.
+const MAX_OUTPUT: usize = 64 << 20;
 
 const NAME: &str = "chat_template";
 
@@ -64,7 +73,7 @@ pub enum TemplateError {
         /// What the parser said, with the line.
         reason: String,
     },
-    /// A template refused the conversation (`raise_exception`), used something undefined, or ran out of fuel.
+    /// A template refused the conversation (`raise_exception`), used something undefined, ran out of fuel, or wrote too much.
     #[error("{origin}, rendering {turns} turns: {reason}")]
     Render {
         /// Where the template comes from.
@@ -112,13 +121,24 @@ impl ChatTemplate {
         environment.set_syntax(whitespace.map_err(syntax)?);
         environment.set_fuel(Some(FUEL));
         python::add_to(&mut environment);
-        environment.add_template_owned(NAME, python::without_generation_blocks(source)).map_err(syntax)?;
+        let source = python::without_generation_blocks(source);
+        guarded(|| environment.add_template_owned(NAME, source)).map_err(syntax)?;
         Ok(Self { environment, special_tokens: BTreeMap::new(), origin: origin.to_owned() })
     }
 
     /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
     pub fn with_special_tokens(self, bos_token: impl Into<String>, eos_token: impl Into<String>) -> Self {
         self.with_variable("bos_token", bos_token).with_variable("eos_token", eos_token)
+    }
+
+    /// Sets `bos_token` and `eos_token` where the folder's files did not, and the tokenizer has them.
+    pub fn with_special_tokens_of(mut self, tokenizer: &Tokenizer) -> Self {
+        for (name, token) in [("bos_token", tokenizer.bos_token()), ("eos_token", tokenizer.eos_token())] {
+            if !token.is_empty() {
+                self.special_tokens.entry(name.to_owned()).or_insert_with(|| token.to_owned());
+            }
+        }
+        self
     }
 
     /// Sets a variable that every rendering of the template knows, `"image_token"` for example.
@@ -163,12 +183,52 @@ impl ChatTemplate {
         ]);
         variables.extend(self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(token.as_str()))));
         variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), message::json_value(value))));
-        let template = self.environment.get_template(NAME);
-        let rendered = template.and_then(|template| template.render(Value::from(variables)));
-        rendered.map_err(|error| TemplateError::Render {
-            origin: self.origin.clone(),
-            turns,
-            reason: error.to_string(),
-        })
+        let mut output = Output::default();
+        let rendered = guarded(|| {
+            let template = self.environment.get_template(NAME)?;
+            template.render_captured_to(Value::from(variables), &mut output).map(drop)
+        });
+        let reason = match rendered {
+            _ if output.full => format!("the text is longer than {MAX_OUTPUT} bytes"),
+            Ok(()) => match String::from_utf8(output.text) {
+                Ok(text) => return Ok(text),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        Err(TemplateError::Render { origin: self.origin.clone(), turns, reason })
     }
+}
+
+/// What a template has written, up to [`MAX_OUTPUT`] bytes.
+#[derive(Default)]
+struct Output {
+    text: Vec<u8>,
+    full: bool,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.full |= self.text.len() + bytes.len() > MAX_OUTPUT;
+        if self.full {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs the template engine. It has places that panic (version 3.0.5 where an empty list is reversed, `[][::-1]`), and what
+/// comes with a checkpoint must not end the program. Nothing outlives a panic: an engine that fails to compile is dropped, and
+/// rendering changes none.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().copied();
+        let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+        Err(Error::new(ErrorKind::InvalidOperation, format!("the template engine failed: {words}")))
+    })
 }

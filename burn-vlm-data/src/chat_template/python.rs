@@ -5,7 +5,8 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The deepest nesting that `tojson` writes; a template can build values that contain themselves.
+/// The deepest nesting that `tojson` writes; a template can build values that contain themselves, or another one twice, which
+/// [`MAX_OUTPUT`](super::MAX_OUTPUT) is for.
 const MAX_DEPTH: usize = 64;
 
 /// Adds the functions and filters.
@@ -68,6 +69,9 @@ impl JsonWriter {
         if depth > MAX_DEPTH {
             return Err(Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
         }
+        if self.out.len() > super::MAX_OUTPUT {
+            return Err(Error::new(ErrorKind::InvalidOperation, "tojson: the text is too long"));
+        }
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
             ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -75,22 +79,22 @@ impl JsonWriter {
             ValueKind::Number => self.out.push_str(&python_float(f64::try_from(value.clone())?)),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
-                self.group(('[', ']'), items.len(), depth, |writer, index| writer.value(&items[index], depth + 1))?;
+                // Not collected: a short list times a large number is a long one that takes no memory.
+                self.group(('[', ']'), value.try_iter()?, depth, |writer, item| writer.value(&item, depth + 1))?;
             }
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();
                 if self.sort_keys {
                     keys.sort();
                 }
-                self.group(('{', '}'), keys.len(), depth, |writer, index| {
-                    match keys[index].as_str() {
+                self.group(('{', '}'), keys.into_iter(), depth, |writer, key| {
+                    match key.as_str() {
                         Some(key) => writer.string(key),
-                        None => writer.string(&keys[index].to_string()),
+                        None => writer.string(&key.to_string()),
                     }
                     let separator = writer.key.clone();
                     writer.out.push_str(&separator);
-                    writer.value(&value.get_item(&keys[index])?, depth + 1)
+                    writer.value(&value.get_item(&key)?, depth + 1)
                 })?;
             }
             kind => {
@@ -106,20 +110,22 @@ impl JsonWriter {
     fn group(
         &mut self,
         (open, close): (char, char),
-        count: usize,
+        items: impl Iterator<Item = Value>,
         depth: usize,
-        mut write: impl FnMut(&mut Self, usize) -> Result<(), Error>,
+        mut write: impl FnMut(&mut Self, Value) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.out.push(open);
-        for index in 0..count {
-            if index > 0 {
+        let mut empty = true;
+        for item in items {
+            if !empty {
                 let separator = self.item.clone();
                 self.out.push_str(&separator);
             }
+            empty = false;
             self.line(depth + 1);
-            write(self, index)?;
+            write(self, item)?;
         }
-        if count > 0 {
+        if !empty {
             self.line(depth);
         }
         self.out.push(close);

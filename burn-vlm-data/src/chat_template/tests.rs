@@ -90,6 +90,26 @@ fn tojson_is_pythons() {
     assert!(ChatTemplate::new(cycle).unwrap().render(&turns(), false).is_err());
 }
 
+/// What a template does to the engine or to memory is an error, not the program's end.
+#[test]
+fn templates_that_attack_are_errors() {
+    let doubled =
+        "{% set ns = namespace(a=['a list']) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+    for (source, word) in [
+        // Found by fuzzing: the engine's slices panic where they go backwards through nothing.
+        ("{% for m in [][::-1] %}{% endfor %}".to_owned(), "engine failed"),
+        ("{{ ''[::-1] }}".to_owned(), "engine failed"),
+        (format!("{doubled}{{{{ ns.a }}}}"), "longer than"),
+        (format!("{doubled}{{{{ ns.a | tojson }}}}"), "too long"),
+        ("{{ ([1] * 100000000) | tojson }}".to_owned(), "too long"),
+        ("{% for i in range(99999) %}{{ 'x' * 99999 }}{% endfor %}".to_owned(), "longer than"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}".to_owned(), "fuel"),
+    ] {
+        let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();
+        assert!(error.contains(word), "{source}: {error}");
+    }
+}
+
 /// Llama 3: one variable for the content, tools that are none, a date.
 #[test]
 fn llama_3_style() {

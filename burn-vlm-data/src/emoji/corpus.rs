@@ -126,6 +126,11 @@ impl EmojiCorpus {
         format!("{}/{}", picture.style, self.concept(picture.concept).code)
     }
 
+    /// A picture as samples show it.
+    pub fn media(&self, id: PictureId) -> crate::sample::Picture {
+        crate::sample::Picture::Encoded { name: self.picture_name(id), bytes: self.picture(id).webp.clone() }
+    }
+
     /// The pictures of a concept.
     pub fn pictures_of(&self, concept: ConceptId) -> impl Iterator<Item = &Picture> {
         self.pictures_of[concept.index()].iter().map(|id| self.picture(*id))

@@ -43,6 +43,10 @@ pub struct ImageProcessorConfig {
     /// Any-resolution tiling (LLaVA-NeXT): the canvases, in the file's order, which decides between equally good ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_grid_pinpoints: Option<Vec<GridPinpoint>>,
+    /// Our own key: whether each of several pictures is tiled too, as in transformers. Where `false` they have one view each, padded
+    /// to a square, and only a picture that stands alone is tiled, as LLaVA-NeXT and TowerVision are trained.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub tile_several: bool,
     /// LLaVA's and Parrot's key, which stands in the model's `config.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_aspect_ratio: Option<AspectRatio>,
@@ -148,6 +152,7 @@ impl ImageProcessorConfig {
             image_std: [0.5; 3],
             background: white(),
             image_grid_pinpoints: None,
+            tile_several: true,
             image_aspect_ratio: None,
             image_processor_type: None,
             do_pad: None,
@@ -307,6 +312,11 @@ impl<'de> Deserialize<'de> for Resample {
 
 fn yes() -> bool {
     true
+}
+
+// By reference, as serde asks it.
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn white() -> Option<[u8; 3]> {

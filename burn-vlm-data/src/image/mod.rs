@@ -85,6 +85,9 @@ pub enum ImageError {
         /// Columns of the first picture's tiles.
         first_width: usize,
     },
+    /// A picture for a model of words alone.
+    #[error("there is no image processor here, so that no picture can be shown")]
+    NoProcessor,
     /// A processor configuration cannot be read.
     #[error("{}: {reason}", path.display())]
     ConfigFile {
@@ -107,7 +110,7 @@ pub enum ImageError {
 
 impl ImageError {
     /// The error with the name of the picture.
-    fn of(self, name: &str) -> Self {
+    pub(crate) fn of(self, name: &str) -> Self {
         match self {
             Self::Resize { .. } => Self::Decode { name: name.to_owned(), reason: self.to_string() },
             other => other,

@@ -8,6 +8,7 @@
 
 use super::ImageError;
 use ::image::{GenericImageView, RgbImage};
+use burn_vlm_base::tiling::{Size, select_best_resolution, unpad};
 use serde::{Deserialize, Serialize};
 
 /// A canvas of any-resolution tiling: (height, width) in pixels.
@@ -68,24 +69,20 @@ impl PixelBatch {
     }
 }
 
-/// The canvas (height, width) that shows most of a picture, and of those that show as much the one with least padding; the
-/// first of equals wins.
-pub fn best_resolution((height, width): (u32, u32), pinpoints: &[GridPinpoint]) -> (u32, u32) {
-    let original = u64::from(height) * u64::from(width);
-    let mut best = None;
-    for GridPinpoint(to_height, to_width) in pinpoints {
-        let scale = scale((*to_height, *to_width), (height, width));
-        let scale = scale.0.min(scale.1);
-        // Cut towards zero, as the reference does.
-        let scaled = (f64::from(width) * scale) as u64 * (f64::from(height) * scale) as u64;
-        let effective = scaled.min(original);
-        let wasted = (u64::from(*to_height) * u64::from(*to_width)).saturating_sub(effective);
-        let better = |(most, least): (u64, u64)| effective > most || (effective == most && wasted < least);
-        if best.is_none_or(|(found, _)| better(found)) {
-            best = Some(((effective, wasted), (*to_height, *to_width)));
-        }
-    }
-    best.map_or((height, width), |(_, canvas)| canvas)
+/// The canvas (height, width) that a picture is scaled into: [`select_best_resolution`]'s; of a picture so thin that none shows
+/// a pixel of it the smallest, and without canvases the picture's own size.
+pub fn best_resolution(size: (u32, u32), pinpoints: &[GridPinpoint]) -> (u32, u32) {
+    let canvases: Vec<Size> = pinpoints.iter().map(|GridPinpoint(rows, columns)| widen((*rows, *columns))).collect();
+    let best = select_best_resolution(widen(size), &canvases);
+    let chosen = best.and_then(|best| canvases.iter().position(|canvas| *canvas == best));
+    let area = |canvas: &&GridPinpoint| u64::from(canvas.0) * u64::from(canvas.1);
+    let canvas = chosen.and_then(|index| pinpoints.get(index)).or_else(|| pinpoints.iter().min_by_key(area));
+    canvas.map_or(size, |GridPinpoint(rows, columns)| (*rows, *columns))
+}
+
+/// A size in the type of [`burn_vlm_base::tiling`].
+fn widen((height, width): (u32, u32)) -> Size {
+    (height as usize, width as usize)
 }
 
 /// The size (height, width) of a picture scaled into a canvas: one side fits, the other is rounded up.
@@ -115,17 +112,9 @@ pub(super) fn cut(image: &RgbImage, (height, width): (u32, u32), tile: u32) -> V
 
 /// The patches (rows, columns) that are left of a canvas's grid of `rows` x `columns` patches when the padding is cut off,
 /// for a picture of (height, width) pixels: what LLaVA-NeXT's models and processors both compute.
-pub fn unpadded_grid((height, width): (u32, u32), (rows, columns): (usize, usize)) -> (usize, usize) {
-    let (image, grid) = (f64::from(width) / f64::from(height), columns as f64 / rows as f64);
-    // Rounded to seven digits, so that a whole number stays one.
-    let shrunk = |length: u32, scale: f64| ((f64::from(length) * scale * 1e7).round() / 1e7) as usize;
-    if image > grid {
-        let padding = rows.saturating_sub(shrunk(height, columns as f64 / f64::from(width))) / 2;
-        (rows - 2 * padding, columns)
-    } else {
-        let padding = columns.saturating_sub(shrunk(width, rows as f64 / f64::from(height))) / 2;
-        (rows, columns - 2 * padding)
-    }
+pub fn unpadded_grid(size: (u32, u32), grid: (usize, usize)) -> (usize, usize) {
+    let (rows, columns) = unpad(widen(size), grid);
+    (rows.len(), columns.len())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub use sets::{
     UnknownLanguageSet, VIMUL_14,
 };
 
+use burn_vlm_base::suggest::closest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -138,9 +139,9 @@ fn nearest(tag: &str) -> &'static str {
     if let Some((known, _)) = exact {
         return known;
     }
-    let distance = |known: &str| strsim::levenshtein(&wanted, &known.to_lowercase());
-    let best = TABLE.iter().min_by_key(|(t, n)| distance(t).min(distance(n)));
-    best.map_or("en", |(known, _)| known)
+    let best = closest(&wanted, TABLE.iter().flat_map(|(tag, name)| [*tag, *name]));
+    let row = TABLE.iter().find(|(tag, name)| best == Some(*tag) || best == Some(*name));
+    row.map_or("en", |(known, _)| known)
 }
 
 fn known_tags() -> String {

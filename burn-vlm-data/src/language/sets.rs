@@ -5,6 +5,7 @@
 
 use super::Language;
 use crate::emoji::EmojiCorpus;
+use burn_vlm_base::suggest::closest;
 
 /// A named list of languages with its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +159,8 @@ impl LanguageSet {
             return Ok(*set);
         }
         let wanted = name.trim().to_lowercase().replace('_', "-");
-        let nearest = Self::ALL.iter().min_by_key(|set| strsim::levenshtein(&wanted, set.name));
-        Err(UnknownLanguageSet { name: name.to_owned(), nearest: nearest.map_or("", |set| set.name) })
+        let nearest = closest(&wanted, Self::ALL.iter().map(|set| set.name));
+        Err(UnknownLanguageSet { name: name.to_owned(), nearest: nearest.unwrap_or_default() })
     }
 
     /// True if the set holds `language`.

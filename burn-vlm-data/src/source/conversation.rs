@@ -1,11 +1,10 @@
 //! From the fields of a record to turns, in the ways in which published data is written.
 
 use super::config::Fields;
-use super::sample::count_placeholders;
 use super::skip::{SkipKind, SkipReason};
 use super::text::{kind, parse_object};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
-use crate::source::sample::VIDEO_PLACEHOLDER;
+use crate::sample::{VIDEO_PLACEHOLDER, count_placeholders};
 use serde_json::{Map, Value};
 
 /// Names of fields that hold a conversation.

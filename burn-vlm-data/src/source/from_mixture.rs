@@ -4,7 +4,7 @@ use super::config::{Fields, Format, LanguageRule, SourceConfig};
 use super::error::SourceError;
 use super::skip::Skip;
 use super::stream::{Group, Mixed, Records, StreamError, StreamOptions};
-use super::{Limits, Source};
+use super::{FileSource, Limits, Source};
 use crate::language::Language;
 use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, SourceFormat};
 use std::collections::BTreeMap;
@@ -67,12 +67,12 @@ pub fn open_mixture(
 ///
 /// # Errors
 /// All sources that cannot be opened.
-pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option<Arc<Source>>>, OpenMixtureError> {
+pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option<Arc<dyn Source>>>, OpenMixtureError> {
     let (mut sources, mut errors) = (Vec::new(), Vec::new());
     for (source, active) in config.sources.iter().zip(config.active()) {
-        let open = || source_config(config, source, limits).and_then(Source::open);
+        let open = || source_config(config, source, limits).and_then(FileSource::open);
         match active.then(open).transpose() {
-            Ok(source) => sources.push(source.map(Arc::new)),
+            Ok(source) => sources.push(source.map(|source| Arc::new(source) as Arc<dyn Source>)),
             Err(error) => errors.push(error),
         }
     }
@@ -93,7 +93,7 @@ pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option
 /// Too few records of some source or language.
 pub fn mix_sources(
     config: &MixtureConfig,
-    opened: &[Option<Arc<Source>>],
+    opened: &[Option<Arc<dyn Source>>],
     options: StreamOptions,
 ) -> Result<OpenMixture, OpenMixtureError> {
     let (mut sources, mut counts, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
@@ -107,7 +107,7 @@ pub fn mix_sources(
         };
         let selection = source.take.select(open.len(), config.source_seed(number));
         let selection = selection.map_err(|reason| PlanError::Take { source_name: source.name.clone(), reason })?;
-        let mut groups = open.by_language(|skip| {
+        let mut groups = open.by_language(&mut |skip| {
             if selection.contains(skip.record) {
                 skipped.push(skip);
             }

@@ -5,11 +5,11 @@ use super::conversation::{conversation, prepend};
 use super::error::SourceError;
 use super::image_root::ImageRoot;
 use super::record::{RawPicture, RawRecord};
-use super::sample::{Media, Picture, SourceSample, count_placeholders};
 use super::skip::{Place, SkipKind, SkipReason};
 use super::text::kind;
 use crate::conversation::Role;
 use crate::language::Language;
+use crate::sample::{Media, Picture, Sample, count_placeholders};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ impl Interpreter {
     }
 
     /// The sample, or the record's id and what is wrong with it.
-    pub(super) fn sample(&self, record: RawRecord) -> Result<SourceSample, (Option<String>, SkipReason)> {
+    pub(super) fn sample(&self, record: RawRecord) -> Result<Sample, (Option<String>, SkipReason)> {
         let given = self.given_id(&record.fields);
         let id = given.clone().unwrap_or_else(|| made_up_id(&record));
         self.parts(record, id).map_err(|reason| (given, reason))
     }
 
-    fn parts(&self, record: RawRecord, id: String) -> Result<SourceSample, SkipReason> {
+    fn parts(&self, record: RawRecord, id: String) -> Result<Sample, SkipReason> {
         let RawRecord { fields, pictures, frames, .. } = record;
         let language = self.language(&fields)?;
         let conversation = conversation(&fields, &self.config.fields, self.config.limits.max_depth)?;
@@ -63,7 +63,7 @@ impl Interpreter {
             let detail = format!("{placeholders} placeholders for {} pictures and videos", media.len());
             return Err(SkipReason::new(SkipKind::Placeholders, detail));
         }
-        Ok(SourceSample { id, media, turns, language, source: self.name.clone(), tags: self.tags.clone() })
+        Ok(Sample { id, media, turns, language, source: self.name.clone(), tags: self.tags.clone(), group: None })
     }
 
     /// The id as the record has it.

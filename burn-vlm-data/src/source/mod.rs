@@ -1,10 +1,11 @@
-//! Sources: a user's own data as numbered samples, whatever the format it is written in.
+//! Sources: numbered samples, whatever they come from: a user's files in several formats, the embedded corpus, a list in memory,
+//! or a [`Source`] of one's own.
 //!
 //! ```no_run
-//! use burn_vlm_data::source::{Source, SourceConfig};
+//! use burn_vlm_data::source::{FileSource, Source, SourceConfig};
 //!
 //! let config = SourceConfig { image_root: Some("images".into()), ..SourceConfig::new("llava", "llava_665k.json") };
-//! let source = Source::open(config)?;
+//! let source = FileSource::open(config)?;
 //! for number in 0..source.len() {
 //!     match source.get(number) {
 //!         Ok(sample) => println!("{}: {} pictures", sample.id, sample.media.len()),
@@ -30,10 +31,10 @@ mod from_mixture;
 mod image_root;
 pub mod inspect;
 mod interpret;
+mod list;
 mod parquet;
 mod record;
 mod row;
-mod sample;
 mod skip;
 mod skip_log;
 mod stream;
@@ -44,14 +45,15 @@ pub mod write;
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
 pub use from_mixture::{OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
+pub use list::ListSource;
 pub use row::Row;
-pub use sample::{Media, Picture, SourceSample, VIDEO_PLACEHOLDER};
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};
 pub use stream::{Drawn, Group, GroupState, Mixed, Records, SampleStream, StreamError, StreamOptions, StreamState};
 
 use self::parquet::ParquetFile;
 use crate::language::Language;
+use crate::sample::Sample;
 use interpret::Interpreter;
 use record::{Joined, RawRecord, RawResult, RawSkip, ReadRecords};
 use std::collections::BTreeMap;
@@ -65,14 +67,90 @@ const MAX_MARKS: usize = 1 << 18;
 /// Records read at once when all are walked through.
 const WALK: u64 = 64;
 
-/// An open source.
-pub struct Source {
+/// Numbered records, each a pure function of its number, whatever they come from.
+///
+/// Order, mixtures, validation splits and resuming are arithmetic on numbers; so a source of one's own needs to say how many records
+/// there are and what each of them is. A record that cannot be used is a [`Skip`] with its place and reason, never silence and never a
+/// panic. Everything is asked of worker threads too.
+pub trait Source: Send + Sync {
+    /// What reports and skipped records call it; unique in a mixture.
+    fn name(&self) -> &str;
+
+    /// Number of records, those that cannot be used counted.
+    fn len(&self) -> u64;
+
+    /// The sample of a record's number, from 0; the same whenever it is asked for.
+    ///
+    /// # Errors
+    /// Why the record cannot be used. Pictures in files are checked for being there, but read by
+    /// [`Picture::read`](crate::sample::Picture::read).
+    fn get(&self, record: u64) -> Result<Sample, Box<Skip>>;
+
+    /// True if there is no record.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The samples of records whose numbers rise; in parquet files cheaper than one by one.
+    fn get_many(&self, records: &[u64]) -> Vec<Result<Sample, Box<Skip>>> {
+        records.iter().map(|record| self.get(*record)).collect()
+    }
+
+    /// Mean bytes of a record, in formats (parquet) where reading one alone costs as much as reading its neighbours too.
+    fn bytes_together(&self) -> Option<u64> {
+        None
+    }
+
+    /// The numbers of the records of each language, rising: 8 bytes a record. `skip` is told of those that cannot be counted.
+    fn by_language(&self, skip: &mut dyn FnMut(Skip)) -> BTreeMap<Option<Language>, Vec<u64>> {
+        let mut groups: BTreeMap<Option<Language>, Vec<u64>> = BTreeMap::new();
+        for record in 0..self.len() {
+            match self.get(record) {
+                Ok(sample) => groups.entry(sample.language).or_default().push(record),
+                Err(reason) => skip(*reason),
+            }
+        }
+        groups
+    }
+
+    /// What decides on which side of a validation split a record stands: equal keys stand together. The record's number where a
+    /// source knows nothing better.
+    fn split_key(&self, record: u64) -> u64 {
+        record
+    }
+
+    /// The skip that a reason found later (when decoding, when encoding) makes of a record.
+    fn skip_of(&self, record: u64, sample: &Sample, reason: SkipReason) -> Skip {
+        Skip {
+            source: self.name().to_owned(),
+            record,
+            file: self.name().to_owned(),
+            place: format!("record {record}"),
+            id: Some(sample.id.clone()),
+            reason: reason.kind,
+            detail: reason.detail,
+        }
+    }
+
+    /// What decoding its pictures may use.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// Tags of all its samples.
+    fn tags(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// A source of files.
+pub struct FileSource {
     config: SourceConfig,
     records: Box<dyn ReadRecords>,
     interpreter: Interpreter,
 }
 
-impl Source {
+impl FileSource {
     /// Finds the files, counts their records and checks the schema of those that have one.
     ///
     /// JSON, JSONL and TSV files are read through once (about a gigabyte a second), of archives the headers, of parquet files
@@ -101,77 +179,12 @@ impl Source {
         Ok(Self { config, records, interpreter })
     }
 
-    /// Number of records, those that cannot be used counted.
-    pub fn len(&self) -> u64 {
-        self.records.len()
-    }
-
-    /// True if there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// What the source was opened with.
     pub fn config(&self) -> &SourceConfig {
         &self.config
     }
 
-    /// Mean bytes of a record, in formats (parquet) where reading one alone costs as much as reading its neighbours too.
-    pub fn bytes_together(&self) -> Option<u64> {
-        self.records.bytes_together()
-    }
-
-    /// The sample of a record's number, from 0.
-    ///
-    /// # Errors
-    /// Why the record cannot be used. Pictures in files are checked for being there, but read by [`Picture::read`].
-    pub fn get(&self, record: u64) -> Result<SourceSample, Box<Skip>> {
-        let sample = self.get_many(&[record]).pop();
-        sample.unwrap_or_else(|| Err(Box::new(self.no_such_record(record))))
-    }
-
-    /// The samples of records whose numbers rise; in parquet files cheaper than one by one.
-    pub fn get_many(&self, records: &[u64]) -> Vec<Result<SourceSample, Box<Skip>>> {
-        let inside = records.partition_point(|record| *record < self.len());
-        let raw = self.records.read(&records[..inside], true);
-        let mut samples: Vec<_> =
-            raw.into_iter().zip(records).map(|(raw, record)| self.interpret(raw, *record)).collect();
-        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
-        samples
-    }
-
-    /// The numbers of the records of each language, rising: 8 bytes a record. Reads all texts once where the language stands in
-    /// the records; `skip` is told of those that have none.
-    pub fn by_language(&self, mut skip: impl FnMut(Skip)) -> BTreeMap<Option<Language>, Vec<u64>> {
-        let mut groups: BTreeMap<Option<Language>, Vec<u64>> = BTreeMap::new();
-        for begin in (0..self.len()).step_by(WALK as usize) {
-            let records: Vec<u64> = (begin..self.len().min(begin + WALK)).collect();
-            for (raw, record) in self.records.read(&records, false).into_iter().zip(records) {
-                let language = raw.and_then(|raw| {
-                    let RawRecord { file, place, fields, .. } = raw;
-                    let language = self.interpreter.language(&fields);
-                    language.map_err(|reason| RawSkip { file, place, id: self.interpreter.given_id(&fields), reason })
-                });
-                match language {
-                    Ok(language) => groups.entry(language).or_default().push(record),
-                    Err(raw) => skip(self.skip(raw, record)),
-                }
-            }
-        }
-        groups
-    }
-
-    /// The skipped sample that a reason found later (when decoding, when encoding) makes of a record.
-    pub fn skip_of(&self, record: u64, sample: &SourceSample, reason: SkipReason) -> Skip {
-        // Read again for its place; this is rare.
-        let (file, place) = match self.records.read(&[record], false).pop() {
-            Some(Ok(RawRecord { file, place, .. }) | Err(RawSkip { file, place, .. })) => (file, place),
-            None => (Arc::from(Path::new("")), Place::Element(record)),
-        };
-        self.skip(RawSkip { file, place, id: Some(sample.id.clone()), reason }, record)
-    }
-
-    fn interpret(&self, raw: RawResult, record: u64) -> Result<SourceSample, Box<Skip>> {
+    fn interpret(&self, raw: RawResult, record: u64) -> Result<Sample, Box<Skip>> {
         let sample = raw.and_then(|raw| {
             let (file, place) = (raw.file.clone(), raw.place.clone());
             self.interpreter.sample(raw).map_err(|(id, reason)| RawSkip { file, place, id, reason })
@@ -199,9 +212,74 @@ impl Source {
     }
 }
 
-impl std::fmt::Debug for Source {
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn len(&self) -> u64 {
+        self.records.len()
+    }
+
+    fn bytes_together(&self) -> Option<u64> {
+        self.records.bytes_together()
+    }
+
+    fn limits(&self) -> Limits {
+        self.config.limits
+    }
+
+    fn tags(&self) -> &[String] {
+        &self.config.tags
+    }
+
+    fn get(&self, record: u64) -> Result<Sample, Box<Skip>> {
+        let sample = self.get_many(&[record]).pop();
+        sample.unwrap_or_else(|| Err(Box::new(self.no_such_record(record))))
+    }
+
+    fn get_many(&self, records: &[u64]) -> Vec<Result<Sample, Box<Skip>>> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let raw = self.records.read(&records[..inside], true);
+        let mut samples: Vec<_> =
+            raw.into_iter().zip(records).map(|(raw, record)| self.interpret(raw, *record)).collect();
+        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        samples
+    }
+
+    /// Reads all texts once where the language stands in the records, but no pictures.
+    fn by_language(&self, skip: &mut dyn FnMut(Skip)) -> BTreeMap<Option<Language>, Vec<u64>> {
+        let mut groups: BTreeMap<Option<Language>, Vec<u64>> = BTreeMap::new();
+        for begin in (0..self.len()).step_by(WALK as usize) {
+            let records: Vec<u64> = (begin..self.len().min(begin + WALK)).collect();
+            for (raw, record) in self.records.read(&records, false).into_iter().zip(records) {
+                let language = raw.and_then(|raw| {
+                    let RawRecord { file, place, fields, .. } = raw;
+                    let language = self.interpreter.language(&fields);
+                    language.map_err(|reason| RawSkip { file, place, id: self.interpreter.given_id(&fields), reason })
+                });
+                match language {
+                    Ok(language) => groups.entry(language).or_default().push(record),
+                    Err(raw) => skip(self.skip(raw, record)),
+                }
+            }
+        }
+        groups
+    }
+
+    fn skip_of(&self, record: u64, sample: &Sample, reason: SkipReason) -> Skip {
+        // Read again for its place; this is rare.
+        let (file, place) = match self.records.read(&[record], false).pop() {
+            Some(Ok(RawRecord { file, place, .. }) | Err(RawSkip { file, place, .. })) => (file, place),
+            None => (Arc::from(Path::new("")), Place::Element(record)),
+        };
+        self.skip(RawSkip { file, place, id: Some(sample.id.clone()), reason }, record)
+    }
+}
+
+impl std::fmt::Debug for FileSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("config", &self.config).field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("FileSource").field("config", &self.config).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

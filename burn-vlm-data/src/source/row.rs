@@ -1,11 +1,11 @@
 //! Records as they are written, for who makes something else of them than a conversation: the questions of a benchmark.
 
-use super::Source;
+use super::{FileSource, Source};
 use super::interpret::made_up_id;
 use super::record::{RawRecord, RawSkip};
-use super::sample::Media;
 use super::skip::{Place, Skip};
 use crate::language::Language;
+use crate::sample::Media;
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Row {
     pub language: Option<Language>,
 }
 
-impl Source {
+impl FileSource {
     /// The records of these numbers, which rise, without anything being made of their texts.
     ///
     /// # Errors

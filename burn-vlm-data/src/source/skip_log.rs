@@ -3,11 +3,11 @@
 //! The file is its own state: a resumed run reads it, and what the killed run had met already is not listed again.
 
 use super::skip::{Skip, SkipKind};
+use burn_vlm_base::files::FileError;
+use burn_vlm_base::jsonl::JsonlWriter;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -55,13 +55,8 @@ pub enum SkipLogError {
     #[error(transparent)]
     TooMany(#[from] TooManySkipped),
     /// The file cannot be read or written.
-    #[error("{}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system or the parser said.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// What was left out, by reason, with an example of each.
@@ -102,7 +97,7 @@ pub struct SkipLog {
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<File>,
+    file: Option<JsonlWriter>,
     /// Source and number of the records that are listed.
     known: HashSet<(String, u64)>,
     summary: SkipSummary,
@@ -123,20 +118,12 @@ impl SkipLog {
     /// A file that cannot be read or written, or has another content.
     pub fn open(path: impl AsRef<Path>, limit: SkipLimit) -> Result<Self, SkipLogError> {
         let path = path.as_ref();
-        let fail = |reason: String| SkipLogError::File { path: path.to_owned(), reason };
-        let io = |error: io::Error| fail(error.to_string());
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut state = State::default();
-        for (line, json) in text[..whole].lines().enumerate() {
-            let skip: Skip = serde_json::from_str(json).map_err(|e| fail(format!("line {}: {e}", line + 1)))?;
-            state.summary.add(&skip);
-            state.known.insert((skip.source, skip.record));
-        }
-        file.set_len(whole as u64).map_err(io)?;
-        file.seek(SeekFrom::End(0)).map_err(io)?;
+        let file = JsonlWriter::resume(path, |skip: &Skip| {
+            state.summary.add(skip);
+            state.known.insert((skip.source.clone(), skip.record));
+            true
+        })?;
         state.file = Some(file);
         Ok(Self { path: Some(path.to_owned()), limit, state: Mutex::new(state) })
     }
@@ -169,22 +156,17 @@ impl SkipLog {
 
     /// Lists those that are new; whether there were any.
     fn list(&self, state: &mut State, skips: impl IntoIterator<Item = Skip>) -> Result<bool, SkipLogError> {
-        let mut lines = Vec::new();
+        let mut any = false;
         for skip in skips {
             if state.known.insert((skip.source.clone(), skip.record)) {
+                any = true;
                 state.summary.add(&skip);
-                lines.extend(serde_json::to_vec(&skip).unwrap_or_default());
-                lines.push(b'\n');
+                if let Some(file) = &mut state.file {
+                    file.append(&skip)?;
+                }
             }
         }
-        if lines.is_empty() {
-            return Ok(false);
-        }
-        if let (Some(file), Some(path)) = (&mut state.file, &self.path) {
-            let fail = |error: io::Error| SkipLogError::File { path: path.clone(), reason: error.to_string() };
-            file.write_all(&lines).map_err(fail)?;
-        }
-        Ok(true)
+        Ok(any)
     }
 
     fn check(&self, state: &State, skipped: u64, drawn: u64) -> Result<(), SkipLogError> {

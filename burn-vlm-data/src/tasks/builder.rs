@@ -1,9 +1,13 @@
 //! The builder: which concepts take part, which pictures are trained, and how choices are drawn.
 
+use super::Task;
 use super::pool::{Distractors, Pool};
+use crate::conversation::Turn;
 use crate::emoji::{Concept, ConceptId, EmojiCorpus, Picture, Split, Style, Text};
 use crate::language::Language;
 use crate::random::{Stream, hash_bytes, mix};
+use crate::sample::{Media, Sample};
+use std::sync::Arc;
 
 /// Languages that no tasks can be built for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,7 @@ pub struct TaskBuilder<'a> {
     pub(super) parallel: Vec<Language>,
     seed: u64,
     hashes: Vec<u64>,
+    source: Arc<str>,
 }
 
 impl<'a> TaskBuilder<'a> {
@@ -46,7 +51,14 @@ impl<'a> TaskBuilder<'a> {
     pub fn new(corpus: &'a EmojiCorpus, languages: &[Language], seed: u64) -> Result<Self, TaskError> {
         check_languages(corpus, languages)?;
         let hashes = corpus.concepts().iter().map(|concept| hash_bytes(concept.code.as_bytes())).collect();
-        Ok(Self { corpus, languages: languages.to_vec(), parallel: languages.to_vec(), seed, hashes })
+        Ok(Self {
+            corpus,
+            languages: languages.to_vec(),
+            parallel: languages.to_vec(),
+            seed,
+            hashes,
+            source: Arc::from("emoji"),
+        })
     }
 
     /// Keeps the output parallel to that of builders for other languages: concepts must have a name, and options must
@@ -113,6 +125,27 @@ impl<'a> TaskBuilder<'a> {
     /// The text of a concept that takes part; only called for concepts that are named in every language.
     pub(super) fn text(&self, concept: ConceptId, language: Language) -> Option<&'a Text> {
         self.corpus.text(concept, language)
+    }
+
+    /// A sample about a concept: its source is the corpus, its tag the task, its group the concept.
+    pub(super) fn sample(
+        &self,
+        task: Task,
+        id: String,
+        concept: ConceptId,
+        picture: Option<&Picture>,
+        language: Language,
+        turns: Vec<Turn>,
+    ) -> Sample {
+        Sample {
+            id,
+            turns,
+            media: picture.map(|picture| Media::Image(self.corpus.media(picture.id))).into_iter().collect(),
+            language: Some(language),
+            source: self.source.clone(),
+            tags: Arc::from([task.as_str().to_owned()]),
+            group: Some(Arc::from(self.corpus.concept(concept).code.as_str())),
+        }
     }
 
     /// Random numbers for one decision about one concept: the same in every language.

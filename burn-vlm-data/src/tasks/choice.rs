@@ -1,5 +1,6 @@
 //! Builders of choice and yes/no questions, and of training samples in the same forms.
 
+use super::Task;
 use super::builder::TaskBuilder;
 use super::items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem, lettered};
 use super::pool::{Distractors, Pool};
@@ -7,7 +8,7 @@ use super::prompts::prompts;
 use crate::conversation::Turn;
 use crate::emoji::{ConceptId, Split};
 use crate::language::Language;
-use crate::sample::{Sample, Task};
+use crate::sample::Sample;
 
 /// Four concepts in the order of their options.
 struct Draw {
@@ -44,18 +45,9 @@ impl<'a> TaskBuilder<'a> {
                     let Lettered { mut turns, answer, .. } =
                         lettered(*language, question, options, draw.answer, rotation);
                     turns.push(Turn::assistant(LETTERS[answer]));
-                    samples.push(Sample {
-                        id: format!(
-                            "choice/{}/{}/{language}",
-                            distractors.as_str(),
-                            self.corpus.picture_name(picture.id)
-                        ),
-                        task: Task::Choice,
-                        language: *language,
-                        concept,
-                        picture: Some(picture.id),
-                        turns,
-                    });
+                    let shown = self.corpus.picture_name(picture.id);
+                    let id = format!("choice/{}/{shown}/{language}", distractors.as_str());
+                    samples.push(self.sample(Task::Choice, id, concept, Some(picture), *language, turns));
                 }
             }
         }

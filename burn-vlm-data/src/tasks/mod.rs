@@ -25,9 +25,11 @@ mod items;
 mod pictures;
 mod pool;
 mod prompts;
+mod task;
 mod text;
 
 pub use builder::{TaskBuilder, TaskError};
 pub use items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem};
 pub use pool::{Concepts, Distractors, Pool, Purpose};
 pub use prompts::{Prompts, prompts};
+pub use task::Task;

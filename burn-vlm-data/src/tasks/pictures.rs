@@ -1,12 +1,13 @@
 //! Training samples and caption questions about pictures: names, keyword lists, countries of flags.
 
+use super::Task;
 use super::builder::TaskBuilder;
 use super::pool::Pool;
 use super::prompts::prompts;
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use crate::emoji::{Picture, Text};
 use crate::language::Language;
-use crate::sample::{Sample, Task};
+use crate::sample::Sample;
 
 /// The longest keyword list: more would teach the tiny model little but enumeration.
 const MAX_KEYWORDS: usize = 6;
@@ -85,14 +86,9 @@ impl TaskBuilder<'_> {
         question: &str,
         answer: String,
     ) -> Sample {
-        Sample {
-            id: format!("{}/{}/{language}", task.as_str(), self.corpus.picture_name(picture.id)),
-            task,
-            language,
-            concept: picture.concept,
-            picture: Some(picture.id),
-            turns: vec![Turn::user(format!("{IMAGE_PLACEHOLDER}\n{question}")), Turn::assistant(answer)],
-        }
+        let id = format!("{}/{}/{language}", task.as_str(), self.corpus.picture_name(picture.id));
+        let turns = vec![Turn::user(format!("{IMAGE_PLACEHOLDER}\n{question}")), Turn::assistant(answer)];
+        self.sample(task, id, picture.concept, Some(picture), language, turns)
     }
 
     /// Joins words as the language separates the members of a list.

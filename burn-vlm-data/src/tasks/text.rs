@@ -3,12 +3,13 @@
 //! They have the shape of a caption, `user: "{text}\n{question}"` -> `assistant: name`, so that the backbone meets the
 //! form in which pictures will come. Only concepts that training pictures show take part.
 
+use super::Task;
 use super::builder::TaskBuilder;
 use super::prompts::prompts;
 use crate::conversation::Turn;
 use crate::emoji::ConceptId;
 use crate::language::Language;
-use crate::sample::{Sample, Task};
+use crate::sample::Sample;
 
 /// The fewest keywords that a name is asked from, where there are that many: one alone is often the next concept's too.
 const MIN_KEYWORDS: usize = 2;
@@ -121,7 +122,7 @@ impl<'a> TaskBuilder<'a> {
     ) -> Sample {
         let question = prompts(language).what_is_this;
         let user = given.map_or_else(|| question.to_owned(), |given| format!("{given}\n{question}"));
-        Sample { id, task, language, concept, picture: None, turns: vec![Turn::user(user), Turn::assistant(answer)] }
+        self.sample(task, id, concept, None, language, vec![Turn::user(user), Turn::assistant(answer)])
     }
 
     fn code(&self, concept: ConceptId) -> &str {

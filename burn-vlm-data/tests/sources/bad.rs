@@ -3,16 +3,15 @@
 use crate::files::{self, Item, append, compared, expected, simple_items, temporary};
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::random::Stream;
-use burn_vlm_data::source::{
-    LanguageRule, Limits, Picture, Skip, SkipKind, SkipReason, Source, SourceConfig, SourceSample,
-};
+use burn_vlm_data::sample::{Picture, Sample};
+use burn_vlm_data::source::{FileSource, LanguageRule, Limits, Skip, SkipKind, SkipReason, Source, SourceConfig};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
 
 /// The reason of each record, also of those whose pictures cannot be decoded; `None` where all is well.
-fn reasons(source: &Source) -> Vec<Option<Skip>> {
-    let limits = source.config().limits.decode();
+fn reasons(source: &dyn Source) -> Vec<Option<Skip>> {
+    let limits = source.limits().decode();
     let reason = |record| match source.get(record) {
         Err(skip) => Some(*skip),
         Ok(sample) => decode(&sample, &limits).err().map(|reason| source.skip_of(record, &sample, reason)),
@@ -20,12 +19,12 @@ fn reasons(source: &Source) -> Vec<Option<Skip>> {
     (0..source.len()).map(reason).collect()
 }
 
-pub fn decode(sample: &SourceSample, limits: &DecodeLimits) -> Result<(), SkipReason> {
+pub fn decode(sample: &Sample, limits: &DecodeLimits) -> Result<(), SkipReason> {
     sample.pictures().try_for_each(|picture| picture.decode(limits).map(drop))
 }
 
 /// Checks kind, place and a word of each record's reason.
-fn check(source: &Source, cases: &[(Option<SkipKind>, &str)]) {
+fn check(source: &dyn Source, cases: &[(Option<SkipKind>, &str)]) {
     let reasons = reasons(source);
     assert_eq!(reasons.len(), cases.len());
     for (record, (skip, (kind, word))) in reasons.iter().zip(cases).enumerate() {
@@ -121,7 +120,7 @@ fn json_records() {
     let expected: Vec<(Option<SkipKind>, &str)> = cases.iter().map(|(_, kind, word)| (*kind, *word)).collect();
     let limits = Limits { max_entry_bytes: 200_000, max_pictures: 4, ..Limits::default() };
     fs::write(folder.join("llava.json"), serde_json::to_string(&records).unwrap()).unwrap();
-    let source = Source::open(SourceConfig { limits, ..config.clone() }).unwrap();
+    let source = FileSource::open(SourceConfig { limits, ..config.clone() }).unwrap();
     check(&source, &expected);
     let skip = source.get(1).unwrap_err();
     assert_eq!((skip.id.as_deref(), skip.place.as_str()), (Some("x"), "element 1"));
@@ -133,12 +132,12 @@ fn json_records() {
     expected.push((Some(SkipKind::Malformed), "not valid JSON"));
     fs::write(folder.join("lines.jsonl"), lines.join("\n")).unwrap();
     let path = folder.join("lines.jsonl").display().to_string();
-    let source = Source::open(SourceConfig { path, limits, ..config.clone() }).unwrap();
+    let source = FileSource::open(SourceConfig { path, limits, ..config.clone() }).unwrap();
     check(&source, &expected);
     assert_eq!(source.get(24).unwrap_err().place, "line 25");
 
     // Without an image root no path is read at all.
-    let source = Source::open(SourceConfig { image_root: None, limits, ..config }).unwrap();
+    let source = FileSource::open(SourceConfig { image_root: None, limits, ..config }).unwrap();
     assert!(source.get(0).unwrap_err().detail.contains("image_root"));
 }
 
@@ -153,15 +152,15 @@ fn unknown_languages_are_listed_and_can_be_named() {
     };
     let records = [with("zh"), with("en"), with("klingon")];
     fs::write(folder.join("llava.json"), serde_json::to_string(&records).unwrap()).unwrap();
-    let source = Source::open(config.clone()).unwrap();
+    let source = FileSource::open(config.clone()).unwrap();
     let mut skips = Vec::new();
-    let groups = source.by_language(|skip| skips.push(skip));
+    let groups = source.by_language(&mut |skip| skips.push(skip));
     assert_eq!(groups.into_values().collect::<Vec<_>>(), [vec![1]]);
     assert_eq!(skips.iter().map(|skip| skip.id.clone().unwrap()).collect::<Vec<_>>(), ["zh", "klingon"]);
     assert!(skips.iter().all(|skip| skip.reason == SkipKind::UnknownLanguage));
     let aliases = [("zh".to_owned(), burn_vlm_data::language::Language::ZH_HANS)].into();
     let language = Some(LanguageRule::Field { field: "language".into(), aliases });
-    let source = Source::open(SourceConfig { language, ..config }).unwrap();
+    let source = FileSource::open(SourceConfig { language, ..config }).unwrap();
     assert_eq!(source.get(0).unwrap().language, Some(burn_vlm_data::language::Language::ZH_HANS));
 }
 
@@ -230,13 +229,13 @@ fn archive_entries() {
         (None, ""),
         (None, ""),
     ];
-    check(&Source::open(config.clone()).unwrap(), &cases);
+    check(&FileSource::open(config.clone()).unwrap(), &cases);
 
     // An archive that ends within the last picture: one sample is lost, and said to be.
     let bytes = fs::read(&path).unwrap();
     let end = bytes.windows(9).rposition(|name| name == b"last.webp").unwrap() + 512 + 10;
     fs::write(&path, &bytes[..end]).unwrap();
-    let source = Source::open(config.clone()).unwrap();
+    let source = FileSource::open(config.clone()).unwrap();
     let mut cases = cases.to_vec();
     *cases.last_mut().unwrap() = (Some(SkipKind::DamagedFile), "ends within");
     check(&source, &cases);
@@ -246,7 +245,7 @@ fn archive_entries() {
     let at = bytes.windows(9).position(|name| name == b"cut.webp\0").unwrap();
     bytes[at + 200] ^= 0x55;
     fs::write(&path, &bytes).unwrap();
-    let error = Source::open(config).unwrap_err().to_string();
+    let error = FileSource::open(config).unwrap_err().to_string();
     assert!(error.contains("data.tar") && error.contains("byte"), "{error}");
 }
 
@@ -291,7 +290,7 @@ fn parquet_rows() {
         (Some(SkipKind::Placeholders), "1 placeholders for 0"),
         (Some(SkipKind::NoAnswer), "row 8"),
     ];
-    check(&Source::open(config).unwrap(), &cases);
+    check(&FileSource::open(config).unwrap(), &cases);
 }
 
 #[test]
@@ -325,7 +324,7 @@ fn table_rows() {
         (Some(SkipKind::Malformed), "3 cells under 5 columns"),
         (None, ""),
     ];
-    check(&Source::open(config).unwrap(), &cases);
+    check(&FileSource::open(config).unwrap(), &cases);
 }
 
 /// Flipped bits in the middle of files: nothing panics, and what is still read is one of the samples or has a reason.
@@ -351,7 +350,7 @@ fn damaged_files() {
                 bytes[byte] ^= 1 << bit;
             }
             fs::write(folder.join(file), &bytes).unwrap();
-            let Ok(source) = Source::open(config.clone()) else {
+            let Ok(source) = FileSource::open(config.clone()) else {
                 refused += 1;
                 continue;
             };
@@ -371,7 +370,7 @@ fn damaged_files() {
             }
         }
         fs::write(folder.join(file), &original).unwrap();
-        let source = Source::open(config).unwrap();
+        let source = FileSource::open(config).unwrap();
         assert_eq!(compared(&source.get(3).unwrap()), expected[3]);
         println!("{file}: {refused} of 30 files refused, {left_out} records left out, {read} read");
         assert!(read > 0 && refused + left_out > 0);
@@ -381,7 +380,7 @@ fn damaged_files() {
 #[test]
 fn pictures_of_archives_are_bytes() {
     let folder = temporary();
-    let source = Source::open(files::write_webdataset(&folder, &simple_items(2))).unwrap();
+    let source = FileSource::open(files::write_webdataset(&folder, &simple_items(2))).unwrap();
     let sample = source.get(0).unwrap();
     let Some(Picture::Encoded { name, .. }) = sample.pictures().next() else { panic!("bytes") };
     assert!(name.contains("item-000.0.webp") && name.contains("shard-000.tar"), "{name}");

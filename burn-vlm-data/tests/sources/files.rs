@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use burn_vlm_data::conversation::{Role, Turn};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::source::{Format, LanguageRule, SourceConfig, SourceSample};
+use burn_vlm_data::sample::Sample;
+use burn_vlm_data::source::{Format, LanguageRule, SourceConfig};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
@@ -82,7 +83,7 @@ pub fn expected(items: &[Item]) -> Vec<Compared> {
     items.iter().map(compared).collect()
 }
 
-pub fn compared(sample: &SourceSample) -> Compared {
+pub fn compared(sample: &Sample) -> Compared {
     let pictures = sample.pictures().map(|picture| picture.read().unwrap().to_vec()).collect();
     (sample.id.clone(), pictures, sample.turns.clone(), sample.language)
 }

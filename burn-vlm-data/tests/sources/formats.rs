@@ -3,11 +3,12 @@
 use crate::files::{self, Compared, compared, expected, rich_items, simple_items, temporary};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::source::{Fields, Format, LanguageRule, Media, Placeholders, Source, SourceConfig};
+use burn_vlm_data::sample::Media;
+use burn_vlm_data::source::{Fields, FileSource, Format, LanguageRule, Placeholders, Source, SourceConfig};
 use std::fs;
 use std::path::Path;
 
-fn all(source: &Source) -> Vec<Compared> {
+fn all(source: &dyn Source) -> Vec<Compared> {
     (0..source.len()).map(|record| compared(&source.get(record).unwrap())).collect()
 }
 
@@ -20,7 +21,7 @@ fn every_format_gives_the_same_samples() {
             configs.push(("tsv".to_owned(), files::write_tsv(&folder, &items)));
         }
         for (name, config) in configs {
-            let source = Source::open(config).unwrap();
+            let source = FileSource::open(config).unwrap();
             assert_eq!(source.len(), 23, "{name}");
             let samples = all(&source);
             assert_eq!(samples, expected(&items), "{name}");
@@ -43,13 +44,13 @@ fn records_by_language() {
     let folder = temporary();
     let items = simple_items(10);
     for config in [files::write_json(&folder, &items), files::write_tsv(&folder, &items)] {
-        let source = Source::open(config.clone()).unwrap();
-        let groups = source.by_language(|skip| panic!("{skip}"));
+        let source = FileSource::open(config.clone()).unwrap();
+        let groups = source.by_language(&mut |skip| panic!("{skip}"));
         let expected =
             [(Language::EN, vec![0, 3, 6, 9]), (Language::DE, vec![1, 4, 7]), (Language::ZH_HANS, vec![2, 5, 8])];
         assert_eq!(groups, expected.map(|(language, records)| (Some(language), records)).into());
         let fixed = SourceConfig { language: Some(LanguageRule::Fixed(Language::PL)), ..config };
-        assert_eq!(Source::open(fixed).unwrap().get(1).unwrap().language, Some(Language::PL));
+        assert_eq!(FileSource::open(fixed).unwrap().get(1).unwrap().language, Some(Language::PL));
     }
 }
 
@@ -60,10 +61,10 @@ fn paths() {
     let items = simple_items(6);
     files::write_webdataset(&folder, &items);
     for path in [folder.join("shard-*.tar"), folder.join("shard-{000,001}.tar")] {
-        assert_eq!(all(&Source::open(files::config(path)).unwrap()), expected(&items));
+        assert_eq!(all(&FileSource::open(files::config(path)).unwrap()), expected(&items));
     }
     let config = SourceConfig { format: Some(Format::WebDataset), ..files::config(&folder) };
-    assert_eq!(all(&Source::open(config).unwrap()), expected(&items));
+    assert_eq!(all(&FileSource::open(config).unwrap()), expected(&items));
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn videos_are_frames() {
             {{"image": "part/002.webp", "video": "part/000.webp", "conversations": {turns}}}]"#
     );
     fs::write(folder.join("llava.json"), data).unwrap();
-    let source = Source::open(SourceConfig { language: None, ..config }).unwrap();
+    let source = FileSource::open(SourceConfig { language: None, ..config }).unwrap();
     for (record, frames) in [(0, 2), (1, 3)] {
         let sample = source.get(record).unwrap();
         assert!(matches!(&sample.media[..], [Media::Image(_), Media::Video(video)] if video.len() == frames));
@@ -111,7 +112,7 @@ fn parquet_columns_of_other_names() {
     ];
     files::write_columns(&path, columns, 2);
     let base = SourceConfig { image_root: Some(folder.join("images")), language: None, ..files::config(&path) };
-    let open = |fields: Fields| Source::open(SourceConfig { fields, ..base.clone() }).unwrap();
+    let open = |fields: Fields| FileSource::open(SourceConfig { fields, ..base.clone() }).unwrap();
     let name = |text: &str| Some(text.to_owned());
     for image in ["photo", "file", "image"] {
         let questions =
@@ -150,7 +151,7 @@ fn tables_with_options_and_shared_pictures() {
             row(["4", "77", "Which?", "3", "4", "", "B"]),
         ],
     );
-    let source = Source::open(SourceConfig { language: None, ..files::config(folder.join("mcq.tsv")) }).unwrap();
+    let source = FileSource::open(SourceConfig { language: None, ..files::config(folder.join("mcq.tsv")) }).unwrap();
     assert_eq!(source.len(), 4);
     let select = "Please select the correct answer from the options above.";
     let texts = [
@@ -177,9 +178,9 @@ fn placeholders_can_be_prepended() {
     fs::write(folder.join("llava.json"), format!(r#"[{{"image": "part/000.webp", "conversations": {turns}}}]"#))
         .unwrap();
     let config = SourceConfig { language: None, ..config };
-    assert!(Source::open(config.clone()).unwrap().get(0).unwrap_err().detail.contains("0 placeholders for 1"));
+    assert!(FileSource::open(config.clone()).unwrap().get(0).unwrap_err().detail.contains("0 placeholders for 1"));
     let config = SourceConfig { placeholders: Placeholders::Prepend, ..config };
-    assert_eq!(Source::open(config).unwrap().get(0).unwrap().turns[0].text, "<image>\nWhat?");
+    assert_eq!(FileSource::open(config).unwrap().get(0).unwrap().turns[0].text, "<image>\nWhat?");
 }
 
 #[test]
@@ -231,12 +232,12 @@ fn sources_that_cannot_be_opened() {
         ),
     ];
     for (config, words) in cases {
-        let error = Source::open(config).unwrap_err().to_string();
+        let error = FileSource::open(config).unwrap_err().to_string();
         for word in words.iter().chain(&["\"test\""]) {
             assert!(error.contains(word), "{word}: {error}");
         }
     }
-    assert!(Source::open(tar).is_ok());
+    assert!(FileSource::open(tar).is_ok());
     assert!(Path::new(&json.path).exists());
 }
 

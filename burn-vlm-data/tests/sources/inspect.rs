@@ -6,7 +6,9 @@ use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::source::inspect::{
     InspectOptions, Inspection, KEPT_SKIPS, Reader, inspect, inspect_with, mixture_page, page,
 };
-use burn_vlm_data::source::{Limits, Skip, SkipKind, Source, SourceConfig, StreamOptions, mix_sources, open_sources};
+use burn_vlm_data::source::{
+    FileSource, Limits, Skip, SkipKind, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
+};
 use serde_json::json;
 use std::fs;
 use std::ops::ControlFlow;
@@ -14,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Twelve good samples, two broken files, markup where markup could do harm.
-fn source() -> Arc<Source> {
+fn source() -> Arc<dyn Source> {
     let folder = temporary();
     let mut items = simple_items(15);
     items[9].turns[1].text = "<script>alert('x')</script> & \"so\"".into();
@@ -27,7 +29,7 @@ fn source() -> Arc<Source> {
     records[2]["language"] = json!("klingon");
     fs::write(folder.join("llava.json"), serde_json::to_string(&records).unwrap()).unwrap();
     let tags = vec!["public".to_owned(), "translated".to_owned()];
-    Arc::new(Source::open(SourceConfig { tags, ..config }).unwrap())
+    Arc::new(FileSource::open(SourceConfig { tags, ..config }).unwrap()) as Arc<dyn Source>
 }
 
 fn reader(folder: &str, mask: MaskStyle) -> Arc<Reader> {
@@ -35,7 +37,7 @@ fn reader(folder: &str, mask: MaskStyle) -> Arc<Reader> {
     Arc::new(Reader::from_folder(folder, mask, 5).unwrap())
 }
 
-fn look(source: &Arc<Source>, reader: Option<&Arc<Reader>>) -> Inspection {
+fn look(source: &Arc<dyn Source>, reader: Option<&Arc<Reader>>) -> Inspection {
     inspect(source, reader, InspectOptions::default()).unwrap()
 }
 
@@ -94,7 +96,7 @@ fn pages_are_whole_and_harmless() {
     let source = source();
     let reader = reader("llava_clip_qwen2", MaskStyle::AnswersOnly);
     let inspection = look(&source, Some(&reader));
-    let html = page(&source, &inspection, Some(&reader), 100, 1);
+    let html = page(&*source, &inspection, Some(&reader), 100, 1);
     assert_eq!(html.matches("<article>").count(), 13);
     assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 12);
     assert!(html.matches("class=\"trained\"").count() > 12 && html.contains("5 visual tokens"));
@@ -102,10 +104,10 @@ fn pages_are_whole_and_harmless() {
     assert!(html.contains("klingon") && html.contains("missing_image") && html.contains("Left out: 3"));
     assert!(!html.contains("http://") && !html.contains("https://"));
     assert_eq!(html.matches("<article>").count(), html.matches("</article>").count());
-    let few = page(&source, &inspection, None, 3, 1);
+    let few = page(&*source, &inspection, None, 3, 1);
     assert_eq!(few.matches("<article>").count(), 3);
     assert!(few.contains("class=\"role\">assistant<"));
-    assert_ne!(few, page(&source, &inspection, None, 3, 2));
+    assert_ne!(few, page(&*source, &inspection, None, 3, 2));
     if let Ok(path) = std::env::var("INSPECT_PAGE") {
         fs::write(path, html).unwrap();
     }
@@ -130,7 +132,8 @@ fn what_is_kept_does_not_grow_with_bad_data() {
     let path = temporary().join("bad.jsonl");
     let records = 3 * KEPT_SKIPS;
     fs::write(&path, "{\"id\": 1}\n".repeat(records)).unwrap();
-    let source = Arc::new(Source::open(SourceConfig::new("bad", path.display().to_string())).unwrap());
+    let source =
+        Arc::new(FileSource::open(SourceConfig::new("bad", path.display().to_string())).unwrap()) as Arc<dyn Source>;
     let mut told = 0;
     let inspection = inspect_with(&source, None, InspectOptions::default(), |step| {
         told += step.skipped.len();
@@ -138,7 +141,7 @@ fn what_is_kept_does_not_grow_with_bad_data() {
     })
     .unwrap();
     assert_eq!((told, inspection.skipped.len(), inspection.summary.total()), (records, KEPT_SKIPS, records as u64));
-    assert!(page(&source, &inspection, None, 2, 1).contains("Left out: 3000"));
+    assert!(page(&*source, &inspection, None, 2, 1).contains("Left out: 3000"));
     let stop = |step: burn_vlm_data::source::inspect::Step<'_>| match step.looked_at {
         0..100 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),

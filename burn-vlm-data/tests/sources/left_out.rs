@@ -3,15 +3,16 @@
 use crate::bad::decode;
 use crate::files::{self, simple_items, temporary};
 use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{
-    Group, Mixed, Records, Skip, SkipKind, SkipLimit, SkipLog, SkipLogError, SkipReason, Source, SourceSample,
+    FileSource, Group, Mixed, Records, Skip, SkipKind, SkipLimit, SkipLog, SkipLogError, SkipReason, Source,
     StreamError, StreamOptions,
 };
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-fn mixed(source: Source) -> Arc<Mixed> {
+fn mixed(source: FileSource) -> Arc<Mixed> {
     let records = Records::Range(0..source.len());
     let draws = records.len();
     Arc::new(
@@ -30,10 +31,10 @@ fn streams_list_what_they_leave_out() {
         fs::remove_file(folder.join(format!("images/part/{number:03}.webp"))).unwrap();
     }
     fs::write(folder.join("images/part/050.webp"), "no picture").unwrap();
-    let mixed = mixed(Source::open(config).unwrap());
+    let mixed = mixed(FileSource::open(config).unwrap());
     let run = |limit: SkipLimit, path: &Path, workers: usize| -> Result<Vec<String>, StreamError> {
         let log = Arc::new(SkipLog::open(path, limit).unwrap());
-        let make = |sample: &SourceSample| {
+        let make = |sample: &Sample| {
             decode(sample, &DecodeLimits::default())?;
             Ok::<_, SkipReason>(sample.id.clone())
         };

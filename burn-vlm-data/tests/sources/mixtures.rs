@@ -3,7 +3,8 @@
 use crate::files::{self, Types, simple_items, temporary};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
-use burn_vlm_data::source::{Limits, Mixed, SkipLimit, SkipLog, SourceSample, StreamOptions, open_mixture};
+use burn_vlm_data::sample::Sample;
+use burn_vlm_data::source::{Limits, Mixed, SkipLimit, SkipLog, StreamOptions, open_mixture};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ fn open(folder: &Path, head: &str) -> Result<(Arc<Mixed>, u64), String> {
 
 fn draw(mixed: &Arc<Mixed>, positions: std::ops::Range<u64>) -> Vec<(String, Option<Language>)> {
     let log = Arc::new(SkipLog::in_memory(SkipLimit::default()));
-    let make = |sample: &SourceSample| Ok((sample.id.clone(), sample.language));
+    let make = |sample: &Sample| Ok((sample.id.clone(), sample.language));
     mixed.stream(positions, (2, 3), log, make).unwrap().map(|drawn| drawn.unwrap().item).collect()
 }
 

@@ -2,8 +2,9 @@
 
 use crate::files::{self, Types, compared, simple_items, temporary};
 use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{
-    Group, Mixed, Records, SkipLimit, SkipLog, Source, SourceConfig, SourceSample, StreamError, StreamOptions,
+    FileSource, Group, Mixed, Records, SkipLimit, SkipLog, Source, SourceConfig, StreamError, StreamOptions,
     StreamState,
 };
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ fn log() -> Arc<SkipLog> {
     Arc::new(SkipLog::in_memory(SkipLimit::default()))
 }
 
-fn id(sample: &SourceSample) -> Result<String, burn_vlm_data::source::SkipReason> {
+fn id(sample: &Sample) -> Result<String, burn_vlm_data::source::SkipReason> {
     Ok(format!("{}/{}", sample.source, sample.id))
 }
 
@@ -32,9 +33,9 @@ fn configs(folder: &Path) -> Vec<SourceConfig> {
 
 /// The sources as groups: parts, repeats and languages.
 fn mixture(configs: &[SourceConfig], seed: u64) -> Mixed {
-    let sources: Vec<Arc<Source>> =
-        configs.iter().map(|config| Arc::new(Source::open(config.clone()).unwrap())).collect();
-    let german = sources[1].by_language(|skip| panic!("{skip}")).remove(&Some(Language::DE)).unwrap();
+    let sources: Vec<Arc<dyn Source>> =
+        configs.iter().map(|config| Arc::new(FileSource::open(config.clone()).unwrap()) as Arc<dyn Source>).collect();
+    let german = sources[1].by_language(&mut |skip| panic!("{skip}")).remove(&Some(Language::DE)).unwrap();
     let groups = vec![
         Group { source: 0, records: Records::Range(5..15), draws: 10 },
         Group { source: 1, records: Records::Range(0..40), draws: 25 },
@@ -134,7 +135,9 @@ fn a_state_of_other_data_is_refused() {
 #[test]
 fn mixtures_that_make_no_sense() {
     let folder = temporary();
-    let source = || vec![Arc::new(Source::open(files::write_json(&folder, &simple_items(5))).unwrap())];
+    let source = || -> Vec<Arc<dyn Source>> {
+        vec![Arc::new(FileSource::open(files::write_json(&folder, &simple_items(5))).unwrap())]
+    };
     let range = |range: std::ops::Range<u64>| Records::Range(range);
     let group = |source, records, draws| vec![Group { source, records, draws }];
     for (groups, word) in [
@@ -152,7 +155,7 @@ fn mixtures_that_make_no_sense() {
     let mut groups = group(0, range(0..5), 5);
     groups.push(Group { source: 0, records: range(0..0), draws: 0 });
     assert!(Mixed::new(source(), groups, StreamOptions::seeded(1)).is_ok());
-    let panicking = |_: &SourceSample| -> Result<(), burn_vlm_data::source::SkipReason> { panic!("in a worker") };
+    let panicking = |_: &Sample| -> Result<(), burn_vlm_data::source::SkipReason> { panic!("in a worker") };
     let mixed = Arc::new(Mixed::new(source(), group(0, range(0..5), 5), StreamOptions::seeded(1)).unwrap());
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -4,7 +4,7 @@ use crate::files::{Item, compared, expected, rich_items, simple_items, temporary
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteError, WriteFormat, Written};
-use burn_vlm_data::source::{LanguageRule, Source, SourceConfig};
+use burn_vlm_data::source::{FileSource, LanguageRule, Source, SourceConfig};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -23,11 +23,11 @@ fn write(folder: &Path, items: &[Item], format: WriteFormat) -> Result<Written, 
     writer.finish()
 }
 
-fn open(folder: &Path, written: &Written) -> Source {
+fn open(folder: &Path, written: &Written) -> FileSource {
     let language = LanguageRule::Field { field: "language".into(), aliases: BTreeMap::new() };
     let path = folder.join(&written.path).display().to_string();
     let image_root = Some(folder.to_owned());
-    Source::open(SourceConfig { language: Some(language), image_root, ..SourceConfig::new("some", path) }).unwrap()
+    FileSource::open(SourceConfig { language: Some(language), image_root, ..SourceConfig::new("some", path) }).unwrap()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn many_samples_become_several_archives() {
     }
     let written = writer.finish().unwrap();
     assert_eq!(written.path, "some-{000000..000001}.tar");
-    let source = Source::open(SourceConfig::new("some", folder.join(&written.path).display().to_string())).unwrap();
+    let source = FileSource::open(SourceConfig::new("some", folder.join(&written.path).display().to_string())).unwrap();
     assert_eq!(source.len(), 10_001);
     for number in [0, 9_999, 10_000] {
         let sample = source.get(number).unwrap();

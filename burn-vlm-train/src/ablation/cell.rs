@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use burn_vlm_base::suggest;
 use serde::{Deserialize, Serialize};
 use toml::Table;
-
-use super::suggest;
 
 /// One job of a study: a setting (one value of every axis) and a seed.
 #[derive(Debug, Clone, PartialEq)]

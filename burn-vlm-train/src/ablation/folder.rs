@@ -15,12 +15,12 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::files::{self, FileError, TEMP_PREFIX};
+use burn_vlm_base::lock::{Attempt, FileLock};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{AxisChoice, Cell};
-use super::files::{self, FileError, TEMP_PREFIX};
 use super::fingerprint::Fingerprint;
-use super::lock::{Attempt, FileLock};
 use super::toml_text::{self, TomlError};
 
 const MARK: &str = "experiment.json";

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::path::Path;
 
+use burn_vlm_base::progress::Reporter;
+
 use super::cell::Cell;
 use super::fingerprint::Inputs;
-use super::reporter::Reporter;
 
 /// Any error of a job. The runner prints it with all its causes.
 pub type JobError = Box<dyn Error + Send + Sync + 'static>;

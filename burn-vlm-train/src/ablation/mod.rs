@@ -52,44 +52,39 @@
 //! ```
 
 mod cell;
-mod files;
 mod fingerprint;
 mod folder;
 mod job;
-mod jsonl;
-mod lock;
 mod parts;
 mod patch;
 mod plan;
 mod provenance;
-mod reporter;
 mod runner;
 mod shard;
 mod study;
 mod study_check;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod toml_text;
 mod workers;
 
-pub use cell::{AxisChoice, Cell, UnknownCell, select};
-pub use files::{
+pub use burn_vlm_base::files::{
     FileError, create_dir_all, publish_dir, read_json, read_json_if_there, write_atomic, write_atomic_with,
     write_json_atomic,
 };
+pub use burn_vlm_base::jsonl::{JsonlWriter, read_jsonl};
+pub use burn_vlm_base::lock::{Attempt, FileLock};
+pub use burn_vlm_base::progress::{Bar, Reporter, show_duration};
+pub use burn_vlm_base::suggest::{hint, nearest};
+pub use cell::{AxisChoice, Cell, UnknownCell, select};
 pub use fingerprint::{Fingerprint, Inputs, hash_table};
 pub use folder::{CellState, Done, FolderError};
 pub use job::{CellJob, JobError, chain};
-pub use jsonl::{JsonlWriter, read_jsonl};
-pub(crate) use lock::{Attempt, FileLock};
 pub use parts::{Making, PartError, PartStore};
 pub use patch::{KeyPath, PatchError, PatchRules, merge};
 pub use plan::Plan;
 pub use provenance::{Commit, Provenance, now};
-pub use reporter::{Bar, Reporter, show_duration};
 pub use runner::{AblationError, CellFailure, CellStatus, FinishedCell, Outcome, RunOptions, StudyResult, run, status};
 pub use shard::{Shard, ShardError};
 pub use study::{Axis, AxisValue, Column, Paper, PaperRow, Preset, Study, StudyError};
-pub use suggest::{hint, nearest};
 pub use toml_text::{Place, TomlError, parse_table, parse_toml};

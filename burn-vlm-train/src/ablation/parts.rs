@@ -22,12 +22,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use burn_vlm_base::files::{self, FileError};
+use burn_vlm_base::lock::{Attempt, FileLock};
+use burn_vlm_base::progress::Reporter;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, FileError};
 use super::job::{JobError, chain};
-use super::lock::{Attempt, FileLock};
-use super::reporter::Reporter;
 use super::study_check::unsafe_name;
 
 /// The list of a part's files, written last.

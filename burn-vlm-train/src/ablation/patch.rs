@@ -9,9 +9,8 @@
 //!   otherwise train the unpatched recipe. Exceptions are declared ([`PatchRules`]): open tables, whose keys are free
 //!   (patterns on parameter names), and optional keys.
 
+use burn_vlm_base::suggest;
 use toml::{Table, Value};
-
-use super::suggest;
 
 /// The key in a patch's table that makes it replace the base's table instead of merging with it.
 const REPLACE: &str = "_replace";

@@ -3,13 +3,13 @@
 //! Unusual here: seeds vary slowest, so a study that is stopped early has every setting at its first seeds, which is a
 //! comparison already, instead of some settings at all seeds.
 
+use burn_vlm_base::suggest;
 use toml::{Table, Value};
 
 use super::cell::{self, AxisChoice, Cell, UnknownCell};
 use super::fingerprint;
 use super::patch::{self, PatchError, PatchRules, Touched};
 use super::study::{AxisValue, Column, Preset, Study, StudyError};
-use super::suggest;
 
 /// Key of the benchmarks in a cell's evaluation.
 pub(super) const BENCHMARK: &str = "benchmark";

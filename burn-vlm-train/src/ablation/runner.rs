@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use burn_vlm_base::files::FileError;
+use burn_vlm_base::lock::Attempt;
+use burn_vlm_base::progress::Reporter;
+
 use super::cell::{Cell, UnknownCell};
-use super::files::FileError;
 use super::fingerprint::Fingerprint;
 use super::folder::{CellState, Done, FolderError, OutFolder};
 use super::job::{CellJob, JobError, chain};
-use super::lock::Attempt;
 use super::plan::Plan;
-use super::reporter::Reporter;
 use super::shard::Shard;
 use super::study::StudyError;
 use super::workers::{self, Work};

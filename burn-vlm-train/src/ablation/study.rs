@@ -48,10 +48,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::files::FileError;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::files::FileError;
 use super::study_check;
 use super::toml_text::{self, TomlError};
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use burn_vlm_base::suggest;
+
 use super::plan::{BENCHMARK, benchmark_name};
 use super::study::{Study, StudyError};
-use super::suggest;
 
 /// Longest name of a study, preset, axis or value: cell folders of several axes must stay valid file names.
 const NAME_AT_MOST: usize = 48;

@@ -6,10 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::suggest;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
-
-use super::suggest;
 
 /// A TOML text that is not what its reader expects.
 #[derive(Debug, thiserror::Error)]

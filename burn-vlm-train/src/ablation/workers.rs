@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use burn_vlm_base::lock::Attempt;
+use burn_vlm_base::progress::{Bar, Reporter, show_duration};
+
 use super::folder::{CellState, Done, OutFolder};
 use super::job::{CellJob, JobError, chain};
-use super::lock::Attempt;
-use super::reporter::{Bar, Reporter, show_duration};
 use super::runner::{CellFailure, CellStatus};
 
 /// Stack of a cell's threads in bytes: what a program's main thread has on Linux. The default of spawned threads (2 MiB)

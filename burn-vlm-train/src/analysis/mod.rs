@@ -13,7 +13,7 @@ pub use information::{Weights, entropy, mean_by_language, mutual_information, pe
 pub use similarity::{Rows, cosine, linear_cka, mean_cosine};
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use burn_vlm::connector::Connector;
+use burn_vlm::connector::Projector;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::VlmInput;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
@@ -222,7 +222,7 @@ impl<'a> Probe<'a> {
     fn projected(&self) -> Result<Tokens> {
         let pictures = self.pictures();
         let Some(features) = self.scorer.raw_features(&pictures)? else { return Ok(Vec::new()) };
-        let projected = self.scorer.model.multi_modal_projector.project(features);
+        let projected = self.scorer.model.multi_modal_projector.project(features)?;
         Ok(rows(projected).into_iter().map(|tokens| vec![tokens]).collect())
     }
 
@@ -294,14 +294,12 @@ impl<'a> Probe<'a> {
     }
 
     fn experts(&self) -> Result<Option<ExpertSimilarity>> {
-        let connector = &self.scorer.model.multi_modal_projector;
-        let (Connector::Parrot(parrot), Some(features)) = (connector, self.scorer.raw_features(&self.pictures())?)
-        else {
+        let Some(features) = self.scorer.raw_features(&self.pictures())? else { return Ok(None) };
+        let experts = self.scorer.model.multi_modal_projector.experts(features)?;
+        if experts.is_empty() {
             return Ok(None);
-        };
-        let tokens = connector.project(features);
-        let outputs: Vec<Rows> =
-            parrot.experts.iter().map(|expert| rows(expert.forward(tokens.clone())).concat()).collect();
+        }
+        let outputs: Vec<Rows> = experts.into_iter().map(|expert| rows(expert).concat()).collect();
         let matrix = |similarity: &dyn Fn(&Rows, &Rows) -> f64| {
             outputs.iter().map(|x| outputs.iter().map(|y| similarity(x, y)).collect()).collect()
         };

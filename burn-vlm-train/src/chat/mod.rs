@@ -22,12 +22,10 @@
 
 mod answer;
 mod model;
-mod prompts;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, AnswerStats};
 pub use model::ChatModel;
-pub use prompts::Prompts;
 pub use session::ChatSession;

@@ -3,21 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
+use burn_vlm::checkpoint::{LoadOptions, StoreDtype};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::image::ProcessedImage;
+use burn_vlm_data::processor::Processor;
 
-use super::{ChatSession, Prompts};
+use super::ChatSession;
 use crate::error::{Result, TrainError};
+use crate::processor::model_visual_tokens;
 
 /// A vision-language model with its tokenizer, chat template and image processor.
 pub struct ChatModel {
     /// The model.
     pub model: Vlm,
     /// Everything before the tensor.
-    pub prompts: Prompts,
+    pub processor: Processor,
     /// How answers are generated, as `generation_config.json` says; the stop tokens are those that end a turn.
     pub generation: GenerationConfig,
     /// Texts that end an answer.
@@ -48,15 +50,17 @@ impl ChatModel {
     pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
         let folder = model_folder(folder)?;
         check_kind(&folder)?;
-        let prompts = Prompts::load(&folder)?;
+        let processor = Processor::from_folder(&folder)?;
         let mut generation = GenerationConfig::from_folder(&folder)?;
         let model = Vlm::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
-        for id in prompts.ends().into_iter().chain(model.language_model.config().eos_token_ids()) {
+        // The model knows its own connector; a published count may be another's.
+        let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
+        for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {
             if !generation.stop_tokens.contains(&id) {
                 generation.stop_tokens.push(id);
             }
         }
-        Ok(Self { model, prompts, generation, stop_strings: Vec::new(), folder, device: device.clone() })
+        Ok(Self { model, processor, generation, stop_strings: Vec::new(), folder, device: device.clone() })
     }
 
     /// A new conversation.
@@ -64,27 +68,13 @@ impl ChatModel {
         ChatSession::new(self)
     }
 
-    /// Visual tokens of a processed picture, as the model makes them.
-    ///
-    /// # Errors
-    /// A picture that does not fit the model's tiling.
-    pub(super) fn num_image_tokens(&self, image: &ProcessedImage) -> Result<usize> {
-        let config = &self.model.config;
-        if !config.is_tiled() {
-            return Ok(config.num_visual_tokens());
-        }
-        let packing = config.packing(&[image.tiles], &[size(image)])?;
-        Ok(packing.image_tokens().iter().sum())
-    }
-
     /// The ids of a conversation up to where the answer begins, with as many image tokens as `counts` says.
     ///
     /// # Errors
     /// A conversation that template or tokenizer refuse.
     pub(super) fn prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
-        let image_token = u32::try_from(self.model.config.image_token_index).unwrap_or(u32::MAX);
-        let ids = self.prompts.ids(turns, counts, image_token);
-        ids.map_err(|error| TrainError::Data(format!("{}: {error}", self.folder.display())))
+        let ids = self.processor.encode_prompt(turns, counts);
+        ids.map_err(|source| TrainError::Conversation { folder: self.folder.clone(), source })
     }
 }
 

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_vlm::connector::Projector;
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vlm::{VisualFeatures, VlmInput};
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
-use burn_vlm_data::image::RgbImage;
+use burn_vlm_data::image::{ImageError, RgbImage};
+use burn_vlm_data::processor::PictureInput;
 use burn_vlm_data::text_stream::TextStream;
 
 use super::model::size;
@@ -34,6 +36,8 @@ pub struct ChatSession<'a> {
     images: Vec<Seen>,
     /// Pictures shown since the last question.
     waiting: usize,
+    /// The first picture, kept while it stands alone if it looks otherwise among several.
+    alone: Option<RgbImage>,
     /// Time that the pictures shown since the last question took.
     preparing: Duration,
     /// What the model has read, and the ids of it.
@@ -50,6 +54,7 @@ impl<'a> ChatSession<'a> {
             turns: Vec::new(),
             images: Vec::new(),
             waiting: 0,
+            alone: None,
             preparing: Duration::ZERO,
             cache: None,
             cached: Vec::new(),
@@ -78,8 +83,8 @@ impl<'a> ChatSession<'a> {
     /// Bytes that are no picture, a picture that the model does not take; `name` says which.
     pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
         let begin = Instant::now();
-        let image = self.chat.prompts.image_processor().decode(name, bytes);
-        let image = image.map_err(|error| TrainError::Data(error.to_string()))?;
+        let processor = self.chat.processor.image_processor().ok_or(ImageError::NoProcessor)?;
+        let image = processor.decode(name, bytes)?;
         self.preparing += begin.elapsed();
         self.add_rgb_image(&image).map_err(|error| TrainError::Data(format!("picture {name}: {error}")))
     }
@@ -90,17 +95,34 @@ impl<'a> ChatSession<'a> {
     /// A picture that the model does not take.
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
         let begin = Instant::now();
-        let processor = self.chat.prompts.image_processor();
-        let image = processor.process_tiles(image).map_err(|error| TrainError::Data(error.to_string()))?;
-        let tokens = self.chat.num_image_tokens(&image)?;
-        let (tiles, size) = (image.tiles, size(&image));
-        let shape = [tiles, 3, image.height, image.width];
-        let pixels = Tensor::<4>::from_data(TensorData::new(image.data, shape), &self.chat.device);
-        let features = self.chat.model.encode_images(pixels)?;
-        self.images.push(Seen { features, tiles, size, tokens });
+        let number = self.images.len() + 1;
+        let seen = self.see(image, number)?;
+        if number == 1 && self.chat.processor.several_differ() {
+            self.alone = Some(image.clone());
+        } else if let Some(first) = &self.alone {
+            // Now it is one of several, and what was read of it is another picture's.
+            let first = self.see(first, number)?;
+            self.images[0] = first;
+            self.alone = None;
+            self.cache = None;
+            self.cached.clear();
+        }
+        let tokens = seen.tokens;
+        self.images.push(seen);
         self.waiting += 1;
         self.preparing += begin.elapsed();
         Ok(tokens)
+    }
+
+    /// Processes and encodes a picture that is one of `among`.
+    fn see(&self, image: &RgbImage, among: usize) -> Result<Seen> {
+        let processor = &self.chat.processor;
+        let image = processor.process_image(PictureInput::Rgb(image), among)?;
+        let tokens = processor.num_image_tokens(&image);
+        let (tiles, size) = (image.tiles, size(&image));
+        let shape = [tiles, 3, image.height, image.width];
+        let pixels = Tensor::<4>::from_data(TensorData::new(image.data, shape), &self.chat.device);
+        Ok(Seen { features: self.chat.model.encode_images(pixels)?, tiles, size, tokens })
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
@@ -110,7 +132,7 @@ impl<'a> ChatSession<'a> {
     /// mark of a picture in it; the question is then forgotten, its pictures are not.
     pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a>> {
         let begin = Instant::now();
-        for mark in [IMAGE_PLACEHOLDER, self.chat.prompts.image_token()] {
+        for mark in [IMAGE_PLACEHOLDER, self.chat.processor.image_token()] {
             if !mark.is_empty() && question.contains(mark) {
                 let message = format!("the question contains `{mark}`, which stands for a picture: leave it out");
                 return Err(TrainError::Data(message));
@@ -121,7 +143,7 @@ impl<'a> ChatSession<'a> {
         match self.begin() {
             Ok((decoding, prompt, reused)) => {
                 self.waiting = 0;
-                let stream = TextStream::new(self.chat.prompts.tokenizer(), &self.chat.stop_strings);
+                let stream = TextStream::new(self.chat.processor.tokenizer(), &self.chat.stop_strings);
                 let prepared = std::mem::take(&mut self.preparing) + begin.elapsed();
                 Ok(Answer::new(self, decoding, stream, (prompt, reused), prepared))
             }
@@ -195,6 +217,7 @@ impl<'a> ChatSession<'a> {
     pub fn clear(&mut self) {
         self.turns.retain(|turn| turn.role == Role::System);
         self.images.clear();
+        self.alone = None;
         self.waiting = 0;
         self.preparing = Duration::ZERO;
         self.cache = None;

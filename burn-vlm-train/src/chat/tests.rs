@@ -6,21 +6,29 @@ use burn::tensor::Device;
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::language::{LanguageConfig, Qwen2Config};
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
-use burn_vlm::vlm::VlmConfig;
+use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_data::chat_template::TINY_TEMPLATE;
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
 use super::{ChatModel, ChatSession};
+use crate::processor::picture_config;
+use crate::recipe::PictureView;
 
 /// Id of `<image>` among the special tokens.
 const IMAGE_TOKEN: i64 = 3;
 
 fn write_model(folder: &Path) {
+    write_model_with(folder, &ImageProcessorConfig::siglip(16), None);
+}
+
+fn write_model_with(folder: &Path, image: &ImageProcessorConfig, tiles: Option<Vec<(usize, usize)>>) {
     let tokenizer = Tokenizer::train_bpe(["what is this? a red apple"], 300, &TINY_SPECIAL_TOKENS).unwrap();
     tokenizer.save(folder.join("tokenizer.json")).unwrap();
     std::fs::write(folder.join("chat_template.jinja"), TINY_TEMPLATE).unwrap();
-    let processor = serde_json::to_string(&ImageProcessorConfig::siglip(16)).unwrap();
+    let processor = serde_json::to_string(image).unwrap();
     std::fs::write(folder.join("preprocessor_config.json"), processor).unwrap();
     let vision = VisionConfig::Siglip(SiglipVisionConfig {
         hidden_size: 16,
@@ -45,7 +53,9 @@ fn write_model(folder: &Path) {
         tie_word_embeddings: false,
         ..Default::default()
     });
-    let model = VlmConfig::new(vision, text, IMAGE_TOKEN).init(&Device::flex()).unwrap();
+    let model_type = if tiles.is_some() { VlmType::LlavaNext } else { VlmType::Llava };
+    let config = VlmConfig { model_type, image_grid_pinpoints: tiles, ..VlmConfig::new(vision, text, IMAGE_TOKEN) };
+    let model = config.init(&Device::flex()).unwrap();
     model.save_pretrained(folder, StoreDtype::F32).unwrap();
 }
 
@@ -91,7 +101,7 @@ fn the_second_turn_reads_only_what_is_new_and_says_the_same() {
     fresh.add_rgb_image(&picture(200)).unwrap();
     let features = fresh.features().unwrap();
     let whole = chat.model.generate(&[ids], features, &chat.generation, &Device::flex()).unwrap();
-    assert_eq!(chat.prompts.tokenizer().decode(&whole[0].ids, true).unwrap(), pieces.concat());
+    assert_eq!(chat.processor.tokenizer().decode(&whole[0].ids, true).unwrap(), pieces.concat());
 }
 
 #[test]
@@ -171,7 +181,11 @@ fn errors_name_the_folder_or_the_picture() {
     assert!(session.turns().is_empty());
 
     // A template that has no place for pictures.
-    std::fs::write(folder.path().join("chat_template.jinja"), "{% for m in messages %}x{% endfor %}").unwrap();
+    std::fs::write(
+        folder.path().join("chat_template.jinja"),
+        "{% for m in messages %}{{ m.content | replace('<image>', 'x') }}{% endfor %}",
+    )
+    .unwrap();
     let chat = load(folder.path());
     let mut session = chat.session();
     session.add_rgb_image(&picture(1)).unwrap();
@@ -198,4 +212,47 @@ fn half_precision_talks_and_pictures_count_in_the_time() {
         assert!(answer.by_ref().all(|piece| piece.is_ok()));
         assert_eq!(answer.stats().new_tokens, 3, "{dtype:?}");
     }
+}
+
+/// What training does with several pictures chat does too: the first is no longer tiled once a second is there.
+#[test]
+fn the_first_of_several_pictures_is_seen_as_in_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiles = vec![(16, 32), (32, 16), (32, 32)];
+    write_model_with(folder.path(), &ImageProcessorConfig::siglip(16), Some(tiles.clone()));
+    let config = load(folder.path()).model.config.clone();
+    write_model_with(
+        folder.path(),
+        &picture_config(&config, &ImageProcessorConfig::siglip(16), PictureView::Tiles),
+        Some(tiles),
+    );
+    let chat = load(folder.path());
+    let mut session = chat.session();
+    // 20 x 30 on a canvas of 32 x 16: the whole, 4 x 2 patches, a newline a row.
+    let tiled = session.add_rgb_image(&picture(1)).unwrap();
+    assert!(tiled > 5, "{tiled}");
+    say(&mut session, "what is this?");
+    assert_eq!(session.add_rgb_image(&picture(200)).unwrap(), 4 + 1);
+    let mut answer = session.ask("and this?").unwrap();
+    assert!(answer.by_ref().all(|piece| piece.is_ok()));
+    assert_eq!(answer.stats().reused_tokens, 0, "the first picture is another now");
+    let prompt = answer.stats().prompt_tokens;
+    drop(answer);
+    let turns = session.turns()[..3].to_vec();
+    assert_eq!(chat.prompt(&turns, &[5, 5]).unwrap().len(), prompt);
+    let features = session.features().unwrap();
+    assert_eq!(features.features.unwrap().dims()[0], 2, "one view each");
+}
+
+/// A conversation's ids in training begin with those that chat reads.
+#[test]
+fn chat_reads_what_training_read() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let turns = [Turn::user("<image>\nwhat is this?"), Turn::assistant("a red apple")];
+    let encoded = chat.processor.encode(&turns, &[4], &EncodeOptions::default()).unwrap();
+    let prompt = chat.prompt(&turns[..1], &[4]).unwrap();
+    assert_eq!(encoded.ids[..prompt.len()], prompt);
+    assert!(encoded.labels[..prompt.len()].iter().all(|label| *label < 0));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_vlm::connector::{Connector, TextScope};
+use burn_vlm::connector::{Projector, TextScope};
 use burn_vlm::error::ModelError;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::{Vlm, VlmInput};
@@ -220,12 +220,8 @@ impl<M: VisionLanguage> Objective for VlmObjective<M> {
 ///
 /// # Errors
 /// A scope that needs to know where the user's turns are, in a batch that was made without.
-pub fn routing_text(connector: &Connector, text: &TextBatch, device: &Device) -> Result<Option<Tensor<2, Bool>>> {
-    let Connector::Parrot(parrot) = connector else { return Ok(None) };
-    if parrot.config.bypass {
-        return Ok(None);
-    }
-    let scope = parrot.config.text_scope;
+pub fn routing_text(connector: &impl Projector, text: &TextBatch, device: &Device) -> Result<Option<Tensor<2, Bool>>> {
+    let Some(scope) = connector.text_scope().filter(|_| connector.reads_text()) else { return Ok(None) };
     let mut mask = Vec::with_capacity(text.batch * text.tokens);
     for (row, (labels, length)) in text.labels.chunks(text.tokens.max(1)).zip(&text.lengths).enumerate() {
         let turns = text.user_turns.get(row).map_or(&[][..], Vec::as_slice);
@@ -241,6 +237,6 @@ pub fn routing_text(connector: &Connector, text: &TextBatch, device: &Device) ->
 }
 
 /// Whether the connector is routed by the user's own words alone, so that batches must know where these stand.
-pub fn needs_user_turns(connector: &Connector) -> bool {
-    matches!(connector, Connector::Parrot(parrot) if parrot.config.text_scope != TextScope::MaskedTokens)
+pub fn needs_user_turns(connector: &impl Projector) -> bool {
+    connector.text_scope().is_some_and(|scope| scope != TextScope::MaskedTokens)
 }

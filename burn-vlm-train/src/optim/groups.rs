@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
+use burn_vlm_base::suggest::did_you_mean;
 use regex::Regex;
 
-use crate::error::{Result, TrainError, nearest};
+use crate::error::{Result, TrainError};
 use crate::params::{ParamInfo, PathStack, list_params};
 
 /// Compiled patterns with their learning rates.
@@ -69,7 +70,7 @@ impl LearningRates {
         for (pattern, regex, _) in &self.rules {
             if !params.iter().any(|param| regex.is_match(&param.path)) {
                 let parts: Vec<&str> = params.iter().filter_map(|param| param.path.split('.').next()).collect();
-                let hint = nearest(pattern, parts).map(|part| format!("; did you mean `{part}`?")).unwrap_or_default();
+                let hint = did_you_mean(pattern, parts);
                 return Err(TrainError::Recipe(format!("the pattern `{pattern}` matches no parameter{hint}")));
             }
         }

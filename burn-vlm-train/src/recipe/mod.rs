@@ -38,7 +38,8 @@ use std::collections::BTreeMap;
 use burn_vlm::connector::ConnectorConfig;
 use burn_vlm::nn::Activation;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
-use burn_vlm_data::vlm_processor::TilingPreset;
+use burn_vlm_base::suggest;
+use burn_vlm_data::processor::TilingPreset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
@@ -129,11 +130,7 @@ fn unlisted_stages(recipe: &toml::Table) -> Option<String> {
 fn did_you_mean(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
-        Some((wrong, known)) if message.starts_with("unknown ") => {
-            crate::ablation::nearest(wrong, known.iter().copied())
-                .map(|nearest| format!("; did you mean `{nearest}`?"))
-                .unwrap_or_default()
-        }
+        Some((wrong, known)) if message.starts_with("unknown ") => suggest::did_you_mean(wrong, known.iter().copied()),
         _ => String::new(),
     }
 }

@@ -1,8 +1,9 @@
 //! What can go wrong while a summary or a report is made.
 
+use burn_vlm_base::files::FileError;
+use burn_vlm_base::suggest::did_you_mean;
 use thiserror::Error;
 
-use crate::ablation::FileError;
 use crate::stats::StatsError;
 
 /// A summary or report that could not be made.
@@ -12,7 +13,7 @@ pub enum ReportError {
     #[error(transparent)]
     Stats(#[from] StatsError),
     /// An outcome names an axis, a value or a protocol that the study does not list.
-    #[error("the outcomes have the {what} `{name}`, which the study `{study}` does not list (it has: {known}){}", nearest(.name, .known))]
+    #[error("the outcomes have the {what} `{name}`, which the study `{study}` does not list (it has: {known}){}", did_you_mean(.name, .known.split(", ")))]
     Unknown {
         /// `axis`, `protocol` or `value of the axis x`.
         what: String,
@@ -74,15 +75,4 @@ pub enum ReportError {
         /// What went wrong.
         reason: String,
     },
-}
-
-/// `; did you mean x?` if one of the known names is close.
-fn nearest(name: &str, known: &str) -> String {
-    let close = known.split(", ").map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate)).min();
-    match close {
-        Some((distance, candidate)) if distance <= 1 + name.len() / 3 => {
-            format!("; did you mean `{candidate}`?")
-        }
-        _ => String::new(),
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::files::write_atomic;
+
 use super::charts::charts;
 use super::html::html_with;
 use super::{ReportError, ReportInput, Section, Summary, csv, markdown};
-use crate::ablation::write_atomic;
 
 impl Summary {
     /// The bytes of `summary.json`: the same summary always gives the same bytes.

@@ -5,19 +5,25 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
-use burn_vlm_data::encode::end_of_turn;
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_base::files::{write_atomic, write_json_atomic};
 use burn_vlm_data::image::ImageProcessorConfig;
+use burn_vlm_data::processor::{Processor, ProcessorParts, TOKENS_PER_VIEW};
 use serde_json::json;
 
-use crate::ablation::{write_atomic, write_json_atomic};
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::pretrain::file_error;
+use crate::processor::model_visual_tokens;
 use crate::recipe::Recipe;
 
 /// Bytes at the beginning of a file of weights that tell it from others: its header, and some weights of large ones.
 const HEAD: u64 = 1 << 20;
+
+/// The files of a backbone that say how conversations are written.
+const COPIED: [&str; 5] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"];
 
 /// Writes the recipe into the folder, or checks that it is the one that is there.
 pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
@@ -104,7 +110,7 @@ pub fn save_model(
     let Assembled { model, tokenizer, template, .. } = assembled;
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, StoreDtype::F32)?;
-    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"] {
+    for name in COPIED {
         let from = backbone.join(name);
         if from.is_file() {
             let to = folder.join(name);
@@ -114,10 +120,25 @@ pub fn save_model(
     if assembled.image_token_added {
         tokenizer.save(folder.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
     }
-    let end = end_of_turn(tokenizer, template).map_err(|e| TrainError::Data(e.to_string()))?;
-    let mut stop: Vec<u32> = end.into_iter().chain(tokenizer.eos_id()).collect();
-    stop.dedup();
+    let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
+    let stop = words.end_of_turn();
     let generation = json!({ "do_sample": false, "eos_token_id": stop });
     write_json_atomic(&folder.join("generation_config.json"), &generation).map_err(file_error)?;
-    write_json_atomic(&folder.join("preprocessor_config.json"), processor).map_err(file_error)
+    write_json_atomic(&folder.join("preprocessor_config.json"), processor).map_err(file_error)?;
+    let counts = counts(&model.config, words.image_token());
+    write_json_atomic(&folder.join("processor_config.json"), &counts).map_err(file_error)
+}
+
+/// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.
+fn counts(config: &VlmConfig, image_token: &str) -> serde_json::Value {
+    let vision = &config.vision_config;
+    let class = if config.is_tiled() { "LlavaNextProcessor" } else { "LlavaProcessor" };
+    json!({
+        "processor_class": class,
+        "image_token": image_token,
+        "patch_size": vision.image_size() / vision.grid().max(1),
+        "num_additional_image_tokens": usize::from(vision.has_class_token()),
+        "vision_feature_select_strategy": config.vision_feature_select_strategy,
+        TOKENS_PER_VIEW: model_visual_tokens(config).view,
+    })
 }

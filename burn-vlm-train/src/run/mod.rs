@@ -27,20 +27,23 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::files::write_atomic;
+use burn_vlm_base::lock::{Attempt, FileLock};
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::random::mix;
 
 use self::folder::{claim, part_state};
-use crate::ablation::{Attempt, FileLock, Reporter, write_atomic};
 use crate::assemble::{Assembled, assemble, part_folder};
 use crate::error::{Result, TrainError};
 use crate::log::StepLog;
 use crate::objective::{SourceObjective, SourceStage, TextObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
-use crate::pictures::{grid_pinpoints, processor_of};
+use crate::pictures::processor_of;
 use crate::pretrain::{Context, file_error};
-use crate::recipe::{ObjectiveKind, Recipe, StageRecipe};
+use crate::processor::picture_config;
+use crate::recipe::{ObjectiveKind, PictureView, Recipe, StageRecipe};
 use crate::study::{stage_conversations, stage_objective};
 use crate::trainer::{Objective, StageRun, train_stage};
 
@@ -111,7 +114,7 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
     }
     let model = out.join("model");
-    save_model(&assembled, &saved_processor(&assembled)?, &backbone, &model)?;
+    save_model(&assembled, &saved_processor(recipe, &assembled)?, &backbone, &model)?;
     reporter.line(&format!("model written to {}", model.display()));
     Ok(Trained { stages, model })
 }
@@ -121,15 +124,18 @@ pub fn stage_folder(out: &Path, number: usize, name: &str) -> PathBuf {
     out.join("stages").join(format!("{}-{name}", number + 1))
 }
 
-/// How the trained model wants its pictures: tiled, where it was made for tiles.
-fn saved_processor(assembled: &Assembled) -> Result<ImageProcessorConfig> {
+/// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
+fn saved_processor(recipe: &Recipe, assembled: &Assembled) -> Result<ImageProcessorConfig> {
     let config = &assembled.model.config;
-    let mut processor = processor_of(&assembled.encoder, config.vision_config.image_size())?;
-    if config.is_tiled() {
-        processor.image_grid_pinpoints = Some(grid_pinpoints(config));
-        processor.image_processor_type = Some("LlavaNextImageProcessor".into());
-    }
-    Ok(processor)
+    let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+    let shown = |stage: &StageRecipe| match (stage.objective, &stage.mixture) {
+        (ObjectiveKind::Vlm, Some(mixture)) => Some(mixture.pictures),
+        (ObjectiveKind::Vlm, None) => Some(PictureView::Square),
+        _ => None,
+    };
+    let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
+    let view = if config.is_tiled() { PictureView::Tiles } else { last.unwrap_or_default() };
+    Ok(picture_config(config, &image, view))
 }
 
 /// The data of a stage on sources, and the loss on it.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn_vlm_base::files::{read_json_if_there, write_json_atomic};
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::source::{Mixed, SkipLog, StreamOptions, StreamState, open_mixture};
 
-use crate::ablation::{read_json_if_there, write_json_atomic};
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::pretrain::file_error;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId, Split, Style};
 
-use crate::ablation::{PartStore, Reporter};
+use crate::ablation::PartStore;
 use crate::error::{Result, TrainError};
 use crate::features::FeatureBank;
 use crate::pictures::Pictures;

@@ -76,7 +76,7 @@ pub fn estimate(
             visual_tokens: recipe.model.visual_tokens,
             ..VlmConfig::new(vision, language, 0)
         };
-        let connector = config.init_connector(&Scope::new(0, device));
+        let connector: burn_vlm::connector::Connector = config.init_connector(&Scope::new(0, device))?;
         parameters += list_params(&connector).iter().map(|param| param.count()).sum::<usize>();
     }
     let mut tokens = 0.0;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use burn_vlm::checkpoint::TensorSource;
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::files::write_atomic;
+use burn_vlm_base::jsonl::write_jsonl_atomic;
+use burn_vlm_base::progress::Reporter;
 use serde_json::json;
 
 use super::banks::{BankKey, bank, scored_pictures, training_pictures};
 use super::questions::analysis_samples;
 use super::stage::{stage_conversations, vlm_objective};
-use crate::ablation::{
-    Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance, Reporter, hash_table, write_atomic,
-};
+use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance, hash_table};
 use crate::analysis::Probe;
 use crate::assemble::{assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
@@ -307,11 +308,5 @@ pub(crate) fn hash_folder(folder: &Path) -> Result<String> {
 }
 
 fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
-    let mut text = String::new();
-    for prediction in predictions {
-        let line = serde_json::to_string(prediction).map_err(|e| TrainError::invalid(path, e.to_string()))?;
-        text.push_str(&line);
-        text.push('\n');
-    }
-    write_atomic(path, text.as_bytes()).map_err(file_error)
+    Ok(write_jsonl_atomic(path, predictions)?)
 }

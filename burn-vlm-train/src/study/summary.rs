@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use burn_vlm_base::jsonl::read_jsonl;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::source::{Media, Picture};
 use serde_json::json;
 
 use super::experts;
-use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult, read_jsonl};
+use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Question};
 use crate::log;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
+use super::reader::{LFS_POINTER, LFS_START};
 use crate::error::ModelError;
 
 /// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
@@ -93,12 +94,6 @@ pub(super) fn check_quantization(config: &Value, path: &Path) -> Result<(), Chec
     );
     Err(CheckpointError::format(path, reason))
 }
-
-/// What is wrong with a file that git-lfs has not fetched.
-pub(super) const LFS_POINTER: &str =
-    "a git-lfs pointer, not the file itself: run `git lfs pull` in its folder, or download the file";
-/// How such a file begins.
-pub(super) const LFS_START: &str = "version https://git-lfs";
 
 /// Refuses sizes that no file of `tensors` tensors can have, before memory is asked for on their account, and patches of no
 /// size, by which grids are divided.

@@ -4,13 +4,11 @@
 //! everything is written aside first; then its `config.json`, by which a folder counts as a model, is removed, the files are
 //! renamed one by one, and the new `config.json` comes last. Files that are none of ours stay.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use burn_vlm_base::files;
 
-use super::atomic::unique;
 use super::config::CONFIG;
 use super::{CheckpointError, StoreDtype};
 
@@ -51,13 +49,6 @@ impl Default for SaveOptions {
     }
 }
 
-/// Writes `value` as a JSON file.
-pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), CheckpointError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| CheckpointError::format(path, error.to_string()))?;
-    let mut file = File::create(path).map_err(CheckpointError::io(path, "creating the file"))?;
-    file.write_all(format!("{text}\n").as_bytes()).map_err(CheckpointError::io(path, "writing"))
-}
-
 /// Copies tokenizer and processor files that are there.
 pub(super) fn copy_companions(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     if !from.is_dir() {
@@ -78,34 +69,17 @@ pub(super) fn publish(
     fill: impl FnOnce(&Path) -> Result<(), CheckpointError>,
 ) -> Result<(), CheckpointError> {
     let exists = folder.is_dir();
-    let parent = match exists {
-        true => folder,
-        false => folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+    let staging = match exists {
+        true => files::temp_dir_in(folder, folder)?,
+        false => files::temp_dir_for(folder)?,
     };
-    fs::create_dir_all(parent).map_err(CheckpointError::io(parent, "creating the folder"))?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let staging = parent.join(format!(".{name}.{}.tmp", unique()));
-    fs::create_dir(&staging).map_err(CheckpointError::io(&staging, "creating the folder"))?;
-    let result = fill(&staging).and_then(|()| flush(&staging)).and_then(|names| match exists {
-        true => move_files(&staging, folder, &names),
-        false => fs::rename(&staging, folder).map_err(CheckpointError::io(folder, "renaming the finished folder")),
-    });
-    // On success it is renamed or empty; on failure the error that matters is at hand.
-    let _ = fs::remove_dir_all(&staging);
-    result
-}
-
-/// The names of a folder's files, which are on disk afterwards.
-fn flush(folder: &Path) -> Result<Vec<String>, CheckpointError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(CheckpointError::io(folder, "listing"))? {
-        let path = entry.map_err(CheckpointError::io(folder, "listing"))?.path();
-        let sync = File::open(&path).and_then(|file| file.sync_all());
-        sync.map_err(CheckpointError::io(&path, "flushing to disk"))?;
-        names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    fill(staging.path())?;
+    if !exists {
+        return Ok(files::publish_dir(staging.path(), folder)?);
     }
-    names.sort();
-    Ok(names)
+    files::sync_tree(staging.path())?;
+    move_files(staging.path(), folder, &files::list_dir(staging.path())?)?;
+    Ok(files::sync_folder(folder)?)
 }
 
 /// Replaces a model in a folder that may hold other things.

@@ -10,7 +10,6 @@
 //! Weights only. Exact resume of a training run needs Burn's records, because optimizer state is found by parameter ids that
 //! safetensors do not hold.
 
-mod atomic;
 mod chunks;
 mod config;
 mod folder;
@@ -22,7 +21,6 @@ mod pretrained;
 mod reader;
 mod save;
 
-pub use atomic::write_atomically;
 pub use folder::SaveOptions;
 pub use keys::{Parameter, parameters};
 pub use load::{LoadOptions, load_parameters, load_parameters_with};
@@ -47,6 +45,9 @@ pub enum CheckpointError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A file or folder could not be written.
+    #[error(transparent)]
+    File(#[from] burn_vlm_base::files::FileError),
     /// The folder holds no weights.
     #[error("{path}: no model.safetensors and no model.safetensors.index.json here", path = path.display())]
     NoWeights {

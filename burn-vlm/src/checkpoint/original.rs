@@ -19,10 +19,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::{self, CONFIG};
-use super::{CheckpointError, LoadOptions, Pretrained, TensorSource, load_parameters_with};
+use super::pretrained::unfilled;
+use super::{CheckpointError, Layout, LoadOptions, Pretrained, TensorSource, load_parameters_with};
+use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::language::LanguageConfig;
-use crate::vision::{ClipVisionConfig, VisionConfig, VisionEncoder};
+use crate::vision::{ClipVisionConfig, VisionConfig, VisionEncoder, VisionTower};
 use crate::vlm::tiling::Size;
 use crate::vlm::{FeatureLayer, SelectStrategy, Vlm, VlmConfig, VlmType};
 
@@ -200,13 +202,13 @@ pub(super) fn lacks_tower(source: &TensorSource) -> bool {
 }
 
 /// Fills a model from weights without a tower, and the tower from its own folder.
-pub(super) fn load_with_tower(
-    model: Vlm,
+pub(super) fn load_with_tower<T: VisionTower, P: Projector>(
+    model: Vlm<T, P>,
     source: &TensorSource,
     folder: &Path,
     device: &Device,
     options: &LoadOptions,
-) -> Result<Vlm, CheckpointError> {
+) -> Result<Vlm<T, P>, CheckpointError> {
     let own = folder.join(TOWER_FOLDER);
     if !own.is_dir() {
         let reason = format!(
@@ -216,12 +218,13 @@ pub(super) fn load_with_tower(
         );
         return Err(CheckpointError::format(source.path(), reason));
     }
-    let tower = VisionEncoder::load_pretrained_with(&own, device, options)?;
-    if tower.config() != model.config.vision_config {
+    let (described, weights, _) = unfilled::<VisionEncoder>(&own, device)?;
+    if described.config() != model.config.vision_config {
         let expected = &model.config.vision_config;
         let reason = format!("another tower than {VISION_FILE} or config.json describe; expected {expected:?}");
         return Err(CheckpointError::format(&own, reason));
     }
+    let tower = load_parameters_with(model.vision_tower.clone(), &weights, &Layout::Vision, options)?;
     let mut options = options.clone();
     options.allow_missing.push(format!("{TOWER_FOLDER}.*"));
     let layout = model.layout();

@@ -4,19 +4,22 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use burn_vlm_base::files::write_json_atomic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::config::CONFIG;
-use super::folder::{copy_companions, publish, write_json};
+use super::folder::{copy_companions, publish};
 use super::save::save_shards;
 use super::{CheckpointError, LoadOptions, SaveOptions, StoreDtype, TensorSource, load_parameters_with};
 use super::{config, original, parrot};
+use crate::connector::Projector;
 use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
+use crate::init::{DEFAULT_SEED, Scope};
 use crate::language::{LanguageConfig, LanguageModel};
-use crate::vision::{VisionConfig, VisionEncoder};
+use crate::vision::{VisionConfig, VisionEncoder, VisionTower};
 use crate::vlm::{Vlm, VlmConfig, VlmType};
 
 /// How the keys of files and the names of a module's parameters correspond.
@@ -247,7 +250,7 @@ pub trait Pretrained: Module {
                 if name == CONFIG {
                     config::finish(&mut value, architecture, model_type, options.dtype.name());
                 }
-                write_json(&staging.join(name), &value)?;
+                write_json_atomic(&staging.join(name), &value)?;
             }
             Ok(())
         })
@@ -255,7 +258,10 @@ pub trait Pretrained: Module {
 }
 
 /// The model that `config.json` describes, its weights' source, and the content of the file.
-fn unfilled<M: Pretrained>(dir: &Path, device: &Device) -> Result<(M, TensorSource, Value), CheckpointError> {
+pub(super) fn unfilled<M: Pretrained>(
+    dir: &Path,
+    device: &Device,
+) -> Result<(M, TensorSource, Value), CheckpointError> {
     let path = dir.join(CONFIG);
     let json: Value = config::read_json(&path)?;
     config::check_quantization(&json, &path)?;
@@ -283,11 +289,7 @@ impl Pretrained for VisionEncoder {
     }
 
     fn architecture(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Siglip(_) => ("SiglipVisionModel", "siglip_vision_model"),
-            Self::Clip(_) => ("CLIPVisionModel", "clip_vision_model"),
-            Self::ChineseClip(_) => ("ChineseCLIPVisionModel", "chinese_clip_vision_model"),
-        }
+        self.config().architecture()
     }
 
     fn layout(&self) -> Layout {
@@ -352,12 +354,7 @@ impl Pretrained for LanguageModel {
     }
 
     fn architecture(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Gemma2(_) => ("Gemma2ForCausalLM", "gemma2"),
-            Self::Llama(_) => ("LlamaForCausalLM", "llama"),
-            Self::Mistral(_) => ("MistralForCausalLM", "mistral"),
-            Self::Qwen2(_) => ("Qwen2ForCausalLM", "qwen2"),
-        }
+        self.config().architecture()
     }
 
     fn layout(&self) -> Layout {
@@ -382,13 +379,45 @@ impl Pretrained for LanguageModel {
     }
 }
 
-impl Pretrained for Vlm {
+/// The plain model's own, so that `Vlm::load_pretrained` needs no types; any other `Vlm<T, P>` has them from [`Pretrained`].
+impl Vlm {
+    /// See [`Pretrained::load_pretrained`].
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; every error names the file.
+    pub fn load_pretrained(dir: &Path, device: &Device) -> Result<Self, CheckpointError> {
+        Pretrained::load_pretrained(dir, device)
+    }
+
+    /// See [`Pretrained::load_pretrained_with`].
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; every error names the file.
+    pub fn load_pretrained_with(dir: &Path, device: &Device, options: &LoadOptions) -> Result<Self, CheckpointError> {
+        Pretrained::load_pretrained_with(dir, device, options)
+    }
+
+    /// The configuration in a folder's `config.json`, of which `json` is the content.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; it names the file.
+    pub fn read_config(json: Value, dir: &Path) -> Result<VlmConfig, CheckpointError> {
+        <Self as Pretrained>::read_config(json, dir)
+    }
+
+    /// Parts and their `model_type` that a published config leaves out, filled in.
+    pub fn select_config(config: Value) -> Value {
+        <Self as Pretrained>::select_config(config)
+    }
+}
+
+impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
     type Config = VlmConfig;
 
     fn pretrained_config(&self) -> VlmConfig {
         // The resolved switches: the file's `transformers_version` may be absent.
         let (scale, softcap) = (self.config.scales_visual_embeds(), self.config.softcaps_logits());
-        let connector = self.multi_modal_projector.config();
+        let connector = self.connector_config();
         VlmConfig { scale_visual_embeds: Some(scale), softcap_logits: Some(softcap), connector, ..self.config.clone() }
     }
 
@@ -460,6 +489,6 @@ impl Pretrained for Vlm {
     }
 
     fn from_config(config: &VlmConfig, device: &Device) -> Result<Self, ModelError> {
-        config.init(device)
+        config.init_parts(&Scope::new(DEFAULT_SEED, device))
     }
 }

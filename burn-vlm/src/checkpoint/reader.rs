@@ -15,8 +15,12 @@ use safetensors::tensor::Metadata;
 
 use super::CheckpointError;
 use super::chunks::{Element, read_transposed, read_values};
-use super::config::{LFS_POINTER, LFS_START};
 
+/// What is wrong with a file that git-lfs has not fetched.
+pub(super) const LFS_POINTER: &str =
+    "a git-lfs pointer, not the file itself: run `git lfs pull` in its folder, or download the file";
+/// How such a file begins.
+pub(super) const LFS_START: &str = "version https://git-lfs";
 /// Longest header that is read: the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
 /// The header's length field.

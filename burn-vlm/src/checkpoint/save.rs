@@ -7,6 +7,7 @@ use std::path::Path as FilePath;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
+use burn_vlm_base::files::{write_atomic_at, write_json_atomic};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
@@ -15,9 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::chunks::transpose;
-use super::folder::write_json;
 use super::keys::Path;
-use super::{CheckpointError, Layout, write_atomically};
+use super::{CheckpointError, Layout};
 
 /// Values that a thread converts at once.
 const ENCODE_CHUNK: usize = 1 << 16;
@@ -93,7 +93,7 @@ pub fn save_parameters<M: Module>(
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
     let tensors = collect(module, layout, dtype, &failure);
-    write_atomically(path, |temporary| write_file(tensors, temporary, path, &failure))
+    write_atomic_at(path, |temporary| write_file(tensors, temporary, path, &failure))
 }
 
 /// Writes all float parameters into `folder`, in the order of the module's fields: `model.safetensors`, or, where that would
@@ -136,7 +136,7 @@ pub(super) fn save_shards<M: Module>(
     }
     if count > 1 {
         let index = json!({ "metadata": { "total_size": total }, "weight_map": weight_map });
-        write_json(&folder.join("model.safetensors.index.json"), &index)?;
+        write_json_atomic(&folder.join("model.safetensors.index.json"), &index)?;
     }
     Ok(())
 }

@@ -2,37 +2,19 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
+use super::{ConnectorConfig, ConnectorKeys, ConnectorShape, Projector, RoutingText};
+use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 use crate::nn::{Activation, Linear};
 
-/// Shape of an [`MlpConnector`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MlpConnectorConfig {
-    /// Width of the visual features.
-    pub input: usize,
-    /// Width of the decoder's embeddings, of the middle too.
-    pub hidden: usize,
-    /// `projector_hidden_act`
-    pub activation: Activation,
-    /// `multimodal_projector_bias`
-    pub bias: bool,
-}
+/// It has no keys of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpKeys {}
 
-impl MlpConnectorConfig {
-    /// A connector that starts as PyTorch's `nn.Linear` does, which is what LLaVA trains from.
-    pub fn init_with(&self, scope: &Scope) -> MlpConnector {
-        let linear = |name: &str, input: usize| {
-            let fill = Fill::torch_linear(input);
-            scope.linear(name, input, self.hidden, fill, self.bias.then_some(fill))
-        };
-        MlpConnector {
-            linear_1: linear("linear_1", self.input),
-            linear_2: linear("linear_2", self.hidden),
-            activation: self.activation,
-        }
-    }
-}
+impl ConnectorKeys for MlpKeys {}
 
 /// Two linear layers with an activation between.
 #[derive(Module, Debug)]
@@ -46,10 +28,52 @@ pub struct MlpConnector {
 }
 
 impl MlpConnector {
+    /// A connector that starts as PyTorch's `nn.Linear` does, which is what LLaVA trains from.
+    pub fn new(shape: &ConnectorShape, scope: &Scope) -> Self {
+        let linear = |name: &str, input: usize| {
+            let fill = Fill::torch_linear(input);
+            scope.linear(name, input, shape.hidden, fill, shape.bias.then_some(fill))
+        };
+        Self {
+            linear_1: linear("linear_1", shape.input),
+            linear_2: linear("linear_2", shape.hidden),
+            activation: shape.activation,
+        }
+    }
+
     /// # Shapes
     /// - `features`: `[n, tokens, d_vision]`
     /// - returns `[n, tokens, hidden]`
     pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
         self.linear_2.forward(self.activation.forward(self.linear_1.forward(features)))
+    }
+}
+
+impl Projector for MlpConnector {
+    fn accepts(config: &ConnectorConfig) -> bool {
+        config.is_mlp()
+    }
+
+    fn from_config(config: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+        match config {
+            ConnectorConfig::Mlp(_) => Ok(Self::new(shape, scope)),
+            other => Err(ModelError::config("vlm", "connector", other, "`mlp`")),
+        }
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        ConnectorConfig::Mlp(MlpKeys {})
+    }
+
+    fn input_width(&self) -> usize {
+        self.linear_1.weight.lazy_shape()[0]
+    }
+
+    fn output_width(&self) -> usize {
+        self.linear_2.weight.lazy_shape()[1]
+    }
+
+    fn connect(&self, features: Tensor<3>, _: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
+        Ok(self.forward(features))
     }
 }

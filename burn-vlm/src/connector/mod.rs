@@ -1,118 +1,176 @@
 //! From visual features to the decoder's embedding space.
 //!
-//! A new connector is one file here and one line of [`Connector`] and [`ConnectorConfig`].
+//! A new connector is one file here, which implements [`ConnectorKeys`] for its configuration and [`Projector`] for its module, and
+//! one line of the table below. One that belongs to a user's own crate implements [`Projector`] there and needs neither: a
+//! [`Vlm`](crate::vlm::Vlm) takes any.
 
+mod custom;
 mod mlp;
 mod parrot;
+mod pixel_shuffle;
+mod projector;
 
-pub use mlp::{MlpConnector, MlpConnectorConfig};
+pub use custom::CustomConnector;
+pub use mlp::{MlpConnector, MlpKeys};
 pub use parrot::{
     Expert, ExpertKind, ParrotConfig, ParrotConnector, ParrotOutput, Residual, Router, Routing, RoutingQuery,
     RoutingText, TextScope, Tiles, Turn,
 };
+pub use pixel_shuffle::{PixelShuffleConfig, PixelShuffleConnector};
+pub use projector::{ConnectorKeys, ConnectorShape, Projector};
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
+use crate::init::Scope;
+use crate::vlm::VlmConfig;
 
-/// Which connector a VLM has; widths, activation and biases come from the keys beside it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ConnectorConfig {
+/// Writes the enums of configurations and of connectors, and sends every question to the variant.
+macro_rules! connectors {
+    ($($(#[$doc:meta])* $variant:ident($config:ty => $model:ty),)+) => {
+        /// Which connector a VLM has; widths, activation and biases come from the keys beside it.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        pub enum ConnectorConfig {
+            $($(#[$doc])* $variant($config),)+
+            /// One of a user's own.
+            Custom(CustomConnector),
+        }
+
+        impl ConnectorConfig {
+            fn keys(&self) -> &dyn ConnectorKeys {
+                match self {
+                    $(Self::$variant(config) => config,)+
+                    Self::Custom(config) => config,
+                }
+            }
+        }
+
+        /// A connector of this library.
+        #[derive(Module, Debug)]
+        // One value a model: the difference in size between the variants costs nothing.
+        #[allow(clippy::large_enum_variant)]
+        pub enum Connector {
+            $($(#[$doc])* $variant($model),)+
+        }
+
+        impl Connector {
+            fn build(config: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+                match config {
+                    $(ConnectorConfig::$variant(_) => Ok(Self::$variant(Projector::from_config(config, shape, scope)?)),)+
+                    ConnectorConfig::Custom(custom) => Err(custom.unknown()),
+                }
+            }
+        }
+
+        /// The same expression on the inside of every variant.
+        macro_rules! each {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $(Self::$variant($inner) => $body,)+
+                }
+            };
+        }
+    };
+}
+
+connectors! {
     /// LLaVA's two layers.
-    #[default]
-    Mlp,
+    Mlp(MlpKeys => MlpConnector),
     /// The same two layers, then Parrot's language experts.
-    Parrot(ParrotConfig),
+    Parrot(ParrotConfig => ParrotConnector),
+    /// Squares of patches put side by side along the width, then one layer.
+    PixelShuffle(PixelShuffleConfig => PixelShuffleConnector),
+}
+
+impl Default for ConnectorConfig {
+    /// LLaVA's two layers.
+    fn default() -> Self {
+        Self::Mlp(MlpKeys {})
+    }
 }
 
 impl ConnectorConfig {
     /// Whether nothing need be written to a config.
     pub fn is_mlp(&self) -> bool {
-        matches!(self, Self::Mlp)
+        matches!(self, Self::Mlp(_))
     }
 
     /// Visual tokens that it gives for `tokens` features.
     pub fn output_tokens(&self, tokens: usize) -> usize {
-        match self {
-            Self::Mlp => tokens,
-            Self::Parrot(parrot) => tokens - usize::from(parrot.drops_query()).min(tokens),
-        }
+        self.keys().output_tokens(tokens)
     }
-}
 
-/// A connector.
-#[derive(Module, Debug)]
-// One value a model: the difference in size between the variants costs nothing.
-#[allow(clippy::large_enum_variant)]
-pub enum Connector {
-    /// LLaVA's two layers.
-    Mlp(MlpConnector),
-    /// Text-guided language experts.
-    Parrot(ParrotConnector),
-}
+    /// How many features along each side of the grid become one visual token.
+    pub fn grid_scale(&self) -> usize {
+        self.keys().grid_scale().max(1)
+    }
 
-impl Connector {
-    /// # Shapes
-    /// - `features`: `[n, tokens, d_vision]`
-    /// - `text`: the words that route, for a connector that [reads text](Self::reads_text)
-    /// - returns `[n, visual tokens, hidden]`
+    /// Checks the connector's own keys, and that they fit the model around it.
     ///
     /// # Errors
-    /// [`ModelError::Input`] where the connector needs text and there is none.
-    pub fn forward(&self, features: Tensor<3>, text: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
-        match self {
-            Self::Mlp(mlp) => Ok(mlp.forward(features)),
-            Self::Parrot(parrot) => Ok(parrot.forward(features, text)?.tokens),
-        }
+    /// [`ModelError::Config`].
+    pub fn validate(&self, model: &VlmConfig) -> Result<(), ModelError> {
+        self.keys().validate(model)
+    }
+}
+
+impl Projector for Connector {
+    fn accepts(config: &ConnectorConfig) -> bool {
+        !matches!(config, ConnectorConfig::Custom(_))
     }
 
-    /// LLaVA's two layers alone: what [`Self::forward`] gives where nothing follows them.
-    ///
-    /// # Shapes
-    /// - `features`: `[n, tokens, d_vision]`
-    /// - returns `[n, tokens, hidden]`
-    pub fn project(&self, features: Tensor<3>) -> Tensor<3> {
-        self.projector().forward(features)
+    fn from_config(config: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+        Self::build(config, shape, scope)
     }
 
-    /// Its configuration.
-    pub fn config(&self) -> ConnectorConfig {
-        match self {
-            Self::Mlp(_) => ConnectorConfig::Mlp,
-            Self::Parrot(parrot) => ConnectorConfig::Parrot(parrot.config.clone()),
-        }
+    fn config(&self) -> ConnectorConfig {
+        each!(self, connector => connector.config())
     }
 
-    /// Whether [`Self::forward`] needs the text around the image.
-    pub fn reads_text(&self) -> bool {
-        match self {
-            Self::Mlp(_) => false,
-            Self::Parrot(parrot) => !parrot.config.bypass,
-        }
+    fn input_width(&self) -> usize {
+        each!(self, connector => connector.input_width())
     }
 
-    /// Width of the features that it takes.
-    pub fn input_width(&self) -> usize {
-        self.projector().linear_1.weight.lazy_shape()[0]
+    fn output_width(&self) -> usize {
+        each!(self, connector => connector.output_width())
     }
 
-    /// Width of the tokens that it gives.
-    pub fn output_width(&self) -> usize {
-        self.projector().linear_2.weight.lazy_shape()[1]
+    fn output_tokens(&self, tokens: usize) -> usize {
+        each!(self, connector => connector.output_tokens(tokens))
     }
 
-    /// Element type of its weights.
-    pub fn dtype(&self) -> DType {
-        self.projector().linear_1.weight.val().dtype()
+    fn dtype(&self) -> DType {
+        each!(self, connector => connector.dtype())
     }
 
-    fn projector(&self) -> &MlpConnector {
-        match self {
-            Self::Mlp(mlp) => mlp,
-            Self::Parrot(parrot) => &parrot.projector,
-        }
+    fn connect(&self, features: Tensor<3>, text: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
+        each!(self, connector => connector.connect(features, text))
+    }
+
+    fn text_scope(&self) -> Option<TextScope> {
+        each!(self, connector => connector.text_scope())
+    }
+
+    fn reads_text(&self) -> bool {
+        each!(self, connector => connector.reads_text())
+    }
+
+    fn project(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        each!(self, connector => connector.project(features))
+    }
+
+    fn route(&self, features: Tensor<3>, text: &RoutingText) -> Result<Option<Routing>, ModelError> {
+        each!(self, connector => Projector::route(connector, features, text))
+    }
+
+    fn experts(&self, features: Tensor<3>) -> Result<Vec<Tensor<3>>, ModelError> {
+        each!(self, connector => Projector::experts(connector, features))
+    }
+
+    fn set_bypass(&mut self, bypass: bool) {
+        each!(self, connector => connector.set_bypass(bypass))
     }
 }

@@ -1,11 +1,11 @@
 //! The loop: prefill, then one token a step.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn_vlm_base::random::ElementStream;
 
 use super::choose::choose_token;
 use super::{Finish, Generated, GenerationConfig, LeftPadded};
 use crate::error::ModelError;
-use crate::init::Stream;
 use crate::language::{AttentionInput, KvCache, LanguageModel};
 
 /// A token as it is chosen.
@@ -177,7 +177,7 @@ impl Row {
         if self.stop.is_some() {
             return None;
         }
-        let mut stream = Stream::new(config.seed ^ (self.index as u64).rotate_left(32), step as u64);
+        let mut stream = ElementStream::new(config.seed ^ (self.index as u64).rotate_left(32), step as u64);
         let token = choose_token(logits, &self.seen, config, stream.unit());
         self.last = token;
         if config.stop_tokens.contains(&token) {

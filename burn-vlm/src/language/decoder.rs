@@ -246,11 +246,12 @@ impl DecoderShape {
         let fill = Fill::Normal { std: self.initializer_range };
         let inner = scope.at("model");
         let layers = inner.at("layers");
+        let positions = if scope.is_shapes_only() { 1 } else { self.rope.positions };
         let decoder = Decoder {
             embed_tokens: inner.embedding("embed_tokens", self.vocab_size, self.hidden_size, fill),
             layers: (0..self.layers).map(|index| layer(index, fill, &layers.at(index))).collect(),
             norm: RmsNorm::new(self.hidden_size, self.norm_eps, self.norm_plus_one, scope.device()),
-            rope: RopeTable::with_frequencies(&self.rope.values, self.rope.positions, scope.device()),
+            rope: RopeTable::with_frequencies(&self.rope.values, positions, scope.device()),
             gradient_checkpointing: false,
             precision: Precision::default(),
         };

@@ -10,10 +10,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::KvCache;
 use super::config::{LayerType, TokenIds, check_heads};
 use super::decoder::{AttentionShape, Decoder, DecoderAttention, DecoderLayer, DecoderShape, GatedMlp, MlpShape};
 use super::rope_scaling::{RopeFrequencies, RopeParameters};
+use super::{KvCache, Quirks};
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::nn::{Activation, AttentionMask, AttentionOptions, Linear, RmsNorm, RopeAngles};
@@ -149,6 +150,20 @@ impl Gemma2Config {
         Ok(Gemma2ForCausalLm { model, lm_head, softcaps_logits: true, config: self.clone() })
     }
 
+    /// The sizes of its layers.
+    pub fn layer_shape(&self) -> LayerShape {
+        LayerShape {
+            layers: self.num_hidden_layers,
+            hidden_size: self.hidden_size,
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            intermediate_size: self.intermediate_size,
+            gated: true,
+            norms: 4,
+        }
+    }
+
     /// How many positions layer `layer` sees; `None` is all.
     pub fn layer_window(&self, layer: usize) -> Option<usize> {
         let slides = match &self.layer_types {
@@ -252,4 +267,18 @@ pub struct Gemma2ForCausalLm {
     /// What the model was built from.
     #[module(skip)]
     pub config: Gemma2Config,
+}
+
+impl Quirks for Gemma2ForCausalLm {
+    fn embed_scale(&self) -> f64 {
+        (self.config.hidden_size as f64).sqrt()
+    }
+
+    fn final_softcap(&self) -> Option<f64> {
+        self.config.final_logit_softcapping.filter(|_| self.softcaps_logits)
+    }
+
+    fn set_final_softcap(&mut self, on: bool) {
+        self.softcaps_logits = on;
+    }
 }

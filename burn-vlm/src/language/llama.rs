@@ -7,12 +7,13 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::KvCache;
-use super::config::{TokenIds, check_heads};
+use super::config::{LayerType, TokenIds, check_heads};
 use super::decoder::{AttentionShape, Decoder, DecoderAttention, DecoderLayer, DecoderShape, GatedMlp, MlpShape};
 use super::rope_scaling::{RopeFrequencies, RopeParameters};
+use super::{KvCache, Quirks};
+use crate::count::LayerShape;
 use crate::error::ModelError;
-use crate::init::{DEFAULT_SEED, Fill, Scope};
+use crate::init::{DEFAULT_SEED, Scope};
 use crate::nn::{Activation, AttentionMask, AttentionOptions, Linear, RmsNorm, RopeAngles};
 
 /// Keys and defaults of `LlamaConfig`.
@@ -106,45 +107,44 @@ impl LlamaConfig {
     /// # Errors
     /// [`ModelError::Config`] where a key holds what this library cannot run.
     pub fn init_with(&self, scope: &Scope) -> Result<LlamaForCausalLm, ModelError> {
-        let head_dim = self.head_dim();
-        check_heads("llama", self.num_attention_heads, self.kv_heads(), head_dim, None, self.num_hidden_layers)?;
-        let rope = RopeFrequencies::new(
-            "llama",
-            [self.max_position_embeddings, head_dim],
-            self.rope_theta,
-            self.rope_parameters.as_ref(),
-            self.rope_scaling.as_ref(),
-        )?;
-        let shape = DecoderShape {
+        let (model, lm_head) = self.like().build(scope, |_| None)?;
+        Ok(LlamaForCausalLm { model, lm_head, config: self.clone() })
+    }
+
+    /// The decoder in the form that Llama's kin share.
+    pub(super) fn like(&self) -> LlamaLike<'_> {
+        LlamaLike {
+            name: "llama",
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
             layers: self.num_hidden_layers,
-            rope,
-            norm_eps: self.rms_norm_eps,
-            norm_plus_one: false,
+            layer_types: None,
+            heads: self.num_attention_heads,
+            kv_heads: self.kv_heads(),
+            head_dim: self.head_dim(),
+            activation: self.hidden_act,
+            positions: self.max_position_embeddings,
             initializer_range: self.initializer_range,
-            tie_word_embeddings: self.tie_word_embeddings,
-        };
-        let layer = LlamaLayerShape {
-            attention: AttentionShape {
-                hidden_size: self.hidden_size,
-                heads: self.num_attention_heads,
-                kv_heads: self.kv_heads(),
-                head_dim,
-                qkv_bias: self.attention_bias,
-                out_bias: self.attention_bias,
-                options: AttentionOptions::new(head_dim),
-            },
-            mlp: MlpShape {
-                hidden_size: self.hidden_size,
-                intermediate_size: self.intermediate_size,
-                activation: self.hidden_act,
-                bias: self.mlp_bias,
-            },
             norm_eps: self.rms_norm_eps,
-        };
-        let (model, lm_head) = shape.build(scope, |_, fill, scope| layer.build(None, fill, scope));
-        Ok(LlamaForCausalLm { model, lm_head, config: self.clone() })
+            rope_theta: self.rope_theta,
+            rope_parameters: self.rope_parameters.as_ref(),
+            rope_scaling: self.rope_scaling.as_ref(),
+            qkv_bias: self.attention_bias,
+            out_bias: self.attention_bias,
+            mlp_bias: self.mlp_bias,
+            tie_word_embeddings: self.tie_word_embeddings,
+        }
+    }
+
+    /// The sizes of its layers.
+    pub fn layer_shape(&self) -> LayerShape {
+        self.like().layer_shape()
+    }
+
+    /// How many positions layer `layer` sees: all.
+    pub fn layer_window(&self, _layer: usize) -> Option<usize> {
+        None
     }
 
     /// Key and value heads.
@@ -158,23 +158,88 @@ impl LlamaConfig {
     }
 }
 
-/// Sizes of a [`LlamaDecoderLayer`].
-pub(super) struct LlamaLayerShape {
-    pub(super) attention: AttentionShape,
-    pub(super) mlp: MlpShape,
+/// What a decoder of Llama's kin is built from: [`LlamaDecoderLayer`]s that differ by biases and windows.
+pub(super) struct LlamaLike<'a> {
+    pub(super) name: &'static str,
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) intermediate_size: usize,
+    pub(super) layers: usize,
+    pub(super) layer_types: Option<&'a [LayerType]>,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) head_dim: usize,
+    pub(super) activation: Activation,
+    pub(super) positions: usize,
+    pub(super) initializer_range: f64,
     pub(super) norm_eps: f64,
+    pub(super) rope_theta: f64,
+    pub(super) rope_parameters: Option<&'a RopeParameters>,
+    pub(super) rope_scaling: Option<&'a RopeParameters>,
+    pub(super) qkv_bias: bool,
+    pub(super) out_bias: bool,
+    pub(super) mlp_bias: bool,
+    pub(super) tie_word_embeddings: bool,
 }
 
-impl LlamaLayerShape {
-    /// A layer that sees `window` positions; `None` is all.
-    pub(super) fn build(&self, window: Option<usize>, fill: Fill, scope: &Scope) -> LlamaDecoderLayer {
-        let norm = || RmsNorm::new(self.mlp.hidden_size, self.norm_eps, false, scope.device());
-        LlamaDecoderLayer {
-            self_attn: DecoderAttention::new(&self.attention, fill, &scope.at("self_attn")),
-            mlp: GatedMlp::new(&self.mlp, fill, &scope.at("mlp")),
-            input_layernorm: norm(),
-            post_attention_layernorm: norm(),
-            window,
+impl LlamaLike<'_> {
+    /// The decoder and its head, unless that is tied; layer `i` sees `window(i)` positions, `None` is all.
+    pub(super) fn build(
+        &self,
+        scope: &Scope,
+        window: impl Fn(usize) -> Option<usize>,
+    ) -> Result<(Decoder<LlamaDecoderLayer>, Option<Linear>), ModelError> {
+        check_heads(self.name, self.heads, self.kv_heads, self.head_dim, self.layer_types, self.layers)?;
+        let sizes = [self.positions, self.head_dim];
+        let rope = RopeFrequencies::new(self.name, sizes, self.rope_theta, self.rope_parameters, self.rope_scaling)?;
+        let shape = DecoderShape {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            layers: self.layers,
+            rope,
+            norm_eps: self.norm_eps,
+            norm_plus_one: false,
+            initializer_range: self.initializer_range,
+            tie_word_embeddings: self.tie_word_embeddings,
+        };
+        let attention = AttentionShape {
+            hidden_size: self.hidden_size,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            qkv_bias: self.qkv_bias,
+            out_bias: self.out_bias,
+            options: AttentionOptions::new(self.head_dim),
+        };
+        let mlp = MlpShape {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            activation: self.activation,
+            bias: self.mlp_bias,
+        };
+        Ok(shape.build(scope, |index, fill, scope| {
+            let norm = || RmsNorm::new(self.hidden_size, self.norm_eps, false, scope.device());
+            LlamaDecoderLayer {
+                self_attn: DecoderAttention::new(&attention, fill, &scope.at("self_attn")),
+                mlp: GatedMlp::new(&mlp, fill, &scope.at("mlp")),
+                input_layernorm: norm(),
+                post_attention_layernorm: norm(),
+                window: window(index),
+            }
+        }))
+    }
+
+    /// The sizes of its layers.
+    pub(super) fn layer_shape(&self) -> LayerShape {
+        LayerShape {
+            layers: self.layers,
+            hidden_size: self.hidden_size,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            intermediate_size: self.intermediate_size,
+            gated: true,
+            norms: 2,
         }
     }
 }
@@ -228,3 +293,5 @@ pub struct LlamaForCausalLm {
     #[module(skip)]
     pub config: LlamaConfig,
 }
+
+impl Quirks for LlamaForCausalLm {}

@@ -8,13 +8,15 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::config::{TokenIds, check_heads};
-use super::decoder::{AttentionShape, Decoder, DecoderShape, MlpShape};
-use super::llama::{LlamaDecoderLayer, LlamaLayerShape};
-use super::rope_scaling::{RopeFrequencies, RopeParameters};
+use super::Quirks;
+use super::config::TokenIds;
+use super::decoder::Decoder;
+use super::llama::{LlamaDecoderLayer, LlamaLike};
+use super::rope_scaling::RopeParameters;
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
-use crate::nn::{Activation, AttentionOptions, Linear};
+use crate::nn::{Activation, Linear};
 
 /// Keys and defaults of `MistralConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,48 +105,47 @@ impl MistralConfig {
     /// # Errors
     /// [`ModelError::Config`] where a key holds what this library cannot run.
     pub fn init_with(&self, scope: &Scope) -> Result<MistralForCausalLm, ModelError> {
-        let (heads, kv_heads, head_dim) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim());
-        check_heads("mistral", heads, kv_heads, head_dim, None, self.num_hidden_layers)?;
         if self.sliding_window == Some(0) {
             return Err(ModelError::config("mistral", "sliding_window", 0, "at least 1, or null for none"));
         }
-        let rope = RopeFrequencies::new(
-            "mistral",
-            [self.max_position_embeddings, head_dim],
-            self.rope_theta,
-            self.rope_parameters.as_ref(),
-            self.rope_scaling.as_ref(),
-        )?;
-        let shape = DecoderShape {
+        let (model, lm_head) = self.like().build(scope, |_| self.sliding_window)?;
+        Ok(MistralForCausalLm { model, lm_head, config: self.clone() })
+    }
+
+    /// The decoder in the form that Llama's kin share.
+    pub(super) fn like(&self) -> LlamaLike<'_> {
+        LlamaLike {
+            name: "mistral",
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
             layers: self.num_hidden_layers,
-            rope,
-            norm_eps: self.rms_norm_eps,
-            norm_plus_one: false,
+            layer_types: None,
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim(),
+            activation: self.hidden_act,
+            positions: self.max_position_embeddings,
             initializer_range: self.initializer_range,
-            tie_word_embeddings: self.tie_word_embeddings,
-        };
-        let layer = LlamaLayerShape {
-            attention: AttentionShape {
-                hidden_size: self.hidden_size,
-                heads,
-                kv_heads,
-                head_dim,
-                qkv_bias: false,
-                out_bias: false,
-                options: AttentionOptions::new(head_dim),
-            },
-            mlp: MlpShape {
-                hidden_size: self.hidden_size,
-                intermediate_size: self.intermediate_size,
-                activation: self.hidden_act,
-                bias: false,
-            },
             norm_eps: self.rms_norm_eps,
-        };
-        let (model, lm_head) = shape.build(scope, |_, fill, scope| layer.build(self.sliding_window, fill, scope));
-        Ok(MistralForCausalLm { model, lm_head, config: self.clone() })
+            rope_theta: self.rope_theta,
+            rope_parameters: self.rope_parameters.as_ref(),
+            rope_scaling: self.rope_scaling.as_ref(),
+            qkv_bias: false,
+            out_bias: false,
+            mlp_bias: false,
+            tie_word_embeddings: self.tie_word_embeddings,
+        }
+    }
+
+    /// The sizes of its layers.
+    pub fn layer_shape(&self) -> LayerShape {
+        self.like().layer_shape()
+    }
+
+    /// How many positions layer `layer` sees; `None` is all.
+    pub fn layer_window(&self, _layer: usize) -> Option<usize> {
+        self.sliding_window
     }
 
     /// Width of a head.
@@ -164,3 +165,5 @@ pub struct MistralForCausalLm {
     #[module(skip)]
     pub config: MistralConfig,
 }
+
+impl Quirks for MistralForCausalLm {}

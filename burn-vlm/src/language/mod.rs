@@ -1,18 +1,7 @@
 //! Decoders: embeddings in, hidden states out, logits where they are wanted.
 //!
-//! A new backbone is one file here and one line of [`LanguageModel`] and [`LanguageConfig`].
-
-/// Calls the same expression on the inside of every variant.
-macro_rules! each {
-    ($value:expr, $inner:ident => $body:expr) => {
-        match $value {
-            Self::Gemma2($inner) => $body,
-            Self::Llama($inner) => $body,
-            Self::Mistral($inner) => $body,
-            Self::Qwen2($inner) => $body,
-        }
-    };
-}
+//! A new backbone is one file here, with a configuration and a module like [`LlamaConfig`] and [`LlamaForCausalLm`], and one line of
+//! the table below.
 
 mod config;
 mod decoder;
@@ -21,7 +10,6 @@ mod kv_cache;
 mod llama;
 mod mistral;
 mod qwen2;
-mod resize;
 mod rope_scaling;
 
 pub use config::{LayerType, TokenIds};
@@ -37,26 +25,104 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
 use crate::nn::{Precision, linear_cross_entropy};
 
-/// Configuration of a decoder, told apart by `model_type` as in the published `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "model_type")]
-pub enum LanguageConfig {
+/// Writes the enums of configurations and of decoders, and sends every question to the variant. Of a configuration it asks
+/// `init_with`, `layer_shape`, `layer_window` and the fields that all have; of a module `model`, `lm_head`, `config`, and what
+/// [`Quirks`] say.
+macro_rules! backbones {
+    ($($(#[$doc:meta])* $variant:ident($config:ty => $model:ty): $model_type:literal, $class:literal, $name:literal;)+) => {
+        /// Configuration of a decoder, told apart by `model_type` as in the published `config.json`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "model_type")]
+        pub enum LanguageConfig {
+            $($(#[$doc])* #[serde(rename = $model_type)] $variant($config),)+
+        }
+
+        impl LanguageConfig {
+            /// A decoder with random weights from the scope's seed.
+            ///
+            /// # Errors
+            /// [`ModelError::Config`] where a key holds what this library cannot run.
+            pub fn init_with(&self, scope: &Scope) -> Result<LanguageModel, ModelError> {
+                match self {
+                    $(Self::$variant(config) => Ok(LanguageModel::$variant(config.init_with(scope)?)),)+
+                }
+            }
+
+            /// What people call the decoder.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// `architectures` and `model_type` of a folder that holds the decoder alone.
+            pub fn architecture(&self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$variant(_) => ($class, $model_type),)+
+                }
+            }
+        }
+
+        /// A decoder with its language-model head.
+        #[derive(Module, Debug)]
+        pub enum LanguageModel {
+            $($(#[$doc])* $variant($model),)+
+        }
+
+        impl LanguageModel {
+            /// The configuration that it was built from.
+            pub fn config(&self) -> LanguageConfig {
+                match self {
+                    $(Self::$variant(model) => LanguageConfig::$variant(model.config.clone()),)+
+                }
+            }
+        }
+
+        /// The same expression on the inside of every variant.
+        macro_rules! each {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $(Self::$variant($inner) => $body,)+
+                }
+            };
+        }
+    };
+}
+
+// `model_type`, the class of transformers, what people say.
+backbones! {
     /// Gemma 2, and Tower+ on it.
-    #[serde(rename = "gemma2")]
-    Gemma2(Gemma2Config),
+    Gemma2(Gemma2Config => Gemma2ForCausalLm): "gemma2", "Gemma2ForCausalLM", "Gemma 2";
     /// Llama 1 to 3, Vicuna.
-    #[serde(rename = "llama")]
-    Llama(LlamaConfig),
+    Llama(LlamaConfig => LlamaForCausalLm): "llama", "LlamaForCausalLM", "Llama";
     /// Mistral 7B.
-    #[serde(rename = "mistral")]
-    Mistral(MistralConfig),
+    Mistral(MistralConfig => MistralForCausalLm): "mistral", "MistralForCausalLM", "Mistral";
     /// Qwen 1.5 and Qwen 2.
-    #[serde(rename = "qwen2")]
-    Qwen2(Qwen2Config),
+    Qwen2(Qwen2Config => Qwen2ForCausalLm): "qwen2", "Qwen2ForCausalLM", "Qwen 2";
+}
+
+// Behind the table, whose `each!` it uses.
+mod resize;
+
+/// In what a decoder may differ around its layers; the defaults are the plain form.
+trait Quirks {
+    /// The factor on the embeddings.
+    fn embed_scale(&self) -> f64 {
+        1.0
+    }
+
+    /// The soft-cap on the logits, where it is applied.
+    fn final_softcap(&self) -> Option<f64> {
+        None
+    }
+
+    /// Applies the soft-cap or not.
+    fn set_final_softcap(&mut self, _on: bool) {}
 }
 
 impl LanguageConfig {
@@ -68,17 +134,14 @@ impl LanguageConfig {
         self.init_with(&Scope::new(DEFAULT_SEED, device))
     }
 
-    /// A decoder with random weights from the scope's seed.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] where a key holds what this library cannot run.
-    pub fn init_with(&self, scope: &Scope) -> Result<LanguageModel, ModelError> {
-        Ok(match self {
-            Self::Gemma2(config) => LanguageModel::Gemma2(config.init_with(scope)?),
-            Self::Llama(config) => LanguageModel::Llama(config.init_with(scope)?),
-            Self::Mistral(config) => LanguageModel::Mistral(config.init_with(scope)?),
-            Self::Qwen2(config) => LanguageModel::Qwen2(config.init_with(scope)?),
-        })
+    /// The sizes of the decoder's layers.
+    pub fn layer_shape(&self) -> LayerShape {
+        each!(self, config => config.layer_shape())
+    }
+
+    /// How many positions layer `layer` sees; `None` is all.
+    pub fn layer_window(&self, layer: usize) -> Option<usize> {
+        each!(self, config => config.layer_window(layer))
     }
 
     /// Width of embeddings and hidden states.
@@ -113,30 +176,7 @@ impl LanguageConfig {
     }
 }
 
-/// A decoder with its language-model head.
-#[derive(Module, Debug)]
-pub enum LanguageModel {
-    /// Gemma 2, and Tower+ on it.
-    Gemma2(Gemma2ForCausalLm),
-    /// Llama 1 to 3, Vicuna.
-    Llama(LlamaForCausalLm),
-    /// Mistral 7B.
-    Mistral(MistralForCausalLm),
-    /// Qwen 1.5 and Qwen 2.
-    Qwen2(Qwen2ForCausalLm),
-}
-
 impl LanguageModel {
-    /// The configuration that it was built from.
-    pub fn config(&self) -> LanguageConfig {
-        match self {
-            Self::Gemma2(model) => LanguageConfig::Gemma2(model.config.clone()),
-            Self::Llama(model) => LanguageConfig::Llama(model.config.clone()),
-            Self::Mistral(model) => LanguageConfig::Mistral(model.config.clone()),
-            Self::Qwen2(model) => LanguageConfig::Qwen2(model.config.clone()),
-        }
-    }
-
     /// Width of embeddings and hidden states.
     pub fn hidden_size(&self) -> usize {
         each!(self, model => model.config.hidden_size)
@@ -154,18 +194,13 @@ impl LanguageModel {
     /// - returns `[batch, tokens, hidden]`
     pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let embeds = each!(self, model => model.model.embed_tokens.forward(ids));
-        match self {
-            Self::Gemma2(_) => embeds * self.embed_scale(),
-            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => embeds,
-        }
+        let scale = self.embed_scale();
+        if scale == 1.0 { embeds } else { embeds * scale }
     }
 
     /// The factor in [`Self::embed`]: `sqrt(hidden)` for Gemma, 1 for the others.
     pub fn embed_scale(&self) -> f64 {
-        match self {
-            Self::Gemma2(model) => (model.config.hidden_size as f64).sqrt(),
-            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => 1.0,
-        }
+        each!(self, model => Quirks::embed_scale(model))
     }
 
     /// Hidden states after the final norm.
@@ -207,17 +242,12 @@ impl LanguageModel {
 
     /// The soft-cap on the logits (Gemma 2), `cap * tanh(logits / cap)`.
     pub fn final_softcap(&self) -> Option<f64> {
-        match self {
-            Self::Gemma2(model) => model.config.final_logit_softcapping.filter(|_| model.softcaps_logits),
-            Self::Llama(_) | Self::Mistral(_) | Self::Qwen2(_) => None,
-        }
+        each!(self, model => Quirks::final_softcap(model))
     }
 
     /// Turns the soft-cap on the logits off or, where the config has one, on again.
     pub fn set_final_softcap(&mut self, on: bool) {
-        if let Self::Gemma2(model) = self {
-            model.softcaps_logits = on;
-        }
+        each!(self, model => Quirks::set_final_softcap(model, on));
     }
 
     /// Whether a training pass keeps the input of each layer only and runs the layer again when its gradient is due: far less
@@ -267,13 +297,7 @@ impl LanguageModel {
 
     /// An empty KV cache for this model on `device`.
     pub fn new_cache(&self, batch: usize, max_tokens: usize, device: &Device) -> KvCache {
-        let (kv_heads, head_dim) = match self {
-            Self::Gemma2(model) => (model.config.num_key_value_heads, model.config.head_dim),
-            Self::Llama(model) => (model.config.kv_heads(), model.config.head_dim()),
-            Self::Mistral(model) => (model.config.num_key_value_heads, model.config.head_dim()),
-            Self::Qwen2(model) => (model.config.num_key_value_heads, model.config.head_dim()),
-        };
-        let layers = each!(self, model => model.config.num_hidden_layers);
+        let LayerShape { layers, kv_heads, head_dim, .. } = each!(self, model => model.config.layer_shape());
         KvCache::new(layers, [batch, max_tokens, kv_heads, head_dim], device)
     }
 }

@@ -7,13 +7,15 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::config::{LayerType, TokenIds, check_heads};
-use super::decoder::{AttentionShape, Decoder, DecoderShape, MlpShape};
-use super::llama::{LlamaDecoderLayer, LlamaLayerShape};
-use super::rope_scaling::{RopeFrequencies, RopeParameters};
+use super::Quirks;
+use super::config::{LayerType, TokenIds};
+use super::decoder::Decoder;
+use super::llama::{LlamaDecoderLayer, LlamaLike};
+use super::rope_scaling::RopeParameters;
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
-use crate::nn::{Activation, AttentionOptions, Linear};
+use crate::nn::{Activation, Linear};
 
 /// Keys and defaults of `Qwen2Config`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,48 +114,39 @@ impl Qwen2Config {
     /// # Errors
     /// [`ModelError::Config`] where a key holds what this library cannot run.
     pub fn init_with(&self, scope: &Scope) -> Result<Qwen2ForCausalLm, ModelError> {
-        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        let layer_types = self.layer_types.as_deref();
-        check_heads("qwen2", heads, kv_heads, self.head_dim(), layer_types, self.num_hidden_layers)?;
-        let head_dim = self.head_dim();
-        let rope = RopeFrequencies::new(
-            "qwen2",
-            [self.max_position_embeddings, head_dim],
-            self.rope_theta,
-            self.rope_parameters.as_ref(),
-            self.rope_scaling.as_ref(),
-        )?;
-        let shape = DecoderShape {
+        let (model, lm_head) = self.like().build(scope, |layer| self.layer_window(layer))?;
+        Ok(Qwen2ForCausalLm { model, lm_head, config: self.clone() })
+    }
+
+    /// The decoder in the form that Llama's kin share.
+    pub(super) fn like(&self) -> LlamaLike<'_> {
+        LlamaLike {
+            name: "qwen2",
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
             layers: self.num_hidden_layers,
-            rope,
-            norm_eps: self.rms_norm_eps,
-            norm_plus_one: false,
+            layer_types: self.layer_types.as_deref(),
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim(),
+            activation: self.hidden_act,
+            positions: self.max_position_embeddings,
             initializer_range: self.initializer_range,
-            tie_word_embeddings: self.tie_word_embeddings,
-        };
-        let layer = LlamaLayerShape {
-            attention: AttentionShape {
-                hidden_size: self.hidden_size,
-                heads,
-                kv_heads,
-                head_dim,
-                qkv_bias: true,
-                out_bias: false,
-                options: AttentionOptions::new(head_dim),
-            },
-            mlp: MlpShape {
-                hidden_size: self.hidden_size,
-                intermediate_size: self.intermediate_size,
-                activation: self.hidden_act,
-                bias: false,
-            },
             norm_eps: self.rms_norm_eps,
-        };
-        let (model, lm_head) =
-            shape.build(scope, |index, fill, scope| layer.build(self.layer_window(index), fill, scope));
-        Ok(Qwen2ForCausalLm { model, lm_head, config: self.clone() })
+            rope_theta: self.rope_theta,
+            rope_parameters: self.rope_parameters.as_ref(),
+            rope_scaling: self.rope_scaling.as_ref(),
+            qkv_bias: true,
+            out_bias: false,
+            mlp_bias: false,
+            tie_word_embeddings: self.tie_word_embeddings,
+        }
+    }
+
+    /// The sizes of its layers.
+    pub fn layer_shape(&self) -> LayerShape {
+        self.like().layer_shape()
     }
 
     /// Width of a head.
@@ -182,3 +175,5 @@ pub struct Qwen2ForCausalLm {
     #[module(skip)]
     pub config: Qwen2Config,
 }
+
+impl Quirks for Qwen2ForCausalLm {}

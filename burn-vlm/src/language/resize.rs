@@ -23,9 +23,14 @@ impl LanguageModel {
     }
 }
 
-/// The table with `count` more means of its vectors behind it, along `dim`.
+/// The table with `count` more means of its vectors behind it, along `dim`. It stays trainable or frozen, and in its element
+/// type; on an autodiff device it is a leaf, since an optimizer has no use for anything else.
 fn grown(table: &Param<Tensor<2>>, count: usize, dim: usize) -> Param<Tensor<2>> {
-    let table = table.val().detach();
-    let more = table.clone().mean_dim(dim).repeat_dim(dim, count);
-    Param::from_tensor(Tensor::cat(vec![table, more], dim))
+    table.clone().map(|table| {
+        let trained = table.is_require_grad();
+        // `detach` would leave it trainable, and what is computed from a trainable tensor is no leaf.
+        let table = table.set_require_grad(false);
+        let more = table.clone().mean_dim(dim).repeat_dim(dim, count);
+        Tensor::cat(vec![table, more], dim).set_require_grad(trained)
+    })
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::embeddings::{PatchEmbedding, check_any_pixels, check_pixels, check_sizes};
 use super::positions::interpolate_positions;
-use super::{VisionFeatures, VisionOutput};
+use super::{TowerShape, VisionFeatures, VisionOutput};
 use crate::encoder::{Encoder, EncoderInit, EncoderShape};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
@@ -79,15 +79,6 @@ impl ClipVisionConfig {
     pub fn init_with(&self, init: &Scope) -> Result<ClipVisionModel, ModelError> {
         let (hidden, patch) = (self.hidden_size, self.patch_size);
         check_sizes("clip_vision_model", hidden, self.num_attention_heads, self.image_size, patch)?;
-        let shape = EncoderShape {
-            hidden_size: hidden,
-            intermediate_size: self.intermediate_size,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            layer_norm_eps: self.layer_norm_eps,
-            hidden_act: self.hidden_act,
-            init: EncoderInit::Clip,
-        };
         let grid = self.image_size / patch;
         let embeddings = init.at("embeddings");
         let range = Fill::Normal { std: self.initializer_range };
@@ -110,10 +101,36 @@ impl ClipVisionConfig {
                 position_embedding: embeddings.embedding("position_embedding", grid * grid + 1, hidden, range),
             },
             pre_layrnorm: norm(),
-            encoder: Encoder::new(&shape, &init.at("encoder")),
+            encoder: Encoder::new(&self.encoder_shape(), &init.at("encoder")),
             post_layernorm: norm(),
             config: self.clone(),
         })
+    }
+
+    /// What a VLM needs to know of the tower.
+    pub(super) fn tower_shape(&self) -> TowerShape {
+        TowerShape {
+            hidden_size: self.hidden_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_channels: self.num_channels,
+            image_size: self.image_size,
+            patch_size: self.patch_size,
+            class_token: true,
+            pooled_output: true,
+        }
+    }
+
+    /// The tower's layers.
+    pub(super) fn encoder_shape(&self) -> EncoderShape {
+        EncoderShape {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            layer_norm_eps: self.layer_norm_eps,
+            hidden_act: self.hidden_act,
+            init: EncoderInit::Clip,
+        }
     }
 }
 

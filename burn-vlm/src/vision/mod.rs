@@ -1,20 +1,26 @@
 //! Image encoders: pixels in, one feature vector a patch out.
 //!
-//! A new encoder is one file here and one line of [`VisionEncoder`] and [`VisionConfig`].
+//! A new encoder is one file here, with a configuration and a module like [`SiglipVisionConfig`] and [`SiglipVisionModel`], and one
+//! line of the table below. One that belongs to a user's own crate implements [`VisionTower`] there and needs neither.
 
 mod clip;
+mod custom;
 mod embeddings;
 mod positions;
 mod siglip;
+mod tower;
 
 pub use clip::{ClipVisionConfig, ClipVisionModel};
+pub use custom::CustomTower;
 pub use embeddings::PatchEmbedding;
 pub use siglip::{SiglipAttentionPool, SiglipVisionConfig, SiglipVisionModel};
+pub use tower::{TowerShape, VisionTower};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
 use crate::nn::Precision;
@@ -37,115 +43,151 @@ pub struct VisionFeatures {
     pub pooled: Option<Tensor<2>>,
 }
 
-/// Configuration of an image encoder, told apart by `model_type` as in the published `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "model_type")]
-pub enum VisionConfig {
-    /// SigLIP 1, and SigLIP 2 at fixed resolution.
-    #[serde(rename = "siglip_vision_model", alias = "siglip")]
-    Siglip(SiglipVisionConfig),
-    /// CLIP.
-    #[serde(rename = "clip_vision_model", alias = "clip")]
-    Clip(ClipVisionConfig),
-    /// Chinese-CLIP: CLIP's tower under its own name, with which it is written back.
-    #[serde(rename = "chinese_clip_vision_model", alias = "chinese_clip")]
-    ChineseClip(ClipVisionConfig),
-}
+/// Writes the enums of configurations and of encoders, and sends every question to the variant. Of a configuration it asks
+/// `init_with`, `tower_shape` and `encoder_shape`; of a module `config`, `encoder`, `forward`, `forward_interpolated`, `features`
+/// and `features_interpolated`.
+macro_rules! encoders {
+    ($($(#[$doc:meta])* $variant:ident($config:ty => $model:ty): $model_type:literal, $short:literal, $class:literal, $name:literal;)+) => {
+        /// Configuration of an image encoder, told apart by `model_type` as in the published `config.json`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "model_type")]
+        pub enum VisionConfig {
+            $($(#[$doc])* #[serde(rename = $model_type, alias = $short)] $variant($config),)+
+            /// One of a user's own.
+            #[serde(rename = "custom")]
+            Custom(CustomTower),
+        }
 
-/// Calls the same expression on the inside of every variant.
-macro_rules! each {
-    ($value:expr, $inner:ident => $body:expr) => {
-        match $value {
-            Self::Siglip($inner) => $body,
-            Self::Clip($inner) => $body,
-            Self::ChineseClip($inner) => $body,
+        impl VisionConfig {
+            /// An encoder with random weights from the scope's seed.
+            ///
+            /// # Errors
+            /// [`ModelError::Config`] where the sizes do not fit each other, and for a tower of one's own, which only a model
+            /// of that type has.
+            pub fn init_with(&self, init: &Scope) -> Result<VisionEncoder, ModelError> {
+                match self {
+                    $(Self::$variant(config) => Ok(VisionEncoder::$variant(config.init_with(init)?)),)+
+                    Self::Custom(custom) => Err(custom.unknown()),
+                }
+            }
+
+            /// What a VLM needs to know of the tower.
+            pub fn shape(&self) -> TowerShape {
+                match self {
+                    $(Self::$variant(config) => config.tower_shape(),)+
+                    Self::Custom(custom) => custom.shape,
+                }
+            }
+
+            /// The tower's layers, for what is reckoned from their sizes.
+            pub fn layer_shape(&self) -> LayerShape {
+                match self {
+                    $(Self::$variant(config) => config.encoder_shape().layer_shape(),)+
+                    Self::Custom(custom) => custom.layer_shape(),
+                }
+            }
+
+            /// What people call the encoder.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                    Self::Custom(custom) => &custom.name,
+                }
+            }
+
+            /// `architectures` and `model_type` of a folder that holds the tower alone.
+            pub fn architecture(&self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$variant(_) => ($class, $model_type),)+
+                    Self::Custom(_) => ("CustomVisionModel", "custom"),
+                }
+            }
+        }
+
+        /// An image encoder of this library.
+        #[derive(Module, Debug)]
+        // One value a model: the difference in size between the variants costs nothing.
+        #[allow(clippy::large_enum_variant)]
+        pub enum VisionEncoder {
+            $($(#[$doc])* $variant($model),)+
+        }
+
+        impl VisionEncoder {
+            /// The configuration that it was built from.
+            pub fn config(&self) -> VisionConfig {
+                match self {
+                    $(Self::$variant(model) => VisionConfig::$variant(model.config.clone()),)+
+                }
+            }
+        }
+
+        /// The same expression on the inside of every variant.
+        macro_rules! each {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $(Self::$variant($inner) => $body,)+
+                }
+            };
         }
     };
+}
+
+// `model_type`, what old configs of whole dual encoders have in its place, the class of transformers, what people say.
+encoders! {
+    /// SigLIP 1, and SigLIP 2 at fixed resolution.
+    Siglip(SiglipVisionConfig => SiglipVisionModel): "siglip_vision_model", "siglip", "SiglipVisionModel", "SigLIP";
+    /// CLIP.
+    Clip(ClipVisionConfig => ClipVisionModel): "clip_vision_model", "clip", "CLIPVisionModel", "CLIP";
+    /// Chinese-CLIP: CLIP's tower under its own name, with which it is written back.
+    ChineseClip(ClipVisionConfig => ClipVisionModel): "chinese_clip_vision_model", "chinese_clip", "ChineseCLIPVisionModel", "Chinese-CLIP";
 }
 
 impl VisionConfig {
     /// An encoder with seeded random weights ([`DEFAULT_SEED`]).
     ///
     /// # Errors
-    /// [`ModelError::Config`] where the sizes do not fit each other.
+    /// See [`Self::init_with`].
     pub fn init(&self, device: &Device) -> Result<VisionEncoder, ModelError> {
         self.init_with(&Scope::new(DEFAULT_SEED, device))
     }
 
-    /// An encoder with random weights from the scope's seed.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] where the sizes do not fit each other.
-    pub fn init_with(&self, init: &Scope) -> Result<VisionEncoder, ModelError> {
-        Ok(match self {
-            Self::Siglip(config) => VisionEncoder::Siglip(config.init_with(init)?),
-            Self::Clip(config) => VisionEncoder::Clip(config.init_with(init)?),
-            Self::ChineseClip(config) => VisionEncoder::ChineseClip(config.init_with(init)?),
-        })
-    }
-
     /// Width of the features.
     pub fn hidden_size(&self) -> usize {
-        each!(self, config => config.hidden_size)
+        self.shape().hidden_size
     }
 
     /// Number of layers.
     pub fn num_hidden_layers(&self) -> usize {
-        each!(self, config => config.num_hidden_layers)
+        self.shape().num_hidden_layers
     }
 
     /// Side of the square picture, in pixels.
     pub fn image_size(&self) -> usize {
-        each!(self, config => config.image_size)
+        self.shape().image_size
     }
 
     /// Colour channels of the picture.
     pub fn num_channels(&self) -> usize {
-        each!(self, config => config.num_channels)
+        self.shape().num_channels
     }
 
     /// Patches along one side of the picture; what does not fill a patch at the right and bottom is dropped.
     pub fn grid(&self) -> usize {
-        each!(self, config => config.image_size / config.patch_size)
+        self.shape().grid()
     }
 
     /// Whether token 0 is a class token rather than a patch.
     pub fn has_class_token(&self) -> bool {
-        matches!(self, Self::Clip(_) | Self::ChineseClip(_))
+        self.shape().class_token
     }
 
     /// Whether the encoder yields one pooled vector an image.
     pub fn has_pooled_output(&self) -> bool {
-        match self {
-            Self::Siglip(config) => config.vision_use_head,
-            Self::Clip(_) | Self::ChineseClip(_) => true,
-        }
+        self.shape().pooled_output
     }
-}
-
-/// An image encoder.
-#[derive(Module, Debug)]
-// One value a model: the difference in size between the variants costs nothing.
-#[allow(clippy::large_enum_variant)]
-pub enum VisionEncoder {
-    /// SigLIP 1, and SigLIP 2 at fixed resolution.
-    Siglip(SiglipVisionModel),
-    /// CLIP.
-    Clip(ClipVisionModel),
-    /// Chinese-CLIP.
-    ChineseClip(ClipVisionModel),
 }
 
 impl VisionEncoder {
-    /// The configuration that it was built from.
-    pub fn config(&self) -> VisionConfig {
-        match self {
-            Self::Siglip(model) => VisionConfig::Siglip(model.config.clone()),
-            Self::Clip(model) => VisionConfig::Clip(model.config.clone()),
-            Self::ChineseClip(model) => VisionConfig::ChineseClip(model.config.clone()),
-        }
-    }
-
     /// Whether a training pass keeps the input of each layer only, see
     /// [`LanguageModel::set_gradient_checkpointing`](crate::language::LanguageModel::set_gradient_checkpointing).
     pub fn set_gradient_checkpointing(&mut self, on: bool) {
@@ -203,5 +245,31 @@ impl VisionEncoder {
         pooled: bool,
     ) -> Result<VisionFeatures, ModelError> {
         each!(self, model => model.features_interpolated(pixels, layers, pooled))
+    }
+}
+
+impl VisionTower for VisionEncoder {
+    fn accepts(config: &VisionConfig) -> bool {
+        !matches!(config, VisionConfig::Custom(_))
+    }
+
+    fn from_config(config: &VisionConfig, scope: &Scope) -> Result<Self, ModelError> {
+        config.init_with(scope)
+    }
+
+    fn config(&self) -> VisionConfig {
+        self.config()
+    }
+
+    fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
+        self.features(pixels, layers, pooled)
+    }
+
+    fn set_gradient_checkpointing(&mut self, on: bool) {
+        self.set_gradient_checkpointing(on);
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        self.set_precision(precision);
     }
 }

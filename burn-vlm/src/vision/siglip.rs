@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::embeddings::{PatchEmbedding, check_any_pixels, check_pixels, check_sizes};
 use super::positions::interpolate_positions;
-use super::{VisionFeatures, VisionOutput};
+use super::{TowerShape, VisionFeatures, VisionOutput};
 use crate::encoder::{Encoder, EncoderInit, EncoderMlp, EncoderShape};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
@@ -76,7 +76,7 @@ impl SiglipVisionConfig {
     pub fn init_with(&self, init: &Scope) -> Result<SiglipVisionModel, ModelError> {
         let (hidden, patch) = (self.hidden_size, self.patch_size);
         check_sizes("siglip_vision_model", hidden, self.num_attention_heads, self.image_size, patch)?;
-        let shape = self.shape();
+        let shape = self.encoder_shape();
         let grid = self.image_size / patch;
         let embeddings = init.at("embeddings");
         let fan_in = self.num_channels * patch * patch;
@@ -104,7 +104,21 @@ impl SiglipVisionConfig {
         })
     }
 
-    fn shape(&self) -> EncoderShape {
+    /// What a VLM needs to know of the tower.
+    pub(super) fn tower_shape(&self) -> TowerShape {
+        TowerShape {
+            hidden_size: self.hidden_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_channels: self.num_channels,
+            image_size: self.image_size,
+            patch_size: self.patch_size,
+            class_token: false,
+            pooled_output: self.vision_use_head,
+        }
+    }
+
+    /// The tower's layers.
+    pub(super) fn encoder_shape(&self) -> EncoderShape {
         EncoderShape {
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

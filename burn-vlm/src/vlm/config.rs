@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Vlm;
 use super::tiling::{DEFAULT_PINPOINTS, Size};
-use crate::connector::{Connector, ConnectorConfig, MlpConnectorConfig, RoutingQuery};
+use crate::connector::{ConnectorConfig, ConnectorShape, Projector};
 use crate::encoder::resolve_layer;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Fill, Scope};
 use crate::language::LanguageConfig;
 use crate::nn::Activation;
-use crate::vision::VisionConfig;
+use crate::vision::{VisionConfig, VisionTower};
 
 /// The first transformers version whose Gemma 2 no longer scales visual tokens.
 const UNSCALED_SINCE: (u32, u32) = (5, 4);
@@ -161,7 +161,7 @@ impl VlmConfig {
             projector_hidden_act: default_projector_act(),
             vision_feature_layer: default_feature_layer(),
             multimodal_projector_bias: true,
-            connector: ConnectorConfig::Mlp,
+            connector: ConnectorConfig::default(),
             visual_tokens: VisualTokens::default(),
             scale_visual_embeds: None,
             softcap_logits: None,
@@ -181,12 +181,20 @@ impl VlmConfig {
     /// A model with random weights from the scope's seed.
     ///
     /// # Errors
-    /// [`ModelError::Config`] and [`ModelError::FeatureLayer`].
+    /// [`ModelError::Config`] and [`ModelError::FeatureLayer`]; a part of one's own is none of this library's.
     pub fn init_with(&self, scope: &Scope) -> Result<Vlm, ModelError> {
+        self.init_parts(scope)
+    }
+
+    /// As [`Self::init_with`] with any tower and connector that make something of this configuration.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] and [`ModelError::FeatureLayer`].
+    pub fn init_parts<T: VisionTower, P: Projector>(&self, scope: &Scope) -> Result<Vlm<T, P>, ModelError> {
         self.validate()?;
-        let vision = self.vision_config.init_with(&scope.at("vision_tower"))?;
+        let vision = T::from_config(&self.vision_config, &scope.at("vision_tower"))?;
         let language = self.text_config.init_with(&scope.at("language_model"))?;
-        let mut model = Vlm::from_parts(vision, self.init_connector(scope), language, self)?;
+        let mut model = Vlm::from_parts(vision, self.init_connector(scope)?, language, self)?;
         model.image_newline = self.init_image_newline(scope);
         Ok(model)
     }
@@ -199,17 +207,21 @@ impl VlmConfig {
     }
 
     /// A connector alone, as [`Self::init_with`] makes it.
-    pub fn init_connector(&self, scope: &Scope) -> Connector {
-        let config = MlpConnectorConfig {
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for keys that `P` makes nothing of.
+    pub fn init_connector<P: Projector>(&self, scope: &Scope) -> Result<P, ModelError> {
+        P::from_config(&self.connector, &self.connector_shape(), &scope.at("multi_modal_projector"))
+    }
+
+    /// The place that a connector fills.
+    pub fn connector_shape(&self) -> ConnectorShape {
+        ConnectorShape {
             input: self.feature_width(),
             hidden: self.text_config.hidden_size(),
+            tokens: self.num_feature_tokens(),
             activation: self.projector_hidden_act,
             bias: self.multimodal_projector_bias,
-        };
-        let scope = scope.at("multi_modal_projector");
-        match &self.connector {
-            ConnectorConfig::Mlp => Connector::Mlp(config.init_with(&scope)),
-            ConnectorConfig::Parrot(parrot) => Connector::Parrot(parrot.init_with(&config, &scope)),
         }
     }
 
@@ -275,23 +287,7 @@ impl VlmConfig {
         if !(tokens.noise >= 0.0 && tokens.noise.is_finite()) {
             return error("visual_tokens.noise", tokens.noise.to_string(), "a finite number >= 0");
         }
-        let ConnectorConfig::Parrot(parrot) = &self.connector else { return Ok(()) };
-        parrot.validate()?;
-        if self.is_tiled() && parrot.query != RoutingQuery::Mean {
-            let found = format!("{:?}", parrot.query).to_lowercase();
-            return error("connector.query", found, "`mean` (of the thumbnail's tokens): tiles are patches alone");
-        }
-        match parrot.query {
-            RoutingQuery::Cls if !self.keeps_class_token() => error(
-                "connector.query",
-                "cls".into(),
-                "`pooled` or `mean`, or an encoder with a class token and vision_feature_select_strategy `full`",
-            ),
-            RoutingQuery::Pooled if !tokens.pooled_head => {
-                error("connector.query", "pooled".into(), "`cls` or `mean`, or visual_tokens.pooled_head = true")
-            }
-            _ => Ok(()),
-        }
+        self.connector.validate(self)
     }
 
     /// Visual tokens of one square view: of an image or, where images are tiled, of a tile
@@ -302,13 +298,18 @@ impl VlmConfig {
 
     /// Feature vectors of one square view, from [`Vlm::encode_images`]; a connector may give fewer visual tokens.
     pub fn num_feature_tokens(&self) -> usize {
-        let patches = self.tile_side() * self.tile_side() - usize::from(self.drops_patch());
+        let patches = (self.feature_side() * self.feature_side()).saturating_sub(usize::from(self.drops_patch()));
         patches + usize::from(self.keeps_class_token()) + usize::from(self.visual_tokens.pooled_head)
+    }
+
+    /// Feature vectors along one side of a square view.
+    pub fn feature_side(&self) -> usize {
+        self.vision_config.grid() / self.visual_tokens.pool.unwrap_or(1).max(1)
     }
 
     /// Visual tokens along one side of a square view.
     pub fn tile_side(&self) -> usize {
-        self.vision_config.grid() / self.visual_tokens.pool.unwrap_or(1).max(1)
+        self.feature_side() / self.connector.grid_scale()
     }
 
     /// Whether a picture is cut into tiles.

@@ -7,38 +7,54 @@
 //!   computed once and fed again, and [`Vlm::connect`] adds what changes from step to step (noise) and what is trained;
 //! - Gemma's `sqrt(hidden)` on visual tokens is the switch `scale_visual_embeds`: wrong, a model still writes fluent text,
 //!   about another picture;
+//! - tower and connector are types: this library's enums, which a config chooses from, or anybody's modules with
+//!   [`VisionTower`] and [`Projector`];
 //! - tiled pictures (LLaVA-NeXT) take the same way, a tile like a picture; a [`Packing`] then says which of the tiles' tokens
 //!   stands where.
 
 mod config;
 mod packing;
 mod routing;
-pub mod tiling;
+
+pub use burn_vlm_base::tiling;
 
 pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType};
 pub use packing::{Packing, VisualFeatures};
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use crate::connector::Connector;
+use crate::connector::{Connector, ConnectorConfig, Projector};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope, seeded_normal};
 use crate::language::{AttentionInput, LanguageModel};
 use crate::nn::Precision;
 use crate::nn::precision::cast_to;
-use crate::vision::VisionEncoder;
+use crate::vision::{VisionEncoder, VisionTower};
 
 /// Added to the mean square of a feature vector before its root.
 const NORMALIZE_EPS: f64 = 1e-6;
 
-/// A vision-language model.
+/// A vision-language model. The plain `Vlm` is made of this library's parts, whichever its config names; `Vlm<T, P>` of any.
+///
+/// ```no_run
+/// # use burn::tensor::Device;
+/// # use burn_vlm::{checkpoint::Pretrained, connector::Projector, vision::VisionEncoder, vlm::Vlm};
+/// # fn mine<Gated: Projector>(folder: &std::path::Path, gated: Gated) -> Result<(), Box<dyn std::error::Error>> {
+/// let device = Device::default();
+/// let plain = Vlm::load_pretrained(folder, &device)?;
+/// let model = plain.with_projector(gated)?; // the same tower and decoder, a connector of one's own
+/// model.save_pretrained(folder, Default::default())?;
+/// let again = Vlm::<VisionEncoder, Gated>::load_pretrained(folder, &device)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Module, Debug)]
-pub struct Vlm {
+pub struct Vlm<T: Module + ModuleDisplay = VisionEncoder, P: Module + ModuleDisplay = Connector> {
     /// Pixels to features.
-    pub vision_tower: VisionEncoder,
+    pub vision_tower: T,
     /// Features to embeddings.
-    pub multi_modal_projector: Connector,
+    pub multi_modal_projector: P,
     /// Embeddings to text.
     pub language_model: LanguageModel,
     /// The embedding that ends each row of a tiled picture, `[hidden]`; `None` where pictures are not tiled.
@@ -63,7 +79,7 @@ pub struct VlmInput {
     pub packing: Option<Packing>,
     /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
     pub image_positions: Option<Tensor<1, Int>>,
-    /// `[batch, tokens]`, true for the words that route a connector which [reads text](Connector::reads_text); image tokens
+    /// `[batch, tokens]`, true for the words that route a connector which [reads text](Projector::reads_text); image tokens
     /// never do. `None` lets every word route that `attention.padding` calls real: right for prompts, but in training on
     /// right-padded rows without that mask, padding and answers would route too. Other connectors ignore it.
     pub routing_text: Option<Tensor<2, Bool>>,
@@ -94,30 +110,50 @@ impl VlmInput {
     }
 }
 
-impl Vlm {
+impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// A model from parts, which may come from anywhere; `config` says how they meet. Its `vision_config`, `text_config`
     /// and `connector` are replaced by the parts' own. The newline of tiled pictures is new.
     ///
     /// # Errors
     /// [`ModelError::Width`] where the connector does not fit its neighbours, and what [`VlmConfig::validate`] finds.
     pub fn from_parts(
-        vision_tower: VisionEncoder,
-        multi_modal_projector: Connector,
+        vision_tower: T,
+        multi_modal_projector: P,
         mut language_model: LanguageModel,
         config: &VlmConfig,
     ) -> Result<Self, ModelError> {
-        let config = VlmConfig {
-            vision_config: vision_tower.config(),
-            text_config: language_model.config(),
-            connector: multi_modal_projector.config(),
-            ..config.clone()
-        };
+        let mut config =
+            VlmConfig { vision_config: vision_tower.config(), text_config: language_model.config(), ..config.clone() };
+        config.connector = connector_config(&multi_modal_projector, &config);
         config.validate()?;
         check_width("visual features", config.feature_width(), multi_modal_projector.input_width())?;
         check_width("the connector's tokens", multi_modal_projector.output_width(), language_model.hidden_size())?;
         language_model.set_final_softcap(config.softcaps_logits());
         let image_newline = config.init_image_newline(&Scope::new(DEFAULT_SEED, &language_model.device()));
         Ok(Self { vision_tower, multi_modal_projector, language_model, image_newline, config, images_per_chunk: None })
+    }
+
+    /// The same model with another connector; everything else stays.
+    ///
+    /// # Errors
+    /// As [`Self::from_parts`].
+    pub fn with_projector<Q: Projector>(self, projector: Q) -> Result<Vlm<T, Q>, ModelError> {
+        let model = Vlm::from_parts(self.vision_tower, projector, self.language_model, &self.config)?;
+        Ok(Vlm { image_newline: self.image_newline, images_per_chunk: self.images_per_chunk, ..model })
+    }
+
+    /// The same model with another vision tower; everything else stays.
+    ///
+    /// # Errors
+    /// As [`Self::from_parts`].
+    pub fn with_tower<U: VisionTower>(self, tower: U) -> Result<Vlm<U, P>, ModelError> {
+        let model = Vlm::from_parts(tower, self.multi_modal_projector, self.language_model, &self.config)?;
+        Ok(Vlm { image_newline: self.image_newline, images_per_chunk: self.images_per_chunk, ..model })
+    }
+
+    /// What a config says of the connector as it is now.
+    pub(crate) fn connector_config(&self) -> ConnectorConfig {
+        connector_config(&self.multi_modal_projector, &self.config)
     }
 
     /// Turns activation checkpointing of the vision tower and of the decoder on or off, see
@@ -216,7 +252,7 @@ impl Vlm {
     pub fn connect(&self, features: Tensor<3>, noise_seed: Option<u64>) -> Result<Tensor<3>, ModelError> {
         let features = self.noisy(features, noise_seed)?;
         let dtype = features.dtype();
-        let tokens = self.multi_modal_projector.forward(self.language_model.precision().cast(features), None)?;
+        let tokens = self.multi_modal_projector.connect(self.language_model.precision().cast(features), None)?;
         Ok(cast_to(tokens, dtype))
     }
 
@@ -416,6 +452,19 @@ impl Vlm {
     ) -> Result<Tensor<1>, ModelError> {
         let hidden = self.forward(input)?;
         Ok(self.language_model.target_losses(hidden, target_rows, targets))
+    }
+}
+
+/// A connector's configuration; one of a user's own with the number of its tokens.
+fn connector_config(connector: &impl Projector, config: &VlmConfig) -> ConnectorConfig {
+    let features = config.num_feature_tokens();
+    let tokens = connector.output_tokens(features);
+    match connector.config() {
+        ConnectorConfig::Custom(mut custom) => {
+            custom.output_tokens = (tokens != features).then_some(tokens);
+            ConnectorConfig::Custom(custom)
+        }
+        known => known,
     }
 }
 

@@ -3,17 +3,16 @@
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::{Vlm, VlmInput};
-use crate::connector::{Connector, Routing, RoutingText};
+use crate::connector::{Projector, Routing, RoutingText};
 use crate::error::ModelError;
+use crate::vision::VisionTower;
 
-impl Vlm {
+impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// The same model with the experts of its connector bypassed (Parrot's stage 1) or not (stage 2); no other connector has
     /// any.
     pub fn with_bypassed_experts(mut self, bypass: bool) -> Self {
-        if let Connector::Parrot(parrot) = self.multi_modal_projector {
-            self.multi_modal_projector = Connector::Parrot(parrot.with_bypass(bypass));
-            self.config.connector = self.multi_modal_projector.config();
-        }
+        self.multi_modal_projector.set_bypass(bypass);
+        self.config.connector = self.connector_config();
         self
     }
 
@@ -23,22 +22,20 @@ impl Vlm {
     /// # Errors
     /// As [`Self::embed`].
     pub fn routing(&self, input: &VlmInput) -> Result<Option<Routing>, ModelError> {
-        let (Connector::Parrot(parrot), Some(features)) = (&self.multi_modal_projector, &input.features) else {
-            return Ok(None);
-        };
+        let Some(features) = &input.features else { return Ok(None) };
         if !self.multi_modal_projector.reads_text() {
             return Ok(None);
         }
         let words = self.words(input, features.dims()[0])?;
         let features = self.noisy(features.clone(), input.noise_seed)?;
-        parrot.route(features, &words.text).map(Some)
+        self.multi_modal_projector.route(features, &words.text)
     }
 
     /// [`Self::embed`] through a connector that reads text. The words are looked up once, for the router and for the decoder.
     pub(super) fn embed_routed(&self, input: &VlmInput, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
         let words = self.words(input, features.dims()[0])?;
         let features = self.noisy(features, input.noise_seed)?;
-        let visual = self.multi_modal_projector.forward(features, Some(&words.text))?;
+        let visual = self.multi_modal_projector.connect(features, Some(&words.text))?;
         let visual = self.packed(visual, input)?;
         self.scatter(words.embeddings, words.places, words.positions, visual)
     }
@@ -47,7 +44,7 @@ impl Vlm {
     pub(super) fn routed_visual_tokens(&self, input: &VlmInput, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
         let words = self.words(input, features.dims()[0])?;
         let features = self.noisy(features, input.noise_seed)?;
-        let visual = self.multi_modal_projector.forward(features, Some(&words.text))?;
+        let visual = self.multi_modal_projector.connect(features, Some(&words.text))?;
         self.packed(visual, input)
     }
 

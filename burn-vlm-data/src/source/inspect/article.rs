@@ -1,9 +1,10 @@
 //! One sample on the page: its pictures as thumbnails and its conversation.
 
-use super::super::{Source, SourceSample};
+use super::super::Source;
 use super::page::escape;
 use super::{Reader, Segment};
 use crate::image::{DynamicImage, RgbImage};
+use crate::sample::Sample;
 use ::image::codecs::jpeg::JpegEncoder;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,14 +20,14 @@ const PICTURES: usize = 8;
 const CHARACTERS: usize = 20_000;
 
 /// Writes a sample.
-pub(super) fn article(html: &mut String, source: &Source, reader: Option<&Reader>, record: u64, sample: &SourceSample) {
+pub(super) fn article(html: &mut String, source: &dyn Source, reader: Option<&Reader>, record: u64, sample: &Sample) {
     let language = sample.language.map_or("no language", |language| language.tag());
     let mut about = format!("{} · record {record} · {language}", sample.id);
     if !sample.tags.is_empty() {
         let _ = write!(about, " · {}", sample.tags.join(", "));
     }
     let _ = writeln!(html, "<article>\n<div class=\"about\">{}</div>", escape(&about));
-    let limits = source.config().limits.decode();
+    let limits = source.limits().decode();
     for picture in sample.pictures().take(PICTURES) {
         let name = escape(&picture.name());
         let shown = picture.decode(&limits).map_err(|reason| reason.to_string()).and_then(|image| {
@@ -61,7 +62,7 @@ pub(super) fn article(html: &mut String, source: &Source, reader: Option<&Reader
     html.push_str("</article>\n");
 }
 
-fn turns(html: &mut String, sample: &SourceSample) {
+fn turns(html: &mut String, sample: &Sample) {
     for turn in &sample.turns {
         let _ = writeln!(
             html,

@@ -7,10 +7,11 @@ mod reader;
 
 pub use lengths::Lengths;
 pub use page::{mixture_page, page};
-pub use reader::{Reader, ReaderError, Segment};
+pub use reader::{Reader, Segment};
 
-use super::{Skip, SkipSummary, Source, SourceSample};
+use super::{Skip, SkipSummary, Source};
 use crate::loader::{LoaderError, Prefetcher};
+use crate::sample::Sample;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -96,7 +97,7 @@ struct Look {
 /// # Errors
 /// If no thread can be started, or one fails.
 pub fn inspect(
-    source: &Arc<Source>,
+    source: &Arc<dyn Source>,
     reader: Option<&Arc<Reader>>,
     options: InspectOptions,
 ) -> Result<Inspection, LoaderError<Infallible>> {
@@ -109,7 +110,7 @@ pub fn inspect(
 /// # Errors
 /// As [`inspect`].
 pub fn inspect_with(
-    source: &Arc<Source>,
+    source: &Arc<dyn Source>,
     reader: Option<&Arc<Reader>>,
     options: InspectOptions,
     mut on_step: impl FnMut(Step<'_>) -> ControlFlow<()>,
@@ -119,14 +120,14 @@ pub fn inspect_with(
     let batch = move |batch: u64| {
         let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
         let samples = worker_source.get_many(&numbers).into_iter().zip(numbers);
-        let look = |(sample, record): (Result<SourceSample, Box<Skip>>, u64)| {
+        let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
-            let look = Look::at(&worker_source, worker_reader.as_deref(), &sample, options.decode);
+            let look = Look::at(&*worker_source, worker_reader.as_deref(), &sample, options.decode);
             look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
         Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>())
     };
-    let mut inspection = Inspection::new(source, reader.is_some());
+    let mut inspection = Inspection::new(&**source, reader.is_some());
     for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
         let mut skipped = Vec::new();
         for look in batch? {
@@ -148,12 +149,12 @@ pub fn inspect_with(
 
 impl Look {
     fn at(
-        source: &Source,
+        source: &dyn Source,
         reader: Option<&Reader>,
-        sample: &SourceSample,
+        sample: &Sample,
         decode: bool,
     ) -> Result<Self, super::SkipReason> {
-        let limits = source.config().limits.decode();
+        let limits = source.limits().decode();
         let mut pictures = 0;
         for picture in sample.pictures() {
             pictures += 1;
@@ -179,13 +180,13 @@ impl Look {
 }
 
 impl Inspection {
-    fn new(source: &Source, tokens: bool) -> Self {
+    fn new(source: &dyn Source, tokens: bool) -> Self {
         Self {
-            source: source.config().name.clone(),
+            source: source.name().to_owned(),
             records: source.len(),
             looked_at: 0,
             languages: BTreeMap::new(),
-            tags: source.config().tags.iter().map(|tag| (tag.clone(), 0)).collect(),
+            tags: source.tags().iter().map(|tag| (tag.clone(), 0)).collect(),
             pictures: BTreeMap::new(),
             turns: Lengths::default(),
             characters: Lengths::default(),

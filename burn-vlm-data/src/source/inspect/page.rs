@@ -32,7 +32,13 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: .3r
 
 /// The page: figures, `samples` samples chosen by `seed`, and what cannot be used. With a reader the conversation is shown as the
 /// model reads it, trained tokens coloured; else turn by turn.
-pub fn page(source: &Source, inspection: &Inspection, reader: Option<&Reader>, samples: usize, seed: u64) -> String {
+pub fn page(
+    source: &dyn Source,
+    inspection: &Inspection,
+    reader: Option<&Reader>,
+    samples: usize,
+    seed: u64,
+) -> String {
     let mut html = begin(&inspection.source);
     section(&mut html, "h2", (source, inspection), (reader, samples, seed));
     html.push_str("</html>\n");
@@ -43,7 +49,7 @@ pub fn page(source: &Source, inspection: &Inspection, reader: Option<&Reader>, s
 /// `samples` samples.
 pub fn mixture_page(
     title: &str,
-    sources: &[(Arc<Source>, Inspection)],
+    sources: &[(Arc<dyn Source>, Inspection)],
     plan: Option<&PlanSummary>,
     reader: Option<&Reader>,
     samples: usize,
@@ -112,7 +118,7 @@ fn planned(html: &mut String, plan: &PlanSummary) {
 fn section(
     html: &mut String,
     heading: &str,
-    (source, inspection): (&Source, &Inspection),
+    (source, inspection): (&dyn Source, &Inspection),
     (reader, samples, seed): (Option<&Reader>, usize, u64),
 ) {
     html.push_str("<table>\n");

@@ -1,30 +1,18 @@
 //! How a model would read a sample: its tokens, and which of them are trained.
 
-use super::super::{SkipKind, SkipReason, SourceSample};
-use crate::chat_template::{ChatTemplate, TemplateError};
+use super::super::{SkipKind, SkipReason};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
-use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, encode};
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle};
+use crate::processor::{Processor, ProcessorError};
+use crate::sample::Sample;
 use std::path::Path;
 
-/// A tokenizer with its template.
+/// A processor with what is asked of it: it reads samples as training does.
 #[derive(Debug)]
 pub struct Reader {
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
+    processor: Processor,
     options: EncodeOptions,
     tokens_per_picture: usize,
-}
-
-/// A folder that holds no tokenizer, or no template.
-#[derive(Debug, thiserror::Error)]
-pub enum ReaderError {
-    /// The tokenizer.
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    /// The chat template.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
 }
 
 /// A stretch of text whose tokens are all trained, or all not.
@@ -48,15 +36,13 @@ impl Reader {
         folder: impl AsRef<Path>,
         mask: MaskStyle,
         tokens_per_picture: usize,
-    ) -> Result<Self, ReaderError> {
-        let folder = folder.as_ref();
-        let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
-        Ok(Self::new(tokenizer, ChatTemplate::from_folder(folder)?, mask, tokens_per_picture))
+    ) -> Result<Self, ProcessorError> {
+        Ok(Self::new(Processor::text_from_folder(folder)?, mask, tokens_per_picture))
     }
 
-    /// A reader of its parts.
-    pub fn new(tokenizer: Tokenizer, template: ChatTemplate, mask: MaskStyle, tokens_per_picture: usize) -> Self {
-        Self { tokenizer, template, options: EncodeOptions { mask, ..EncodeOptions::default() }, tokens_per_picture }
+    /// A reader of a processor.
+    pub fn new(processor: Processor, mask: MaskStyle, tokens_per_picture: usize) -> Self {
+        Self { processor, options: EncodeOptions { mask, ..EncodeOptions::default() }, tokens_per_picture }
     }
 
     /// The tokens of a sample, visual ones among them.
@@ -66,14 +52,14 @@ impl Reader {
     ///
     /// # Errors
     /// A conversation that template or tokenizer refuse.
-    pub fn encode(&self, sample: &SourceSample) -> Result<Encoded, SkipReason> {
+    pub fn encode(&self, sample: &Sample) -> Result<Encoded, SkipReason> {
         let mut turns = sample.image_turns();
         let mut pictures = vec![self.tokens_per_picture; sample.pictures().count()];
-        if self.tokenizer.image_id().is_none() {
+        if self.processor.image_token_id().is_none() {
             turns.iter_mut().for_each(without_pictures);
             pictures.clear();
         }
-        let encoded = encode(&self.tokenizer, &self.template, &turns, &pictures, &self.options);
+        let encoded = self.processor.encode(&turns, &pictures, &self.options);
         encoded.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))
     }
 
@@ -81,9 +67,9 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Self::encode`].
-    pub fn segments(&self, sample: &SourceSample) -> Result<Vec<Segment>, SkipReason> {
+    pub fn segments(&self, sample: &Sample) -> Result<Vec<Segment>, SkipReason> {
         let Encoded { ids, labels, .. } = self.encode(sample)?;
-        let image = self.tokenizer.image_id();
+        let image = self.processor.image_token_id();
         let kinds: Vec<(bool, bool)> =
             ids.iter().zip(&labels).map(|(id, label)| (*label != IGNORE, Some(*id) == image)).collect();
         let mut segments = Vec::new();
@@ -92,7 +78,7 @@ impl Reader {
             let (trained, visual) = run[0];
             let ids = &ids[begin..begin + run.len()];
             begin += run.len();
-            let text = if visual { Ok(run.len().to_string()) } else { self.tokenizer.decode(ids, false) };
+            let text = if visual { Ok(run.len().to_string()) } else { self.processor.tokenizer().decode(ids, false) };
             let text = text.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))?;
             segments.push(Segment { text, trained, visual });
         }

@@ -1,12 +1,12 @@
 //! Chunks of records that were read together, kept while they are drawn from.
 
-use super::super::sample::SourceSample;
 use super::super::skip::Skip;
+use crate::sample::Sample;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The samples of a chunk, pictures as they are encoded.
-pub(super) type Chunk = Vec<Result<SourceSample, Box<Skip>>>;
+pub(super) type Chunk = Vec<Result<Sample, Box<Skip>>>;
 
 /// A chunk by its number, filled by the thread that asked first.
 type Slot = ((u64, u64), Arc<OnceLock<Chunk>>);
@@ -28,7 +28,7 @@ impl Chunks {
         chunk: (u64, u64),
         member: usize,
         read: impl FnOnce() -> Chunk,
-    ) -> Option<Result<SourceSample, Box<Skip>>> {
+    ) -> Option<Result<Sample, Box<Skip>>> {
         let cell = {
             // A poisoned lock guards a list that is whole: it is changed by single calls.
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

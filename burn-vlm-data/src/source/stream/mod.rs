@@ -10,9 +10,10 @@ mod chunks;
 mod interleave;
 mod order;
 
-use super::{Skip, SkipLog, SkipLogError, SkipReason, SkipSummary, Source, SourceSample};
+use super::{Skip, SkipLog, SkipLogError, SkipReason, SkipSummary, Source};
 use crate::loader::{LoaderError, Prefetcher};
 use crate::random::{hash_bytes, mix};
+use crate::sample::Sample;
 use chunks::Chunks;
 use interleave::Interleave;
 use order::Order;
@@ -63,7 +64,7 @@ impl StreamOptions {
 
 /// Sources mixed by groups.
 pub struct Mixed {
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<dyn Source>>,
     groups: Vec<OpenGroup>,
     interleave: Interleave,
     seed: u64,
@@ -220,7 +221,7 @@ impl Mixed {
     ///
     /// # Errors
     /// A group without records that is to be drawn from, records that its source does not have, no draws at all.
-    pub fn new(sources: Vec<Arc<Source>>, groups: Vec<Group>, options: StreamOptions) -> Result<Self, StreamError> {
+    pub fn new(sources: Vec<Arc<dyn Source>>, groups: Vec<Group>, options: StreamOptions) -> Result<Self, StreamError> {
         let together = |group: &Group| sources.get(group.source).and_then(|source| source.bytes_together());
         let sequential = groups.iter().filter(|group| group.draws > 0 && together(group).is_some()).count() as u64;
         let budget = options.shuffle_bytes.checked_div(sequential).unwrap_or(0);
@@ -229,7 +230,7 @@ impl Mixed {
             let Some(source) = sources.get(group.source) else {
                 return Err(fail(group.source.to_string(), format!("there are {} sources", sources.len())));
             };
-            let name = &source.config().name;
+            let name = source.name().to_owned();
             group.records.check(source.len()).map_err(|reason| fail(name.clone(), reason))?;
             let len = group.records.len();
             if len == 0 && group.draws > 0 {
@@ -257,7 +258,7 @@ impl Mixed {
     }
 
     /// The sources.
-    pub fn sources(&self) -> &[Arc<Source>] {
+    pub fn sources(&self) -> &[Arc<dyn Source>] {
         &self.sources
     }
 
@@ -278,7 +279,7 @@ impl Mixed {
     pub fn get<T>(
         &self,
         position: u64,
-        make: impl Fn(&SourceSample) -> Result<T, SkipReason>,
+        make: impl Fn(&Sample) -> Result<T, SkipReason>,
     ) -> Result<Drawn<T>, StreamError> {
         let (number, draw) = self.interleave.at(position).ok_or(StreamError::Empty)?;
         let open = &self.groups[number];
@@ -296,12 +297,12 @@ impl Mixed {
         }
         let mut summary = SkipSummary::default();
         skipped.iter().for_each(|skip| summary.add(skip));
-        let source_name = source.config().name.clone();
+        let source_name = source.name().to_owned();
         Err(StreamError::NothingUsable { position, source_name, attempts: ATTEMPTS, summary, skipped })
     }
 
     /// The record that a draw finds.
-    fn drawn(&self, open: &OpenGroup, draw: u64) -> (u64, Result<SourceSample, Box<Skip>>) {
+    fn drawn(&self, open: &OpenGroup, draw: u64) -> (u64, Result<Sample, Box<Skip>>) {
         let source = &self.sources[open.group.source];
         let spot = open.order.spot(draw);
         let ranks = open.order.members(spot.epoch, spot.chunk);
@@ -313,7 +314,7 @@ impl Mixed {
     }
 
     /// The record that takes the place of one that cannot be used.
-    fn other(&self, open: &OpenGroup, position: u64, attempt: u64) -> (u64, Result<SourceSample, Box<Skip>>) {
+    fn other(&self, open: &OpenGroup, position: u64, attempt: u64) -> (u64, Result<Sample, Box<Skip>>) {
         let rank = mix(mix(self.seed, position), attempt) % open.group.records.len();
         let record = open.group.records.get(rank);
         (record, self.sources[open.group.source].get(record))
@@ -322,7 +323,7 @@ impl Mixed {
     /// The state at a position.
     pub fn state(&self, position: u64) -> StreamState {
         let group = |open: &OpenGroup| GroupState {
-            source: self.sources[open.group.source].config().name.clone(),
+            source: self.sources[open.group.source].name().to_owned(),
             records: open.group.records.len(),
             chosen: open.group.records.hash(),
             draws: open.group.draws,
@@ -365,7 +366,7 @@ impl Mixed {
     ) -> Result<SampleStream<T>, StreamError>
     where
         T: Send + 'static,
-        F: Fn(&SourceSample) -> Result<T, SkipReason> + Send + Sync + 'static,
+        F: Fn(&Sample) -> Result<T, SkipReason> + Send + Sync + 'static,
     {
         let mixed = self.clone();
         let item = move |position| mixed.get(position, &make).map_err(Box::new);

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use burn_vlm_base::files::{read_json_if_there, write_json_atomic};
+use burn_vlm_base::jsonl::JsonlWriter;
+use burn_vlm_base::progress::Reporter;
 use rand::Rng;
 use serde_json::{Value, json};
 
 use super::plan;
-use crate::ablation::{
-    Cell, JobError, JsonlWriter, PartStore, Reporter, RunOptions, StudyResult, hash_table, read_json_if_there, run,
-    write_json_atomic,
-};
+use crate::ablation::{Cell, JobError, PartStore, RunOptions, StudyResult, hash_table, run};
 
 /// Steps of a cell's pretended training.
 const STEPS: u64 = 12;

@@ -1,11 +1,10 @@
 //! Tests of the ablation runner: no models, jobs that count.
 
 mod cells;
-mod files;
 mod kill;
 mod parts;
 mod patch;
-mod progress;
+mod provenance;
 mod runner;
 mod sharing;
 mod study;

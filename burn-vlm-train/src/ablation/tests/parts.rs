@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::ablation::{Making, PartStore, Reporter};
+use burn_vlm_base::progress::Reporter;
+
+use crate::ablation::{Making, PartStore};
 
 const KEY: &str = "0123456789abcdef0123";
 

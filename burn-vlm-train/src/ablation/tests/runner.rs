@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use burn_vlm_base::progress::Reporter;
+
 use super::{STUDY, echo, plan, study};
 use crate::ablation::{
-    AblationError, Cell, CellJob, CellState, Inputs, JobError, Outcome, PatchRules, Plan, Reporter, RunOptions,
-    StudyResult, run, status,
+    AblationError, Cell, CellJob, CellState, Inputs, JobError, Outcome, PatchRules, Plan, RunOptions, StudyResult, run,
+    status,
 };
 
 /// Runs with a summary that lists the results.

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use burn_vlm_base::progress::Reporter;
+
 use super::{echo, plan};
-use crate::ablation::{AblationError, Cell, JobError, Reporter, RunOptions, Shard, StudyResult, run};
+use crate::ablation::{AblationError, Cell, JobError, RunOptions, Shard, StudyResult, run};
 
 fn names(result: &StudyResult<'_>) -> Vec<String> {
     result.cells.iter().map(|finished| finished.cell.name.clone()).collect()

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_vlm::connector::Projector;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::batching::Strategy;

@@ -50,6 +50,8 @@ pub struct RunEstimate {
     pub parts: [PartShape; 2],
     /// The VLM made of them.
     pub config: VlmConfig,
+    /// Its parameters, the connector's among them.
+    pub parameters: u64,
     /// Its stages in their order.
     pub stages: Vec<StageEstimate>,
 }
@@ -111,7 +113,8 @@ pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
         stage_estimate(input, &shapes, name, stage)
     });
     let stages = stages.collect::<Result<Vec<_>>>()?;
-    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, stages })
+    let parameters = shapes.config.num_parameters()?;
+    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, stages })
 }
 
 fn stage_estimate(
@@ -126,8 +129,8 @@ fn stage_estimate(
     };
     let config = &shapes.config;
     let listed = match stage.objective {
-        ObjectiveKind::Text => config.text_config.parameters(),
-        _ => config.parameters(),
+        ObjectiveKind::Text => config.text_config.parameters()?,
+        _ => config.parameters()?,
     };
     let params: Vec<ParamInfo> =
         listed.into_iter().map(|param| ParamInfo { path: param.path, shape: param.shape }).collect();

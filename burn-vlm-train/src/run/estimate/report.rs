@@ -3,8 +3,9 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use burn_vlm_base::progress::show_duration;
+
 use super::{RunEstimate, StageEstimate};
-use crate::ablation::show_duration;
 use crate::optim::thousands;
 use crate::study::EFFICIENCY;
 
@@ -41,7 +42,7 @@ impl Display for TimedEstimate<'_> {
             writeln!(f, "  {role:<15} {}: {}", part.name, part.description)?;
             writeln!(f, "  {:<15} {} parameters; {}", "", thousands(part.parameters as usize), part.source)?;
         }
-        let all = estimate.config.num_parameters();
+        let all = estimate.parameters;
         let connector = all - estimate.parts.iter().map(|part| part.parameters).sum::<u64>();
         writeln!(f, "  {:<15} {} parameters, new", "connector", thousands(connector as usize))?;
         writeln!(f, "  {:<15} {} parameters", "together", thousands(all as usize))?;

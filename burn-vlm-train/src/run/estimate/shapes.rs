@@ -70,8 +70,8 @@ impl Shapes {
         let added = grown.vocab_size() - own;
         let more = if added > 0 { format!(", {added} more for {IMAGE_PLACEHOLDER}") } else { String::new() };
         let parts = [
-            encoder.part(&model.encoder, describe_vision(&vision), vision.num_parameters()),
-            backbone.part(&model.backbone, format!("{}{more}", describe_language(&language)), grown.num_parameters()),
+            encoder.part(&model.encoder, describe_vision(&vision), vision.num_parameters()?),
+            backbone.part(&model.backbone, format!("{}{more}", describe_language(&language)), grown.num_parameters()?),
         ];
         Ok(Self { parts, config, encoder: encoder.folder, backbone: backbone.folder })
     }
@@ -141,23 +141,14 @@ fn wrong_kind(name: &str, found: &str, expected: &str) -> TrainError {
 }
 
 fn describe_vision(config: &VisionConfig) -> String {
-    let kind = match config {
-        VisionConfig::Siglip(_) => "SigLIP",
-        VisionConfig::Clip(_) => "CLIP",
-        VisionConfig::ChineseClip(_) => "Chinese-CLIP",
-    };
+    let kind = config.name();
     let (layers, hidden, size, grid) =
         (config.num_hidden_layers(), config.hidden_size(), config.image_size(), config.grid());
     format!("{kind}, {layers} layers of width {hidden}, {size} pixels, {grid} x {grid} patches")
 }
 
 fn describe_language(config: &LanguageConfig) -> String {
-    let kind = match config {
-        LanguageConfig::Gemma2(_) => "Gemma 2",
-        LanguageConfig::Llama(_) => "Llama",
-        LanguageConfig::Mistral(_) => "Mistral",
-        LanguageConfig::Qwen2(_) => "Qwen 2",
-    };
+    let kind = config.name();
     let shape = config.layer_shape();
     format!("{kind}, {} layers of width {}, {} token ids", shape.layers, shape.hidden_size, config.vocab_size())
 }

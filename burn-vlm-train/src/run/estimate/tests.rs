@@ -46,8 +46,8 @@ fn decoder() -> LanguageConfig {
 
 fn trained(config: &VlmConfig, patterns: &[&str], objective: ObjectiveKind) -> Trained {
     let listed = match objective {
-        ObjectiveKind::Text => config.text_config.parameters(),
-        _ => config.parameters(),
+        ObjectiveKind::Text => config.text_config.parameters().unwrap(),
+        _ => config.parameters().unwrap(),
     };
     let params: Vec<ParamInfo> = listed.into_iter().map(|p| ParamInfo { path: p.path, shape: p.shape }).collect();
     let rates = LearningRates::new(&patterns.iter().map(|p| (p.to_string(), 1e-3)).collect()).unwrap();
@@ -146,9 +146,9 @@ fn state_is_sixteen_bytes_a_trained_parameter() {
         let micro = MicroBatch { samples: 1.0, tokens: 260.0, views: 1.0, count };
         memory::estimate(&config, &trained, &micro, &sample(1.0, 196.0, 64.0, 32.0), &compute, false)
     };
-    let language = config.text_config.num_parameters();
+    let language = config.text_config.num_parameters().unwrap();
     let (one, several) = (of(1.0), of(4.0));
-    assert_eq!(one.weights, 4 * config.num_parameters());
+    assert_eq!(one.weights, 4 * config.num_parameters().unwrap());
     assert_eq!((one.gradients, one.optimizer), (4 * language, 8 * language));
     assert_eq!(several.gradients, 2 * one.gradients);
 }

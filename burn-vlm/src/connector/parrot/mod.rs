@@ -30,9 +30,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{MlpConnector, MlpConnectorConfig};
+use super::{ConnectorConfig, ConnectorKeys, ConnectorShape, MlpConnector, Projector};
 use crate::error::ModelError;
 use crate::init::Scope;
+use crate::vlm::VlmConfig;
 
 /// What stands for the image when the words are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,13 +122,38 @@ impl ParrotConfig {
 
     /// A connector as PyTorch's `nn.Linear` starts, which is what the authors train from. [`Self::validate`] says whether the
     /// numbers make sense.
-    pub fn init_with(&self, projector: &MlpConnectorConfig, scope: &Scope) -> ParrotConnector {
-        let hidden = projector.hidden;
+    pub fn init_with(&self, shape: &ConnectorShape, scope: &Scope) -> ParrotConnector {
+        let hidden = shape.hidden;
         ParrotConnector {
-            projector: projector.init_with(&scope.at("projector")),
+            projector: MlpConnector::new(shape, &scope.at("projector")),
             router: Router::new(hidden, self.num_experts, self.top_k, scope),
             experts: experts::experts(self, hidden, scope),
             config: self.clone(),
+        }
+    }
+}
+
+impl ConnectorKeys for ParrotConfig {
+    fn output_tokens(&self, tokens: usize) -> usize {
+        tokens - usize::from(self.drops_query()).min(tokens)
+    }
+
+    fn validate(&self, model: &VlmConfig) -> Result<(), ModelError> {
+        self.validate()?;
+        let error = |found: String, expected: &str| Err(ModelError::config("vlm", "connector.query", found, expected));
+        if model.is_tiled() && self.query != RoutingQuery::Mean {
+            let found = format!("{:?}", self.query).to_lowercase();
+            return error(found, "`mean` (of the thumbnail's tokens): tiles are patches alone");
+        }
+        match self.query {
+            RoutingQuery::Cls if !model.keeps_class_token() => error(
+                "cls".into(),
+                "`pooled` or `mean`, or an encoder with a class token and vision_feature_select_strategy `full`",
+            ),
+            RoutingQuery::Pooled if !model.visual_tokens.pooled_head => {
+                error("pooled".into(), "`cls` or `mean`, or visual_tokens.pooled_head = true")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -208,10 +234,59 @@ impl ParrotConnector {
         let tokens = if self.config.keep_cls { projected } else { projected.narrow(1, rest, count - 1) };
         (query, tokens)
     }
+}
 
-    /// The same weights with the experts bypassed (stage 1) or not (stage 2).
-    pub fn with_bypass(mut self, bypass: bool) -> Self {
+impl Projector for ParrotConnector {
+    fn accepts(config: &ConnectorConfig) -> bool {
+        matches!(config, ConnectorConfig::Parrot(_))
+    }
+
+    fn from_config(config: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+        match config {
+            ConnectorConfig::Parrot(parrot) => Ok(parrot.init_with(shape, scope)),
+            other => Err(ModelError::config("vlm", "connector", other, "`parrot`")),
+        }
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        ConnectorConfig::Parrot(self.config.clone())
+    }
+
+    fn input_width(&self) -> usize {
+        self.projector.input_width()
+    }
+
+    fn output_width(&self) -> usize {
+        self.projector.output_width()
+    }
+
+    fn connect(&self, features: Tensor<3>, text: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
+        Ok(self.forward(features, text)?.tokens)
+    }
+
+    fn text_scope(&self) -> Option<TextScope> {
+        Some(self.config.text_scope)
+    }
+
+    fn reads_text(&self) -> bool {
+        !self.config.bypass
+    }
+
+    /// LLaVA's two layers alone, the query's token among their results.
+    fn project(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        Ok(self.projector.forward(features))
+    }
+
+    fn route(&self, features: Tensor<3>, text: &RoutingText) -> Result<Option<Routing>, ModelError> {
+        if self.config.bypass { Ok(None) } else { self.route(features, text).map(Some) }
+    }
+
+    fn experts(&self, features: Tensor<3>) -> Result<Vec<Tensor<3>>, ModelError> {
+        let tokens = self.projector.forward(features);
+        Ok(self.experts.iter().map(|expert| expert.forward(tokens.clone())).collect())
+    }
+
+    fn set_bypass(&mut self, bypass: bool) {
         self.config.bypass = bypass;
-        self
     }
 }

@@ -1,0 +1,21 @@
+//! What the other crates stand on and what knows nothing of them: no tensors, no file formats, no models.
+//!
+//! - [`files`]: files and folders that are there whole or not at all;
+//! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
+//! - [`lock`]: at most one process works on a folder;
+//! - `progress` (a feature): bars and lines of what runs;
+//! - [`suggest`]: "did you mean";
+//! - [`random`]: seeded choices that are the same everywhere;
+//! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod files;
+pub mod jsonl;
+pub mod lock;
+#[cfg(feature = "progress")]
+pub mod progress;
+pub mod random;
+pub mod suggest;
+pub mod tiling;

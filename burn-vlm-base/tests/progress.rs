@@ -1,0 +1,36 @@
+//! What is shown, and what is suggested.
+
+use std::time::Duration;
+
+use burn_vlm_base::progress::{Reporter, show_duration};
+use burn_vlm_base::suggest::{hint, nearest};
+
+#[test]
+fn jobs_mark_their_lines() {
+    let reporter = Reporter::capture();
+    let job = reporter.scoped("a/seed0");
+    let bar = job.bar("train", 10);
+    bar.set(3, "loss 2.1");
+    bar.advance(2);
+    assert_eq!(bar.position(), 5);
+    drop(bar);
+    job.line("step 5");
+    job.warn("slow");
+    reporter.line("done");
+    assert_eq!(reporter.captured(), ["[a/seed0] step 5", "warning: [a/seed0] slow", "done"]);
+}
+
+#[test]
+fn durations_read_well() {
+    let shown = [0.4, 59.0, 123.0, 3900.0].map(|seconds| show_duration(Duration::from_secs_f64(seconds)));
+    assert_eq!(shown, ["0s", "59s", "2m 03s", "1h 05m"]);
+}
+
+#[test]
+fn suggestions_are_near_or_absent() {
+    assert_eq!(nearest("stpes", ["batch", "steps", "seed"]), Some("steps"));
+    assert_eq!(nearest("TINY", ["smoke", "tiny"]), Some("tiny"));
+    assert_eq!(nearest("zzz", ["steps", "batch"]), None);
+    assert_eq!(hint("zzz", ["steps", "batch"]), " (valid: steps, batch)");
+    assert_eq!(hint("x", []), "; none is allowed here");
+}

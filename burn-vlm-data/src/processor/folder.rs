@@ -1,0 +1,217 @@
+//! A processor from the files of a folder: published ones (LLaVA and LLaVA-NeXT as transformers writes them, LLaVA's own layout,
+//! Parrot), and those saved by this library.
+
+use super::{Format, ImageParts, Images, Processor, ProcessorError, TileTokens, VisualTokens};
+use crate::chat_template::ChatTemplate;
+use crate::conversation::IMAGE_PLACEHOLDER;
+use crate::encode::Style;
+use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageProcessorConfig};
+use crate::tokenizer::Tokenizer;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// `model_type` of the authors' Parrot.
+const PARROT: &str = "parrot_qwen2";
+/// The key of `processor_config.json` in which this library writes the tokens of one view, which pooling and connectors change.
+pub const TOKENS_PER_VIEW: &str = "visual_tokens_per_view";
+
+impl Processor {
+    /// The processor of a folder: `tokenizer.json` with its config, the chat template, the image processor, and
+    /// `processor_config.json` and `config.json` for the number of visual tokens and the image token.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, or an image token that the tokenizer does not know; file and key are named.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ProcessorError> {
+        let folder = folder.as_ref();
+        let files = Files::read(folder)?;
+        let processor = Self::words(folder, &files)?;
+        if processor.image_token_id().is_none() {
+            let expected = format!("the image token {IMAGE_PLACEHOLDER:?}");
+            return Err(files.wrong("tokenizer.json", "added_tokens", expected, "none".to_owned()));
+        }
+        let config = files.image_processor()?;
+        let tokens = files.visual_tokens(&config)?;
+        let images = Images::new(ImageParts { config, tokens, limits: DecodeLimits::default() })?;
+        Ok(Self { images: Some(images), ..processor })
+    }
+
+    /// As [`Self::from_folder`], without pictures: of a language model's folder too, which has no image processor and perhaps no
+    /// image token.
+    ///
+    /// # Errors
+    /// As [`Self::from_folder`], but for files about pictures.
+    pub fn text_from_folder(folder: impl AsRef<Path>) -> Result<Self, ProcessorError> {
+        let folder = folder.as_ref();
+        Self::words(folder, &Files::read(folder)?)
+    }
+
+    fn words(folder: &Path, files: &Files<'_>) -> Result<Self, ProcessorError> {
+        let tokenizer = Arc::new(Tokenizer::from_file(folder.join("tokenizer.json"))?);
+        if files.is_parrot() {
+            let config = files.config.as_ref();
+            // A picture is no token of the vocabulary there; the id behind it marks its place.
+            let id = ["image_token_index", "vocab_size"].iter().find_map(|key| config?.get(key)?.as_u64());
+            let Some(image_id) = id.and_then(|id| u32::try_from(id).ok()) else {
+                return Err(files.wrong("config.json", "vocab_size", "a number".to_owned(), "none".to_owned()));
+            };
+            return Ok(Self { tokenizer, format: Format::Parrot { image_id }, images: None });
+        }
+        let template = Arc::new(ChatTemplate::from_folder(folder)?.with_special_tokens_of(&tokenizer));
+        let style = Style::of(&tokenizer, &template, files.image_token(&tokenizer)?)?;
+        Ok(Self { tokenizer, format: Format::Template { template, style }, images: None })
+    }
+}
+
+/// The files of a folder that are about pictures, where they are there.
+struct Files<'a> {
+    folder: &'a Path,
+    config: Option<Value>,
+    processor: Option<Value>,
+    /// `vision_config` of `config.json`, else the file that LLaVA's own layout and Parrot have for the tower.
+    vision: Option<Value>,
+}
+
+impl<'a> Files<'a> {
+    fn read(folder: &'a Path) -> Result<Self, ProcessorError> {
+        let config = read(&folder.join("config.json"))?;
+        let vision = match config.as_ref().and_then(|config| config.get("vision_config")) {
+            Some(vision) => Some(vision.clone()),
+            None => read(&folder.join("vision_config.json"))?,
+        };
+        Ok(Self { folder, config, processor: read(&folder.join("processor_config.json"))?, vision })
+    }
+
+    fn is_parrot(&self) -> bool {
+        text(self.config.as_ref(), "model_type") == Some(PARROT)
+    }
+
+    fn wrong(&self, file: &str, key: &'static str, expected: String, found: String) -> ProcessorError {
+        ProcessorError::Key { path: self.folder.join(file), key, expected, found }
+    }
+
+    /// The image processor, with what LLaVA's own layout and Parrot say about it in the model's configuration.
+    fn image_processor(&self) -> Result<ImageProcessorConfig, ProcessorError> {
+        let mut image = ImageProcessorConfig::from_folder(self.folder)?;
+        let config = self.config.as_ref();
+        match text(config, "image_aspect_ratio") {
+            Some("pad") => image.image_aspect_ratio = Some(AspectRatio::Pad),
+            Some("anyres") if image.image_grid_pinpoints.is_none() => {
+                let list = config.and_then(|config| config.get("image_grid_pinpoints")).cloned().unwrap_or_default();
+                // There a canvas is (width, height).
+                let pinpoints: Vec<(u32, u32)> = serde_json::from_value(list.clone()).map_err(|_| {
+                    let expected = "a list of [width, height]".to_owned();
+                    self.wrong("config.json", "image_grid_pinpoints", expected, list.to_string())
+                })?;
+                let canvas = |(width, height): (u32, u32)| GridPinpoint(height, width);
+                image.image_grid_pinpoints = Some(pinpoints.into_iter().map(canvas).collect());
+                image.check()?;
+            }
+            _ if self.is_parrot() => image.image_aspect_ratio = Some(AspectRatio::Pad),
+            _ => {}
+        }
+        Ok(image)
+    }
+
+    /// The image token, by its text in `processor_config.json`, else by its id in `config.json`, else `<image>`; where both are
+    /// there they must agree. `None` where nothing names one and the tokenizer has no `<image>`.
+    fn image_token(&self, tokenizer: &Tokenizer) -> Result<Option<(String, u32)>, ProcessorError> {
+        let config = self.config.as_ref();
+        let id = ["image_token_index", "image_token_id"].iter().find_map(|key| config?.get(key)?.as_u64());
+        let by_id = id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
+        let named = text(self.processor.as_ref(), "image_token").map(str::to_owned).or(by_id);
+        let is_named = named.is_some() || id.is_some();
+        let token = named.unwrap_or_else(|| IMAGE_PLACEHOLDER.to_owned());
+        match (tokenizer.token_id(&token), id) {
+            (None, _) if !is_named => Ok(None),
+            (None, _) => {
+                let expected = format!("the image token {token:?}");
+                Err(self.wrong("tokenizer.json", "added_tokens", expected, "none".to_owned()))
+            }
+            (Some(known), Some(id)) if u64::from(known) != id => {
+                let expected = format!("the id of {token:?} in tokenizer.json, {known}");
+                Err(self.wrong("config.json", "image_token_index", expected, id.to_string()))
+            }
+            (Some(known), _) => Ok(Some((token, known))),
+        }
+    }
+
+    /// The tokens of a view and of tiles, from `processor_config.json`, and from `config.json` for what is not there.
+    fn visual_tokens(&self, image: &ImageProcessorConfig) -> Result<VisualTokens, ProcessorError> {
+        let (config, processor, vision) = (self.config.as_ref(), self.processor.as_ref(), self.vision.as_ref());
+        let missing = |key: &'static str, expected: &str| self.wrong("", key, expected.to_owned(), "none".to_owned());
+        let patch_size = self.number(processor, "patch_size")?.or(self.number(vision, "patch_size")?);
+        let help = "a number from 1 to 1024 in processor_config.json, or in config.json under vision_config";
+        let patch_size =
+            patch_size.filter(|size| (1..=1024).contains(size)).ok_or_else(|| missing("patch_size", help))?;
+        let pixels = match image.output_size() {
+            Some((height, width)) => (height as usize, width as usize),
+            None => {
+                let size = self.number(vision, "image_size")?;
+                let size = size.ok_or_else(|| missing("size", "a size that all pictures get (crop_size)"))?;
+                (size, size)
+            }
+        };
+        let ours = config.and_then(|config| config.get("visual_tokens"));
+        let pool = self.number(ours, "pool")?.unwrap_or(1).max(1);
+        let (rows, columns) = (pixels.0 / patch_size / pool, pixels.1 / patch_size / pool);
+        let tiling = image.image_grid_pinpoints.clone();
+        let tiling = tiling.map(|pinpoints| TileTokens { tile: image.tile(), side: rows, pinpoints });
+        if let Some(view) = self.number(processor, TOKENS_PER_VIEW)? {
+            return Ok(VisualTokens { view, tiling });
+        }
+        let additional = match self.number(processor, "num_additional_image_tokens")? {
+            Some(number) => number,
+            None => match text(vision, "model_type") {
+                Some(kind) if kind.contains("siglip") => 0,
+                Some(kind) if kind.contains("clip") => 1,
+                _ => {
+                    let help = "a number in processor_config.json, or a CLIP or SigLIP vision_config in config.json";
+                    return Err(missing("num_additional_image_tokens", help));
+                }
+            },
+        };
+        let pooled = ours.and_then(|ours| ours.get("pooled_head")).and_then(Value::as_bool).unwrap_or(false);
+        let kept = (rows * columns + additional).saturating_sub(self.dropped()?) + usize::from(pooled);
+        Ok(VisualTokens { view: kept, tiling })
+    }
+
+    /// Features that do not become visual tokens: the first (CLIP's class token), or none.
+    fn dropped(&self) -> Result<usize, ProcessorError> {
+        let (config, processor) = (self.config.as_ref(), self.processor.as_ref());
+        let name = "vision_feature_select_strategy";
+        let value = text(processor, name).or_else(|| text(config, name));
+        // The class's default, which files may leave out; Parrot's own is another.
+        let default = if self.is_parrot() { "cls_patch" } else { "default" };
+        match value.or_else(|| text(config, "mm_vision_select_feature")).unwrap_or(default) {
+            "default" | "patch" => Ok(1),
+            "full" | "cls_patch" => Ok(0),
+            other => Err(self.wrong("", name, "\"default\" or \"full\"".to_owned(), format!("{other:?}"))),
+        }
+    }
+
+    fn number(&self, file: Option<&Value>, key: &'static str) -> Result<Option<usize>, ProcessorError> {
+        let value = match file.and_then(|file| file.get(key)) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(value) => value,
+        };
+        // A picture has far fewer tokens than this; more would be a damaged file.
+        let number = value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number <= 1 << 20);
+        let expected = "a whole number up to 1048576".to_owned();
+        number.map(Some).ok_or_else(|| self.wrong("", key, expected, value.to_string()))
+    }
+}
+
+/// A JSON file, where there is one.
+fn read(path: &Path) -> Result<Option<Value>, ProcessorError> {
+    let fail = |reason: String| ProcessorError::File { path: path.to_owned(), reason };
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| fail(error.to_string()))
+}
+
+fn text<'a>(file: Option<&'a Value>, key: &str) -> Option<&'a str> {
+    file?.get(key)?.as_str()
+}

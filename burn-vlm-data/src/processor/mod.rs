@@ -1,0 +1,326 @@
+//! Everything before the tensor, one way for training, scoring, chat and inspection: conversations and pictures -> ids, labels,
+//! pixels, and how many visual tokens a picture has.
+//!
+//! Unusual here:
+//! - an image token is repeated after tokenizing, not in the text; the ids are the same, since it is a token of its own;
+//! - the start token is added as Hugging Face's `apply_chat_template` does: by the tokenizer, unless the template wrote it;
+//! - the ids of a conversation begin with those of its prompt, whatever the answer is ([`encode`](crate::encode)).
+
+mod folder;
+mod parrot;
+mod tiling;
+mod user_turns;
+mod visual_tokens;
+
+pub use folder::TOKENS_PER_VIEW;
+pub use tiling::{TILES_224_14_22, TILES_224_16_20, TILES_384_14_6, TILES_512_16_4, TilingPreset, tile_grids};
+pub use visual_tokens::{TileTokens, VisualTokens};
+
+use crate::chat_template::{ChatTemplate, TemplateError};
+use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Style, expand_images, truncate};
+use crate::image::{
+    AspectRatio, DecodeLimits, ImageError, ImageProcessor, ImageProcessorConfig, ProcessedImage, RgbImage,
+};
+use crate::plain::{PromptTemplate, encode_plain};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A processor that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessorError {
+    /// The tokenizer cannot be loaded.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template cannot be loaded.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The image processor cannot be loaded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Tokenizer and template cannot write conversations.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A file cannot be read.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        reason: String,
+    },
+    /// A key is missing or has an impossible value.
+    #[error("{}: {key}: expected {expected}, found {found}", path.display())]
+    Key {
+        /// The file, or the folder where several files may have the key.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// What a processor is assembled from.
+#[derive(Debug)]
+pub struct ProcessorParts {
+    /// The tokenizer; `<image>` stands for pictures, if it has that token.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The chat template.
+    pub template: Arc<ChatTemplate>,
+    /// How pictures are prepared; conversations without pictures need none.
+    pub images: Option<ImageParts>,
+}
+
+/// How pictures are prepared and counted.
+#[derive(Debug, Clone)]
+pub struct ImageParts {
+    /// The image processor, tiling and padding included.
+    pub config: ImageProcessorConfig,
+    /// How many visual tokens a picture has.
+    pub tokens: VisualTokens,
+    /// What the decoder may use.
+    pub limits: DecodeLimits,
+}
+
+impl ProcessorParts {
+    /// A processor of conversations alone.
+    pub fn text(tokenizer: impl Into<Arc<Tokenizer>>, template: impl Into<Arc<ChatTemplate>>) -> Self {
+        Self { tokenizer: tokenizer.into(), template: template.into(), images: None }
+    }
+}
+
+/// A picture to be processed.
+#[derive(Debug, Clone, Copy)]
+pub enum PictureInput<'a> {
+    /// A decoded one.
+    Rgb(&'a RgbImage),
+    /// The bytes of a file.
+    File {
+        /// What errors call it.
+        name: &'a str,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+}
+
+/// Tokenizer, template and image processor: all that turns conversations and pictures into what a model reads.
+#[derive(Debug)]
+pub struct Processor {
+    tokenizer: Arc<Tokenizer>,
+    format: Format,
+    images: Option<Images>,
+}
+
+/// How conversations are written.
+#[derive(Debug)]
+enum Format {
+    /// By a chat template (LLaVA, LLaVA-NeXT, TowerVision, the models trained here).
+    Template { template: Arc<ChatTemplate>, style: Style },
+    /// Parrot's own ChatML.
+    Parrot { image_id: u32 },
+}
+
+/// Image processors of a picture that stands alone, and of one among several.
+#[derive(Debug)]
+struct Images {
+    single: ImageProcessor,
+    several: Option<ImageProcessor>,
+    tokens: VisualTokens,
+}
+
+impl Images {
+    fn new(parts: ImageParts) -> Result<Self, ImageError> {
+        let ImageParts { config, tokens, limits } = parts;
+        let several = (config.image_grid_pinpoints.is_some() && !config.tile_several).then(|| {
+            let aspect = Some(AspectRatio::Pad);
+            ImageProcessorConfig { image_grid_pinpoints: None, image_aspect_ratio: aspect, ..config.clone() }
+        });
+        let processor = |config| Ok::<_, ImageError>(ImageProcessor::new(config)?.with_limits(limits));
+        Ok(Self { single: processor(config)?, several: several.map(processor).transpose()?, tokens })
+    }
+}
+
+impl Processor {
+    /// A processor of its parts: a backbone's tokenizer and template, an encoder's image processor.
+    ///
+    /// # Errors
+    /// An image processor that makes no sense, a template that drops the words of a turn.
+    pub fn new(parts: ProcessorParts) -> Result<Self, ProcessorError> {
+        let ProcessorParts { tokenizer, template, images } = parts;
+        let style = Style::of_language_model(&tokenizer, &template)?;
+        let images = images.map(Images::new).transpose()?;
+        Ok(Self { tokenizer, format: Format::Template { template, style }, images })
+    }
+
+    /// The same processor with another count of visual tokens: that of a loaded model, which knows its own connector.
+    pub fn with_visual_tokens(mut self, tokens: VisualTokens) -> Self {
+        if let Some(images) = &mut self.images {
+            images.tokens = tokens;
+        }
+        self
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The chat template; Parrot has none.
+    pub fn template(&self) -> Option<&Arc<ChatTemplate>> {
+        match &self.format {
+            Format::Template { template, .. } => Some(template),
+            Format::Parrot { .. } => None,
+        }
+    }
+
+    /// The image processor of a picture that stands alone; `None` if the processor is of conversations alone.
+    pub fn image_processor(&self) -> Option<&ImageProcessor> {
+        self.images.as_ref().map(|images| &images.single)
+    }
+
+    /// What stands for a picture in the words that a model reads; empty where nothing does.
+    pub fn image_token(&self) -> &str {
+        match &self.format {
+            Format::Template { style, .. } => style.image.as_ref().map_or("", |(token, _)| token),
+            Format::Parrot { .. } => IMAGE_PLACEHOLDER,
+        }
+    }
+
+    /// The id at each visual token.
+    pub fn image_token_id(&self) -> Option<u32> {
+        match &self.format {
+            Format::Template { style, .. } => style.image_id(),
+            Format::Parrot { image_id } => Some(*image_id),
+        }
+    }
+
+    /// How many visual tokens a picture has; `None` if the processor is of conversations alone.
+    pub fn visual_tokens(&self) -> Option<&VisualTokens> {
+        self.images.as_ref().map(|images| &images.tokens)
+    }
+
+    /// Number of visual tokens of a processed picture: as often its id stands among the ids.
+    pub fn num_image_tokens(&self, image: &ProcessedImage) -> usize {
+        self.images.as_ref().map_or(0, |images| images.tokens.count(image))
+    }
+
+    /// Processes the pictures of one conversation, which come in the order of its placeholders.
+    ///
+    /// # Errors
+    /// A picture that cannot be decoded or processed, named; any picture if the processor is of conversations alone.
+    pub fn process_images(&self, pictures: &[PictureInput<'_>]) -> Result<Vec<ProcessedImage>, ImageError> {
+        pictures.iter().map(|picture| self.process_image(*picture, pictures.len())).collect()
+    }
+
+    /// Processes one of the `among` pictures of a conversation, see [`Self::process_images`].
+    ///
+    /// # Errors
+    /// As [`Self::process_images`].
+    pub fn process_image(&self, picture: PictureInput<'_>, among: usize) -> Result<ProcessedImage, ImageError> {
+        let images = self.images.as_ref().ok_or(ImageError::NoProcessor)?;
+        let processor = if among > 1 { images.several.as_ref().unwrap_or(&images.single) } else { &images.single };
+        let image = match picture {
+            PictureInput::Rgb(image) => Cow::Borrowed(image),
+            PictureInput::File { name, bytes } => Cow::Owned(processor.decode(name, bytes)?),
+        };
+        let named = |error: ImageError| match picture {
+            PictureInput::Rgb(_) => error,
+            PictureInput::File { name, .. } => error.of(name),
+        };
+        let (width, height) = image.dimensions();
+        if processor.config().image_grid_pinpoints.is_some() && !images.tokens.fits((height, width)) {
+            let reason = "it fits none of image_grid_pinpoints: it is empty or too thin".to_owned();
+            return Err(named(ImageError::Resize { width, height, reason }));
+        }
+        processor.process_tiles(&image).map_err(named)
+    }
+
+    /// Whether a picture among several is processed otherwise than one that stands alone.
+    pub fn several_differ(&self) -> bool {
+        self.images.as_ref().is_some_and(|images| images.several.is_some())
+    }
+
+    /// Encodes a whole conversation with its labels, as its template writes it.
+    ///
+    /// `counts` has the number of visual tokens of each picture, in the order of the placeholders.
+    ///
+    /// # Errors
+    /// A conversation that template or tokenizer refuse, placeholders that do not match `counts`, one that is too long.
+    pub fn encode(&self, turns: &[Turn], counts: &[usize], options: &EncodeOptions) -> Result<Encoded, EncodeError> {
+        match &self.format {
+            Format::Template { template, style } => {
+                Scribe { tokenizer: &self.tokenizer, template, style }.encode(turns, counts, options)
+            }
+            Format::Parrot { image_id } => {
+                if options.mask != MaskStyle::AnswersOnly {
+                    return Err(EncodeError::Mask { mask: options.mask });
+                }
+                let encoded = parrot::encode(&self.tokenizer, turns)?;
+                let encoded = encoded.expanded(*image_id, turns, counts, options.user_turns)?;
+                truncate(Some(*image_id), encoded, options)
+            }
+        }
+    }
+
+    /// As [`Self::encode`], or as pictures followed by a caption ([`PromptTemplate::Plain`], where the mask style is not used).
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; with `Plain`, other turns than one question with pictures and one answer.
+    pub fn encode_as(
+        &self,
+        template: PromptTemplate,
+        turns: &[Turn],
+        counts: &[usize],
+        options: &EncodeOptions,
+    ) -> Result<Encoded, EncodeError> {
+        match (template, &self.format) {
+            (PromptTemplate::Plain, Format::Template { style, .. }) => {
+                encode_plain(&self.tokenizer, style, turns, counts, options)
+            }
+            (PromptTemplate::Plain, Format::Parrot { image_id }) => {
+                let style = Style::of_captions(&self.tokenizer, *image_id)?;
+                encode_plain(&self.tokenizer, &style, turns, counts, options)
+            }
+            (PromptTemplate::Chat, _) => self.encode(turns, counts, options),
+        }
+    }
+
+    /// Encodes the prompt of a conversation: everything up to where the assistant's answer begins. The ids of [`Self::encode`] for
+    /// the same turns with an answer begin with these.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], without the limit on tokens.
+    pub fn encode_prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>, EncodeError> {
+        match &self.format {
+            Format::Template { template, style } => {
+                Scribe { tokenizer: &self.tokenizer, template, style }.encode_prompt(turns, counts)
+            }
+            Format::Parrot { image_id } => {
+                Ok(parrot::encode_prompt(&self.tokenizer, turns)?.expanded(*image_id, turns, counts, false)?.ids)
+            }
+        }
+    }
+
+    /// The tokens that end an answer: the one that the template writes behind it, where that is a special token, and the
+    /// tokenizer's end token.
+    pub fn end_of_turn(&self) -> Vec<u32> {
+        let end = match &self.format {
+            // A template that refuses a question and an answer tells nothing; a folder's configs name the end too.
+            Format::Template { template, style } => {
+                Scribe { tokenizer: &self.tokenizer, template, style }.end_of_turn().ok().flatten()
+            }
+            Format::Parrot { .. } => self.tokenizer.token_id(parrot::END),
+        };
+        let mut ends: Vec<u32> = end.into_iter().chain(self.tokenizer.eos_id()).collect();
+        ends.dedup();
+        ends
+    }
+}
+
+#[cfg(test)]
+mod tests;

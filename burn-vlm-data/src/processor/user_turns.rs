@@ -1,0 +1,115 @@
+//! Which tokens of an encoded conversation are the user's own text, turn by turn.
+//!
+//! Unusual here: what the template writes around a turn (headers, the end of turn) is found by rendering the same turn with another
+//! text, never by searching for the text, so a user who writes `user` or quotes the template shifts nothing.
+
+use std::ops::Range;
+
+use crate::conversation::{Role, Turn};
+use crate::encode::{EncodeError, Scribe};
+
+/// A private-use character, which no conversation has.
+const MARK: &str = "\u{f8ff}";
+
+impl Scribe<'_> {
+    /// The tokens of each user turn as a range of positions, in the order of the turns; a picture's tokens, where the turn has one,
+    /// are inside. `pictures` has the number of visual tokens of each picture.
+    ///
+    /// # Errors
+    /// A conversation that template or tokenizer refuse.
+    pub(crate) fn user_turns(&self, turns: &[Turn], pictures: &[usize]) -> Result<Vec<Range<usize>>, EncodeError> {
+        let whole = self.render(turns, false)?;
+        let texts = self.texts(turns, length(&whole))?;
+        let mut found: Vec<Range<usize>> = vec![0..0; texts.len()];
+        let mut pictures = pictures.iter();
+        let (mut begun, mut position) = (0, 0);
+        let mut before = "";
+        for part in self.split(turns, &whole)? {
+            let encoding = self.piece_with_offsets(before, part.text)?;
+            if before.is_empty() && !encoding.ids.starts_with(&self.style.start) {
+                position += self.style.start.len();
+            }
+            for (id, (from, to)) in encoding.ids.iter().zip(&encoding.offsets) {
+                let width = if Some(*id) == self.style.image_id() { pictures.next().copied().unwrap_or(1) } else { 1 };
+                let (from, to) = (begun + from, begun + to);
+                for (turn, text) in found.iter_mut().zip(&texts) {
+                    // a token counts if any of its characters are the user's
+                    if from < text.end && to > text.start {
+                        turn.start = if turn.end == 0 { position } else { turn.start };
+                        turn.end = position + width;
+                    }
+                }
+                position += width;
+            }
+            begun += length(part.text);
+            before = part.text;
+        }
+        Ok(found)
+    }
+
+    /// The characters of each user turn's text within the rendered conversation, which has `whole` of them.
+    fn texts(&self, turns: &[Turn], whole: usize) -> Result<Vec<Range<usize>>, EncodeError> {
+        let mut texts = Vec::new();
+        for (index, _) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::User) {
+            let mut marked = turns[..index].to_vec();
+            marked.push(Turn::user(MARK));
+            let marked = self.render(&marked, false)?;
+            let (before, after) = marked.rsplit_once(MARK).unwrap_or((&marked, ""));
+            let (start, after) = (length(before), length(after));
+            let end = if index + 1 == turns.len() { whole } else { length(&self.render(&turns[..=index], false)?) };
+            texts.push(start..end.saturating_sub(after).max(start));
+        }
+        Ok(texts)
+    }
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat_template::ChatTemplate;
+    use crate::encode::EncodeOptions;
+    use crate::processor::{Processor, ProcessorParts};
+    use crate::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+
+    fn tokenizer() -> Tokenizer {
+        // bytes alone, so that each token is a letter
+        Tokenizer::train_bpe(["a"], 256 + TINY_SPECIAL_TOKENS.len(), &TINY_SPECIAL_TOKENS).unwrap()
+    }
+
+    fn read(turns: &[Turn], pictures: &[usize]) -> Vec<String> {
+        let parts = ProcessorParts::text(tokenizer(), ChatTemplate::tiny().unwrap());
+        let processor = Processor::new(parts).unwrap();
+        let options = EncodeOptions { user_turns: true, ..EncodeOptions::default() };
+        let encoded = processor.encode(turns, pictures, &options).unwrap();
+        let text = |range: Range<usize>| processor.tokenizer().decode(&encoded.ids[range], false).unwrap();
+        encoded.user_turns.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn headers_and_answers_are_left_out() {
+        let turns = [Turn::user("one"), Turn::assistant("two"), Turn::user("three"), Turn::assistant("four")];
+        assert_eq!(read(&turns, &[]), ["one", "three"]);
+    }
+
+    #[test]
+    fn a_user_who_quotes_the_template_shifts_nothing() {
+        let turns = [Turn::user("two user"), Turn::assistant("two"), Turn::user("two"), Turn::assistant("end")];
+        assert_eq!(read(&turns, &[]), ["two user", "two"]);
+    }
+
+    #[test]
+    fn pictures_are_inside_their_turn() {
+        let turns = [Turn::user("<image>\nwhat"), Turn::assistant("a"), Turn::user("<image>b"), Turn::assistant("c")];
+        assert_eq!(read(&turns, &[3, 2]), ["<image><image><image>\nwhat", "<image><image>b"]);
+    }
+
+    #[test]
+    fn an_unfinished_conversation_counts_too() {
+        assert_eq!(read(&[Turn::user("alone")], &[]), ["alone"]);
+        assert_eq!(read(&[Turn::user(""), Turn::assistant("x")], &[]), [""]);
+    }
+}

@@ -1,0 +1,63 @@
+//! How many visual tokens a picture has: numbers alone, the same count that the model makes of its features.
+
+use crate::image::{GridPinpoint, ProcessedImage, best_resolution};
+use burn_vlm_base::tiling::grid_tokens;
+
+/// The number of visual tokens as a function of a picture's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VisualTokens {
+    /// Tokens of one view: of a whole picture, or of a tile.
+    pub view: usize,
+    /// How tiles are put together, where pictures are tiled.
+    pub tiling: Option<TileTokens>,
+}
+
+/// Visual tokens under any-resolution tiling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TileTokens {
+    /// Pixels of a tile's side.
+    pub tile: u32,
+    /// Tokens along a tile's side.
+    pub side: usize,
+    /// The canvases.
+    pub pinpoints: Vec<GridPinpoint>,
+}
+
+impl VisualTokens {
+    /// Pictures of one view each.
+    pub fn of_view(view: usize) -> Self {
+        Self { view, tiling: None }
+    }
+
+    /// Number of visual tokens of a processed picture: those of the whole, and with tiling those of the canvas without its
+    /// padding, with one newline token after each of its rows. Of a tiled model's picture that is not tiled, the whole and one
+    /// newline.
+    pub fn count(&self, image: &ProcessedImage) -> usize {
+        match &self.tiling {
+            Some(_) if image.tiles == 1 => self.view + 1,
+            _ => self.count_size(image.original_size),
+        }
+    }
+
+    /// As [`VisualTokens::count`], from a picture's size (height, width) alone, so that lengths are known before a picture is
+    /// decoded.
+    pub fn count_size(&self, original_size: (u32, u32)) -> usize {
+        let Some(TileTokens { tile, side, pinpoints }) = &self.tiling else { return self.view };
+        let canvas = best_resolution(original_size, pinpoints);
+        let tiles = |length: u32| (length / (*tile).max(1)) as usize;
+        let size = (original_size.0 as usize, original_size.1 as usize);
+        self.view + grid_tokens(size, (side * tiles(canvas.0), side * tiles(canvas.1)))
+    }
+
+    /// Whether a picture of this size (height, width) keeps a pixel on any canvas; empty and hair-thin ones do not.
+    pub fn fits(&self, (height, width): (u32, u32)) -> bool {
+        let Some(TileTokens { pinpoints, .. }) = &self.tiling else { return true };
+        let (height, width) = (f64::from(height), f64::from(width));
+        height > 0.0
+            && width > 0.0
+            && pinpoints.iter().any(|GridPinpoint(rows, columns)| {
+                let scale = (f64::from(*rows) / height).min(f64::from(*columns) / width);
+                height * scale >= 1.0 && width * scale >= 1.0
+            })
+    }
+}

@@ -1,0 +1,133 @@
+//! The processor of a model that is trained here: its parts' tokenizer, template and image processor with the numbers of its config.
+
+use std::sync::Arc;
+
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::image::{AspectRatio, DecodeLimits, ImageProcessorConfig};
+use burn_vlm_data::processor::{ImageParts, Processor, ProcessorParts, TileTokens, VisualTokens};
+use burn_vlm_data::tokenizer::Tokenizer;
+
+use crate::error::{Result, TrainError};
+use crate::pictures::grid_pinpoints;
+use crate::recipe::PictureView;
+
+/// The processor of a stage: `image` is how the encoder wants its pictures, `view` how the stage lays them into its square.
+///
+/// # Errors
+/// An image processor whose pictures are not of the size that the tower takes, a template that drops the words of a turn.
+pub fn stage_processor(
+    config: &VlmConfig,
+    tokenizer: Arc<Tokenizer>,
+    template: Arc<ChatTemplate>,
+    image: &ImageProcessorConfig,
+    view: PictureView,
+    limits: DecodeLimits,
+) -> Result<Processor> {
+    let side = config.vision_config.image_size();
+    if let Some((height, width)) = image.output_size()
+        && (height as usize, width as usize) != (side, side)
+    {
+        return Err(TrainError::Recipe(format!(
+            "the image processor makes pictures of {height} x {width} pixels, the vision tower takes {side} x {side}"
+        )));
+    }
+    let images =
+        ImageParts { config: picture_config(config, image, view), tokens: visual_tokens(config, view), limits };
+    Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
+}
+
+/// The encoder's image processor with a stage's view of pictures, which is what the trained model has to be shown later.
+pub fn picture_config(config: &VlmConfig, image: &ImageProcessorConfig, view: PictureView) -> ImageProcessorConfig {
+    let plain = ImageProcessorConfig { image_grid_pinpoints: None, tile_several: true, ..image.clone() };
+    match view {
+        PictureView::Square => plain,
+        // The class is transformers' with that step; the key is LLaVA's.
+        PictureView::Pad => ImageProcessorConfig {
+            image_aspect_ratio: Some(AspectRatio::Pad),
+            image_processor_type: Some("LlavaImageProcessor".into()),
+            do_pad: Some(true),
+            ..plain
+        },
+        PictureView::Tiles => ImageProcessorConfig {
+            image_grid_pinpoints: Some(grid_pinpoints(config)),
+            image_processor_type: Some("LlavaNextImageProcessor".into()),
+            tile_several: false,
+            ..plain
+        },
+    }
+}
+
+/// How many visual tokens a model of this config makes of a picture that is laid into its square like this.
+pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
+    if view != PictureView::Tiles {
+        return VisualTokens::of_view(config.num_visual_tokens());
+    }
+    let side = config.tile_side();
+    let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);
+    VisualTokens { view: side * side, tiling: Some(TileTokens { tile, side, pinpoints: grid_pinpoints(config) }) }
+}
+
+/// As [`visual_tokens`], of a model in use, whose pictures are tiled if it was made for tiles.
+pub fn model_visual_tokens(config: &VlmConfig) -> VisualTokens {
+    visual_tokens(config, if config.is_tiled() { PictureView::Tiles } else { PictureView::Square })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_vlm::language::{LanguageConfig, Qwen2Config};
+    use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
+    use burn_vlm::vlm::VlmType;
+    use burn_vlm_data::image::RgbImage;
+    use burn_vlm_data::processor::PictureInput;
+    use burn_vlm_data::tokenizer::TINY_SPECIAL_TOKENS;
+
+    fn config(pinpoints: Vec<(usize, usize)>) -> VlmConfig {
+        let vision = VisionConfig::Siglip(SiglipVisionConfig { image_size: 32, patch_size: 8, ..Default::default() });
+        let base = VlmConfig::new(vision, LanguageConfig::Qwen2(Qwen2Config::default()), 3);
+        VlmConfig { model_type: VlmType::LlavaNext, image_grid_pinpoints: Some(pinpoints), ..base }
+    }
+
+    /// The processor counts what the model packs, whatever the picture's shape, alone and among several.
+    #[test]
+    fn the_model_packs_what_the_processor_counts() {
+        let config = config(vec![(32, 64), (64, 32), (64, 64), (96, 32)]);
+        let tokenizer = Arc::new(Tokenizer::train_bpe(["a"], 300, &TINY_SPECIAL_TOKENS).unwrap());
+        let template = Arc::new(ChatTemplate::tiny().unwrap());
+        let of = |view| {
+            let image = ImageProcessorConfig::siglip(32);
+            let (tokenizer, template) = (tokenizer.clone(), template.clone());
+            stage_processor(&config, tokenizer, template, &image, view, DecodeLimits::default()).unwrap()
+        };
+        let lengths = [3, 17, 31, 32, 33, 64, 100, 201];
+        let tiles = of(PictureView::Tiles);
+        for (height, width) in lengths.iter().flat_map(|height| lengths.map(|width| (*height, width))) {
+            let image = RgbImage::new(width, height);
+            for among in [1, 2] {
+                let image = tiles.process_image(PictureInput::Rgb(&image), among).unwrap();
+                let packing = config.packing(&[image.tiles], &[(height as usize, width as usize)]).unwrap();
+                assert_eq!(tiles.num_image_tokens(&image), packing.image_tokens().iter().sum::<usize>());
+            }
+        }
+        for view in [PictureView::Square, PictureView::Pad] {
+            let processor = of(view);
+            let image = processor.process_image(PictureInput::Rgb(&RgbImage::new(9, 50)), 1).unwrap();
+            assert_eq!((image.tiles, processor.num_image_tokens(&image)), (1, config.num_visual_tokens()));
+        }
+    }
+
+    /// What is saved of a stage's view is read again as it was.
+    #[test]
+    fn views_are_kept_in_their_file() {
+        let config = config(vec![(32, 64), (64, 32)]);
+        for view in [PictureView::Square, PictureView::Pad, PictureView::Tiles] {
+            let saved = picture_config(&config, &ImageProcessorConfig::siglip(32), view);
+            saved.check().unwrap();
+            let read: ImageProcessorConfig = serde_json::from_str(&serde_json::to_string(&saved).unwrap()).unwrap();
+            assert_eq!(read, saved);
+            assert_eq!(read.pads_to_square(), view == PictureView::Pad);
+            assert_eq!(read.image_grid_pinpoints.is_some() && !read.tile_several, view == PictureView::Tiles);
+        }
+    }
+}

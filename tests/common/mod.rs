@@ -1,0 +1,49 @@
+//! A backbone as language models are published: without `<image>` in its tokenizer.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// What the token is called that takes the id of `<image>`.
+const UNUSED: &str = "<unused>";
+
+/// Copies the shipped backbone to `to`, `<image>` renamed in its tokenizer and template; with a head of its own, which is a
+/// copy of the embeddings, unless `tied`.
+pub fn backbone_without_image(to: &Path, tied: bool) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts/backbone");
+    fs::create_dir_all(to).unwrap();
+    for name in ["tokenizer.json", "chat_template.jinja"] {
+        let text = fs::read_to_string(from.join(name)).unwrap();
+        assert!(name != "tokenizer.json" || text.contains("\"<image>\""));
+        fs::write(to.join(name), text.replace("<image>", UNUSED)).unwrap();
+    }
+    let config = fs::read_to_string(from.join("config.json")).unwrap();
+    let stated = "\"tie_word_embeddings\": true";
+    assert!(config.contains(stated));
+    fs::write(to.join("config.json"), config.replace(stated, &format!("\"tie_word_embeddings\": {tied}"))).unwrap();
+    let bytes = fs::read(from.join("model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<(String, TensorView)> = weights.tensors();
+    if !tied {
+        let embeddings = weights.tensor("model.embed_tokens.weight").unwrap();
+        assert_eq!(embeddings.dtype(), Dtype::F16);
+        tensors.push(("lm_head.weight".to_owned(), embeddings));
+    }
+    safetensors::serialize_to_file(tensors, None, &to.join("model.safetensors")).unwrap();
+}
+
+/// The rows of the embeddings in a folder of weights, and of its head where it has one of its own.
+pub fn token_rows(folder: &Path) -> (usize, Option<usize>) {
+    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&bytes).unwrap();
+    let rows = |end: &str| {
+        let name = weights.names().into_iter().find(|name| name.ends_with(end))?;
+        Some(weights.tensor(name).unwrap().shape()[0])
+    };
+    (rows("embed_tokens.weight").unwrap(), rows("lm_head.weight"))
+}
