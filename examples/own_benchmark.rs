@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use burn_vlm_data::image::{RgbImage, encode_png};
-use burn_vlm_data::source::{Media, Picture};
+use burn_vlm_data::sample::{Media, Picture};
 use burn_vlm_experiments::{AnyError, ENCODER, StudyArgs, execute_with};
 use burn_vlm_train::error::Result;
 use burn_vlm_train::eval::{Ask, Benchmark, Metric, NamedScore, Prediction, Question, Reply};

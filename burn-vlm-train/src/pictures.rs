@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::image::{Augmentation, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage};
-use burn_vlm_data::source::Picture;
+use burn_vlm_data::sample::Picture;
 
 use crate::error::{Result, TrainError};
 

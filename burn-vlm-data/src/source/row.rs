@@ -1,9 +1,9 @@
 //! Records as they are written, for who makes something else of them than a conversation: the questions of a benchmark.
 
-use super::{FileSource, Source};
 use super::interpret::made_up_id;
 use super::record::{RawRecord, RawSkip};
 use super::skip::{Place, Skip};
+use super::{FileSource, Source};
 use crate::language::Language;
 use crate::sample::Media;
 use serde_json::{Map, Value};

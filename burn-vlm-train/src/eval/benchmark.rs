@@ -4,7 +4,7 @@
 //! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
 
 use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::source::Media;
+use burn_vlm_data::sample::Media;
 use serde::{Deserialize, Serialize};
 
 use super::{BenchmarkError, Prediction};
@@ -118,7 +118,7 @@ impl Question {
     /// A question in one user turn, its pictures before the text unless the text places them itself.
     pub fn new(id: impl Into<String>, text: impl Into<String>, media: Vec<Media>, ask: Ask) -> Self {
         use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
-        use burn_vlm_data::source::VIDEO_PLACEHOLDER;
+        use burn_vlm_data::sample::VIDEO_PLACEHOLDER;
         let mut text = text.into();
         if !text.contains(IMAGE_PLACEHOLDER) && !text.contains(VIDEO_PLACEHOLDER) {
             let placeholder = |medium: &Media| match medium {

@@ -3,7 +3,7 @@
 use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, PictureId};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::source::{Media, Picture};
+use burn_vlm_data::sample::Media;
 use burn_vlm_data::tasks::{ChoiceItem, Concepts, Distractors, Pool, TaskBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -96,8 +96,7 @@ impl<'a> Drawn<'a> {
 
     /// A picture of the corpus as any other.
     pub(super) fn medium(&self, picture: PictureId) -> Media {
-        let bytes = self.corpus.picture(picture).webp.clone();
-        Media::Image(Picture::Encoded { name: self.corpus.picture_name(picture), bytes })
+        Media::Image(self.corpus.media(picture))
     }
 
     /// What every prediction about the corpus has.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use burn_vlm_data::conversation::{Turn, count_images};
+use burn_vlm_data::sample::MediaKey;
 
 use super::rows::{Kept, Row, Scorer, Shown, first_tokens, generate, likelihoods, shown};
 use super::{Ask, Benchmark, BenchmarkError, Prediction, Reply};
@@ -65,7 +66,7 @@ struct Asked<'a> {
     /// Distinct rows whose answers are scored.
     likelihood: Vec<Row>,
     /// Where each distinct row stands, by pictures, turns and answer.
-    known: HashMap<(Vec<[u8; 32]>, &'a [Turn], &'a str), usize>,
+    known: HashMap<(Vec<MediaKey>, &'a [Turn], &'a str), usize>,
     /// By question, its rows.
     rows_of: Vec<(usize, Vec<usize>)>,
     first: Vec<(usize, Row, &'a [String])>,
@@ -82,7 +83,7 @@ impl<'a> Asked<'a> {
         };
         match ask {
             Ask::Likelihood { answers } => {
-                let keys: Vec<[u8; 32]> = shown.iter().map(|one| one.key).collect();
+                let keys: Vec<MediaKey> = shown.iter().map(|one| one.key).collect();
                 let mut rows = Vec::with_capacity(answers.len());
                 for answer in answers {
                     let rows_so_far = &mut self.likelihood;

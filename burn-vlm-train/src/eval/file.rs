@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::source::{
-    Fields, Format, LanguageRule, Limits, Media, Row, Skip, SkipKind, SkipReason, SourceConfig,
-};
+use burn_vlm_data::sample::Media;
+use burn_vlm_data::source::{Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig};
 use burn_vlm_data::tasks::prompts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

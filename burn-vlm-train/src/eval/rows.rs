@@ -11,9 +11,9 @@ use burn_vlm::vlm::{Vlm, VlmInput};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
+use burn_vlm_data::emoji::PictureId;
 use burn_vlm_data::encode::{EncodeOptions, Encoded, encode_prompt, end_of_turn};
-use burn_vlm_data::source::Picture;
+use burn_vlm_data::sample::{MediaKey, Picture};
 use burn_vlm_data::tokenizer::Tokenizer;
 use rayon::prelude::*;
 
@@ -46,16 +46,13 @@ pub struct Scorer<'a> {
     /// How pictures are prepared.
     pictures: &'a Pictures,
     /// The pictures that the bank holds, by their content.
-    banked: HashMap<PictureKey, PictureId>,
+    banked: HashMap<MediaKey, PictureId>,
 }
-
-/// What tells pictures apart: the hash of their bytes.
-type PictureKey = [u8; 32];
 
 /// Pictures with their keys, as a question shows them.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
-    pub(super) key: PictureKey,
+    pub(super) key: MediaKey,
     pub(super) picture: Picture,
 }
 
@@ -65,13 +62,8 @@ impl Shown {
     /// # Errors
     /// A file that cannot be read.
     pub(super) fn new(picture: &Picture) -> Result<Self> {
-        let bytes = picture.read().map_err(|e| TrainError::Data(e.to_string()))?;
-        Ok(Self { key: *blake3::hash(&bytes).as_bytes(), picture: picture.clone() })
-    }
-
-    /// The key as text.
-    pub(super) fn hex(&self) -> String {
-        blake3::Hash::from_bytes(self.key).to_hex().to_string()
+        let key = picture.key().map_err(|e| TrainError::Data(e.to_string()))?;
+        Ok(Self { key, picture: picture.clone() })
     }
 }
 
@@ -87,13 +79,13 @@ pub(super) struct Row {
 /// Features of pictures that are in no bank, those used last.
 #[derive(Default)]
 pub(super) struct Kept {
-    values: HashMap<PictureKey, Vec<f32>>,
-    order: VecDeque<PictureKey>,
+    values: HashMap<MediaKey, Vec<f32>>,
+    order: VecDeque<MediaKey>,
     total: usize,
 }
 
 impl Kept {
-    fn keep(&mut self, key: PictureKey, values: Vec<f32>) {
+    fn keep(&mut self, key: MediaKey, values: Vec<f32>) {
         self.total += values.len();
         self.values.insert(key, values);
         self.order.push_back(key);
@@ -110,18 +102,16 @@ impl Kept {
 
 impl<'a> Scorer<'a> {
     /// Takes a model out of training.
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         model: &Vlm,
         device: &Device,
-        corpus: &EmojiCorpus,
         tokenizer: &'a Tokenizer,
         template: &'a ChatTemplate,
         pictures: &'a Pictures,
         features: Arc<FeatureBank>,
         batch: usize,
     ) -> Self {
-        let key = |id: PictureId| (*blake3::hash(&corpus.picture(id).webp).as_bytes(), id);
+        let key = |id: PictureId| (MediaKey::of(&pictures.corpus().picture(id).webp), id);
         let banked = features.pictures().map(key).collect();
         let (model, device) = (model.valid(), device.clone().inner());
         Self { model, device, tokenizer, template, features, batch, pictures, banked }
@@ -386,7 +376,7 @@ pub(super) fn generate(
 /// # Errors
 /// A video, which this scorer cannot show; a picture that cannot be read.
 pub(super) fn shown(benchmark: &str, question: &super::Question) -> Result<Vec<Shown>> {
-    use burn_vlm_data::source::Media;
+    use burn_vlm_data::sample::Media;
     let one = |medium: &Media| match medium {
         Media::Image(picture) => Shown::new(picture),
         Media::Video(_) => {

@@ -164,8 +164,7 @@ impl VlmJob {
         let probed = analysis_samples(&self.context.corpus, &evaluation)?;
         let mut moments = Vec::new();
         let scorer = |model: &Vlm, features| {
-            let corpus = &self.context.corpus;
-            Scorer::new(model, &device, corpus, &tokenizer, &template, &pictures, features, evaluation.batch)
+            Scorer::new(model, &device, &tokenizer, &template, &pictures, features, evaluation.batch)
         };
         let mut losses = serde_json::Map::new();
         for (number, (name, stage)) in stages().enumerate() {
