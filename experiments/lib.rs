@@ -15,7 +15,7 @@ pub use args::StudyArgs;
 pub use chat::chat;
 pub use data::{DataArgs, data, run_data};
 pub use pretrain::pretrain;
-pub use study::{AnyError, execute, execute_of, parse, run_studies, run_studies_of};
+pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of};
 pub use train::{TrainArgs, run_training, train};
 
 /// A study that is built into the programs.

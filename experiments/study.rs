@@ -13,6 +13,7 @@ use burn_vlm_train::ablation::{
     AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
+use burn_vlm_train::eval::Benchmark;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::optim::thousands;
 use burn_vlm_train::recipe::Recipe;
@@ -84,6 +85,15 @@ pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
 /// failed. What is finished is kept.
 pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
     execute_of::<VisionEncoder, Connector>(built_in, args, |job| job)
+}
+
+/// As [`execute`], with benchmarks of one's own beside those of the study's file.
+///
+/// # Errors
+/// As [`execute`], and a benchmark that no column of the study can show.
+pub fn execute_with(built_in: &BuiltIn, args: &StudyArgs, own: &[Arc<dyn Benchmark>]) -> Result<(), AnyError> {
+    let add = |job: VlmJob| own.iter().fold(job, |job, benchmark| job.with_benchmark(benchmark.clone()));
+    execute_of::<VisionEncoder, Connector>(built_in, args, add)
 }
 
 /// The same for models of one's own towers and connectors; `more` may add benchmarks of one's own to the job.

@@ -3,7 +3,7 @@
 use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, PictureId};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::sample::{Media, Picture};
+use burn_vlm_data::sample::Media;
 use burn_vlm_data::tasks::{ChoiceItem, Concepts, Distractors, Pool, TaskBuilder};
 use serde::{Deserialize, Serialize};
 

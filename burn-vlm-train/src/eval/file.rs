@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::source::{
-    Fields, Format, LanguageRule, Limits, Media, Row, Skip, SkipKind, SkipReason, SourceConfig,
-};
+use burn_vlm_data::sample::Media;
+use burn_vlm_data::source::{Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig};
 use burn_vlm_data::tasks::prompts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -377,7 +376,7 @@ fn options(row: &Row) -> Result<Vec<String>, SkipReason> {
     Ok(options)
 }
 
-/// The position of the right option: a letter, else an option's text, else (numbers) a position from 0.
+/// The position of the right option: a letter, else an option's text, else a number, which is a position from 0.
 fn right_option(answers: &[Value], options: &[String]) -> Result<usize, SkipReason> {
     let [answer] = answers else {
         return Err(refuse(format!("{} answers, expected one", answers.len())));
@@ -385,7 +384,7 @@ fn right_option(answers: &[Value], options: &[String]) -> Result<usize, SkipReas
     let text = plain(answer);
     let by_letter = LETTERS[..options.len()].iter().position(|letter| *letter == text);
     let by_text = || options.iter().position(|option| *option == text);
-    let by_number = || answer.as_u64().and_then(|at| usize::try_from(at).ok()).filter(|at| *at < options.len());
+    let by_number = || text.parse::<usize>().ok().filter(|at| *at < options.len());
     by_letter.or_else(by_text).or_else(by_number).ok_or_else(|| {
         refuse(format!("answer {text:?} is neither a letter nor the text of one of the {} options", options.len()))
     })

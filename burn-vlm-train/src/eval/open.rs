@@ -218,7 +218,7 @@ fn key(benchmark: &dyn Benchmark) -> Result<String> {
             Ask::Generate { max_new_tokens } => text(&max_new_tokens.to_string()),
         }
         for shown in super::rows::shown(benchmark.name(), question)? {
-            text(&shown.hex());
+            text(&format!("{:x?}", shown.key.0));
         }
     }
     Ok(hasher.finalize().to_hex().to_string())

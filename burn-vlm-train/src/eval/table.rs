@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::sample::{Media, Picture};
-use burn_vlm_data::source::{Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
+use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
+use burn_vlm_data::source::{FileSource, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
 use serde_json::Value;
 
 use super::BenchmarkError;
@@ -31,7 +31,7 @@ impl Table {
         config.path = base.join(&config.path).to_string_lossy().into_owned();
         config.image_root = config.image_root.map(|root| base.join(root));
         let name = config.name.clone();
-        let source = Source::open(config)?;
+        let source = FileSource::open(config)?;
         let mut table = Self { name, max_skipped, len: 0, rows: Vec::new(), skipped: Vec::new(), key: String::new() };
         let mut hasher = blake3::Hasher::new();
         let mut pictures = HashMap::new();
@@ -107,30 +107,27 @@ impl Table {
 }
 
 /// Rows that show the same picture hold its bytes once.
-fn share(medium: &mut Media, known: &mut HashMap<[u8; 32], Picture>) {
+fn share(medium: &mut Media, known: &mut HashMap<MediaKey, Picture>) {
     let pictures = match medium {
         Media::Image(picture) => std::slice::from_mut(picture),
         Media::Video(frames) => frames.as_mut_slice(),
     };
     for picture in pictures {
         if let Picture::Encoded { bytes, .. } = picture {
-            let key = *blake3::hash(bytes).as_bytes();
+            let key = MediaKey::of(bytes);
             *picture = known.entry(key).or_insert_with(|| picture.clone()).clone();
         }
     }
 }
 
-/// What questions about the same pictures have in common: a name for a file, else the hash of the bytes; `None` without pictures.
+/// What questions about the same pictures have in common, and what they are called: a file's path, else the key of the bytes; `None`
+/// without pictures.
 pub(super) fn shown(media: &[Media]) -> Option<String> {
     let one = |picture: &Picture| match picture {
         Picture::File { .. } => picture.name(),
-        Picture::Encoded { bytes, .. } => blake3::hash(bytes).to_hex().chars().take(16).collect(),
+        Picture::Encoded { bytes, .. } => format!("{:016x}", MediaKey::of(bytes).seed()),
     };
-    let pictures = media.iter().flat_map(|medium| match medium {
-        Media::Image(picture) => std::slice::from_ref(picture),
-        Media::Video(frames) => frames.as_slice(),
-    });
-    let names: Vec<String> = pictures.map(one).collect();
+    let names: Vec<String> = pictures(media).map(one).collect();
     (!names.is_empty()).then(|| names.join("+"))
 }
 

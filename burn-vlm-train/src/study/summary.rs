@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_vlm_base::jsonl::read_jsonl;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::sample::{Media, Picture};
+use burn_vlm_data::sample::{Picture, pictures};
 use serde_json::json;
 
 use super::experts;
@@ -193,10 +193,7 @@ struct Shown<'a> {
 impl<'a> Shown<'a> {
     fn new(spec: &'a StudySpec, corpus: &'a EmojiCorpus, benchmarks: &'a Benchmarks) -> Self {
         let questions = benchmarks.iter().flat_map(|benchmark| benchmark.questions());
-        let first = |question: &'a Question| match question.media.first()? {
-            Media::Image(picture) => Some((question.id.as_str(), picture)),
-            Media::Video(frames) => frames.first().map(|frame| (question.id.as_str(), frame)),
-        };
+        let first = |question: &'a Question| Some((question.id.as_str(), pictures(&question.media).next()?));
         Self { spec, corpus, pictures: questions.filter_map(first).collect() }
     }
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn_vlm_data::sample::{Media};
-use burn_vlm_data::source::{Row};
+use burn_vlm_data::sample::Media;
+use burn_vlm_data::source::Row;
 use serde::{Deserialize, Serialize};
 
 use crate::eval::table::text_of;

@@ -11,7 +11,7 @@ pub enum Reader {
     Vlmevalkit,
     /// The copy of VLMEvalKit in Parrot's repository, which the published MMMB numbers come from; without a judge.
     Parrot,
-    /// lmms-eval's MME reader; yes and no only.
+    /// lmms-eval's MME reader, without what its command line drops before (blocks of thought); yes and no only.
     LmmsEval,
 }
 
@@ -90,7 +90,7 @@ fn stated(reply: &str) -> Option<char> {
 /// Yes or no; `None` if neither can be told.
 pub fn yes_no(reply: &str, reader: Reader) -> Option<bool> {
     if reader == Reader::LmmsEval {
-        let reply = without_thoughts(reply).to_lowercase().trim().replace('.', "");
+        let reply = reply.to_lowercase().trim().replace('.', "");
         let begin: String = reply.chars().take(4).collect();
         return match reply.as_str() {
             "yes" | "y" => Some(true),
@@ -136,19 +136,6 @@ fn without_marks(text: &str, reader: Reader) -> String {
         }
     }
     kept
-}
-
-/// lmms-eval's default: blocks of thought are dropped; an unclosed one stays, a lone end drops what stands before it.
-fn without_thoughts(reply: &str) -> String {
-    let mut reply = reply.to_owned();
-    for tag in ["think", "analysis"] {
-        let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-        while let Some(end) = reply.find(&close) {
-            let begin = reply[..end].find(&open).unwrap_or(0);
-            reply.replace_range(begin..end + close.len(), "");
-        }
-    }
-    reply.trim().to_owned()
 }
 
 /// What Parrot's model class makes of a reply to a prompt that ends with the English request for a letter, before any scorer sees it:
@@ -219,7 +206,7 @@ mod tests {
             ("y", None, Some(true)),
             ("nothing", None, Some(false)),
             ("oui", None, None),
-            ("<think>no, no</think>Yes", None, Some(true)),
+            ("<think>no?</think> Yes", Some(true), None),
         ] {
             assert_eq!(yes_no(reply, Reader::Vlmevalkit), kit, "{reply}");
             assert_eq!(yes_no(reply, Reader::LmmsEval), lmms, "{reply}");
@@ -228,8 +215,7 @@ mod tests {
 
     #[test]
     fn nothing_panics() {
-        for reply in ["", " ", ".", "</think>", "<think>", "İ answer is", "答案", "answer is answer is", "é.", ".é"]
-        {
+        for reply in ["", " ", ".", "İ answer is", "答案", "answer is answer is", "é.", ".é"] {
             for reader in [Reader::Vlmevalkit, Reader::Parrot, Reader::LmmsEval] {
                 letter(reply, &options(), reader);
                 yes_no(reply, reader);

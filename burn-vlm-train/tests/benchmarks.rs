@@ -1,0 +1,262 @@
+//! A user's own questions as benchmarks by TOML alone: what is asked, what replies are worth, and every mistake one clear error.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::image::{RgbImage, encode_png};
+use burn_vlm_train::ablation::Column;
+use burn_vlm_train::error::Result;
+use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Reply};
+use burn_vlm_train::recipe::EvaluationRecipe;
+
+fn png(value: u8) -> Vec<u8> {
+    encode_png(&RgbImage::from_fn(24, 24, |x, y| [value, (x * 9) as u8, (y * 7) as u8].into())).unwrap()
+}
+
+fn try_open(base: &Path, tables: &str) -> Result<Benchmarks> {
+    let evaluation = EvaluationRecipe::from_table(toml::from_str(tables).unwrap())?;
+    Benchmarks::open(&evaluation, &EmojiCorpus::embedded().unwrap(), base)
+}
+
+fn table(settings: &str) -> String {
+    format!("[[benchmark]]\nname = 'mine'\n{settings}\n")
+}
+
+fn open(base: &Path, settings: &str) -> Benchmarks {
+    try_open(base, &table(settings)).unwrap_or_else(|error| panic!("{settings}: {error}"))
+}
+
+fn only(benchmarks: &Benchmarks) -> &dyn Benchmark {
+    benchmarks.iter().next().unwrap()
+}
+
+/// Two pictures with two questions each, in two languages.
+fn questions_tsv(folder: &Path) {
+    let mut text = String::from("index\tlang\timage\tquestion\tA\tB\tC\tanswer\n");
+    for (at, lang) in ["en", "german"].iter().enumerate() {
+        for picture in 0..2 {
+            for part in 0..2 {
+                let index = 10 * picture + part;
+                let image = if part == 0 { STANDARD.encode(png(picture as u8)) } else { format!("{}", 10 * picture) };
+                // The reference is looked up over the whole file: both languages show the same picture.
+                let third = if part == 0 { "fig" } else { "" };
+                let answer = ["B", "apple"][part];
+                writeln!(text, "{index}\t{lang}\t{image}\tWhich {at}{picture}{part}?\tapple\tpear\t{third}\t{answer}")
+                    .unwrap();
+            }
+        }
+    }
+    std::fs::write(folder.join("questions.tsv"), text).unwrap();
+}
+
+const TSV: &str =
+    "kind = 'choice'\nfile = 'questions.tsv'\nlanguage_column = 'lang'\nlanguage_map = { german = 'de' }\n";
+
+fn score(prediction: &Prediction, metric: &str) -> f64 {
+    prediction.scores.iter().find(|score| score.protocol == metric).unwrap().score
+}
+
+#[test]
+fn a_tsv_of_choices_is_asked_in_three_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    questions_tsv(folder.path());
+    let likelihood = open(folder.path(), TSV);
+    let benchmark = only(&likelihood);
+    assert_eq!(benchmark.languages(), ["de", "en"]);
+    let question = &benchmark.questions()[0];
+    assert_eq!((question.id.as_str(), question.turns[0].text.as_str()), ("mine/0/en", "<image>\nWhich 000?"));
+    assert_eq!(question.ask, Ask::Likelihood { answers: ["apple", "pear", "fig"].map(str::to_owned).to_vec() });
+    // Half have three options, half have two.
+    let chance = benchmark.metrics()[0].chance.unwrap();
+    assert!((chance - (100.0 / 3.0 + 50.0) / 2.0).abs() < 1e-9, "{chance}");
+    let replies: Vec<Reply> = benchmark
+        .questions()
+        .iter()
+        .map(|question| match &question.ask {
+            Ask::Likelihood { answers } => Reply::Scores((0..answers.len()).map(|at| at as f64).collect()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let predictions = benchmark.predictions(&replies).unwrap();
+    // The last option is chosen: fig where pear is right, pear where apple is.
+    assert!(predictions.iter().all(|prediction| score(prediction, "mine") == 0.0));
+    assert_eq!(predictions[0].understood.as_deref(), Some("C"));
+    // What is resampled is the picture, in both languages the same.
+    let groups: std::collections::BTreeSet<&str> = predictions.iter().map(|p| p.group.as_str()).collect();
+    assert_eq!(groups.len(), 2);
+    assert!(benchmark.predictions(&replies[1..]).unwrap_err().to_string().contains("expected 8 replies, found 7"));
+    let texts = vec![Reply::Text("B".into()); 8];
+    assert!(benchmark.predictions(&texts).unwrap_err().to_string().contains("found a text"));
+
+    let letters = open(folder.path(), &format!("{TSV}protocol = 'letters'"));
+    let german = &only(&letters).questions()[5];
+    assert_eq!(german.turns[0].text, "<image>\nWhich 101?\nA. apple\nB. pear\nAntworte nur mit dem Buchstaben.");
+    assert_eq!(german.ask, Ask::FirstToken { answers: vec!["A".into(), "B".into()] });
+
+    let generate = open(folder.path(), &format!("{TSV}protocol = 'generate'\ninstruction = 'Letter:'"));
+    let benchmark = only(&generate);
+    assert!(benchmark.questions()[0].turns[0].text.ends_with("C. fig\nLetter:"));
+    let replies =
+        ["B", "It is an apple.", "(C)", "apple or pear", "B.", "A", "", "no"].map(|text| Reply::Text(text.into()));
+    let predictions = benchmark.predictions(&replies).unwrap();
+    let understood: Vec<Option<&str>> = predictions.iter().map(|p| p.understood.as_deref()).collect();
+    assert_eq!(understood, [Some("B"), Some("A"), Some("C"), None, Some("B"), Some("A"), None, None]);
+    let scores: Vec<f64> = predictions.iter().map(|p| score(p, "mine")).collect();
+    assert_eq!(scores, [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn jsonl_and_parquet_are_benchmarks_too() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("images")).unwrap();
+    std::fs::write(folder.path().join("images/a.png"), png(1)).unwrap();
+    let lines = [
+        r#"{"id": 1, "image": "a.png", "frage": "Was?", "options": ["Apfel", "Birne"], "answer": 1, "pair": "x"}"#,
+        r#"{"id": 2, "frage": "Wer?", "options": ["er", "sie"], "answer": "sie", "pair": "x"}"#,
+    ];
+    std::fs::write(folder.path().join("q.jsonl"), lines.join("\n")).unwrap();
+    let settings = "kind = 'choice'\nfile = 'q.jsonl'\nimage_root = 'images'\nlanguage = 'de'\n\
+                    fields = { question = 'frage' }\ngroup_column = 'pair'";
+    let opened = open(folder.path(), settings);
+    let benchmark = only(&opened);
+    assert_eq!(benchmark.questions()[0].media.len(), 1);
+    assert_eq!(benchmark.questions()[1].turns[0].text, "Wer?");
+    let replies = vec![Reply::Scores(vec![0.0, 1.0]); 2];
+    let predictions = benchmark.predictions(&replies).unwrap();
+    assert!(predictions.iter().all(|p| score(p, "mine") == 1.0 && p.group == "x"));
+
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eval");
+    let opened = open(&fixtures, "kind = 'choice'\nfile = 'ai2d/*.parquet'\nlanguage = 'en'\nlimit = 20");
+    let benchmark = only(&opened);
+    assert_eq!(benchmark.questions().len(), 20);
+    assert!(benchmark.questions().iter().all(|question| question.media.len() == 1));
+}
+
+#[test]
+fn short_answers_are_compared_and_come_near() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"id": "a", "question": "Colour?", "answer": ["dark blue", "navy"]}"#,
+        r#"{"id": "b", "question": "How many?", "answer": 3}"#,
+    ];
+    std::fs::write(folder.path().join("q.jsonl"), lines.join("\n")).unwrap();
+    let settings = "kind = 'short_answer'\nfile = 'q.jsonl'\nlanguage = 'en'\ninstruction = 'In a word.'";
+    let opened = open(folder.path(), settings);
+    let benchmark = only(&opened);
+    assert_eq!(benchmark.questions()[0].turns[0].text, "Colour?\nIn a word.");
+    let replies = [Reply::Text("  NAVY ".into()), Reply::Text("three".into())];
+    let predictions = benchmark.predictions(&replies).unwrap();
+    assert_eq!(score(&predictions[0], "mine"), 1.0);
+    assert_eq!((score(&predictions[1], "mine"), score(&predictions[1], "mine_chrf")), (0.0, 0.0));
+    assert_eq!(predictions[1].references, ["3"]);
+}
+
+#[test]
+fn draws_are_seeded_and_keys_follow_the_content() {
+    let folder = tempfile::tempdir().unwrap();
+    questions_tsv(folder.path());
+    let ids = |more: &str| -> Vec<String> {
+        let opened = open(folder.path(), &format!("{TSV}{more}"));
+        only(&opened).questions().iter().map(|question| question.id.clone()).collect()
+    };
+    let drawn = ids("limit = 3\nseed = 5");
+    assert_eq!(drawn.len(), 6);
+    let of = |language: &str| -> Vec<&str> { drawn.iter().filter_map(|id| id.strip_suffix(language)).collect() };
+    assert_eq!(of("/en"), of("/de"));
+    assert_eq!(drawn, ids("limit = 3\nseed = 5"));
+
+    let key = || open(folder.path(), TSV).keys().unwrap()["mine"].clone();
+    let before = key();
+    assert_eq!(before, key());
+    // Another answer, another picture: another key.
+    let path = folder.path().join("questions.tsv");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\tB\n", "\tA\n", 1)).unwrap();
+    let answer = key();
+    assert_ne!(before, answer);
+    std::fs::write(&path, text.replacen(&STANDARD.encode(png(0)), &STANDARD.encode(png(9)), 1)).unwrap();
+    assert!(![before, answer].contains(&key()));
+}
+
+#[test]
+fn each_mistake_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path();
+    questions_tsv(base);
+    let write = |name: &str, text: &str| std::fs::write(base.join(name), text).unwrap();
+    write("unanswered.tsv", "index\tquestion\tA\tB\n1\tWhat?\tx\ty\n");
+    write("wrong.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\ty\tA\n2\tWhat?\tx\ty\tE\n");
+    write("same.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\tx\tA\n");
+    write("lost.tsv", "index\timage_path\tquestion\tA\tB\tanswer\n1\tno.png\tWhat?\tx\ty\tA\n");
+    write("empty.tsv", "index\tquestion\tA\tB\tanswer\n");
+    write("shown.jsonl", r#"{"question": "<image> What?", "options": ["x", "y"], "answer": "x"}"#);
+    std::fs::create_dir(base.join("images")).unwrap();
+    let choice = |file: &str| format!("kind = 'choice'\nlanguage = 'en'\nfile = '{file}'");
+    let cases: Vec<(String, Vec<&str>)> = vec![
+        ("kind = 'chioce'\nfile = 'x.tsv'".into(), vec!["unknown kind \"chioce\"", "did you mean `choice`?"]),
+        ("file = 'x.tsv'".into(), vec!["`kind` is missing", "short_answer"]),
+        (format!("{TSV}protocl = 'letters'"), vec!["unknown key `protocl`", "did you mean `protocol`?"]),
+        (format!("{TSV}protocol = 'letter'"), vec!["mine", "unknown variant `letter`", "did you mean `letters`?"]),
+        (format!("{TSV}language = 'de'"), vec!["exclude each other"]),
+        ("kind = 'choice'\nfile = 'questions.tsv'".into(), vec!["language = \"de\""]),
+        (
+            TSV.replace("german", "germn"),
+            vec!["4 of 8 rows", "questions.tsv, line 6", "unknown_language", "\"german\""],
+        ),
+        (choice("none.tsv"), vec!["cannot read", "none.tsv"]),
+        (choice("unanswered.tsv"), vec!["unanswered.tsv: no column \"answer\" (there are A, B, index, question)"]),
+        (choice("wrong.tsv"), vec!["1 of 2 rows", "wrong.tsv, line 3 (id \"2\")", "answer \"E\" is neither"]),
+        (choice("same.tsv"), vec!["two options read \"x\""]),
+        (choice("empty.tsv"), vec!["no question"]),
+        (choice("lost.tsv"), vec!["lost.tsv, line 2", "missing_image", "set image_root"]),
+        (format!("{}\nimage_root = 'images'", choice("lost.tsv")), vec!["line 2", "missing_image", "no.png"]),
+        (format!("{}\nimage_root = 'pictures'", choice("lost.tsv")), vec!["image_root", "pictures"]),
+        (choice("shown.jsonl"), vec!["1 placeholders for 0 pictures"]),
+        (format!("{TSV}group_column = 'pair'"), vec!["no column \"pair\""]),
+        (format!("{TSV}max_new_tokens = 0"), vec!["`max_new_tokens` must be at least 1"]),
+        ("kind = 'mmmb'\nfile = 'questions.tsv'".into(), vec!["does not end with a language"]),
+        ("kind = 'mmmb'\nfile = 'q_en.tsv'\nreader = 'lmms_eval'".into(), vec!["protocol = \"paired\""]),
+        ("kind = 'cloze'\nlanguages = ['en', 'en']".into(), vec!["mine", "en"]),
+    ];
+    for (settings, words) in cases {
+        let error =
+            try_open(base, &table(&settings)).err().unwrap_or_else(|| panic!("{settings} is taken")).to_string();
+        for word in words {
+            assert!(error.contains(word), "{settings}\n-> {error}\nlacks {word}");
+        }
+    }
+    // Rows may be left out where that is said, and are told.
+    let opened = open(base, &format!("{}\nmax_skipped = 1", choice("wrong.tsv")));
+    assert_eq!(only(&opened).questions().len(), 1);
+    assert!(only(&opened).notes()[0].contains("wrong.tsv, line 3"), "{:?}", only(&opened).notes());
+
+    let twice = format!("{}{}", table(TSV), table(TSV));
+    let error = try_open(base, &twice).err().unwrap().to_string();
+    assert!(error.contains("both have the metric \"mine\""), "{error}");
+}
+
+#[test]
+fn columns_must_be_able_to_show_what_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    questions_tsv(folder.path());
+    let column = |name: &str, languages: &[&str]| Column {
+        name: name.into(),
+        languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
+        description: String::new(),
+    };
+    let own = open(folder.path(), TSV);
+    own.check_columns(&[column("Both", &["en", "de"])]).unwrap();
+    let error = own.check_columns(&[column("En", &["en"]), column("Fr", &["fr", "en"])]).unwrap_err().to_string();
+    assert!(error.contains("column \"Fr\" needs fr") && error.contains("first benchmark \"mine\""), "{error}");
+
+    let cloze = "[[benchmark]]\nname = 'cloze'\nkind = 'cloze'\nlanguages = ['en', 'fr']\nseen = 2\nunseen = 2\n";
+    let both = try_open(folder.path(), &format!("{cloze}{}", table(TSV))).unwrap();
+    both.check_columns(&[column("En", &["en"]), column("Multi", &["en", "fr"])]).unwrap();
+    let error = both.check_columns(&[column("Multi", &["en", "fr"])]).unwrap_err().to_string();
+    for word in ["\"mine\" has questions in de, en", "`Multi` needs fr", "add a column"] {
+        assert!(error.contains(word), "{error}");
+    }
+}
