@@ -5,8 +5,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::sigmoid};
 use burn_vlm::connector::{ConnectorConfig, ConnectorShape, Projector, RoutingText};
-use burn_vlm::{ModelError, checkpoint::StoreDtype, init::Fill, init::Scope, nn::Linear, parts::Either};
 use burn_vlm::vision::VisionEncoder;
+use burn_vlm::{ModelError, checkpoint::StoreDtype, init::Fill, init::Scope, nn::Linear, parts::Either};
 use burn_vlm_experiments::{AnyError, BuiltIn, StudyArgs, execute_of};
 use burn_vlm_train::chat::ChatModel;
 use clap::Parser;

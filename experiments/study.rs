@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
+use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
     AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::eval::Benchmark;
-use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::optim::thousands;
+use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
 use burn_vlm_train::run::estimate::{Assumptions, EFFICIENCY, EstimateInput, estimate_run, matmul_rate};
 use burn_vlm_train::study::{StudyInputs, VlmJob, write_summary};

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -18,11 +17,11 @@ use burn_vlm_experiments::{BuiltIn, PARROT, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::objective::routing_text;
-use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::params::PathStack;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, StageRecipe};
-use burn_vlm_train::trainer::{Objective, StageRun, train_stage};
+use burn_vlm_train::run::{DataOrigin, stage_objective};
+use burn_vlm_train::trainer::{StageRun, train_stage};
 use clap::Parser;
 
 /// Set for the copy of this test binary that is killed: the folder it runs the cell in.

@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use burn_vlm::init::Scope;
 use burn_vlm::language::{Gemma2Config, LanguageConfig};
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};

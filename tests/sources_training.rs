@@ -84,17 +84,16 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
     let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
     let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
     let reporter = Reporter::capture();
-    let run =
-        TrainRun {
-            context: &context,
-            recipe,
-            base,
-            parts: &PartFolders::named(recipe, &parts).unwrap(),
-            features: &out.join("features"),
-            replicas: &replicas,
-            out,
-            reporter: &reporter,
-        };
+    let run = TrainRun {
+        context: &context,
+        recipe,
+        base,
+        parts: &PartFolders::named(recipe, &parts).unwrap(),
+        features: &out.join("features"),
+        replicas: &replicas,
+        out,
+        reporter: &reporter,
+    };
     train(&run).map_err(|error| error.to_string())
 }
 

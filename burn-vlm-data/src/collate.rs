@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(batch.ids, [0, 5, 6, 7, 0, 0, 0, 8]);
         assert_eq!(batch.labels, [-100, -100, 6, 7, -100, -100, -100, 8]);
         assert_eq!(batch.mask(), [false, true, true, true, false, false, false, true]);
-        let empty = collate(&[], 0, PaddingSide::Right, 8);
+        let empty = collate::<Encoded>(&[], 0, PaddingSide::Right, 8);
         assert_eq!((empty.batch, empty.tokens, empty.ids.len()), (0, 0, 0));
     }
 }

@@ -7,10 +7,10 @@ use burn_vlm_data::encode::EncodeError;
 use burn_vlm_data::image::ImageError;
 use burn_vlm_data::loader::LoaderError;
 use burn_vlm_data::mixture::MixtureConfigError;
+use burn_vlm_data::processor::ProcessorError;
 use burn_vlm_data::source::{OpenMixtureError, SkipLogError, StreamError};
 use burn_vlm_data::tasks::TaskError;
 use burn_vlm_data::tokenizer::TokenizerError;
-use burn_vlm_data::processor::ProcessorError;
 
 use crate::ablation::PartError;
 use crate::report::ReportError;

@@ -19,10 +19,10 @@ use burn_vlm_data::loader::Prefetcher;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::log::{self, StepLog};
+use crate::objective::Validation;
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::parallel::Replicas;
 use crate::params::list_params;
-use crate::objective::Validation;
 use crate::recipe::StageRecipe;
 use crate::watch::{ValidationLog, Watch};
 

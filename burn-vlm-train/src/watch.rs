@@ -114,7 +114,8 @@ impl<'a> Watch<'a> {
         let (patience, best) = (self.recipe.early_stop?, self.best()?);
         let since = self.history.iter().filter(|entry| entry.step > best.step).count();
         let (loss, step) = (best.validation.loss, best.step);
-        (since >= patience).then(|| format!("{since} validations without a loss below {loss:.4} of step {step}: stopped early"))
+        (since >= patience)
+            .then(|| format!("{since} validations without a loss below {loss:.4} of step {step}: stopped early"))
     }
 
     /// The weights to go on with: the best ones, if they are kept and not the last.

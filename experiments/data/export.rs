@@ -14,8 +14,8 @@ use burn_vlm_data::image::{DecodeLimits, decode, encode_png, to_rgb};
 use burn_vlm_data::language::{Language, LanguageSet};
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::{Picture, Sample};
-use burn_vlm_data::tasks::{Task, training_samples};
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
+use burn_vlm_data::tasks::{Task, training_samples};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -120,7 +120,8 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
     let mut pictures = Pictures::default();
     let mut files = Vec::new();
     for task in &args.tasks {
-        let chosen: Vec<&Sample> = samples.iter().filter(|sample| sample.tags.iter().any(|tag| tag == task.as_str())).collect();
+        let chosen: Vec<&Sample> =
+            samples.iter().filter(|sample| sample.tags.iter().any(|tag| tag == task.as_str())).collect();
         // A task may be named twice, or a small limit may leave nothing of it.
         if chosen.is_empty() || files.iter().any(|file: &Exported| file.task == *task) {
             continue;

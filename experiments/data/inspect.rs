@@ -171,7 +171,11 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
         writeln!(out, "records that cannot be used: {} ({})", path.display(), file.records())?;
     }
     let plan = mixture.as_ref().map(|config| {
-        let mixed = mix_sources(config, &opened, StreamOptions { shuffle_bytes: NO_SHUFFLE, ..StreamOptions::seeded(config.seed) });
+        let mixed = mix_sources(
+            config,
+            &opened,
+            StreamOptions { shuffle_bytes: NO_SHUFFLE, ..StreamOptions::seeded(config.seed) },
+        );
         mixed.map(|mixed| mixed.plan.summary(config)).map_err(|error| format!("{}: {error}", args.path))
     });
     if let Some(Ok(plan)) = &plan {

@@ -110,7 +110,7 @@ pub enum ImageError {
 
 impl ImageError {
     /// The error with the name of the picture.
-    pub(crate) fn of(self, name: &str) -> Self {
+    pub fn of(self, name: &str) -> Self {
         match self {
             Self::Resize { .. } => Self::Decode { name: name.to_owned(), reason: self.to_string() },
             other => other,

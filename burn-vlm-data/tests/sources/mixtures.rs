@@ -27,8 +27,12 @@ fn open(folder: &Path, head: &str) -> Result<(Arc<Mixed>, u64), String> {
         source("parquet", "parquet", &parquet.path)
     );
     let config = MixtureConfig::from_toml(&text, &folder.join("mixture.toml")).map_err(|e| e.to_string())?;
-    let opened = open_mixture(&config, Limits::default(), StreamOptions { shuffle_bytes: SHUFFLE, ..StreamOptions::seeded(config.seed) })
-        .map_err(|e| e.to_string())?;
+    let opened = open_mixture(
+        &config,
+        Limits::default(),
+        StreamOptions { shuffle_bytes: SHUFFLE, ..StreamOptions::seeded(config.seed) },
+    )
+    .map_err(|e| e.to_string())?;
     assert!(opened.skipped.is_empty());
     Ok((opened.mixed, opened.plan.len()))
 }

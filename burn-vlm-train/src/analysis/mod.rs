@@ -207,7 +207,10 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
             alignment.push(self.align("after", &visual));
         }
         Ok(Analysis {
-            languages: self.samples[0].iter().map(|sample| sample.language.map_or("-", |language| language.tag()).to_string()).collect(),
+            languages: self.samples[0]
+                .iter()
+                .map(|sample| sample.language.map_or("-", |language| language.tag()).to_string())
+                .collect(),
             pictures: self.samples.len(),
             moments,
             alignment,

@@ -85,7 +85,11 @@ impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
         let taken = begin.elapsed();
         let Some(token) = step.and_then(|tokens| tokens.first().copied()) else {
             self.done = true;
-            return self.stream.finish().map(|rest| Some(rest).filter(|rest| !rest.is_empty())).map_err(TrainError::from);
+            return self
+                .stream
+                .finish()
+                .map(|rest| Some(rest).filter(|rest| !rest.is_empty()))
+                .map_err(TrainError::from);
         };
         if self.stats.new_tokens == 0 {
             self.stats.prefill += taken;

@@ -56,7 +56,8 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         check_kind(&folder)?;
         let processor = Processor::from_folder(&folder)?;
         let mut generation = GenerationConfig::from_folder(&folder)?;
-        let model = Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+        let model =
+            Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
         // The model knows its own connector; a published count may be another's.
         let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
         for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {

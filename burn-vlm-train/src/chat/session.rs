@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_vlm::connector::Projector;
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;

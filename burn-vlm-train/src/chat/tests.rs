@@ -202,7 +202,7 @@ fn half_precision_talks_and_pictures_count_in_the_time() {
     let folder = tempfile::tempdir().unwrap();
     write_model(folder.path());
     for dtype in [StoreDtype::BF16, StoreDtype::F16] {
-        let mut chat = ChatModel::load_as(folder.path(), &Device::flex(), dtype).unwrap();
+        let mut chat: ChatModel = ChatModel::load_as(folder.path(), &Device::flex(), dtype).unwrap();
         chat.generation.max_new_tokens = 3;
         chat.generation.stop_tokens.clear();
         let mut session = chat.session();

@@ -59,11 +59,6 @@ impl Shown {
         let key = picture.key().map_err(TrainError::within(picture.name()))?;
         Ok(Self { key, picture: picture.clone() })
     }
-
-    /// The key as text.
-    pub(super) fn hex(&self) -> String {
-        self.key.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// One conversation whose answer is scored.
@@ -149,7 +144,8 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// The pictures of one conversation, processed together.
     fn process(&self, shown: &[Shown]) -> Result<Vec<ProcessedImage>> {
         let one = |one: &Shown| {
-            let (name, bytes) = (one.picture.name(), one.picture.read().map_err(TrainError::within(one.picture.name()))?);
+            let (name, bytes) =
+                (one.picture.name(), one.picture.read().map_err(TrainError::within(one.picture.name()))?);
             Ok(self.processor.process_image(PictureInput::File { name: &name, bytes: &bytes }, shown.len())?)
         };
         shown.iter().map(one).collect()
@@ -250,7 +246,9 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
             }
         }
         for chunk in missing.chunks(TOWER_BATCH) {
-            let pixels = |one: &&Shown| Ok(self.process(std::slice::from_ref(one))?.pop().map(|image| image.data).unwrap_or_default());
+            let pixels = |one: &&Shown| {
+                Ok(self.process(std::slice::from_ref(one))?.pop().map(|image| image.data).unwrap_or_default())
+            };
             let pixels: Vec<Vec<f32>> = chunk.par_iter().map(pixels).collect::<Result<_>>()?;
             let features = self.model.encode_images(tensor(pixels.concat(), chunk.len()))?;
             let [_, tokens, width] = features.dims();
@@ -390,7 +388,7 @@ pub(super) fn first_tokens<T: VisionTower, P: Projector>(
 }
 
 /// The token that an answer begins with.
-fn first_token(scorer: &Scorer<T, P>, answer: &str) -> Result<i64> {
+fn first_token<T: VisionTower, P: Projector>(scorer: &Scorer<T, P>, answer: &str) -> Result<i64> {
     let encoded = scorer.encode(&[Turn::user("?"), Turn::assistant(answer)], &[])?;
     let label = encoded.labels.iter().copied().find(|label| *label >= 0);
     label.ok_or_else(|| TrainError::Data(format!("the answer {answer:?} has no token")))

@@ -311,11 +311,7 @@ pub fn next_token_targets(text: &TextBatch) -> (Vec<i64>, Vec<i64>) {
 ///
 /// # Errors
 /// A scope that needs to know where the user's turns are, in a batch that was made without.
-pub fn routing_text<P: Projector>(
-    connector: &P,
-    text: &TextBatch,
-    device: &Device,
-) -> Result<Option<Tensor<2, Bool>>> {
+pub fn routing_text<P: Projector>(connector: &P, text: &TextBatch, device: &Device) -> Result<Option<Tensor<2, Bool>>> {
     let Some(scope) = connector.text_scope().filter(|_| connector.reads_text()) else { return Ok(None) };
     let mut mask = Vec::with_capacity(text.batch * text.tokens);
     for (row, (labels, length)) in text.labels.chunks(text.tokens.max(1)).zip(&text.lengths).enumerate() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
-use burn_vlm_data::sample::Task;
+use burn_vlm_data::tasks::Task;
 use serde::{Deserialize, Serialize};
 
 /// Which samples of the embedded corpus a stage sees.

@@ -131,7 +131,10 @@ impl MixtureRecipe {
             return Some("`mixture.batching`: `max_tokens`, `max_images` and `multiple_of` must be at least 1".into());
         }
         if self.views > 0 && self.pictures == PictureView::Tiles {
-            return Some("`mixture.views` keeps features of pictures of one view; it does not go with `pictures = \"tiles\"`".into());
+            return Some(
+                "`mixture.views` keeps features of pictures of one view; it does not go with `pictures = \"tiles\"`"
+                    .into(),
+            );
         }
         if self.template == PromptTemplate::Plain && self.mask != MaskStyle::AnswersOnly {
             return Some("`mixture.template = \"plain\"` trains the caption; `mask` belongs to `chat`".into());

@@ -140,7 +140,9 @@ impl StageRecipe {
             }
         }
         if !self.eval_every.is_multiple_of(self.log_every) {
-            return fail("`eval_every` must be a multiple of `log_every`, so that each validation stands beside a loss".into());
+            return fail(
+                "`eval_every` must be a multiple of `log_every`, so that each validation stands beside a loss".into(),
+            );
         }
         if !self.checkpoint_every.is_multiple_of(self.log_every) {
             return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());

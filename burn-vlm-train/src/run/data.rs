@@ -11,7 +11,8 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
 use burn_vlm_data::source::{
-    Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState, open_mixture,
+    Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
+    open_mixture,
 };
 use burn_vlm_data::tasks::training_source;
 
@@ -115,7 +116,8 @@ pub fn open_stage_data(
     log.record_unread(records, skipped)?;
     let steps = stage.steps_over(name, mixed.epoch_len())?;
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
-    let held_out = stage.validation.as_ref().map(|validation| held_out_samples(validation, stage, origin, &mixed, &held_out));
+    let held_out =
+        stage.validation.as_ref().map(|validation| held_out_samples(validation, stage, origin, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },
@@ -177,7 +179,10 @@ fn open_corpus(
     let mut groups = Vec::with_capacity(draws.len());
     for (source, ((language, records), draws)) in parts.into_iter().zip(draws).enumerate() {
         if draws == 0 {
-            let message = format!("{}: its weight is below one in {epoch} samples, it would never be drawn", sources[source].name());
+            let message = format!(
+                "{}: its weight is below one in {epoch} samples, it would never be drawn",
+                sources[source].name()
+            );
             return Err(TrainError::Recipe(message));
         }
         *languages.entry(Some(language)).or_default() += draws;
@@ -251,8 +256,11 @@ impl StageData {
             format!("{tag} {:.1} %", *count as f64 / epoch.max(1) as f64 * 100.0)
         });
         let mut lines = vec![
-            format!("{} sources with {records} records; the stage draws {samples} samples, {:.2} times an epoch of {epoch}",
-                sources.len(), samples as f64 / epoch.max(1) as f64),
+            format!(
+                "{} sources with {records} records; the stage draws {samples} samples, {:.2} times an epoch of {epoch}",
+                sources.len(),
+                samples as f64 / epoch.max(1) as f64
+            ),
             format!("languages: {}", languages.collect::<Vec<_>>().join(", ")),
         ];
         if let Some(held_out) = &self.held_out {

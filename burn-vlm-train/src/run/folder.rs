@@ -30,7 +30,7 @@ pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
         Ok(there) if there == text => Ok(()),
         // What no step has been made of may still be mended, so that a mistake in the last stage does not cost the first.
         Ok(there) if toml::from_str(&there).is_ok_and(|old| only_later_differs(out, &old, recipe)) => {
-            write_atomic(&file, text.as_bytes())
+            Ok(write_atomic(&file, text.as_bytes())?)
         }
         Ok(there) => {
             let changed = |(old, new): &(&str, &str)| old != new;
@@ -41,9 +41,7 @@ pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
             );
             Err(TrainError::invalid(&file, message))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_atomic(&file, text.as_bytes())
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(write_atomic(&file, text.as_bytes())?),
         Err(error) => Err(TrainError::io("cannot read", &file, error)),
     }
 }
@@ -120,7 +118,7 @@ pub fn save_model<T: VisionTower, P: Projector>(
     write_json_atomic(&folder.join("generation_config.json"), &generation)?;
     write_json_atomic(&folder.join("preprocessor_config.json"), processor)?;
     let counts = counts(&model.config, words.image_token());
-    write_json_atomic(&folder.join("processor_config.json"), &counts)
+    Ok(write_json_atomic(&folder.join("processor_config.json"), &counts)?)
 }
 
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.

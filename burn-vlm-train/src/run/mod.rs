@@ -51,7 +51,7 @@ use crate::pictures::processor_of;
 use crate::pretrain::Context;
 use crate::processor::{picture_config, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
-use crate::trainer::{Objective, StageResult, StageRun, train_stage};
+use crate::trainer::{StageResult, StageRun, train_stage};
 use crate::watch::ValidationLog;
 
 /// Most megabytes of features of the corpus's pictures: all of them in all views of the largest preset fit.
@@ -107,6 +107,12 @@ pub struct Trained<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub image: ImageProcessorConfig,
     /// Folder of the model.
     pub model: PathBuf,
+}
+
+impl<T: VisionTower, P: Projector> std::fmt::Debug for Trained<T, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trained").field("stages", &self.stages).field("model", &self.model).finish_non_exhaustive()
+    }
 }
 
 /// A finished stage.

@@ -26,7 +26,8 @@ pub fn analysis_samples(corpus: &EmojiCorpus, recipe: &EvaluationRecipe) -> Resu
     let asked = asked.at_most(recipe.analysis);
     let drawn = Drawn::new(corpus, &asked)?;
     let (pool, shown) = drawn.seen();
-    let concept = |sample: &Sample| corpus.by_code(sample.group.as_deref().unwrap_or_default()).map(|concept| concept.id);
+    let concept =
+        |sample: &Sample| corpus.by_code(sample.group.as_deref().unwrap_or_default()).map(|concept| concept.id);
     let asked = |sample: &Sample| concept(sample).is_some_and(|concept| shown.contains(&concept));
     let mut samples: Vec<Sample> = drawn.builder.caption_items(pool).into_iter().filter(asked).collect();
     samples.sort_by_key(concept);

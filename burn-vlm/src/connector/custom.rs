@@ -54,6 +54,11 @@ impl ConnectorKeys for CustomConnector {
 }
 
 impl ConnectorConfig {
+    /// A connector of one's own without keys.
+    pub fn named(name: &str) -> Self {
+        Self::Custom(CustomConnector::named(name))
+    }
+
     /// The configuration of one's own connector: its name and its keys.
     ///
     /// # Errors

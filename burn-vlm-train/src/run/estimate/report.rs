@@ -8,7 +8,6 @@ use burn_vlm_base::progress::show_duration;
 use super::{EFFICIENCY, RunEstimate, StageEstimate};
 use crate::optim::thousands;
 
-
 impl RunEstimate {
     /// The estimate with the time that it takes where matrix products run at `rate` operations a second.
     pub fn with_rate(&self, rate: f64) -> TimedEstimate<'_> {

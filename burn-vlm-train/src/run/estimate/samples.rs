@@ -17,8 +17,8 @@ use crate::objective::{PreparedImage, SampleMaker};
 use crate::optim::thousands;
 use crate::pictures::{processor_of, siglip_processor};
 use crate::processor::stage_processor;
-use crate::run::data::{DataOrigin, corpus_mixture};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
+use crate::run::data::{DataOrigin, corpus_mixture};
 
 /// Samples that are looked at, evenly spaced over an epoch.
 const LOOKED_AT: u64 = 64;
