@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
+    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::pretrain::Context;
@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::args::{StudyArgs, examples};
 use crate::{BuiltIn, RECIPES};
 
-/// Any error of a study; [`chain`] prints it with its causes.
+/// Any error of a study; `explain` prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs one of a program's built-in studies (`--study`, or the first) with the command line of this process.
@@ -29,7 +29,7 @@ pub fn run_studies(program: &str, studies: &[BuiltIn]) -> ExitCode {
     match execute(chosen.unwrap_or(default), &args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::GridPinpoint;
-use burn_vlm_data::tokenizer::{Tokenizer, TokenizerError};
+use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_data::vlm_processor::TilingPreset;
 
 use crate::error::{Result, TrainError};
@@ -66,15 +66,14 @@ pub fn assemble(
 
 /// A backbone's tokenizer with `<image>`, and whether that had to be added.
 pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
-    let fail = |error: TokenizerError| TrainError::Data(error.to_string());
-    let tokenizer = Tokenizer::from_file(file).map_err(fail)?;
+    let tokenizer = Tokenizer::from_file(file)?;
     let added = tokenizer.image_id().is_none();
-    Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER).map_err(fail)?, added))
+    Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER)?, added))
 }
 
 /// A backbone's chat template, which may write the tokenizer's special tokens.
 pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let template = ChatTemplate::from_folder(backbone).map_err(|e| TrainError::Data(e.to_string()))?;
+    let template = ChatTemplate::from_folder(backbone)?;
     Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
 }
 

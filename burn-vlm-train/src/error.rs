@@ -2,6 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_vlm_data::chat_template::TemplateError;
+use burn_vlm_data::encode::EncodeError;
+use burn_vlm_data::image::ImageError;
+use burn_vlm_data::loader::LoaderError;
+use burn_vlm_data::mixture::MixtureConfigError;
+use burn_vlm_data::sampler::MixtureError;
+use burn_vlm_data::source::{OpenMixtureError, SkipLogError, StreamError};
+use burn_vlm_data::tasks::TaskError;
+use burn_vlm_data::tokenizer::TokenizerError;
+use burn_vlm_data::vlm_processor::VlmProcessorError;
+
+use crate::ablation::PartError;
+use crate::report::ReportError;
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -56,6 +70,56 @@ pub enum TrainError {
     /// A model's folder that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    /// A tokenizer that cannot be read, written or used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A chat template that cannot be read, or refuses a conversation.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A conversation that cannot be made into ids and labels.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A picture that cannot be read, or settings of an image processor that cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A processor's folder that cannot be read, or a prompt that it refuses.
+    #[error(transparent)]
+    Processor(#[from] VlmProcessorError),
+    /// Tasks that cannot be drawn from the corpus.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// Weights of a mixture of samples that cannot be drawn by.
+    #[error(transparent)]
+    Weights(#[from] MixtureError),
+    /// A mixture's file.
+    #[error(transparent)]
+    Mixture(#[from] MixtureConfigError),
+    /// A mixture whose sources cannot be opened or mixed.
+    #[error(transparent)]
+    Sources(#[from] OpenMixtureError),
+    /// A sample that cannot be drawn from a mixture.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// More samples cannot be used than allowed, or their list cannot be written.
+    #[error(transparent)]
+    Skipped(#[from] SkipLogError),
+    /// A worker that makes samples.
+    #[error(transparent)]
+    Loader(Box<LoaderError<TrainError>>),
+    /// A shared part of a study.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// A summary or a report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// Another error, and where it happened.
+    #[error("{what}: {source}")]
+    Within {
+        /// Where: a stage, a picture, a folder.
+        what: String,
+        /// What happened there.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A sample or picture, by name.
     #[error("{0}")]
     Data(String),
@@ -74,10 +138,25 @@ fn advice(error: &std::io::Error) -> &'static str {
     }
 }
 
+impl From<LoaderError<TrainError>> for TrainError {
+    fn from(error: LoaderError<TrainError>) -> Self {
+        Self::Loader(Box::new(error))
+    }
+}
+
 impl TrainError {
     /// An operating-system error on `path`.
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// For `map_err`: an error that happened at `what` (a stage, a picture, a folder).
+    pub fn within<E>(what: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let what = what.into();
+        move |error| Self::Within { what, source: error.into() }
     }
 
     /// A file whose content is wrong.

@@ -62,7 +62,7 @@ pub fn train_tokenizer(corpus: &EmojiCorpus, recipe: &TokenizerRecipe) -> Result
             texts.push(question.to_string());
         }
     }
-    Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS).map_err(|e| TrainError::Data(e.to_string()))
+    Ok(Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS)?)
 }
 
 /// Pretrains the part `name` of a recipe and writes its folder into `out`; checkpoints go to `work`.
@@ -151,7 +151,7 @@ impl PartRun<'_> {
                 self.name, score.language, score.distractors, score.concepts, score.score, score.n
             ));
         }
-        write_json_atomic(&self.out.join("retrieval.json"), &scores).map_err(file_error)?;
+        write_json_atomic(&self.out.join("retrieval.json"), &scores)?;
         self.save_encoder(&model)?;
         self.save_common(&tokenizer)
     }
@@ -178,21 +178,17 @@ impl PartRun<'_> {
         let objective = Arc::new(TextObjective::new(conversations));
         let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), objective, model)?;
         model.save_pretrained(self.out, StoreDtype::F16)?;
-        write_atomic(&self.out.join("chat_template.jinja"), TINY_TEMPLATE.as_bytes()).map_err(file_error)?;
+        write_atomic(&self.out.join("chat_template.jinja"), TINY_TEMPLATE.as_bytes())?;
         self.save_common(&tokenizer)
     }
 
     fn save_common(&self, tokenizer: &Tokenizer) -> Result<()> {
-        tokenizer.save(self.out.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
+        tokenizer.save(self.out.join("tokenizer.json"))?;
         let text = toml::to_string(self.recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
-        write_atomic(&self.out.join("recipe.toml"), text.as_bytes()).map_err(file_error)?;
+        write_atomic(&self.out.join("recipe.toml"), text.as_bytes())?;
         let (from, to) = (self.work.join("log.jsonl"), self.out.join("log.jsonl"));
         fs::copy(&from, &to).map(|_| ()).map_err(|e| TrainError::io("cannot copy the log to", &to, e))
     }
-}
-
-pub(crate) fn file_error(error: burn_vlm_base::files::FileError) -> TrainError {
-    TrainError::Data(error.to_string())
 }
 
 /// A hash of everything that a part is made from.
@@ -218,7 +214,7 @@ pub fn encoder_sizes(config: &DualConfig) -> (usize, usize) {
 /// # Errors
 /// None in practice: the template is fixed.
 pub fn tiny_template(tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let template = ChatTemplate::tiny().map_err(|e| TrainError::Data(e.to_string()))?;
+    let template = ChatTemplate::tiny()?;
     Ok(template.with_special_tokens(tokenizer.bos_token(), tokenizer.eos_token()))
 }
 
@@ -227,7 +223,7 @@ pub fn tiny_template(tokenizer: &Tokenizer) -> Result<ChatTemplate> {
 /// # Errors
 /// A language without texts.
 pub fn retrieval_items(corpus: &EmojiCorpus, languages: &[Language]) -> Result<Vec<ChoiceItem>> {
-    let builder = TaskBuilder::new(corpus, languages, 0).map_err(|e| TrainError::Data(e.to_string()))?;
+    let builder = TaskBuilder::new(corpus, languages, 0)?;
     let mut items = Vec::new();
     for pool in [Pool::TEST_SEEN, Pool::TEST_UNSEEN] {
         for distractors in [Distractors::Near, Distractors::Far] {

@@ -157,7 +157,7 @@ pub fn train_stage<O: Objective>(
     let (source, ahead) = (objective.clone(), objective.items_ahead());
     let range = (start * per_step) as u64..(recipe.steps * per_step) as u64;
     let mut items = Prefetcher::new(range, run.workers, ahead, move |index| source.item(index as usize))
-        .map_err(|e| TrainError::Data(e.to_string()))?;
+        .map_err(TrainError::from)?;
     let mut meter = Meter::new(log.last());
     let mut replicas = Replicas::new(&model, run.replicas);
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
@@ -167,7 +167,7 @@ pub fn train_stage<O: Objective>(
         let mut prepared = Vec::with_capacity(per_step);
         for _ in 0..per_step {
             let item = items.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
-            prepared.push(item.map_err(|e| TrainError::Data(e.to_string()))?);
+            prepared.push(item?);
         }
         let micro = objective.micro_batches(step * per_step, prepared)?;
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();

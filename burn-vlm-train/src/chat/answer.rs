@@ -6,7 +6,7 @@ use burn_vlm::generate::Decoding;
 use burn_vlm_data::text_stream::TextStream;
 
 use super::ChatSession;
-use crate::error::{Result, TrainError};
+use crate::error::Result;
 
 /// What an answer took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -78,13 +78,12 @@ impl<'s, 'a> Answer<'s, 'a> {
 
     /// The text of the next token, which may be empty; `None` at the end.
     fn step(&mut self) -> Result<Option<String>> {
-        let data = |error: burn_vlm_data::tokenizer::TokenizerError| TrainError::Data(error.to_string());
         let begin = Instant::now();
         let step = self.decoding.as_mut().and_then(Iterator::next).transpose()?;
         let taken = begin.elapsed();
         let Some(token) = step.and_then(|tokens| tokens.first().copied()) else {
             self.done = true;
-            return self.stream.finish().map(|rest| Some(rest).filter(|rest| !rest.is_empty())).map_err(data);
+            return Ok(Some(self.stream.finish()?).filter(|rest| !rest.is_empty()));
         };
         if self.stats.new_tokens == 0 {
             self.stats.prefill += taken;
@@ -93,7 +92,7 @@ impl<'s, 'a> Answer<'s, 'a> {
         }
         self.stats.new_tokens += 1;
         self.read.push(token.id);
-        let text = self.stream.push(token.id).map_err(data)?;
+        let text = self.stream.push(token.id)?;
         self.done = self.stream.stopped();
         Ok(Some(text))
     }

@@ -84,7 +84,7 @@ impl ChatModel {
     pub(super) fn prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
         let image_token = u32::try_from(self.model.config.image_token_index).unwrap_or(u32::MAX);
         let ids = self.prompts.ids(turns, counts, image_token);
-        ids.map_err(|error| TrainError::Data(format!("{}: {error}", self.folder.display())))
+        ids.map_err(TrainError::within(self.folder.display().to_string()))
     }
 }
 

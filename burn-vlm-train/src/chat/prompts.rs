@@ -33,10 +33,6 @@ pub enum Prompts {
     },
 }
 
-fn data(error: impl std::fmt::Display) -> TrainError {
-    TrainError::Data(error.to_string())
-}
-
 impl Prompts {
     /// What a folder with this `model_type` needs.
     ///
@@ -48,13 +44,13 @@ impl Prompts {
         let config: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| TrainError::invalid(&path, error.to_string()))?;
         if config["model_type"] == "parrot_qwen2" {
-            let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json")).map_err(data)?;
-            let mut image = ImageProcessorConfig::from_folder(folder).map_err(data)?;
+            let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+            let mut image = ImageProcessorConfig::from_folder(folder)?;
             image.image_aspect_ratio = Some(AspectRatio::Pad);
-            let image_processor = Box::new(ImageProcessor::new(image).map_err(data)?);
+            let image_processor = Box::new(ImageProcessor::new(image)?);
             return Ok(Self::Parrot { tokenizer: Box::new(tokenizer), image_processor });
         }
-        let processor = Box::new(VlmProcessor::from_folder(folder).map_err(data)?);
+        let processor = Box::new(VlmProcessor::from_folder(folder)?);
         let takes_parts = takes_parts(&processor);
         Ok(Self::Template { processor, takes_parts })
     }
@@ -100,15 +96,15 @@ impl Prompts {
     pub(super) fn ids(&self, turns: &[Turn], counts: &[usize], image_token: u32) -> Result<Vec<u32>> {
         match self {
             Self::Template { processor, takes_parts } => {
-                let text = render(processor, turns, *takes_parts, true).map_err(data)?;
-                let ids = processor.encode(&text).map_err(data)?;
-                processor.expand(&ids, counts).map_err(data)
+                let text = render(processor, turns, *takes_parts, true)?;
+                let ids = processor.encode(&text)?;
+                Ok(processor.expand(&ids, counts)?)
             }
             Self::Parrot { tokenizer, .. } => {
-                let encoded = parrot::encode_prompt(tokenizer, turns).map_err(data)?;
+                let encoded = parrot::encode_prompt(tokenizer, turns)?;
                 let found = encoded.input_ids.iter().filter(|id| **id == parrot::IMAGE_TOKEN_INDEX).count();
                 if found != counts.len() {
-                    return Err(data(format!("{found} places for {} pictures", counts.len())));
+                    return Err(TrainError::Data(format!("{found} places for {} pictures", counts.len())));
                 }
                 let mut counts = counts.iter();
                 let expand = |id: &i64| match u32::try_from(*id) {

@@ -79,9 +79,9 @@ impl<'a> ChatSession<'a> {
     pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
         let begin = Instant::now();
         let image = self.chat.prompts.image_processor().decode(name, bytes);
-        let image = image.map_err(|error| TrainError::Data(error.to_string()))?;
+        let image = image?;
         self.preparing += begin.elapsed();
-        self.add_rgb_image(&image).map_err(|error| TrainError::Data(format!("picture {name}: {error}")))
+        self.add_rgb_image(&image).map_err(TrainError::within(format!("picture {name}")))
     }
 
     /// As [`Self::add_image`], for a picture that is decoded already.
@@ -91,7 +91,7 @@ impl<'a> ChatSession<'a> {
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
         let begin = Instant::now();
         let processor = self.chat.prompts.image_processor();
-        let image = processor.process_tiles(image).map_err(|error| TrainError::Data(error.to_string()))?;
+        let image = processor.process_tiles(image)?;
         let tokens = self.chat.num_image_tokens(&image)?;
         let (tiles, size) = (image.tiles, size(&image));
         let shape = [tiles, 3, image.height, image.width];

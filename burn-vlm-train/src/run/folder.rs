@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::pretrain::file_error;
 use crate::recipe::Recipe;
 
 /// Bytes at the beginning of a file of weights that tell it from others: its header, and some weights of large ones.
@@ -27,7 +26,7 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
         Ok(there) if there == text => Ok(()),
         // What no step has been made of may still be mended, so that a mistake in the last stage does not cost the first.
         Ok(there) if toml::from_str(&there).is_ok_and(|old| only_later_differs(out, &old, recipe)) => {
-            write_atomic(&file, text.as_bytes()).map_err(file_error)
+            Ok(write_atomic(&file, text.as_bytes())?)
         }
         Ok(there) => {
             let changed = |(old, new): &(&str, &str)| old != new;
@@ -38,9 +37,7 @@ pub(super) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
             );
             Err(TrainError::invalid(&file, message))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_atomic(&file, text.as_bytes()).map_err(file_error)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(write_atomic(&file, text.as_bytes())?),
         Err(error) => Err(TrainError::io("cannot read", &file, error)),
     }
 }
@@ -112,12 +109,12 @@ pub fn save_model(
         }
     }
     if assembled.image_token_added {
-        tokenizer.save(folder.join("tokenizer.json")).map_err(|e| TrainError::Data(e.to_string()))?;
+        tokenizer.save(folder.join("tokenizer.json"))?;
     }
-    let end = end_of_turn(tokenizer, template).map_err(|e| TrainError::Data(e.to_string()))?;
+    let end = end_of_turn(tokenizer, template)?;
     let mut stop: Vec<u32> = end.into_iter().chain(tokenizer.eos_id()).collect();
     stop.dedup();
     let generation = json!({ "do_sample": false, "eos_token_id": stop });
-    write_json_atomic(&folder.join("generation_config.json"), &generation).map_err(file_error)?;
-    write_json_atomic(&folder.join("preprocessor_config.json"), processor).map_err(file_error)
+    write_json_atomic(&folder.join("generation_config.json"), &generation)?;
+    Ok(write_json_atomic(&folder.join("preprocessor_config.json"), processor)?)
 }

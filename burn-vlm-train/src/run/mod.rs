@@ -41,7 +41,7 @@ use crate::objective::{SourceObjective, SourceStage, TextObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
 use crate::pictures::{grid_pinpoints, processor_of};
-use crate::pretrain::{Context, file_error};
+use crate::pretrain::Context;
 use crate::recipe::{ObjectiveKind, Recipe, StageRecipe};
 use crate::study::{stage_conversations, stage_objective};
 use crate::trainer::{Objective, StageRun, train_stage};
@@ -80,7 +80,7 @@ pub struct Trained {
 pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
     let TrainRun { context, recipe, out, reporter, .. } = run;
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
-    let _lock = match FileLock::try_take(&out.join(".lock")).map_err(file_error)? {
+    let _lock = match FileLock::try_take(&out.join(".lock"))? {
         Attempt::Taken(lock) => lock,
         Attempt::Busy(who) => {
             return Err(TrainError::invalid(out, format!("a run is under way in this folder ({who})")));
@@ -110,7 +110,7 @@ pub fn train(run: &TrainRun<'_>) -> Result<Trained> {
         let (trained, log) = run.stage(&at, opened.remove(&number), assembled, &device)?;
         assembled = trained;
         stages.push((name.clone(), log));
-        write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes()).map_err(file_error)?;
+        write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
     let model = out.join("model");
     save_model(&assembled, &saved_processor(&assembled)?, &backbone, &model)?;

@@ -9,7 +9,6 @@ use burn_vlm_data::source::{Mixed, SkipLog, StreamOptions, StreamState, open_mix
 
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::pretrain::file_error;
 use crate::recipe::{MixtureRecipe, StageRecipe};
 
 /// An open mixture with the stage that it decides the length of.
@@ -39,15 +38,15 @@ pub fn open_mixture_stage(
     folder: &Path,
     seed: u64,
 ) -> Result<MixtureStage> {
-    let data_error = |message: String| TrainError::Data(format!("[stage.{name}.mixture]: {message}"));
-    let config = MixtureConfig::from_file(base.join(&mixture.file)).map_err(|e| data_error(e.to_string()))?;
+    let place = format!("[stage.{name}.mixture]");
+    let config = MixtureConfig::from_file(base.join(&mixture.file)).map_err(TrainError::within(&place))?;
     let options = StreamOptions { seed, shuffle_bytes: mixture.shuffle_megabytes << 20 };
-    let opened = open_mixture(&config, mixture.limits, options).map_err(|e| data_error(e.to_string()))?;
+    let opened = open_mixture(&config, mixture.limits, options).map_err(TrainError::within(&place))?;
     let mixed = opened.mixed;
     let file = folder.join("data.json");
     // Data that nothing has been trained on may change.
     let begun = !checkpoint::list(folder)?.is_empty();
-    let before: Option<StreamState> = if begun { read_json_if_there(&file).map_err(file_error)? } else { None };
+    let before: Option<StreamState> = if begun { read_json_if_there(&file)? } else { None };
     if let Some(before) = &before {
         mixed.resume(before).map_err(|error| {
             TrainError::invalid(
@@ -58,17 +57,17 @@ pub fn open_mixture_stage(
     }
     let state = mixed.state(0);
     if before.is_none() {
-        write_json_atomic(&file, &state).map_err(file_error)?;
+        write_json_atomic(&file, &state)?;
     }
     let listed = folder.join("skipped.jsonl");
     if !begun && listed.exists() {
         std::fs::remove_file(&listed).map_err(|e| TrainError::io("cannot remove", &listed, e))?;
     }
-    let log = SkipLog::open(folder.join("skipped.jsonl"), mixture.skip_limit).map_err(|e| data_error(e.to_string()))?;
+    let log = SkipLog::open(folder.join("skipped.jsonl"), mixture.skip_limit).map_err(TrainError::within(&place))?;
     let records = mixed.sources().iter().map(|source| source.len()).sum();
-    log.record_unread(records, opened.skipped).map_err(|e| data_error(e.to_string()))?;
+    log.record_unread(records, opened.skipped).map_err(TrainError::within(&place))?;
     let steps = stage.steps_over(name, mixed.epoch_len())?;
-    let text = serde_json::to_string(&state).map_err(|e| data_error(e.to_string()))?;
+    let text = serde_json::to_string(&state).map_err(TrainError::within(&place))?;
     let fingerprint = blake3::hash(text.as_bytes()).to_hex().to_string();
     Ok(MixtureStage {
         stage: StageRecipe { steps, ..stage.clone() },

@@ -22,7 +22,7 @@ use crate::eval::{Prediction, Scorer, captions, cloze, lettered, yes_no};
 use crate::features::FeatureBank;
 use crate::objective::{TextObjective, VisualSource};
 use crate::pictures::Pictures;
-use crate::pretrain::{Context, file_error, part_fingerprint, pretrain_part};
+use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
 use crate::run::save_model;
 use crate::trainer::{StageRun, train_stage};
@@ -268,7 +268,7 @@ impl CellJob for VlmJob {
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| TrainError::invalid(path, e.to_string()))?;
-    write_atomic(path, text.as_bytes()).map_err(file_error)
+    write_atomic(path, text.as_bytes()).map_err(TrainError::from)
 }
 
 /// Hash of the files that decide what a part is.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::EstimateInput;
 use super::shapes::Shapes;
 use crate::assemble::{template_of, tokenizer_with_image};
-use crate::error::{Result, TrainError};
+use crate::error::Result;
 use crate::objective::{ConversationPlan, Conversations, SampleMaker};
 use crate::optim::thousands;
 use crate::pictures::processor_of;
@@ -149,7 +149,7 @@ fn of_mixture(
     mixture: &MixtureRecipe,
 ) -> Result<SampleEstimate> {
     let file = input.base.join(&mixture.file);
-    let config = MixtureConfig::from_file(&file).map_err(|e| TrainError::Data(e.to_string()))?;
+    let config = MixtureConfig::from_file(&file)?;
     let mut notes = Vec::new();
     let mut there = false;
     if config.root.as_deref().is_some_and(Path::is_dir) {
@@ -275,7 +275,7 @@ fn look(
     };
     for index in 0..count {
         let drawn = mixed.get(index * epoch / count, |sample| maker.make(sample));
-        let made = drawn.map_err(|error| TrainError::Data(error.to_string()))?.item;
+        let made = drawn?.item;
         let visual = made.encoded.ids.iter().filter(|id| Some(**id) == image).count() as f64;
         sum.pictures += made.images.len() as f64;
         sum.views_of_picture += made.images.iter().map(|image| image.tiles).sum::<usize>() as f64;
