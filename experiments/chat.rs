@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm::generate::GenerationConfig;
-use burn_vlm_train::ablation::chain;
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use clap::{Parser, ValueEnum};
@@ -145,7 +144,7 @@ pub fn chat() -> ExitCode {
     match run(&ChatArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -263,7 +262,7 @@ fn converse(session: &mut ChatSession<'_>, quiet: bool, total: &mut Total) -> Re
         };
         // A picture that cannot be read, say: the conversation goes on.
         if let Err(error) = result {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
         }
     }
 }

@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use burn_vlm_base::progress::Reporter;
-use burn_vlm_train::ablation::chain;
 use clap::{Parser, Subcommand};
 
 use crate::AnyError;
@@ -45,7 +44,7 @@ pub fn data() -> ExitCode {
         // A reader that has gone away (`| head`) has seen enough.
         Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }

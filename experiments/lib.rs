@@ -9,6 +9,8 @@ mod pretrain;
 mod study;
 mod train;
 
+use std::error::Error;
+
 use burn_vlm_train::run::estimate::ShippedShape;
 
 pub use args::StudyArgs;
@@ -27,6 +29,21 @@ pub struct BuiltIn {
     pub file: &'static str,
     /// The file's content.
     pub text: &'static str,
+}
+
+/// What is printed of an error: `error: ...`, then a line `caused by: ...` for each cause that the lines above do not quote
+/// already.
+pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let message = inner.to_string();
+        if !text.contains(&message) {
+            text.push_str(&format!("\n  caused by: {message}"));
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 /// TowerVision's encoder study.
@@ -60,3 +77,49 @@ const RECIPES: [(&str, &str); 2] = [
     ("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("tiny.toml", include_str!("../recipes/tiny.toml")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use burn_vlm_data::tokenizer::Tokenizer;
+    use burn_vlm_train::error::TrainError;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|layer| layer as &(dyn Error + 'static))
+        }
+    }
+
+    #[test]
+    fn causes_are_printed_once() {
+        let inner = Layer("the disk is full", None);
+        let quoted = Layer("cannot write x: the disk is full", Some(Box::new(inner)));
+        let outer = Layer("the study stopped", Some(Box::new(quoted)));
+        assert_eq!(explain(&outer), "error: the study stopped\n  caused by: cannot write x: the disk is full");
+    }
+
+    #[test]
+    fn a_typed_error_keeps_its_type_and_its_causes() {
+        let missing = Tokenizer::from_file("nowhere/tokenizer.json").map(|_| ()).map_err(TrainError::from);
+        let Err(error @ TrainError::Tokenizer(_)) = missing else { panic!("{missing:?}") };
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        assert!(causes.into_iter().any(|cause| cause.is::<std::io::Error>()), "{error:?}");
+        let within = TrainError::within::<TrainError>("[stage.align]")(error);
+        let first = within.source().and_then(|cause| cause.downcast_ref::<TrainError>());
+        assert!(matches!(first, Some(TrainError::Tokenizer(_))), "{within:?}");
+        let text = explain(&within);
+        assert_eq!((text.lines().count(), text.matches("nowhere").count()), (1, 1), "{text}");
+    }
+}

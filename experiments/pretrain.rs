@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_train::ablation::{PatchRules, Study, chain};
+use burn_vlm_train::ablation::{PatchRules, Study};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::pretrain::{Context, pretrain_part};
 use burn_vlm_train::recipe::Recipe;
@@ -45,7 +45,7 @@ pub fn pretrain() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }

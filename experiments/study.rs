@@ -10,7 +10,7 @@ use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, chain, run, status,
+    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::eval::Benchmark;
@@ -25,7 +25,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::args::{StudyArgs, examples};
 use crate::{BuiltIn, RECIPES, SHAPES};
 
-/// Any error of a study; [`chain`] prints it with its causes.
+/// Any error of a study; `explain` prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs one of a program's built-in studies (`--study`, or the first) with the command line of this process.
@@ -41,7 +41,7 @@ pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[Bu
     match execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -8,7 +8,6 @@ use burn::tensor::Device;
 use burn_vlm::nn::Precision;
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_train::ablation::chain;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
@@ -94,7 +93,7 @@ pub fn train() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("{}", crate::explain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -116,7 +116,7 @@ fn damaged_predictions_do_not_shrink_the_table(out: &Path) {
     assert_eq!(summary(out), before);
 }
 
-/// One cell each of a study with a language model whose own tokenizer has no `<image>`.
+/// One cell of a study with a language model whose own tokenizer has no `<image>`.
 #[test]
 fn a_backbone_without_an_image_token_is_studied() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,10 +124,12 @@ fn a_backbone_without_an_image_token_is_studied() {
     for (name, tied) in [("tied", true), ("untied", false)] {
         let parts = folder.path().join(name);
         backbone_without_image(&parts.join("backbone"), tied);
-        std::fs::create_dir(parts.join("siglip1")).unwrap();
-        for file in std::fs::read_dir(shipped.join("siglip1")).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), parts.join("siglip1").join(file.file_name())).unwrap();
+        for encoder in ["siglip1", "siglip2"] {
+            std::fs::create_dir(parts.join(encoder)).unwrap();
+            for file in std::fs::read_dir(shipped.join(encoder)).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), parts.join(encoder).join(file.file_name())).unwrap();
+            }
         }
         let out = folder.path().join(format!("{name}-study"));
         let (parts, text) = (parts.to_string_lossy(), out.to_string_lossy());
