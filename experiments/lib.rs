@@ -114,7 +114,7 @@ mod tests {
     fn a_typed_error_keeps_its_type_and_its_causes() {
         let missing = Tokenizer::from_file("nowhere/tokenizer.json").map(|_| ()).map_err(TrainError::from);
         let Err(error @ TrainError::Tokenizer(_)) = missing else { panic!("{missing:?}") };
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes = std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
         assert!(causes.into_iter().any(|cause| cause.is::<std::io::Error>()), "{error:?}");
         let within = TrainError::within::<TrainError>("[stage.align]")(error);
         let first = within.source().and_then(|cause| cause.downcast_ref::<TrainError>());

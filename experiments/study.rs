@@ -13,6 +13,7 @@ use burn_vlm_train::ablation::{
     AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run, status,
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
+use burn_vlm_train::error::TrainError;
 use burn_vlm_train::eval::Benchmark;
 use burn_vlm_train::optim::thousands;
 use burn_vlm_train::pretrain::Context;
@@ -199,7 +200,7 @@ fn dry_run<T: VisionTower, P: Projector>(
         let (base, parts) = (inputs.base.as_path(), inputs.parts.as_path());
         let assumptions = Assumptions::default();
         let input = EstimateInput { context, recipe: &recipe, base, parts, shapes: &SHAPES, assumptions };
-        let cost = estimate_run(&input).map_err(|error| format!("{}: {}", cell.name, chain(&error)))?;
+        let cost = estimate_run(&input).map_err(TrainError::within(cell.name.clone()))?;
         let seconds = cost.total_flops().map(|flops| flops / (rate * EFFICIENCY));
         let state = match states.as_ref().and_then(|states| states.get(number)) {
             Some(status) if matches!(status.state, CellState::Done(_)) => "done",

@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn_vlm_experiments::{ENCODER, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
@@ -59,11 +60,19 @@ fn every_preset_plans_and_its_recipes_are_valid() {
     }
 }
 
-/// The child of the test below; does nothing when it is run by itself.
+/// The checkpoints of the cells' second stage.
+fn checkpoints(out: &Path) -> BTreeSet<PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let cells = entries(&out.join("cells")).flat_map(|encoder| entries(&encoder).collect::<Vec<_>>());
+    let steps = cells.flat_map(|cell| entries(&cell.join("seed0/stages/2-finetune")).collect::<Vec<_>>());
+    steps.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-"))).collect()
+}
+
+/// The child of the test below; does nothing when it is run by itself. One cell after the other: each is killed in.
 #[test]
 fn child_runs_the_study() {
     if let Ok(out) = std::env::var(CHILD) {
-        execute(&ENCODER, &args(&["--out", &out])).unwrap();
+        execute(&ENCODER, &args(&["--jobs", "1", "--out", &out])).unwrap();
     }
 }
 
@@ -83,7 +92,8 @@ fn killed_three_times_equals_uninterrupted() {
     assert_eq!(found["study"], "encoder");
     assert!(found["cells"].as_array().is_some_and(|cells| !cells.is_empty()));
 
-    for milliseconds in [1500, 4000, 7000] {
+    for _ in 0..3 {
+        let before = checkpoints(&killed);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_runs_the_study"])
             .env(CHILD, &killed)
@@ -91,10 +101,17 @@ fn killed_three_times_equals_uninterrupted() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
+        // until it has written a checkpoint of its own, which is in the middle of a stage
+        let began = Instant::now();
+        while checkpoints(&killed).is_subset(&before) {
+            assert!(began.elapsed() < Duration::from_secs(300), "no checkpoint was written");
+            assert!(child.try_wait().unwrap().is_none(), "the child ended early");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         // SIGKILL on Unix: no destructor, no flush
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(!killed.join("summary.json").exists(), "the study was finished before it could be killed");
     }
     execute(&ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();
     assert_eq!(summary(&whole), summary(&killed));

@@ -3,13 +3,16 @@
 //! `cargo bench --workspace --bench connector`. Eight images of 577 tokens, width 1,024 before and behind, six experts of 4,096: about 300
 //! million parameters in the experts. Memory is counted in the allocator, from the moment at which weights and features are there.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "../tests/common/counting.rs"]
+mod counting;
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use burn::tensor::{Bool, Device, Tensor};
 use burn_vlm::connector::{Connector, ConnectorShape, MlpConnector, ParrotConfig, Projector, RoutingText};
 use burn_vlm::init::Scope;
 use burn_vlm::nn::Activation;
+use counting::{LIVE, PEAK};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const IMAGES: usize = 8;
@@ -17,29 +20,6 @@ const TOKENS: usize = 577;
 const HIDDEN: usize = 1024;
 const WORDS: usize = 64;
 const BYTES: usize = 4;
-
-/// The system's allocator, counting.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it is; only two counters are kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes at the peak of `work` beyond what lives when it begins.
 fn peak(work: impl FnOnce() -> Tensor<3>) -> usize {

@@ -4,12 +4,13 @@
 #![cfg(feature = "flex")]
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -18,44 +19,13 @@ use burn_vlm::dual::DualEncoder;
 use burn_vlm::language::LanguageModel;
 use burn_vlm::vlm::Vlm;
 use common::fixtures;
+use counting::{LIVE, PEAK};
 use serde_json::{Value, json};
 
 /// Most bytes that one load may hold beyond what was held before: 70 times the largest folder.
 const MEMORY: usize = 64 << 20;
 /// Longest load; a whole one takes milliseconds, and a busy machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Bytes held, and the most that were held.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn count(size: usize) {
-    let held = HELD.fetch_add(size, Ordering::Relaxed) + size;
-    PEAK.fetch_max(held, Ordering::Relaxed);
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// SplitMix64: the same damage in every run.
 struct Random(u64);
@@ -115,10 +85,10 @@ impl Trial {
             std::fs::hard_link(self.whole.path().join(other), dir.path().join(other)).unwrap();
         }
         std::fs::write(dir.path().join(name), bytes).unwrap();
-        let (before, start) = (HELD.load(Ordering::Relaxed), Instant::now());
-        PEAK.store(before, Ordering::Relaxed);
+        let (before, start) = (LIVE.load(Relaxed), Instant::now());
+        PEAK.store(before, Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| (self.load)(dir.path())));
-        let (memory, time) = (PEAK.load(Ordering::Relaxed).saturating_sub(before), start.elapsed());
+        let (memory, time) = (PEAK.load(Relaxed).saturating_sub(before), start.elapsed());
         self.attempts += 1;
         let mut fault = |text: String| self.faults.push(format!("{name}, {damage}: {text}"));
         match result {

@@ -25,7 +25,9 @@ pub(super) fn without_generation_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(begin) = rest.find("{%") {
-        let Some(length) = rest[begin..].find("%}") else { break };
+        // From behind the `{%` on: `{%}` is no end of a tag.
+        let Some(inside) = rest[begin + 2..].find("%}") else { break };
+        let length = 2 + inside;
         let tag = &rest[begin..begin + length];
         out.push_str(&rest[..begin]);
         out.push_str(&match tag[2..].trim_matches(['-', '+', ' ', '\n', '\t', '\r']) {
@@ -301,5 +303,9 @@ mod tests {
     fn generation_blocks() {
         let source = "a{%- generation -%} b {%endgeneration%}{% if x %}c{% endif %} {% open";
         assert_eq!(without_generation_blocks(source), "a{%- if true -%} b {%endif%}{% if x %}c{% endif %} {% open");
+        // Found by fuzzing: a percent sign that is both the beginning's and the end's.
+        for source in ["{%}", "{%}%}", "{%%}", "x{%"] {
+            assert_eq!(without_generation_blocks(source), source);
+        }
     }
 }

@@ -102,8 +102,7 @@ fn templates_that_attack_are_errors() {
         (format!("{doubled}{{{{ ns.a }}}}"), "longer than"),
         (format!("{doubled}{{{{ ns.a | tojson }}}}"), "too long"),
         ("{{ ([1] * 100000000) | tojson }}".to_owned(), "too long"),
-        ("{% for i in range(99999) %}{{ 'x' * 99999 }}{% endfor %}".to_owned(), "longer than"),
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}".to_owned(), "fuel"),
+        ("{{ 'x' * 99999999 }}".to_owned(), "longer than"),
     ] {
         let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();
         assert!(error.contains(word), "{source}: {error}");

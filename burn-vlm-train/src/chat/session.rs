@@ -87,7 +87,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let processor = self.chat.processor.image_processor().ok_or(ImageError::NoProcessor)?;
         let image = processor.decode(name, bytes)?;
         self.preparing += begin.elapsed();
-        self.add_rgb_image(&image).map_err(|error| TrainError::Data(format!("picture {name}: {error}")))
+        self.add_rgb_image(&image).map_err(TrainError::within(format!("picture {name}")))
     }
 
     /// As [`Self::add_image`], for a picture that is decoded already.

@@ -1,4 +1,4 @@
-//! An allocator that counts, for tests of memory: a test that includes this file has it as its own.
+//! An allocator that counts, for tests and benches of memory: one that includes this file has it as its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -34,10 +34,6 @@ impl CheckpointError {
 }
 
 /// The values of a tensor as f32, a matrix transposed: what loading a linear layer does.
-pub fn read_transposed(
-    source: &TensorSource,
-    key: &str,
-    tensor: &StoredTensor,
-) -> Result<Vec<f32>, CheckpointError> {
+pub fn read_transposed(source: &TensorSource, key: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
     source.read(key, tensor, true)
 }
