@@ -5,7 +5,7 @@ use burn_vlm::vlm::tiling::{DEFAULT_PINPOINTS, Size, num_image_tokens, select_be
 use burn_vlm_data::image::{
     GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage, best_resolution, unpadded_grid,
 };
-use burn_vlm_data::vlm_processor::{FeatureSelectStrategy, TilingPreset, VisualTokens};
+use burn_vlm_data::processor::{TileTokens, TilingPreset, VisualTokens};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -59,13 +59,9 @@ proptest! {
         let sizes: Vec<Size> = grids.iter().map(|(rows, columns)| (rows * tile, columns * tile)).collect();
         prop_assume!(select_best_resolution(size, &sizes).is_some());
         compare(size, &sizes, tile, side);
-        let tokens = VisualTokens {
-            patch_size: patch,
-            num_additional_image_tokens: 0,
-            strategy: FeatureSelectStrategy::Full,
-            image_grid_pinpoints: Some(pinpoints(&sizes)),
-        };
-        let counted = tokens.count_size((size.0 as u32, size.1 as u32), (tile, tile));
+        let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes) };
+        let tokens = VisualTokens { view: side * side, tiling: Some(tiling) };
+        let counted = tokens.count_size((size.0 as u32, size.1 as u32));
         prop_assert_eq!(Some(counted), num_image_tokens(size, &sizes, tile, side));
     }
 }
