@@ -30,6 +30,7 @@ pub mod language;
 pub mod loader;
 pub mod mixture;
 pub mod plain;
+pub mod prepare;
 pub mod processor;
 pub use burn_vlm_base::random;
 pub mod sample;

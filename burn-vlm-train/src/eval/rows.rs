@@ -14,13 +14,13 @@ use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::image::ProcessedImage;
+use burn_vlm_data::prepare::FeatureBank;
 use burn_vlm_data::processor::{PictureInput, Processor};
 use burn_vlm_data::sample::{MediaKey, Picture};
 use rayon::prelude::*;
 
 use super::BenchmarkError;
 use crate::error::{Result, TrainError};
-use crate::features::FeatureBank;
 use crate::objective::{int_tensor, next_token_targets, routing_text};
 
 /// Pictures of one pass through the tower.

@@ -1,244 +1,48 @@
-//! Prepared samples as micro-batches (one sample a row, or several a row, each blind to the others), and a micro-batch as what a
-//! model reads.
+//! A micro-batch as what a model reads: the one place where a batch becomes tensors.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::Projector;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::VisionTower;
-use burn_vlm::vlm::tiling::Size;
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
-use burn_vlm_data::batching::{BatchConfig, SampleSize, Strategy, arrange, collate_packed};
-use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
-use burn_vlm_data::encode::Encoded;
-use burn_vlm_data::random::mix;
+use burn_vlm_data::collate::TextBatch;
+use burn_vlm_data::prepare::{Batch, Packed, Visual};
 
-use super::prepare::{PreparedImage, PreparedSample};
 use crate::error::{Result, TrainError};
-use crate::recipe::Batching;
 use crate::trainer::BatchSize;
 
-/// One micro-batch, still on the host.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Ids and labels, padded on the right.
-    pub text: TextBatch,
-    /// Of packed rows: segment and position of each token.
-    pub packed: Option<Packed>,
-    /// Positions (row x tokens + column) whose next token is a target.
-    pub target_rows: Vec<i64>,
-    /// Those next tokens.
-    pub targets: Vec<i64>,
-    /// Positions (row x tokens + column) of the visual tokens.
-    pub image_positions: Vec<i64>,
-    /// The pictures, one after the other, in the order of their rows.
-    pub visual: Visual,
-    /// Seed of the noise on the features, which is made on the host and so is the same on every backend; `None` adds none.
-    pub noise_seed: Option<u64>,
+/// What a batch contains, for weighting and for the log.
+pub fn batch_size(batch: &Batch) -> BatchSize {
+    let tokens = batch.text.lengths.iter().sum();
+    BatchSize { weight: batch.targets.len() as f64, tokens, images: batch.visual.len() }
 }
 
-/// The pictures of a batch.
-#[derive(Debug, Clone)]
-pub enum Visual {
-    /// There are none.
-    None,
-    /// Pixels, which the vision tower has to see.
-    Pixels {
-        /// `[tiles, 3, size, size]` of all pictures.
-        values: Vec<f32>,
-        /// Tiles of each picture.
-        tiles: Vec<usize>,
-        /// (height, width) of each picture before it was scaled.
-        sizes: Vec<Size>,
-        /// Whether tiles are put together, each picture with its newlines.
-        tiled: bool,
-    },
-    /// What the vision tower made of each before, as [`Vlm::encode_images`] returns it.
-    Features {
-        /// `[pictures, tokens, width]`
-        values: Vec<f32>,
-        /// Tokens and width of a picture.
-        shape: [usize; 2],
-    },
-}
-
-/// Which sample of its row a token belongs to, and where in it the token stands; `[rows * tokens]` each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
-    /// The sample, from 1; 0 at padding.
-    pub segments: Vec<i64>,
-    /// The position, from 0.
-    pub positions: Vec<i64>,
-}
-
-/// How the samples of an optimizer step are laid out.
-#[derive(Debug, Clone, Copy)]
-pub struct Layout {
-    /// Strategy and budget.
-    pub batching: Batching,
-    /// Samples of a micro-batch in their order, under [`Strategy::Sequential`].
-    pub batch: usize,
-    /// The id that fills short rows.
-    pub pad_id: u32,
-    /// The id at visual tokens.
-    pub image_id: Option<i64>,
-    /// Whether pictures are cut into tiles.
-    pub tiled: bool,
-    /// Seed of the layout and of the noise.
-    pub seed: u64,
-}
-
-impl Layout {
-    /// The micro-batches of a step whose first sample is number `first` of the stream.
-    pub fn micro_batches(&self, first: usize, samples: &[PreparedSample]) -> Vec<Batch> {
-        let Batching { strategy, max_tokens, max_images, multiple_of } = self.batching;
-        let config = BatchConfig {
-            strategy,
-            max_tokens: max_tokens.unwrap_or(usize::MAX),
-            max_samples: (strategy == Strategy::Sequential).then_some(self.batch),
-            max_images,
-            multiple_of,
-            megabatch: samples.len(),
-            by_modality: false,
-            seed: self.seed,
-        };
-        let sizes: Vec<SampleSize> = samples.iter().map(PreparedSample::size).collect();
-        let seed = mix(self.seed, first as u64);
-        let arranged = arrange(&sizes, &config, seed);
-        let batch = |(number, rows): (u64, Vec<Vec<usize>>)| self.collate(&rows, samples, Some(mix(seed, number)));
-        (0..).zip(arranged).map(batch).collect()
-    }
-
-    /// Samples as one batch, a row each, without noise: for scoring.
-    pub fn rows(&self, samples: &[PreparedSample]) -> Batch {
-        let rows = (0..samples.len()).map(|sample| vec![sample]).collect::<Vec<_>>();
-        let sequential = Batching { strategy: Strategy::Sequential, ..self.batching };
-        Layout { batching: sequential, ..*self }.collate(&rows, samples, None)
-    }
-
-    fn collate(&self, rows: &[Vec<usize>], samples: &[PreparedSample], noise_seed: Option<u64>) -> Batch {
-        let encoded = |sample: &usize| -> &Encoded { &samples[*sample].encoded };
-        let (text, packed) = match self.batching.strategy {
-            Strategy::Packed => {
-                let rows: Vec<Vec<&Encoded>> = rows.iter().map(|row| row.iter().map(encoded).collect()).collect();
-                let batch = collate_packed(&rows, self.pad_id, self.batching.multiple_of);
-                let lengths = batch.boundaries.iter().map(|row| row.last().copied().unwrap_or(0)).collect();
-                let (rows, tokens, side) = (batch.rows, batch.tokens, PaddingSide::Right);
-                let packed = Packed { segments: batch.segments, positions: batch.positions };
-                let text = TextBatch {
-                    ids: batch.ids,
-                    labels: batch.labels,
-                    lengths,
-                    batch: rows,
-                    tokens,
-                    side,
-                    user_turns: Vec::new(),
-                };
-                (text, Some(packed))
-            }
-            Strategy::Sequential | Strategy::Grouped => {
-                let rows: Vec<&Encoded> = rows.iter().flatten().map(encoded).collect();
-                (collate(&rows, self.pad_id, PaddingSide::Right, self.batching.multiple_of), None)
-            }
-        };
-        let (target_rows, targets) = next_token_targets(&text);
-        let image_positions = self.image_positions(&text);
-        let visual = Visual::of(rows.iter().flatten().flat_map(|sample| &samples[*sample].images), self.tiled);
-        Batch { text, packed, target_rows, targets, image_positions, visual, noise_seed }
-    }
-
-    /// Positions (row x tokens + column) that hold the image token.
-    fn image_positions(&self, text: &TextBatch) -> Vec<i64> {
-        (0i64..).zip(&text.ids).filter(|(_, id)| Some(**id) == self.image_id).map(|(position, _)| position).collect()
-    }
-}
-
-impl Visual {
-    /// Pictures one after the other. A batch's are all pixels or all features, since a stage has features of all its pictures or
-    /// of none.
-    fn of<'a>(images: impl Iterator<Item = &'a PreparedImage>, tiled: bool) -> Self {
-        let mut visual = Self::None;
-        for image in images {
-            match (&mut visual, image) {
-                (Self::Pixels { values, tiles, sizes, .. }, PreparedImage::Pixels(image)) => {
-                    values.extend_from_slice(&image.data);
-                    tiles.push(image.tiles);
-                    sizes.push(size_of(image.original_size));
-                }
-                (Self::Features { values, .. }, PreparedImage::Features(features)) => values.extend(features.values()),
-                (_, PreparedImage::Pixels(image)) => {
-                    visual = Self::Pixels {
-                        values: image.data.clone(),
-                        tiles: vec![image.tiles],
-                        sizes: vec![size_of(image.original_size)],
-                        tiled,
-                    };
-                }
-                (_, PreparedImage::Features(features)) => {
-                    visual = Self::Features { values: features.values().to_vec(), shape: features.shape() };
-                }
-            }
-        }
-        visual
-    }
-
-    /// Number of pictures.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Pixels { tiles, .. } => tiles.len(),
-            Self::Features { values, shape } => values.len() / (shape[0] * shape[1]).max(1),
-        }
-    }
-
-    /// Whether there are no pictures.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The features of the pictures: the vision tower's, unless they were computed before.
-    ///
-    /// # Errors
-    /// Pictures that do not fit the tower.
-    pub fn features<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VisualFeatures> {
-        let images = self.len();
-        Ok(match self {
-            Self::None => VisualFeatures::default(),
-            Self::Features { values, shape: [tokens, width] } => {
-                Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device).into()
-            }
-            Self::Pixels { values, tiles, sizes, tiled } => {
-                let shape = vlm.config.vision_config.shape();
-                let (channels, side) = (shape.num_channels, shape.image_size);
-                let views = tiles.iter().sum::<usize>();
-                let pixels = Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device);
-                match tiled {
-                    true => vlm.encode_tiled_images(pixels, &tiles, &sizes)?,
-                    false => vlm.encode_images(pixels)?.into(),
-                }
-            }
-        })
-    }
-}
-
-fn size_of((height, width): (u32, u32)) -> Size {
-    (height as usize, width as usize)
-}
-
-impl Batch {
-    /// What the batch contains, for weighting and for the log.
-    pub fn size(&self) -> BatchSize {
-        let tokens = self.text.lengths.iter().sum();
-        BatchSize { weight: self.targets.len() as f64, tokens, images: self.visual.len() }
-    }
-
-    /// The batch as the model's input: the one place where a batch becomes tensors.
+/// A batch as a model's tensors, and the loss on it.
+pub trait IntoInput {
+    /// The batch as the model's input.
     ///
     /// # Errors
     /// Pictures that do not fit the tower, a connector that reads the users' words in a batch that does not know them.
-    pub fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput> {
+    fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput>;
+
+    /// Summed next-token loss of the batch, `[1]`.
+    ///
+    /// # Errors
+    /// As [`Self::input`]; a batch that does not fit the model.
+    fn loss<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>>;
+
+    /// The next-token loss of each target, `[targets]`.
+    ///
+    /// # Errors
+    /// As [`Self::loss`].
+    fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>>;
+}
+
+impl IntoInput for Batch {
+    fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput> {
         let routing_text = routing_text(&vlm.multi_modal_projector, &self.text, device)?;
         let image_positions = (!self.visual.is_empty()).then(|| int_tensor(&self.image_positions, device));
-        let VisualFeatures { features, packing } = self.visual.features(vlm, device)?;
+        let VisualFeatures { features, packing } = visual_features(self.visual, vlm, device)?;
         Ok(VlmInput {
             features,
             packing,
@@ -250,23 +54,40 @@ impl Batch {
         })
     }
 
-    /// Summed next-token loss of the batch, `[1]`.
-    ///
-    /// # Errors
-    /// As [`Self::input`]; a batch that does not fit the model.
-    pub fn loss<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
+    fn loss<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
         Ok(self.losses(vlm, device)?.sum())
     }
 
-    /// The next-token loss of each target, `[targets]`.
-    ///
-    /// # Errors
-    /// As [`Self::loss`].
-    pub fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
+    fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
         let (rows, targets) = (int_tensor(&self.target_rows, device), int_tensor(&self.targets, device));
         let input = self.input(vlm, device)?;
         Ok(vlm.target_losses(&input, rows, targets)?)
     }
+}
+
+/// The features of a batch's pictures: the vision tower's, unless they were computed before.
+fn visual_features<T: VisionTower, P: Projector>(
+    visual: Visual,
+    vlm: &Vlm<T, P>,
+    device: &Device,
+) -> Result<VisualFeatures> {
+    let images = visual.len();
+    Ok(match visual {
+        Visual::None => VisualFeatures::default(),
+        Visual::Features { values, shape: [tokens, width] } => {
+            Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device).into()
+        }
+        Visual::Pixels { values, tiles, sizes, tiled } => {
+            let shape = vlm.config.vision_config.shape();
+            let (channels, side) = (shape.num_channels, shape.image_size);
+            let views = tiles.iter().sum::<usize>();
+            let pixels = Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device);
+            match tiled {
+                true => vlm.encode_tiled_images(pixels, &tiles, &sizes)?,
+                false => vlm.encode_images(pixels)?.into(),
+            }
+        }
+    })
 }
 
 /// Which tokens see which others.
@@ -289,22 +110,6 @@ pub(super) fn grid(values: Vec<i64>, (rows, tokens): (usize, usize), device: &De
 /// A list of integers as a tensor.
 pub fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
-}
-
-/// Positions whose next token is a label, and those labels: the only rows that the head has to see.
-pub fn next_token_targets(text: &TextBatch) -> (Vec<i64>, Vec<i64>) {
-    let mut rows = Vec::new();
-    let mut targets = Vec::new();
-    for row in 0..text.batch {
-        for column in 1..text.tokens {
-            let label = text.labels[row * text.tokens + column];
-            if label >= 0 {
-                rows.push((row * text.tokens + column - 1) as i64);
-                targets.push(label);
-            }
-        }
-    }
-    (rows, targets)
 }
 
 /// The words that route the connector's experts, if it has any, by its text scope, as a mask over the ids.

@@ -1,21 +1,21 @@
-//! What is minimised, and on which samples: from a [`Source`](burn_vlm_data::source::Source)'s sample to a loss.
+//! What is minimised, and on which samples.
 //!
-//! `Mixed` stream -> [`SampleMaker`] (ids, labels, pixels or features) -> [`Layout`] (micro-batches) -> [`Batch::input`] ->
-//! the model's loss. There is no other way into training, whatever the samples come from.
+//! `Mixed` stream -> [`SampleMaker`] (ids, labels, pixels or features) -> [`Layout`] (micro-batches) -> [`IntoInput`] -> the model's
+//! loss. There is no other way into training, whatever the samples come from.
 
 mod batch;
-mod cache;
 mod contrastive;
-mod prepare;
-mod stream;
+mod on_samples;
 mod text;
 mod validation;
 mod vlm;
 
-pub use batch::{Batch, Layout, Packed, Visual, int_tensor, next_token_targets, routing_text};
+pub use batch::{IntoInput, batch_size, int_tensor, routing_text};
+pub use burn_vlm_data::prepare::{
+    Batch, Features, Layout, Packed, PreparedImage, PreparedSample, SampleMaker, SampleStream, Visual,
+    next_token_targets, pixels,
+};
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
-pub use prepare::{Features, PreparedImage, PreparedSample, SampleMaker, pixels};
-pub use stream::SampleStream;
 pub use text::TextObjective;
 pub use validation::{Group, HeldOut, Validation};
 pub use vlm::VlmObjective;

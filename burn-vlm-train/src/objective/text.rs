@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use burn_vlm::language::LanguageModel;
 
 use super::batch::{attention, grid, int_tensor};
-use super::stream::on_samples;
+use super::on_samples::on_samples;
 use super::validation::{HeldOut, Validation};
 use super::{Batch, SampleStream};
 use crate::error::Result;

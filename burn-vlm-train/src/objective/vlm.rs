@@ -8,9 +8,9 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 
-use super::stream::on_samples;
+use super::on_samples::on_samples;
 use super::validation::{HeldOut, Validation};
-use super::{Batch, SampleStream};
+use super::{Batch, IntoInput, SampleStream};
 use crate::error::Result;
 use crate::trainer::Objective;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_vlm_data::batching::Strategy;
+use burn_vlm_data::batching::{Batching, Strategy};
 use burn_vlm_data::encode::{MaskStyle, Truncation};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Limits, SkipLimit};
@@ -78,28 +78,6 @@ pub enum PictureView {
     /// Any-resolution: the whole and its tiles, as `model.tiling` cuts them; where a sample has several pictures, one padded view
     /// of each (LLaVA-NeXT).
     Tiles,
-}
-
-/// How the `batch` x `accumulate` samples of an optimizer step become micro-batches. The samples of a step are the same however
-/// they are laid out, and losses are summed over the step before they are divided by its targets, so that the layout changes speed
-/// and memory but not the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Batching {
-    /// `sequential` (`batch` samples each, in their order), `grouped` (of similar length) or `packed` (several samples a row).
-    pub strategy: Strategy,
-    /// The most tokens of a micro-batch, visual ones and padding counted; needed by `grouped` and `packed`.
-    pub max_tokens: Option<usize>,
-    /// The most pictures of a micro-batch, for the memory of the tower.
-    pub max_images: Option<usize>,
-    /// Rows are padded to a multiple of this.
-    pub multiple_of: usize,
-}
-
-impl Default for Batching {
-    fn default() -> Self {
-        Self { strategy: Strategy::Sequential, max_tokens: None, max_images: None, multiple_of: 1 }
-    }
 }
 
 impl MixtureRecipe {

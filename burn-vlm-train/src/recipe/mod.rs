@@ -26,10 +26,11 @@ mod settings;
 mod stage;
 mod validation;
 
+pub use burn_vlm_data::batching::Batching;
 pub use compute::ComputeRecipe;
 pub use data::{DataRecipe, has_picture};
 pub use evaluation::{ClozeScore, EvaluationRecipe};
-pub use mixture::{Batching, MixtureRecipe, PictureView};
+pub use mixture::{MixtureRecipe, PictureView};
 pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};
 pub use stage::{ObjectiveKind, StageRecipe};

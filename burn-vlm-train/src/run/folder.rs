@@ -1,7 +1,10 @@
 //! The folder of a run: whose it is, what its parts were, and the model that comes out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::connector::Projector;
@@ -62,30 +65,42 @@ fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
     model(old) == model(new) && same.all(|same| same)
 }
 
-/// A hash of what a part is: of its configs, tokenizer, template and weights. Weights are read as a stream, about a gigabyte a second.
+/// A file of a part as the file system tells it from others.
+type FileState = (PathBuf, u64, Option<SystemTime>);
+
+/// A hash of what a part is: of its configs, tokenizer, template and weights. Weights are read as a stream, about a gigabyte a second,
+/// and once for as long as the program runs and the files do not change.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub(crate) fn part_state(folder: &Path) -> Result<String> {
+    static KNOWN: Mutex<BTreeMap<Vec<FileState>, String>> = Mutex::new(BTreeMap::new());
     let read = |e| TrainError::io("cannot read", folder, e);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .map_err(read)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()
-        .map_err(read)?;
-    files.retain(|path| {
-        path.extension().is_some_and(|ending| ["json", "jinja", "safetensors"].iter().any(|e| ending == *e))
-    });
+    let mut files: Vec<FileState> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.extension().is_some_and(|ending| ["json", "jinja", "safetensors"].iter().any(|e| ending == *e)) {
+            let metadata = path.metadata().map_err(|e| TrainError::io("cannot read", &path, e))?;
+            files.push((path, metadata.len(), metadata.modified().ok()));
+        }
+    }
     files.sort();
+    // A poisoned lock guards a table that is whole: it is changed by single calls.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(hash) = known.get(&files) {
+        return Ok(hash.clone());
+    }
     let mut hasher = blake3::Hasher::new();
-    for path in files {
-        let fail = |e| TrainError::io("cannot read", &path, e);
+    for (path, ..) in &files {
+        let fail = |e| TrainError::io("cannot read", path, e);
         let mut of_file = blake3::Hasher::new();
-        of_file.update_reader(fs::File::open(&path).map_err(fail)?).map_err(fail)?;
+        of_file.update_reader(fs::File::open(path).map_err(fail)?).map_err(fail)?;
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(of_file.finalize().as_bytes());
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    let hash = hasher.finalize().to_hex().to_string();
+    known.insert(files, hash.clone());
+    Ok(hash)
 }
 
 /// The trained model as a Hugging Face folder that `examples/chat` and transformers' users can work with: weights, config,

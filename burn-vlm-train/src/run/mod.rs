@@ -36,13 +36,14 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::batching::Strategy;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
+use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
 
 use crate::ablation::PartStore;
 use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::features::{BankKey, FeatureBank, Views, feature_bytes, pictures_of, stored_bank};
+use crate::features::{BankKey, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
 use crate::objective::{Layout, SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;

@@ -1,9 +1,10 @@
 //! What one cell of a study does: it runs the cell's recipe, then asks the trained model everything.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn_vlm::checkpoint::TensorSource;
 use burn_vlm::connector::{Connector, Projector};
@@ -13,6 +14,7 @@ use burn_vlm_base::files::write_json_atomic;
 use burn_vlm_base::jsonl::write_jsonl_atomic;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
 
@@ -22,7 +24,7 @@ use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, evaluate};
-use crate::features::{BankKey, FeatureBank, PictureSet, Views, add_pictures, feature_bytes, stored_bank};
+use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::pictures::processor_of;
 use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::processor::{model_processor, picture_config};
@@ -56,9 +58,18 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
     store: PartStore,
     /// Benchmarks of one's own, asked after those of the study's file.
     own: Vec<Arc<dyn Benchmark>>,
+    /// What was opened, by its settings: most cells of a study are asked the same.
+    opened: Mutex<HashMap<String, Asked>>,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
     model: PhantomData<fn() -> (T, P)>,
+}
+
+/// Benchmarks with the hashes of their questions.
+#[derive(Clone)]
+struct Asked {
+    benchmarks: Benchmarks,
+    keys: BTreeMap<String, String>,
 }
 
 /// One cell's recipe, read and checked.
@@ -71,7 +82,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A job on a device, with its shared folder.
     pub fn new(context: Context, inputs: StudyInputs) -> Self {
         let store = PartStore::new(&inputs.shared);
-        Self { context, inputs, store, own: Vec::new(), origin: serde_json::Value::Null, model: PhantomData }
+        let opened = Mutex::default();
+        Self { context, inputs, store, own: Vec::new(), opened, origin: serde_json::Value::Null, model: PhantomData }
     }
 
     /// Asks a benchmark of one's own too, after those of the study's file.
@@ -86,15 +98,23 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A benchmark that cannot be used or shown.
     pub fn benchmarks(&self, plan: &Plan) -> Result<Benchmarks> {
         let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
-        let benchmarks = self.open(&EvaluationRecipe::from_table(first.evaluation.clone())?)?;
+        let benchmarks = self.asked(&EvaluationRecipe::from_table(first.evaluation.clone())?)?.benchmarks;
         benchmarks.check_columns(&plan.columns)?;
         Ok(benchmarks)
     }
 
-    fn open(&self, evaluation: &EvaluationRecipe) -> Result<Benchmarks> {
+    fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
+        let settings = format!("{evaluation:?}");
+        // A poisoned lock guards a table that is whole: it is changed by single calls.
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = opened.get(&settings) {
+            return Ok(asked.clone());
+        }
         let mut benchmarks = Benchmarks::open(evaluation, &self.context.corpus, &self.inputs.base)?;
         self.own.iter().try_for_each(|benchmark| benchmarks.push(benchmark.clone()))?;
-        Ok(benchmarks)
+        let asked = Asked { keys: benchmarks.keys()?, benchmarks };
+        opened.insert(settings, asked.clone());
+        Ok(asked)
     }
 
     /// Notes with each cell by what command, at which commit and on which device it was made.
@@ -142,7 +162,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             job: self,
             parts: &parts,
             frozen: tower_is_frozen(recipe.stages.iter().filter_map(|name| recipe.stage.get(name))),
-            benchmarks: self.open(&evaluation)?,
+            benchmarks: self.asked(&evaluation)?.benchmarks,
             probed: analysis_samples(&self.context.corpus, &evaluation)?,
             batch: evaluation.batch,
             reporter,
@@ -260,7 +280,7 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
     fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
         let Read { recipe, evaluation } = self.read(cell)?;
         let mut inputs = Inputs::new();
-        for (name, key) in self.open(&evaluation)?.keys()? {
+        for (name, key) in self.asked(&evaluation)?.keys {
             inputs.insert(format!("benchmark {name}"), key);
         }
         for name in [&recipe.model.encoder, &recipe.model.backbone] {

@@ -14,12 +14,15 @@ use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Question};
 use crate::log;
+use crate::objective::Validation;
 use crate::recipe::Recipe;
 use crate::report::{
     Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Provenance,
     ReportInput, Section, StudySpec, Timing, summarise, write_report,
 };
+use crate::run::stage_folder;
 use crate::stats::{Axes, Bootstrap, Outcome};
+use crate::watch;
 
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
@@ -164,20 +167,37 @@ fn paper(plan: &Plan) -> Option<Paper> {
     Some(Paper { source: format!("{} ({})", paper.source, paper.metric), note: paper.note.clone(), scales, rows })
 }
 
-/// Loss curves of a cell's stages.
+/// Loss curves of a cell's stages, and of their validations by language.
 fn loss_series(cell: &FinishedCell, axes: &Axes) -> Result<Vec<LossSeries>> {
     let recipe = Recipe::from_table(cell.cell.recipe.clone())?;
     let mut series = Vec::new();
     for (number, name) in recipe.stages.iter().enumerate() {
-        let path = cell.folder.join("stages").join(format!("{}-{name}", number + 1)).join("log.jsonl");
-        series.push(LossSeries {
-            stage: name.clone(),
-            unit: "cross-entropy, nats per token".into(),
-            axes: axes.clone(),
-            name: String::new(),
-            seed: Some(cell.cell.seed),
-            points: log::read(&path)?.iter().map(|entry| (entry.step as u64, f64::from(entry.loss_mean))).collect(),
-        });
+        let folder = stage_folder(&cell.folder, number, name);
+        let mut add = |stage: String, points: Vec<(u64, f64)>| {
+            series.push(LossSeries {
+                stage,
+                unit: "cross-entropy, nats per token".into(),
+                axes: axes.clone(),
+                name: String::new(),
+                seed: Some(cell.cell.seed),
+                points,
+            });
+        };
+        let log = log::read(&folder.join("log.jsonl"))?;
+        add(name.clone(), log.iter().map(|entry| (entry.step as u64, f64::from(entry.loss_mean))).collect());
+        let validations = watch::read(&folder)?;
+        let mut over = |what: &str, loss: &dyn Fn(&Validation) -> Option<f32>| {
+            let points =
+                validations.iter().filter_map(|entry| Some((entry.step as u64, f64::from(loss(&entry.validation)?))));
+            add(format!("{name}, validation{what}"), points.collect());
+        };
+        if let Some(first) = validations.first() {
+            over("", &|validation| Some(validation.loss));
+            let languages = first.validation.by_language.keys();
+            for tag in languages.filter(|_| first.validation.by_language.len() > 1) {
+                over(&format!(" in {tag}"), &|validation| validation.by_language.get(tag).copied());
+            }
+        }
     }
     Ok(series)
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::encode::Encoded;
+use crate::conversation::Turn;
+use crate::encode::Encoded;
 
 /// Tokens that are kept at most, 12 bytes each: 48 MB beside the conversations themselves.
 const MOST_TOKENS: usize = 4 << 20;

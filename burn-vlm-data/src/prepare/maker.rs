@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use burn_vlm_data::batching::SampleSize;
-use burn_vlm_data::encode::{EncodeOptions, Encoded, IGNORE};
-use burn_vlm_data::image::{Augmentation, ProcessedImage};
-use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::processor::{PictureInput, Processor};
-use burn_vlm_data::random::mix;
-use burn_vlm_data::sample::{MediaKey, Picture, Sample};
-use burn_vlm_data::source::{SkipKind, SkipReason};
+use crate::batching::SampleSize;
+use crate::encode::{EncodeOptions, Encoded, IGNORE};
+use crate::image::{Augmentation, ProcessedImage};
+use crate::plain::PromptTemplate;
+use crate::processor::{PictureInput, Processor};
+use crate::random::mix;
+use crate::sample::{MediaKey, Picture, Sample};
+use crate::source::{SkipKind, SkipReason};
 
+use super::FeatureBank;
 use super::cache::EncodedCache;
-use crate::features::FeatureBank;
-use crate::recipe::Batching;
+use crate::batching::Batching;
 
 /// One sample, ready to be laid into a batch.
 #[derive(Debug, Clone)]

@@ -9,11 +9,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use burn_vlm_data::random::mix;
-use burn_vlm_data::source::{Drawn, Mixed, SkipLog, StreamError};
-
 use super::{Batch, Layout, PreparedSample, SampleMaker};
-use crate::error::Result;
+use crate::random::mix;
+use crate::source::{Drawn, Mixed, SkipLog, SkipLogError, StreamError};
 
 /// Keeps what is random about a sample apart from the other uses of the seed.
 const DRAW_SALT: u64 = 0x6472_6177;
@@ -63,23 +61,21 @@ impl SampleStream {
     ///
     /// # Errors
     /// None of many records of its group can be used.
-    pub fn sample(&self, index: usize) -> Result<Drawn<PreparedSample>> {
+    pub fn sample(&self, index: usize) -> Result<Drawn<PreparedSample>, StreamError> {
         let draw = mix(self.layout.seed ^ DRAW_SALT, index as u64);
         let drawn = self.mixed.get(index as u64, |sample| self.maker.make(sample, Some(draw)));
-        drawn.map_err(|error| {
-            if let StreamError::NothingUsable { skipped, .. } = &error {
-                // The run ends with the error itself; the list is for whoever looks into the data.
-                let _ = self.log.record(index as u64 + 1, skipped.iter().cloned());
-            }
-            error.into()
-        })
+        if let Err(StreamError::NothingUsable { skipped, .. }) = &drawn {
+            // The run ends with the error itself; the list is for whoever looks into the data.
+            let _ = self.log.record(index as u64 + 1, skipped.iter().cloned());
+        }
+        drawn
     }
 
     /// The micro-batches of the step that begins with sample `first`; notes what was left out.
     ///
     /// # Errors
     /// Too many records left out, a list that cannot be written.
-    pub fn micro_batches(&self, first: usize, items: Vec<Drawn<PreparedSample>>) -> Result<Vec<Batch>> {
+    pub fn micro_batches(&self, first: usize, items: Vec<Drawn<PreparedSample>>) -> Result<Vec<Batch>, SkipLogError> {
         let mut samples = Vec::with_capacity(items.len());
         for Drawn { position, item, skipped, .. } in items {
             self.log.record(position + 1, skipped)?;
@@ -114,40 +110,3 @@ impl SampleStream {
         remarks
     }
 }
-
-/// The parts of an objective that its samples decide alone.
-macro_rules! on_samples {
-    () => {
-        type Item = burn_vlm_data::source::Drawn<$crate::objective::PreparedSample>;
-        type Batch = $crate::objective::Batch;
-
-        fn item(&self, index: usize) -> $crate::error::Result<Self::Item> {
-            self.samples.sample(index)
-        }
-
-        fn items_per_step(&self, _accumulate: usize) -> usize {
-            self.samples.samples_per_step()
-        }
-
-        fn items_ahead(&self) -> usize {
-            2 * self.samples.layout.batch
-        }
-
-        fn micro_batches(&self, first: usize, items: Vec<Self::Item>) -> $crate::error::Result<Vec<Self::Batch>> {
-            self.samples.micro_batches(first, items)
-        }
-
-        fn ids(&self, index: usize) -> Vec<String> {
-            self.samples.id(index).into_iter().collect()
-        }
-
-        fn remarks(&self) -> Vec<String> {
-            self.samples.remarks()
-        }
-
-        fn size(batch: &Self::Batch) -> $crate::trainer::BatchSize {
-            batch.size()
-        }
-    };
-}
-pub(super) use on_samples;

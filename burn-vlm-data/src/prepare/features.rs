@@ -1,0 +1,123 @@
+//! What a frozen vision tower made of pictures: plain numbers, by picture and view.
+//!
+//! Unusual here: a picture is known by the hash of its bytes, so one bank serves the embedded corpus and a user's own files, and the
+//! same picture in two sources is there once.
+
+use super::pixels;
+use crate::processor::Processor;
+use crate::random::mix;
+use crate::sample::{MediaKey, Picture};
+use crate::source::SkipReason;
+use std::collections::HashMap;
+
+/// Seeds the augmentation of view `v` of a picture apart from every other use of a seed.
+const VIEW_SEED: u64 = 0x6665_6174;
+
+/// How many views of a picture are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Views {
+    /// The picture as it is.
+    Plain,
+    /// So many augmented ones.
+    Augmented(usize),
+}
+
+impl Views {
+    /// How many there are.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Augmented(count) => count.max(1),
+        }
+    }
+
+    /// The pixels of all views of a picture, `[views, 3, side, side]`.
+    ///
+    /// # Errors
+    /// A picture that cannot be read, decoded or processed.
+    pub fn pixels(self, processor: &Processor, key: MediaKey, picture: &Picture) -> Result<Vec<f32>, SkipReason> {
+        let (name, bytes) = (picture.name(), picture.read()?);
+        let pixels = |seed: Option<u64>| Ok(pixels(processor, (&name, &bytes), 1, seed)?.data);
+        match self {
+            Self::Plain => pixels(None),
+            Self::Augmented(_) => {
+                let view = |view: usize| pixels(Some(mix(mix(VIEW_SEED, key.seed()), view as u64)));
+                Ok((0..self.count()).map(view).collect::<Result<Vec<_>, SkipReason>>()?.concat())
+            }
+        }
+    }
+}
+
+/// Features of many pictures.
+pub struct FeatureBank {
+    keys: Vec<MediaKey>,
+    index: HashMap<MediaKey, usize>,
+    views: Views,
+    shape: [usize; 2],
+    values: Vec<f32>,
+}
+
+impl FeatureBank {
+    /// A bank of pictures with `[tokens, width]` features a view, all views of a picture one after the other. `None` if the numbers do
+    /// not fit together, or a picture comes twice.
+    pub fn new(keys: Vec<MediaKey>, views: Views, shape: [usize; 2], values: Vec<f32>) -> Option<Self> {
+        let index: HashMap<MediaKey, usize> = keys.iter().enumerate().map(|(row, key)| (*key, row)).collect();
+        let fits = index.len() == keys.len() && values.len() == keys.len() * views.count() * shape[0] * shape[1];
+        fits.then_some(Self { keys, index, views, shape, values })
+    }
+
+    /// Its pictures, in their order.
+    pub fn keys(&self) -> &[MediaKey] {
+        &self.keys
+    }
+
+    /// Its views.
+    pub fn views(&self) -> Views {
+        self.views
+    }
+
+    /// `[visual tokens, width]` of one view.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// All features, `[pictures, views, tokens, width]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Where the features of a picture stand; `draw` chooses among augmented views. `None` where the bank has no such picture, or
+    /// where it is wanted as it is (no `draw`) and the bank has augmented ones only.
+    pub fn find(&self, key: MediaKey, draw: Option<u64>) -> Option<usize> {
+        let row = self.index.get(&key)?;
+        match (self.views, draw) {
+            (Views::Plain, _) => Some(*row),
+            (Views::Augmented(_), None) => None,
+            (views, Some(draw)) => Some(row * views.count() + (draw % views.count() as u64) as usize),
+        }
+    }
+
+    /// The features at a place that [`Self::find`] gave, `[tokens, width]`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        let values = self.shape[0] * self.shape[1];
+        &self.values[row * values..(row + 1) * values]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_are_drawn_and_numbers_fit() {
+        let (a, b) = (MediaKey::of(b"a"), MediaKey::of(b"b"));
+        let values: Vec<f32> = (0..8).map(|value| value as f32).collect();
+        let bank = FeatureBank::new(vec![a, b], Views::Augmented(2), [1, 2], values.clone()).unwrap();
+        assert_eq!(bank.row(bank.find(b, Some(5)).unwrap()), [6.0, 7.0]);
+        assert_eq!((bank.find(b, None), bank.find(MediaKey::of(b"c"), Some(0))), (None, None));
+        let plain = FeatureBank::new(vec![a, b], Views::Plain, [2, 2], values.clone()).unwrap();
+        assert_eq!(plain.find(a, None), plain.find(a, Some(9)));
+        assert!(FeatureBank::new(vec![a, a], Views::Plain, [2, 2], values.clone()).is_none());
+        assert!(FeatureBank::new(vec![a], Views::Plain, [2, 2], values).is_none());
+    }
+}

@@ -1,0 +1,12 @@
+//! The last way before the tensor: a sample made ready, its features if a frozen tower made them before, and micro-batches.
+
+mod cache;
+mod features;
+mod layout;
+mod maker;
+mod stream;
+
+pub use features::{FeatureBank, Views};
+pub use layout::{Batch, Layout, Packed, Visual, next_token_targets};
+pub use maker::{Features, PreparedImage, PreparedSample, SampleMaker, pixels};
+pub use stream::SampleStream;
