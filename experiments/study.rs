@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use burn_vlm::BURN_VERSION;
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_base::progress::{Reporter, show_duration};
@@ -107,7 +108,7 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
 ) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
-    let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
+    let origin = Provenance::collect(&repository(), &[("burn", BURN_VERSION)]);
     let study = match &args.config {
         Some(path) => Study::load(path)?,
         None => parse(built_in)?,

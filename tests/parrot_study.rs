@@ -1,4 +1,4 @@
-//! The Parrot studies: their files, the two stages, a kill inside stage 2, and the connector of one's own.
+//! The Parrot studies: their files, the two stages, a kill inside stage 2, and your own connector.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -114,7 +114,7 @@ pub fn save<M: Module>(
 /// Folder of the best weights of a stage, beside its checkpoints.
 const BEST: &str = "best";
 
-/// Writes the weights of `step` as the stage's best, in the place of earlier ones.
+/// Writes the weights of `step` as the stage's best, instead of earlier ones.
 ///
 /// # Errors
 /// Any failure to write names the file.

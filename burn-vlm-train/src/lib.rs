@@ -1,13 +1,20 @@
 //! Training, evaluation and ablations of vision-language models on Burn.
 //!
-//! - [`recipe`]: what is trained, as TOML; [`trainer`]: the loop; [`optim`], [`checkpoint`], [`log`]: its parts;
-//! - [`run`]: a whole recipe, from parts to a Hugging Face folder;
-//! - [`processor`]: what stands before the tensor, for a model that is trained here;
-//! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
-//! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
-//! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
-//! - [`analysis`]: what a connector's experts do;
-//! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
+//! | module | what it holds |
+//! |---|---|
+//! | [`recipe`] | what is trained, as TOML |
+//! | [`run`] | a whole recipe, from parts to a Hugging Face folder; its estimate for dry runs |
+//! | [`study`] | a cell of an ablation: trained by `run`, asked by `eval`, summarised |
+//! | [`eval`] | benchmarks: what is asked and what the replies are worth |
+//! | [`chat`] | talking to a model |
+//! | [`trainer`] | the loop of one stage, with [`optim`], [`checkpoint`], [`log`], [`watch`] (validation) and [`device`] |
+//! | [`objective`] | from a source's samples to a batch and its loss |
+//! | [`processor`], [`pictures`], [`features`] | what stands before the tensor, and the features of a frozen tower, computed once |
+//! | [`assemble`], [`pretrain`] | a VLM made of parts, and small parts pretrained here |
+//! | [`params`] | parameters by name |
+//! | [`ablation`] | axes x seeds as cells, run once each; knows nothing of models |
+//! | [`stats`], [`report`], [`analysis`] | intervals; tables, plots and pages; what a connector's experts do |
+//! | [`error`] | what can go wrong |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -137,7 +137,7 @@ impl VlmConfig {
         self.parameters_of::<VisionEncoder, Connector>()
     }
 
-    /// As [`Self::parameters`], with parts of one's own.
+    /// As [`Self::parameters`], with parts of your own.
     ///
     /// # Errors
     /// As [`Self::init_parts`].

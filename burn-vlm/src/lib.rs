@@ -5,14 +5,14 @@
 //! | [`vision`] | image encoders: SigLIP 1 and 2, CLIP, Chinese-CLIP, the enum [`VisionEncoder`](vision::VisionEncoder) |
 //! | [`text`] | the text towers of the dual encoders |
 //! | [`dual`] | contrastive dual encoders (SigLIP, CLIP) and their losses |
-//! | [`language`] | decoders: Gemma 2, Llama, Qwen 2, the enum [`LanguageModel`](language::LanguageModel), the KV cache |
-//! | [`connector`] | from visual features to the decoder's embedding space |
+//! | [`language`] | decoders: Gemma 2, Llama, Mistral, Qwen 2, the enum [`LanguageModel`](language::LanguageModel), the KV cache |
+//! | [`connector`] | from visual features to the decoder's embedding space: LLaVA's MLP, Parrot's experts, pixel shuffle |
 //! | [`vlm`] | [`Vlm`](vlm::Vlm): vision tower x connector x language model |
 //! | [`generate`] | KV-cached greedy and sampled generation |
 //! | [`checkpoint`] | safetensors in the Hugging Face layout, in and out |
 //! | [`count`] | parameters and layer sizes from a config alone |
-//! | [`parts`] | one's own tower or connector beside this library's |
-//! | [`nn`] | blocks several models share |
+//! | [`parts`] | your own tower or connector beside this library's |
+//! | [`nn`], [`encoder`], [`init`] | blocks that several models share, and how their weights begin |
 //!
 //! Every module is backend-agnostic: it takes a [`Device`](burn::tensor::Device) and never names a backend.
 //! Struct fields are named after the keys of the published checkpoints, configs after the keys of `config.json`.
@@ -37,3 +37,18 @@ pub mod vision;
 pub mod vlm;
 
 pub use error::ModelError;
+
+/// The version of Burn that this crate is built on, for the record of a result.
+pub const BURN_VERSION: &str = "0.22.1";
+
+#[cfg(test)]
+mod tests {
+    use super::BURN_VERSION;
+
+    #[test]
+    fn the_version_of_burn_is_that_of_the_lock_file() {
+        let lock = include_str!("../../Cargo.lock");
+        let mut lines = lock.lines().skip_while(|line| *line != "name = \"burn\"");
+        assert_eq!(lines.nth(1), Some(format!("version = \"{BURN_VERSION}\"").as_str()));
+    }
+}

@@ -12,7 +12,7 @@ use crate::vision::{VisionConfig, VisionFeatures, VisionTower};
 /// Two parts, of which a model has one: `A` where it accepts the configuration, else `B`.
 ///
 /// `Either<Gated>` is the connector `Gated` or any of this library's, so that one study compares them;
-/// `Either<Gated, Either<Resampler>>` knows two of one's own, `Either<MyTower, VisionEncoder>` is a vision tower.
+/// `Either<Gated, Either<Resampler>>` knows two of your own, `Either<MyTower, VisionEncoder>` is a vision tower.
 #[derive(Module, Debug)]
 pub enum Either<A: Module, B: Module = Connector> {
     /// The first.

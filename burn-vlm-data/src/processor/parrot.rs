@@ -31,7 +31,7 @@ pub(super) struct ParrotEncoded {
 }
 
 impl ParrotEncoded {
-    /// The ids with those of pictures in the place of [`IMAGE_TOKEN_INDEX`], repeated as `counts` says; none of them is trained.
+    /// The ids with those of pictures instead of [`IMAGE_TOKEN_INDEX`], repeated as `counts` says; none of them is trained.
     ///
     /// # Errors
     /// Placeholders that do not match `counts`.

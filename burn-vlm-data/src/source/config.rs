@@ -88,7 +88,7 @@ pub struct Fields {
     pub caption: Option<String>,
     /// What a caption answers; without it the user's turn is the picture alone.
     pub caption_prompt: Option<String>,
-    /// Other fields that [`Source::rows`](super::Source::rows) shall have; only parquet files leave out what is not named.
+    /// Other fields that [`FileSource::rows`](super::FileSource::rows) shall have; only parquet files leave out what is not named.
     pub more: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
 //! Sources: numbered samples, whatever they come from: a user's files in several formats, the embedded corpus, a list in memory,
-//! or a [`Source`] of one's own.
+//! or a [`Source`] of your own.
 //!
 //! ```no_run
 //! use burn_vlm_data::source::{FileSource, Source, SourceConfig};
@@ -69,7 +69,7 @@ const WALK: u64 = 64;
 
 /// Numbered records, each a pure function of its number, whatever they come from.
 ///
-/// Order, mixtures, validation splits and resuming are arithmetic on numbers; so a source of one's own needs to say how many records
+/// Order, mixtures, validation splits and resuming are arithmetic on numbers; so a source of your own needs to say how many records
 /// there are and what each of them is. A record that cannot be used is a [`Skip`] with its place and reason, never silence and never a
 /// panic. Everything is asked of worker threads too.
 pub trait Source: Send + Sync {

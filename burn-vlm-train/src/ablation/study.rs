@@ -254,7 +254,7 @@ impl Study {
         Self::parse_with(file, text, |path| std::fs::read_to_string(path))
     }
 
-    /// As [`parse`](Self::parse), with `read` in the place of the file system for a recipe given as a path: for studies whose
+    /// As [`parse`](Self::parse), with `read` instead of the file system for a recipe given as a path: for studies whose
     /// files are embedded in a program.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What a benchmark is: questions, how each is asked, what the replies are worth, and what a reader must know of it.
 //!
-//! A benchmark of one's own is one file: implement [`Benchmark`], then hand it to a study or to
+//! A benchmark of your own is one file: implement [`Benchmark`], then hand it to a study or to
 //! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
 
 use burn_vlm_data::conversation::Turn;

@@ -1,4 +1,4 @@
-//! Questions in a file: what every benchmark of one's own says in `[[benchmark]]`, and its two kinds.
+//! Questions in a file: what every benchmark of your own says in `[[benchmark]]`, and its two kinds.
 //!
 //! ```toml
 //! [[benchmark]]

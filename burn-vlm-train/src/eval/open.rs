@@ -99,7 +99,7 @@ impl Benchmarks {
         Ok(benchmarks)
     }
 
-    /// Adds a benchmark of one's own.
+    /// Adds a benchmark of your own.
     ///
     /// # Errors
     /// A metric that another benchmark has, no question.

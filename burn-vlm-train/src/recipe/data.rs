@@ -15,7 +15,7 @@ pub struct DataRecipe {
     /// Share of English among the samples; absent: every language the same share.
     #[serde(default)]
     pub english: Option<f64>,
-    /// Weight of each language among the samples, in the place of `english`; every language of `languages` must have one.
+    /// Weight of each language among the samples, instead of `english`; every language of `languages` must have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<Language, f64>,
     /// Weights of the tasks; for the contrastive objectives this is left empty.

@@ -13,7 +13,7 @@
 //! batch = 64
 //! train = { multi_modal_projector = 1e-3, language_model = 5e-4 }   # what no pattern names is frozen
 //! data = { languages = ["en", "de"], english = 0.5, tasks = { caption = 1.0 } }
-//! # or, on data of one's own:
+//! # or, on your own data:
 //! # mixture = { file = "mixture.toml", mask = "answers_only", batching = { strategy = "grouped", max_tokens = 8192 } }
 //! ```
 
@@ -161,7 +161,7 @@ impl Recipe {
             let known: Vec<&str> = TilingPreset::ALL.iter().map(|preset| preset.name).collect();
             let known = known.join(", ");
             return Err(TrainError::Recipe(format!(
-                "[model]: `tiling = {tiling:?}` is no tile-patch-tiles in pixels, pixels and a number; such as {known}"
+                "[model]: `tiling = {tiling:?}`: expected TILE-PATCH-MAXTILES, such as {known}"
             )));
         }
         if self.compute.images_per_chunk == Some(0) {

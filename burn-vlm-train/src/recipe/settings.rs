@@ -22,7 +22,7 @@ fn rules() -> PatchRules {
         .optional("stage.*.*.*.*")
 }
 
-/// Reads a recipe's file, with [settings](apply_setting) in the place of what it says.
+/// Reads a recipe's file, with [settings](apply_setting) instead of what it says.
 ///
 /// # Errors
 /// A file that cannot be read or is no recipe, a setting that does not fit it.

@@ -32,7 +32,7 @@ pub struct StageRecipe {
     /// Optimizer steps; 0 where `epochs` says how long.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub steps: usize,
-    /// In the place of `steps`, for a `mixture`: times through it. Samples that do not fill a last step are left out.
+    /// Instead of `steps`, for a `mixture`: times through it. Samples that do not fill a last step are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
     /// Samples of a micro-batch.
@@ -58,7 +58,7 @@ pub struct StageRecipe {
     /// Samples of the embedded corpus.
     #[serde(default, skip_serializing_if = "DataRecipe::is_empty")]
     pub data: DataRecipe,
-    /// Samples of one's own, in the place of `data`.
+    /// Your own samples, instead of `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixture: Option<MixtureRecipe>,
     /// Validates every so many steps, and at the end; 0 for never.

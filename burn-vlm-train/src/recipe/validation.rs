@@ -12,7 +12,7 @@ pub struct ValidationRecipe {
     /// The share of each source that is held out of training, by a hash of its records (of what they are about, where a source knows
     /// that, so that translations stay together).
     pub share: Share,
-    /// In the place of `share`: a mixture file whose samples are all held out.
+    /// Instead of `share`: a mixture file whose samples are all held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// The most samples that are looked at, evenly from all that is held out.

@@ -407,7 +407,7 @@ pub fn text_samples(data: &StageData, processor: Arc<Processor>, positions: usiz
     SampleStream::new(data.mixed.clone(), data.log.clone(), maker, layout, stage.samples_per_step())
 }
 
-/// A stage's data and the loss on it in one, for a loop of one's own: the conversations of `stage` in the order of `seed`, pictures as
+/// A stage's data and the loss on it in one, for a loop of your own: the conversations of `stage` in the order of `seed`, pictures as
 /// pixels. What cannot be used is listed below `folder`.
 ///
 /// # Errors

@@ -50,13 +50,13 @@ pub struct StudyInputs {
     pub from_scratch: bool,
 }
 
-/// Trains and evaluates a VLM by the cell's recipe. `T` and `P` are the towers and connectors that its recipes may name; for one's own
+/// Trains and evaluates a VLM by the cell's recipe. `T` and `P` are the towers and connectors that its recipes may name; for your own
 /// beside this library's there is [`Either`](burn_vlm::parts::Either).
 pub struct VlmJob<T = VisionEncoder, P = Connector> {
     context: Context,
     inputs: StudyInputs,
     store: PartStore,
-    /// Benchmarks of one's own, asked after those of the study's file.
+    /// Benchmarks of your own, asked after those of the study's file.
     own: Vec<Arc<dyn Benchmark>>,
     /// What was opened, by its settings: most cells of a study are asked the same.
     opened: Mutex<HashMap<String, Asked>>,
@@ -86,7 +86,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Self { context, inputs, store, own: Vec::new(), opened, origin: serde_json::Value::Null, model: PhantomData }
     }
 
-    /// Asks a benchmark of one's own too, after those of the study's file.
+    /// Asks a benchmark of your own too, after those of the study's file.
     pub fn with_benchmark(mut self, benchmark: Arc<dyn Benchmark>) -> Self {
         self.own.push(benchmark);
         self

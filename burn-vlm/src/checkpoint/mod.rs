@@ -7,8 +7,8 @@
 //! - atomic: a file, or a folder, appears whole under its name or not at all;
 //! - loaded parameters are f32 whatever the file stores, unless [`LoadOptions`] says otherwise.
 //!
-//! Weights only. Exact resume of a training run needs Burn's records, because optimizer state is found by parameter ids that
-//! safetensors do not hold.
+//! Weights only. The checkpoints of a training run, optimizer state included, are `burn-vlm-train`'s: safetensors too, keyed by the
+//! parameters' paths.
 
 mod chunks;
 mod config;

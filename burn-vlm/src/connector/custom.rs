@@ -8,7 +8,7 @@ use super::{ConnectorConfig, ConnectorKeys};
 use crate::error::ModelError;
 use crate::vlm::VlmConfig;
 
-/// A connector of one's own in a config: `{"kind": "custom", "name": "gated", ...}`, its own keys beside the name.
+/// A connector of your own in a config: `{"kind": "custom", "name": "gated", ...}`, its own keys beside the name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CustomConnector {
     /// What tells it from others.
@@ -54,12 +54,12 @@ impl ConnectorKeys for CustomConnector {
 }
 
 impl ConnectorConfig {
-    /// A connector of one's own without keys.
+    /// A connector of your own without keys.
     pub fn named(name: &str) -> Self {
         Self::Custom(CustomConnector::named(name))
     }
 
-    /// The configuration of one's own connector: its name and its keys.
+    /// The configuration of your own connector: its name and its keys.
     ///
     /// # Errors
     /// [`ModelError::Config`] for keys that are no JSON object, or named `kind`, `name` or `output_tokens`.
@@ -77,12 +77,12 @@ impl ConnectorConfig {
         Ok(Self::Custom(CustomConnector { name: name.to_owned(), output_tokens: None, keys }))
     }
 
-    /// Whether this is one's own connector `name`.
+    /// Whether this is your own connector `name`.
     pub fn is_custom(&self, name: &str) -> bool {
         matches!(self, Self::Custom(custom) if custom.name == name)
     }
 
-    /// The keys of one's own connector, as what [`Self::custom`] was given.
+    /// The keys of your own connector, as what [`Self::custom`] was given.
     ///
     /// # Errors
     /// [`ModelError::Config`] for another connector, and for keys that are missing, unknown to a type that denies them, or of

@@ -59,7 +59,7 @@ pub trait ConnectorKeys {
 /// [`Connector`](super::Connector), the enum of this library's own, is one, and so is any module of yours with this trait:
 /// [`Vlm<T, P>`](crate::vlm::Vlm) trains, generates, saves and loads with it.
 ///
-/// Its configuration is a [`ConnectorConfig`], the key `connector` of `config.json`: for one's own
+/// Its configuration is a [`ConnectorConfig`], the key `connector` of `config.json`: for your own
 /// [`ConnectorConfig::custom`] with a name and whatever keys it likes. Its parameters are written under
 /// `multi_modal_projector.` and the dotted path of its fields.
 ///

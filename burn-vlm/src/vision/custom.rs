@@ -13,7 +13,7 @@ const HEAD_WIDTH: usize = 64;
 /// Width of an MLP in widths of the tower where the keys do not say.
 const MLP_RATIO: usize = 4;
 
-/// A tower of one's own in a config: `{"model_type": "custom", "name": "mine", "hidden_size": 64, ...}`, its own keys beside those of
+/// A tower of your own in a config: `{"model_type": "custom", "name": "mine", "hidden_size": 64, ...}`, its own keys beside those of
 /// its shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CustomTower {
@@ -48,7 +48,7 @@ impl CustomTower {
 }
 
 impl VisionConfig {
-    /// The configuration of one's own tower: its name, its shape and its other keys.
+    /// The configuration of your own tower: its name, its shape and its other keys.
     ///
     /// # Errors
     /// [`ModelError::Config`] for a shape without patches, keys that are no JSON object, or that the shape has too.
@@ -75,12 +75,12 @@ impl VisionConfig {
         Ok(Self::Custom(custom))
     }
 
-    /// Whether this is one's own tower `name`.
+    /// Whether this is your own tower `name`.
     pub fn is_custom(&self, name: &str) -> bool {
         matches!(self, Self::Custom(custom) if custom.name == name)
     }
 
-    /// The keys of one's own tower, as what [`Self::custom`] was given.
+    /// The keys of your own tower, as what [`Self::custom`] was given.
     ///
     /// # Errors
     /// [`ModelError::Config`] for another tower, and for keys that are missing, unknown to a type that denies them, or of another
@@ -89,7 +89,7 @@ impl VisionConfig {
         let custom = match self {
             Self::Custom(custom) if custom.name == name => custom,
             other => {
-                let expected = format!("a tower of one's own, `{name}`");
+                let expected = format!("a tower of your own, `{name}`");
                 return Err(ModelError::config("vlm", "vision_config.name", other.name(), expected));
             }
         };

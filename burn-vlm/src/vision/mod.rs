@@ -62,7 +62,7 @@ macro_rules! encoders {
             /// An encoder with random weights from the scope's seed.
             ///
             /// # Errors
-            /// [`ModelError::Config`] where the sizes do not fit each other, and for a tower of one's own, which only a model
+            /// [`ModelError::Config`] where the sizes do not fit each other, and for a tower of your own, which only a model
             /// of that type has.
             pub fn init_with(&self, init: &Scope) -> Result<VisionEncoder, ModelError> {
                 match self {

@@ -39,7 +39,7 @@ impl TowerShape {
 ///
 /// [`VisionEncoder`](super::VisionEncoder), the enum of this library's own, is one, and so is any module of yours with this
 /// trait: [`Vlm<T, P>`](crate::vlm::Vlm) trains, generates, saves and loads with it. Its configuration is a [`VisionConfig`],
-/// the key `vision_config` of `config.json`: for one's own [`VisionConfig::custom`]. Its parameters are written under
+/// the key `vision_config` of `config.json`: for your own [`VisionConfig::custom`]. Its parameters are written under
 /// `vision_tower.vision_model.` and the dotted path of its fields. For yours beside this library's there is
 /// [`Either`](crate::parts::Either).
 pub trait VisionTower: Module + ModuleDisplay + Sync + 'static {

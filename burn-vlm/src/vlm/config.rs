@@ -181,7 +181,7 @@ impl VlmConfig {
     /// A model with random weights from the scope's seed.
     ///
     /// # Errors
-    /// [`ModelError::Config`] and [`ModelError::FeatureLayer`]; a part of one's own is none of this library's.
+    /// [`ModelError::Config`] and [`ModelError::FeatureLayer`]; a part of your own is not one of this library's.
     pub fn init_with(&self, scope: &Scope) -> Result<Vlm, ModelError> {
         self.init_parts(scope)
     }

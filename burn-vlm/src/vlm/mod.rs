@@ -43,7 +43,7 @@ const NORMALIZE_EPS: f64 = 1e-6;
 /// # fn mine<Gated: Projector>(folder: &std::path::Path, gated: Gated) -> Result<(), Box<dyn std::error::Error>> {
 /// let device = Device::default();
 /// let plain = Vlm::load_pretrained(folder, &device)?;
-/// let model = plain.with_projector(gated)?; // the same tower and decoder, a connector of one's own
+/// let model = plain.with_projector(gated)?; // the same tower and decoder, a connector of your own
 /// model.save_pretrained(folder, Default::default())?;
 /// let again = Vlm::<VisionEncoder, Gated>::load_pretrained(folder, &device)?;
 /// # Ok(())

@@ -5,7 +5,7 @@
 //!   published code counts each question. [`Protocol::Vanilla`] is the code, [`Protocol::Paired`] the paper, over a file of yes/no
 //!   questions; they have names of their own, and every score says how many questions it rests on;
 //! - rows, prompts and letters are those of the published scorers, oddities included, so that a number can stand beside a
-//!   published one. A benchmark of one's own is better asked as [`choice`](super::BenchmarkRecipe).
+//!   published one. A benchmark of your own is better asked as [`choice`](super::Choice).
 
 mod kit;
 mod reply;

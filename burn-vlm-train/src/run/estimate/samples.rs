@@ -228,7 +228,7 @@ fn assumed(
     })
 }
 
-/// Samples of the stream in the place of assumptions, where parts can read them.
+/// Samples of the stream instead of assumptions, where parts can read them.
 fn look(
     shapes: &Shapes,
     stage: &StageRecipe,
