@@ -1,0 +1,273 @@
+//! `burn-vlm export`: a model's folder, read and written again as transformers reads it.
+//!
+//! Towers and decoders alone, dual encoders, LLaVA and LLaVA-NeXT, Parrot. LLaVA's original layout is written as transformers'. With
+//! `--outputs` this library's outputs on made-up inputs stand beside it, for `tests/python/roundtrip.py` to compare with
+//! transformers' (tiled pictures of two shapes in one row). transformers knows no Parrot: its folder is written, without outputs.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, SaveOptions};
+use burn_vlm::dual::DualEncoder;
+use burn_vlm::init::seeded_normal;
+use burn_vlm::language::{AttentionInput, LanguageModel};
+use burn_vlm::vision::VisionEncoder;
+use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_train::device::{DeviceChoice, choose};
+use clap::Parser;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::Value;
+
+use crate::AnyError;
+use crate::call::examples;
+use crate::chat::Precision;
+
+/// Rows of a batch of text.
+const ROWS: usize = 2;
+/// Tokens of a row, image tokens not counted.
+const TOKENS: usize = 10;
+/// Units of `--max-shard-size`, as transformers counts them.
+const UNITS: [(&str, u64); 3] = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+type Result<T> = std::result::Result<T, AnyError>;
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("export", "llava-v1.5-7b llava-1.5-7b-hf --dtype f16", "LLaVA's original layout as transformers'"),
+        ("export", "runs/train/my/model my-model --max-shard-size 2GB", "a model trained here, in smaller files"),
+    ];
+    examples(
+        &lines,
+        "Tokenizer, template and processor files are copied. `burn-vlm chat --model TARGET` talks to the result.",
+    )
+}
+
+/// Write a model's folder again as transformers reads it: other element type, other shards, LLaVA's original layout made over
+#[derive(Debug, Parser)]
+#[command(name = "export", max_term_width = 100, after_help = help())]
+pub(crate) struct ExportArgs {
+    /// The folder that is read: config.json, weights
+    source: PathBuf,
+
+    /// The folder that is written
+    target: PathBuf,
+
+    /// Element type in the files; weights are held in memory as it
+    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
+    dtype: Precision,
+
+    /// Largest file of weights, such as 500MB; above it there are several and an index
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = shard_size)]
+    max_shard_size: u64,
+
+    /// Write inputs with this library's outputs beside it, for tests/python/roundtrip.py
+    #[arg(long)]
+    outputs: bool,
+
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+}
+
+/// `500MB`
+fn shard_size(text: &str) -> std::result::Result<u64, String> {
+    let upper = text.trim().to_uppercase();
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number, *unit)))
+        .unwrap_or((upper.as_str(), 1));
+    let size = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a number of bytes above 0, such as 500MB or 5GB".to_owned())
+}
+
+/// Reads and writes.
+pub(crate) fn run(args: &ExportArgs) -> Result<()> {
+    let ExportArgs { source, target, .. } = args;
+    let file = source.join("config.json");
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
+    let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let kind = config["model_type"].as_str().unwrap_or_default();
+    let device = &choose(args.device)?.device;
+    let outputs = match kind {
+        "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
+            write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
+        }
+        "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
+        "gemma2" | "llama" | "mistral" | "qwen2" => {
+            write_model(args, device)?.map(|model| language(&model, device)).transpose()?
+        }
+        "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
+            write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
+        }
+        "parrot_qwen2" => {
+            if write_model::<Vlm>(args, device)?.is_some() {
+                println!("{kind}: transformers has no such model, so there are no outputs to compare");
+            }
+            None
+        }
+        other => {
+            let help = if other == "chinese_clip" { ": only its vision tower is, export that" } else { "" };
+            return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
+        }
+    };
+    if let Some(outputs) = outputs {
+        write(&target.join("outputs.safetensors"), &outputs)?;
+    }
+    println!("{kind}: {} -> {}", source.display(), target.display());
+    Ok(())
+}
+
+/// Writes the model; what was written, read again, where its outputs are wanted.
+fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Option<M>> {
+    let dtype = args.dtype.store();
+    let model = M::load_pretrained_with(&args.source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions: Some(args.source.clone()) };
+    model.save_pretrained_with(&args.target, &options)?;
+    drop(model);
+    Ok(if args.outputs { Some(M::load_pretrained(&args.target, device)?) } else { None })
+}
+
+/// A named tensor, as little-endian bytes.
+struct Output {
+    name: &'static str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn floats<const D: usize>(name: &'static str, tensor: Tensor<D>) -> Result<Output> {
+    let shape = tensor.dims().to_vec();
+    let values = tensor.into_data().try_into_vec::<f32>().map_err(|error| format!("{name}: {error:?}"))?;
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Ok(Output { name, dtype: Dtype::F32, shape, bytes })
+}
+
+/// Integers as `[n, width]`.
+fn ints(name: &'static str, values: &[i64], width: usize) -> Output {
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Output { name, dtype: Dtype::I64, shape: vec![values.len() / width, width], bytes }
+}
+
+fn write(path: &Path, outputs: &[Output]) -> Result<()> {
+    let views = outputs
+        .iter()
+        .map(|output| Ok((output.name, TensorView::new(output.dtype, output.shape.clone(), &output.bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(safetensors::serialize_to_file(views, None, path)?)
+}
+
+/// Ids below `vocabulary`, without the last few, which are special tokens in small vocabularies.
+fn ids(vocabulary: usize, count: usize) -> Vec<i64> {
+    let usable = vocabulary.saturating_sub(8).max(1);
+    (0..count).map(|index| ((index * 37 + 11) % usable) as i64).collect()
+}
+
+fn tensor(ids: &[i64], width: usize, device: &Device) -> Tensor<2, Int> {
+    Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len() / width, width]), device)
+}
+
+fn language(model: &LanguageModel, device: &Device) -> Result<Vec<Output>> {
+    let ids = ids(model.config().vocab_size(), ROWS * TOKENS);
+    let embeds = model.embed(tensor(&ids, TOKENS, device));
+    let logits = model.logits(model.forward(embeds, &AttentionInput::contiguous(), None)?);
+    Ok(vec![ints("input_ids", &ids, TOKENS), floats("logits", logits)?])
+}
+
+fn vision(model: &VisionEncoder, device: &Device) -> Result<Vec<Output>> {
+    let pixels = pixels(&model.config(), device);
+    let output = model.forward(pixels.clone())?;
+    Ok(vec![floats("pixel_values", pixels)?, floats("last_hidden_state", output.last_hidden_state)?])
+}
+
+fn pixels(config: &burn_vlm::vision::VisionConfig, device: &Device) -> Tensor<4> {
+    let size = config.image_size();
+    seeded_normal([ROWS, config.num_channels(), size, size], 1, device)
+}
+
+fn dual(model: &DualEncoder, config: &Value, device: &Device) -> Result<Vec<Output>> {
+    let text = &config["text_config"];
+    let size = |key: &str| text[key].as_u64().ok_or_else(|| format!("text_config has no {key}"));
+    // As long as the model was trained on; CLIP reads the position of the end token, so the last one is that.
+    let width = size("max_position_embeddings")? as usize;
+    let mut ids = ids(size("vocab_size")? as usize, ROWS * width);
+    if let Some(end) = text["eos_token_id"].as_i64() {
+        ids.chunks_mut(width).for_each(|row| row[width - 1] = end);
+    }
+    let vision = model.clone().into_vision();
+    let pixels = pixels(&vision.config(), device);
+    let (image, text) = (model.image_embeds(pixels.clone())?, model.text_embeds(tensor(&ids, width, device))?);
+    let logits = model.logits_per_image(image, text);
+    Ok(vec![ints("input_ids", &ids, width), floats("pixel_values", pixels)?, floats("logits_per_image", logits)?])
+}
+
+fn vlm(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
+    if model.config.is_tiled() {
+        return tiled(model, device);
+    }
+    let config = &model.config;
+    let image = vec![config.image_token_index; config.num_visual_tokens()];
+    let text = ids(config.text_config.vocab_size(), ROWS * TOKENS);
+    let rows: Vec<i64> = text.chunks(TOKENS).flat_map(|row| [&row[..2], &image, &row[2..]].concat()).collect();
+    let width = TOKENS + image.len();
+    let pixels = pixels(&config.vision_config, device);
+    let features = model.encode_images(pixels.clone())?;
+    let input = VlmInput::new(tensor(&rows, width, device)).with_features(features);
+    let logits = model.language_model.logits(model.forward(&input)?);
+    Ok(vec![ints("input_ids", &rows, width), floats("pixel_values", pixels)?, floats("logits", logits)?])
+}
+
+/// One row with two pictures: a wide one and a small tall one, of other tile counts where the model's pinpoints allow.
+fn tiled(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
+    let config = &model.config;
+    let vision = &config.vision_config;
+    let (side, channels) = (vision.image_size(), vision.num_channels());
+    let sizes = [(side, 3 * side + 7), (side, side / 2 + 1)];
+    let tiles = sizes.iter().map(|size| config.num_tiles(*size)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let text = ids(config.text_config.vocab_size(), TOKENS);
+    let mut row = text[..2].to_vec();
+    for (at, size) in sizes.iter().enumerate() {
+        row.extend(std::iter::repeat_n(config.image_token_index, config.num_image_tokens(*size)?));
+        row.extend(&text[2 + 4 * at..6 + 4 * at]);
+    }
+    // Padded with zeros to the most tiles, as transformers takes them.
+    let most = tiles.iter().copied().max().unwrap_or(0);
+    let real: Tensor<4> = seeded_normal([tiles.iter().sum(), channels, side, side], 1, device);
+    let mut padded = Vec::new();
+    let mut first = 0;
+    for count in &tiles {
+        padded.push(real.clone().narrow(0, first, *count));
+        if most > *count {
+            padded.push(Tensor::zeros([most - count, channels, side, side], device));
+        }
+        first += count;
+    }
+    let padded = Tensor::cat(padded, 0).reshape([sizes.len(), most, channels, side, side]);
+    let features = model.encode_tiled_images(real, &tiles, &sizes)?;
+    let input = VlmInput::new(tensor(&row, row.len(), device)).with_features(features);
+    let logits = model.language_model.logits(model.forward(&input)?);
+    let sizes: Vec<i64> = sizes.iter().flat_map(|(height, width)| [*height as i64, *width as i64]).collect();
+    Ok(vec![
+        ints("input_ids", &row, row.len()),
+        floats("pixel_values", padded)?,
+        ints("image_sizes", &sizes, 2),
+        floats("logits", logits)?,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(shard_size("100kb"), Ok(100_000));
+        assert_eq!(shard_size("5GB"), Ok(5_000_000_000));
+        assert_eq!(shard_size("7"), Ok(7));
+        for wrong in ["", "0", "GB", "-1", "5TB", "99999999999GB"] {
+            assert!(shard_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
