@@ -26,14 +26,14 @@ impl Benchmark for Colours {
     }
 
     fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
-        let predict = |((right, _), reply): (&(&str, _), &Reply)| {
+        let predict = |(right, reply): (usize, &Reply)| {
             let scores = reply.scores("colours", COLOURS.len())?;
-            let (best, _) =
-                COLOURS.iter().zip(scores).max_by(|a, b| a.1.total_cmp(b.1)).map_or(("", 0.0), |(c, s)| (c.0, *s));
-            let scores = vec![NamedScore::right("colours", best == *right)];
-            Ok(Prediction { language: Some("en".into()), scores, ..Prediction::new(*right, "colours", *right) })
+            let best = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+            let scores = vec![NamedScore::right("colours", best == Some(right))];
+            let (name, _) = COLOURS[right];
+            Ok(Prediction { language: Some("en".into()), scores, ..Prediction::new(name, "colours", name) })
         };
-        COLOURS.iter().zip(replies).map(predict).collect()
+        replies.iter().enumerate().map(predict).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -52,12 +52,8 @@ fn main() -> Result<(), AnyError> {
     for (name, rgb) in COLOURS {
         let bytes = encode_png(&RgbImage::from_pixel(64, 64, rgb.into()))?.into();
         let picture = Media::Image(Picture::Encoded { name: format!("{name}.png"), bytes });
-        questions.push(Question::new(
-            name,
-            "What is this?",
-            vec![picture],
-            Ask::Likelihood { answers: answers.clone() },
-        ));
+        let ask = Ask::Likelihood { answers: answers.clone() };
+        questions.push(Question::new(name, "What is this?", vec![picture], ask));
     }
     execute_with(&ENCODER, &StudyArgs::parse(), &[Arc::new(Colours(questions))])
 }

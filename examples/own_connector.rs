@@ -46,10 +46,13 @@ type Connectors = Either<Gated>;
 
 fn main() -> Result<(), AnyError> {
     let study = BuiltIn { name: "own_connector", file: "own_connector", text: include_str!("own_connector.toml") };
-    let args = StudyArgs::parse();
-    execute_of::<VisionEncoder, Connectors>(&study, &args, |job| job)?; // trained, scored, saved
-    let cell = "runs/own_connector/tiny/cells/gated/seed0".as_ref();
-    let chat = ChatModel::<VisionEncoder, Connectors>::load_as(cell, &Device::flex(), StoreDtype::F32)?;
-    println!("it says: {}", chat.session().ask("What is this?")?.finish()?);
+    let out = execute_of::<VisionEncoder, Connectors>(&study, &StudyArgs::parse(), |job| job)?; // trained, scored, saved
+    let cell = out.join("cells/gated/seed0");
+    if cell.join("done.json").is_file() {
+        let chat = ChatModel::<VisionEncoder, Connectors>::load_as(&cell, &Device::flex(), StoreDtype::F32)?;
+        let mut session = chat.session();
+        session.add_image("a cat", include_bytes!("../tests/fixtures/images/cat_451x300.png"))?;
+        println!("it says: {}", session.ask("What is this?")?.finish()?);
+    }
     Ok(())
 }

@@ -6,22 +6,23 @@ use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
 use clap::Parser;
 
-const AFTER_HELP: &str =
+use crate::call;
+
+/// The last line of `--help`.
+pub(crate) const AFTER_HELP: &str =
     "Running the same command again continues where it stopped; finished cells are not trained again.";
 
 /// Examples for `--help`: the program's name, and a cell of its study.
 pub(crate) fn examples(program: &str, cell: &str) -> String {
-    let run = format!("cargo run --release --example {program}");
+    let only = format!("--only {cell}");
     let lines = [
-        (run.clone(), "the default study, on this machine"),
-        (format!("{run} -- --preset smoke"), "does it run at all? (a minute)"),
-        (format!("{run} -- --dry-run"), "what would be trained, how long it takes"),
-        (format!("{run} -- --only {cell}"), "one cell"),
-        (format!("{run} --features cuda"), "on an NVIDIA GPU"),
+        (program, "", "the default study, on this machine"),
+        (program, "--preset smoke", "does it run at all? (a minute)"),
+        (program, "--dry-run", "what would be trained, how long it takes"),
+        (program, &only, "one cell"),
+        (program, "--device cuda", "on an NVIDIA GPU"),
     ];
-    let widest = lines.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
-    let examples: String = lines.iter().map(|(command, what)| format!("  {command:widest$}  {what}\n")).collect();
-    format!("Examples:\n{examples}\n{AFTER_HELP}")
+    call::examples(&lines, AFTER_HELP)
 }
 
 /// Options of a study.
@@ -36,8 +37,9 @@ pub struct StudyArgs {
     pub study: Option<String>,
 
     /// Size of the study: `smoke` (a minute, checks that everything runs), `tiny` (minutes on two cores), others by study
-    #[arg(long, default_value = "tiny")]
-    pub preset: String,
+    /// [default: tiny; of a study without presets, the study as it stands]
+    #[arg(long, value_name = "PRESET")]
+    pub preset: Option<String>,
 
     /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

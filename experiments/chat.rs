@@ -12,23 +12,27 @@ use clap::{Parser, ValueEnum};
 use rustyline::error::ReadlineError;
 
 use crate::AnyError;
+use crate::call::examples;
 
 const COMMANDS: &str =
     "/image FILE shows a picture with the next question, /new begins a new conversation, /help, /quit";
 
+/// The end of `--help`.
+fn help() -> String {
+    let cell = "--model runs/encoder/tiny/cells/siglip2/en/seed0 --image apple.png --prompt 'What is this?'";
+    let lines = [
+        ("chat", "--model llava-1.5-7b-hf --image cat.jpg", "a conversation about a picture"),
+        ("chat", cell, "one question to a model trained here"),
+    ];
+    let folder = "DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
+                  template, preprocessor_config.json.";
+    examples(&lines, folder)
+}
+
 /// Talk to a vision-language model about pictures
 #[derive(Debug, Parser)]
-#[command(
-    max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example chat -- --model llava-1.5-7b-hf --image cat.jpg\n      \
-        a conversation about a picture\n  \
-        cargo run --release --example chat -- --model runs/encoder/tiny/cells/siglip2/en/seed0 --image apple.png --prompt 'What is this?'\n      \
-        one question to a model trained here\n\n\
-        DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
-        template, preprocessor_config.json."
-)]
-struct ChatArgs {
+#[command(name = "chat", max_term_width = 100, after_help = help())]
+pub(crate) struct ChatArgs {
     /// The model: a checkpoint's folder, or a finished cell of a study
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
@@ -89,14 +93,15 @@ struct ChatArgs {
 
 /// `--dtype`
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Precision {
+pub(crate) enum Precision {
     F32,
     Bf16,
     F16,
 }
 
 impl Precision {
-    fn store(self) -> StoreDtype {
+    /// As the loader takes it.
+    pub(crate) fn store(self) -> StoreDtype {
         match self {
             Self::F32 => StoreDtype::F32,
             Self::Bf16 => StoreDtype::BF16,
@@ -141,16 +146,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 
 /// Runs `examples/chat` with the command line of this process.
 pub fn chat() -> ExitCode {
-    match run(&ChatArgs::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", crate::explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    crate::end(run(&ChatArgs::parse()))
 }
 
-fn run(args: &ChatArgs) -> Result<(), AnyError> {
+pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     args.check()?;
     let chosen = choose(args.device)?;
     let begin = std::time::Instant::now();

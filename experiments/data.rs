@@ -4,6 +4,7 @@ mod export;
 mod inspect;
 mod looking;
 mod mixture_file;
+mod questions;
 mod recipe_file;
 
 use std::io::{self, Write};
@@ -13,19 +14,24 @@ use burn_vlm_base::progress::Reporter;
 use clap::{Parser, Subcommand};
 
 use crate::AnyError;
+use crate::call::examples;
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        (
+            "data",
+            "export --out runs/emoji --format json",
+            "a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file",
+        ),
+        ("data", "inspect runs/emoji/mixture.toml --html runs/page.html", "what is in it, and a page to look at"),
+    ];
+    examples(&lines, "`data inspect --help`, `data export --help` and `data questions --help` have more.")
+}
 
 /// Look at training data before it is trained on, or write some to begin with
 #[derive(Debug, Parser)]
-#[command(
-    name = "data",
-    max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example data -- export --out runs/emoji --format json\n      \
-        a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file\n  \
-        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html runs/page.html\n      \
-        what is in it, and a page to look at\n\n\
-        `data inspect --help` and `data export --help` have more."
-)]
+#[command(name = "data", max_term_width = 100, after_help = help())]
 pub struct DataArgs {
     #[command(subcommand)]
     command: Command,
@@ -35,23 +41,12 @@ pub struct DataArgs {
 enum Command {
     Inspect(Box<inspect::InspectArgs>),
     Export(export::ExportArgs),
+    Questions(questions::QuestionsArgs),
 }
 
 /// Runs `examples/data` with the command line of this process.
 pub fn data() -> ExitCode {
-    match run_data(&DataArgs::parse(), &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // A reader that has gone away (`| head`) has seen enough.
-        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", crate::explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
+    crate::end(run_data(&DataArgs::parse(), &mut io::stdout()))
 }
 
 /// The same for a parsed command line; what it finds is written to `out`.
@@ -64,5 +59,6 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
     match &args.command {
         Command::Inspect(args) => inspect::run(args, out, &reporter),
         Command::Export(args) => export::run(args, out, &reporter),
+        Command::Questions(args) => questions::run(args, out),
     }
 }

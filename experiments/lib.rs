@@ -3,19 +3,27 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod call;
 mod chat;
+mod command;
 mod data;
+mod evaluate;
+mod export;
 mod pretrain;
 mod study;
 mod train;
 
 use std::error::Error;
+use std::io;
+use std::process::ExitCode;
 
 use burn_vlm_train::run::estimate::ShippedShape;
 
 pub use args::StudyArgs;
 pub use chat::chat;
+pub use command::command;
 pub use data::{DataArgs, data, run_data};
+pub use evaluate::{EvaluateArgs, evaluate};
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of};
 pub use train::{TrainArgs, run_training, train};
@@ -44,6 +52,23 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// How every command ends: with its error, if there is one.
+pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has gone away (`| head`) has seen enough.
+        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", explain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// TowerVision's encoder study.

@@ -11,10 +11,24 @@ use burn_vlm_train::pretrain::{Context, pretrain_part};
 use burn_vlm_train::recipe::Recipe;
 use clap::Parser;
 
+use crate::AnyError;
+use crate::call::{call, examples};
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("pretrain", "siglip2", "the encoder `siglip2` of the built-in encoder study, to runs/parts/siglip2"),
+        ("pretrain", "--config my.toml --out my-parts", "all parts that the recipe of your own study describes"),
+        ("pretrain", "--preset smoke --out runs/smoke-parts", "does it run at all?"),
+    ];
+    let next = call("study", "my.toml --parts my-parts");
+    examples(&lines, &format!("Running the same command again continues where it stopped. Then use them:\n  {next}"))
+}
+
 /// Pretrain the parts (encoders and backbone) of a study by its recipe
 #[derive(Debug, Parser)]
-#[command(name = "pretrain", max_term_width = 100)]
-struct Args {
+#[command(name = "pretrain", max_term_width = 100, after_help = help())]
+pub(crate) struct PretrainArgs {
     /// Parts to pretrain [default: all of the recipe]
     parts: Vec<String>,
 
@@ -22,9 +36,9 @@ struct Args {
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
 
-    /// Preset of the study
-    #[arg(long, default_value = "tiny")]
-    preset: String,
+    /// Preset of the study [default: tiny, if the study has it]
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<String>,
 
     /// Folder to write the parts to; checkpoints go to `<out>/.work`, so that a killed run continues
     #[arg(long, default_value = "runs/parts", value_name = "DIR")]
@@ -41,17 +55,10 @@ struct Args {
 
 /// The program.
 pub fn pretrain() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", crate::explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    crate::end(run(&PretrainArgs::parse()))
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn run(args: &PretrainArgs) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
     let chosen = choose(args.device)?;
     reporter.line(&format!("device: {}", chosen.choice));
@@ -59,7 +66,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Some(path) => Study::load(path)?,
         None => crate::parse(&crate::ENCODER)?,
     };
-    let plan = study.plan(&args.preset, None, &PatchRules::new())?;
+    let plan = study.plan(args.preset.as_deref().unwrap_or(study.usual_preset()), None, &PatchRules::new())?;
     let first = plan.cells.first().ok_or("the study has no cells")?;
     let recipe = Recipe::from_table(first.recipe.clone())?;
     let context = Context { corpus: EmojiCorpus::embedded()?, device: chosen.device, workers: 1 };

@@ -40,13 +40,7 @@ pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[Bu
     let Some(default) = studies.first() else { return ExitCode::FAILURE };
     let args = parse_args(program, studies);
     let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));
-    match execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", crate::explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    crate::end(execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job).map(|_| ()))
 }
 
 /// The command line; `--help` begins with the first study's title and lists the others.
@@ -86,7 +80,7 @@ pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
 /// A wrong study file or option, an output folder of another experiment, a device that does not answer, cells that
 /// failed. What is finished is kept.
 pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
-    execute_of::<VisionEncoder, Connector>(built_in, args, |job| job)
+    execute_of::<VisionEncoder, Connector>(built_in, args, |job| job).map(|_| ())
 }
 
 /// As [`execute`], with benchmarks of one's own beside those of the study's file.
@@ -95,10 +89,11 @@ pub fn execute(built_in: &BuiltIn, args: &StudyArgs) -> Result<(), AnyError> {
 /// As [`execute`], and a benchmark that no column of the study can show.
 pub fn execute_with(built_in: &BuiltIn, args: &StudyArgs, own: &[Arc<dyn Benchmark>]) -> Result<(), AnyError> {
     let add = |job: VlmJob| own.iter().fold(job, |job, benchmark| job.with_benchmark(benchmark.clone()));
-    execute_of::<VisionEncoder, Connector>(built_in, args, add)
+    execute_of::<VisionEncoder, Connector>(built_in, args, add).map(|_| ())
 }
 
-/// The same for models of one's own towers and connectors; `more` may add benchmarks of one's own to the job.
+/// The same for models of one's own towers and connectors; `more` may add benchmarks of one's own to the job. Returns the folder of the
+/// results, in which `cells/CELL/seedN` has a finished cell.
 ///
 /// # Errors
 /// As [`execute`].
@@ -106,14 +101,15 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     built_in: &BuiltIn,
     args: &StudyArgs,
     more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
-) -> Result<(), AnyError> {
+) -> Result<PathBuf, AnyError> {
     let reporter = Reporter::new(args.quiet);
     let origin = Provenance::collect(&repository(), &[("burn", BURN_VERSION)]);
     let study = match &args.config {
         Some(path) => Study::load(path)?,
         None => parse(built_in)?,
     };
-    let plan = study.plan(&args.preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
+    let preset = args.preset.as_deref().unwrap_or(study.usual_preset());
+    let plan = study.plan(preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new())?;
     let chosen = choose(args.device)?;
     reporter.line(&format!(
         "{}: preset {}, {} cells, device {}",
@@ -148,7 +144,7 @@ pub fn execute_of<T: VisionTower, P: Projector>(
         ..RunOptions::new(&out)
     };
     if args.dry_run {
-        return dry_run(&plan, &job, &options, &chosen, (&context, &inputs));
+        return dry_run(&plan, &job, &options, &chosen, (&context, &inputs)).map(|()| out);
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
@@ -166,7 +162,7 @@ pub fn execute_of<T: VisionTower, P: Projector>(
         println!("wrote {} (open report.html)", out.display());
     }
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
-    Ok(())
+    Ok(out)
 }
 
 /// The first table of `summary.md` with what stands above it.

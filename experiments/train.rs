@@ -1,6 +1,7 @@
 //! `cargo run --release --example train`: a recipe from parts to a Hugging Face folder.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, ma
 use burn_vlm_train::run::{PartFolders, TrainRun, Trained, TrainedStage};
 use clap::Parser;
 
+use crate::call::{call, examples};
 use crate::study::{default_parts, repository};
 use crate::{AnyError, SHAPES};
 
@@ -23,25 +25,36 @@ const MOST_WORKERS: usize = 8;
 /// Side of the matrices that show an accelerator's rate.
 const ACCELERATOR_SIDE: usize = 4096;
 
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("train", "", "recipes/tiny.toml: a small model on the embedded corpus, in about a minute"),
+        (
+            "train",
+            "recipes/towervision-2b.toml --dry-run",
+            "what would be trained, tokens, steps, memory, operations; needs neither weights nor data",
+        ),
+        (
+            "train",
+            "my.toml --out runs/mine --device cuda",
+            "your own recipe on an NVIDIA GPU (docs/training.md); the program must be built with --features cuda",
+        ),
+        ("train", "--set stage.finetune.steps=10 --set seed=1 --out runs/short", "a recipe with other values"),
+    ];
+    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe.";
+    examples(&lines, again)
+}
+
 /// Train a vision-language model by a recipe: its stages one after the other, then the model as a Hugging Face folder
 #[derive(Debug, Clone, Parser)]
-#[command(
-    name = "train",
-    max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example train\n      \
-        recipes/tiny.toml: a small model on the embedded corpus, in about two minutes\n  \
-        cargo run --release --example train -- --recipe recipes/towervision-2b.toml --dry-run\n      \
-        what would be trained, tokens, steps, memory, operations; needs neither weights nor data\n  \
-        cargo run --release --features cuda --example train -- --recipe my.toml --out runs/mine\n      \
-        your own recipe on an NVIDIA GPU (docs/training.md)\n  \
-        cargo run --release --example train -- --set stage.finetune.steps=10 --set seed=1 --out runs/short\n      \
-        a recipe with other values\n\n\
-        Running the same command again continues where it stopped, bit for bit. A folder holds one recipe."
-)]
+#[command(name = "train", max_term_width = 100, after_help = help())]
 pub struct TrainArgs {
     /// The recipe; paths in it begin in its folder [default: recipes/tiny.toml]
-    #[arg(long, value_name = "TOML")]
+    #[arg(value_name = "RECIPE")]
+    pub file: Option<PathBuf>,
+
+    /// The same as an option
+    #[arg(long, value_name = "TOML", conflicts_with = "file")]
     pub recipe: Option<PathBuf>,
 
     /// Folder of the parts that the recipe names (it may name folders by their paths, too) [default: parts/]
@@ -87,16 +100,12 @@ pub struct TrainArgs {
 
 /// Runs `examples/train` with the command line of this process.
 pub fn train() -> ExitCode {
-    match run_training(&TrainArgs::parse()) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{}", crate::explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    crate::end(run(&TrainArgs::parse()))
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), AnyError> {
+    writeln!(std::io::stdout(), "{}", run_training(args)?)?;
+    Ok(())
 }
 
 /// The same for a parsed command line; returns what is printed at the end.
@@ -105,7 +114,8 @@ pub fn train() -> ExitCode {
 /// A recipe that cannot be read or does not fit its parts, a device that does not answer, a folder of another run, and all that can
 /// go wrong in training.
 pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
-    let file = args.recipe.clone().unwrap_or_else(|| repository().join("recipes/tiny.toml"));
+    let file =
+        args.file.clone().or_else(|| args.recipe.clone()).unwrap_or_else(|| repository().join("recipes/tiny.toml"));
     let recipe = read_recipe(&file, &args.settings)?;
     let chosen = choose(args.device)?;
     let base = file.parent().unwrap_or(Path::new(""));
@@ -190,6 +200,6 @@ fn summary(trained: &Trained) -> String {
     }
     let model = trained.model.display();
     lines.push(format!("model: {model}"));
-    lines.push(format!("talk to it: cargo run --release --example chat -- --model {model} --image PICTURE"));
+    lines.push(format!("talk to it: {}", call("chat", &format!("--model {model} --image PICTURE"))));
     lines.join("\n")
 }

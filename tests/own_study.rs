@@ -13,17 +13,16 @@ use serde_json::Value;
 /// Where the child of the kill test finds the study's folder.
 const FOLDER: &str = "BURN_VLM_OWN_STUDY";
 
-fn export(line: &[&str]) {
-    let args = DataArgs::parse_from(["data", "export", "--quiet"].iter().chain(line));
+fn data(line: &[&str]) {
+    let args = DataArgs::parse_from(["data"].iter().chain(line));
     run_data(&args, &mut Vec::new()).unwrap();
 }
 
 /// A folder with data, questions and the study, small.
 fn study(folder: &Path) -> PathBuf {
     let at = |name: &str| folder.join(name).display().to_string();
-    export(&["--out", &at("data"), "--format", "json", "--languages", "en,de", "--limit", "300"]);
-    let questions = at("questions");
-    export(&["--out", &questions, "--format", "tsv", "--tasks", "choice", "--languages", "en,de", "--limit", "40"]);
+    data(&["export", "--out", &at("data"), "--format", "json", "--languages", "en,de", "--limit", "300"]);
+    data(&["questions", "--out", &at("questions.tsv"), "--languages", "en,de", "--limit", "20"]);
     let mixture = std::fs::read_to_string(folder.join("data/mixture.toml")).unwrap();
     std::fs::write(folder.join("data/english.toml"), format!("languages = {{ list = [\"en\"] }}\n{mixture}")).unwrap();
     let text = include_str!("../examples/own_study.toml");

@@ -156,7 +156,7 @@ fn own_data_is_held_out_too() {
     let folder = tempfile::tempdir().unwrap();
     let export = |name: &str, seed: &str| {
         let out = folder.path().join(name).display().to_string();
-        let line = ["data", "export", "--quiet", "--out", &out, "--format", "json", "--languages", "en,de"];
+        let line = ["data", "export", "--out", &out, "--format", "json", "--languages", "en,de"];
         let args = DataArgs::parse_from(line.iter().chain(&["--limit", "200", "--seed", seed]));
         run_data(&args, &mut Vec::new()).unwrap();
     };
@@ -187,7 +187,7 @@ fn kept_features_change_no_loss() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("data").display().to_string();
     let line =
-        ["data", "export", "--quiet", "--out", &out, "--format", "parquet", "--languages", "en", "--limit", "100"];
+        ["data", "export", "--out", &out, "--format", "parquet", "--languages", "en", "--limit", "100"];
     run_data(&DataArgs::parse_from(line), &mut Vec::new()).unwrap();
     let losses = |views: &str, name: &str| -> (Vec<f32>, Vec<String>) {
         let stage = format!("mixture = {{ file = \"data/mixture.toml\"{views} }}");

@@ -22,22 +22,32 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::mixture_file::mixture_file;
 use super::recipe_file::recipe_file;
 use crate::AnyError;
+use crate::call::{call, examples};
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        (
+            "data",
+            "export --out runs/emoji --format json",
+            "2,000 captions and yes/no questions in five languages as LLaVA JSON",
+        ),
+        (
+            "data",
+            "export --out runs/choice --format tsv --tasks choice --limit 0",
+            "all four-way choices as VLMEvalKit's table",
+        ),
+    ];
+    let look = call("data", "inspect runs/emoji/mixture.toml --html runs/page.html");
+    examples(&lines, &format!("Then look at it:\n  {look}"))
+}
 
 /// Write training samples of the embedded emoji corpus as a data set of your own would look
 ///
 /// One file for each task with its pictures, and a mixture.toml that names them: a first data set to inspect and to train on,
 /// and a template.
 #[derive(Debug, Args)]
-#[command(
-    max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example data -- export --out runs/emoji --format json\n      \
-        2,000 captions and yes/no questions in five languages as LLaVA JSON\n  \
-        cargo run --release --example data -- export --out runs/choice --format tsv --tasks choice --limit 0\n      \
-        all four-way choices as VLMEvalKit's table\n\n\
-        Then look at it:\n  \
-        cargo run --release --example data -- inspect runs/emoji/mixture.toml --html runs/page.html"
-)]
+#[command(max_term_width = 100, after_help = help())]
 pub(super) struct ExportArgs {
     /// The folder to write; it must be empty or not there
     #[arg(long, value_name = "DIR")]
@@ -66,7 +76,7 @@ pub(super) struct ExportArgs {
 
 /// `--languages`
 #[derive(Debug, Clone)]
-struct Languages(Vec<Language>);
+pub(super) struct Languages(pub(super) Vec<Language>);
 
 fn formats() -> impl TypedValueParser<Value = WriteFormat> {
     let names = PossibleValuesParser::new(WriteFormat::ALL.map(WriteFormat::as_str));
@@ -78,7 +88,7 @@ fn tasks() -> impl TypedValueParser<Value = Task> {
     names.try_map(|name| Task::ALL.into_iter().find(|task| task.as_str() == name).ok_or("no such task"))
 }
 
-fn languages(text: &str) -> Result<Languages, String> {
+pub(super) fn languages(text: &str) -> Result<Languages, String> {
     let mut languages = Vec::new();
     for name in text.split(',') {
         match (LanguageSet::by_name(name), Language::parse(name)) {
@@ -150,12 +160,9 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write, reporter: &Reporter) -
     }
     writeln!(out, "  {:24} {:>8}  names them as sources of a mixture", "mixture.toml", "")?;
     writeln!(out, "  {:24} {:>8}  trains a small model on it", "recipe.toml", "")?;
-    writeln!(
-        out,
-        "to look at it: cargo run --release --example data -- inspect {} --html runs/page.html",
-        mixture.display()
-    )?;
-    writeln!(out, "to train on it: cargo run --release --example train -- --recipe {}", recipe.display())?;
+    let look = format!("inspect {} --html runs/page.html", mixture.display());
+    writeln!(out, "to look at it: {}", call("data", &look))?;
+    writeln!(out, "to train on it: {}", call("train", &recipe.display().to_string()))?;
     Ok(())
 }
 

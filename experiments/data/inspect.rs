@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::looking::look;
 use crate::AnyError;
+use crate::call::examples;
 
 /// What a picture counts in tokens where nothing else is said: LLaVA-1.5's.
 const TOKENS_PER_PICTURE: usize = 576;
@@ -28,24 +29,35 @@ const NO_SHUFFLE: u64 = 1;
 /// Which samples a page shows.
 const PAGE_SEED: u64 = 0;
 
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("data", "inspect llava_665k.json --image-root images --language en", "counts, lengths, what is broken"),
+        (
+            "data",
+            "inspect 'data/train-*.parquet' --html runs/page.html",
+            "the same of many files, and a page of samples with their pictures",
+        ),
+        (
+            "data",
+            "inspect chat.jsonl --tokenizer MODEL --html runs/page.html",
+            "token lengths, and the page shows which tokens are trained",
+        ),
+        (
+            "data",
+            "inspect mixture.toml --skipped skipped.jsonl",
+            "every source of a mixture, what an epoch draws of it, and a list of all bad records",
+        ),
+    ];
+    examples(&lines, "Records that cannot be used are counted, not an error. A file that cannot be opened is one.")
+}
+
 /// Show what is in a source, or in all sources of a mixture file
 ///
 /// Counts samples by language, tag and number of pictures, tells how long they are, and finds every record that cannot be used
 /// (pictures that are missing or broken, unknown languages, no answer, ...).
 #[derive(Debug, Args)]
-#[command(
-    max_term_width = 100,
-    after_help = "Examples:\n  \
-        cargo run --release --example data -- inspect llava_665k.json --image-root images --language en\n      \
-        counts, lengths, what is broken\n  \
-        cargo run --release --example data -- inspect 'data/train-*.parquet' --html runs/page.html\n      \
-        the same of many files, and a page of samples with their pictures\n  \
-        cargo run --release --example data -- inspect chat.jsonl --tokenizer MODEL --html runs/page.html\n      \
-        token lengths, and the page shows which tokens are trained\n  \
-        cargo run --release --example data -- inspect mixture.toml --skipped skipped.jsonl\n      \
-        every source of a mixture, what an epoch draws of it, and a list of all bad records\n\n\
-        Records that cannot be used are counted, not an error. A file that cannot be opened is one."
-)]
+#[command(max_term_width = 100, after_help = help())]
 pub(super) struct InspectArgs {
     /// A file, several ('{a,b}.json', 'train-{000..009}.tar', 'data/*.parquet'), a folder, or a mixture (.toml)
     path: String,

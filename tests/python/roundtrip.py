@@ -4,7 +4,7 @@ Run by hand, with torch (any build), transformers and safetensors installed:
 
     for config in tests/fixtures/*/config.json; do
         name=$(basename $(dirname $config))
-        cargo run --release --example export -- tests/fixtures/$name /tmp/roundtrip/$name || exit 1
+        cargo run --release -- export tests/fixtures/$name /tmp/roundtrip/$name --outputs --max-shard-size 100KB --device flex || exit 1
     done
     python tests/python/roundtrip.py /tmp/roundtrip/*
 

@@ -82,7 +82,7 @@ pub use folder::{CellState, Done, FolderError};
 pub use job::{CellJob, JobError, chain};
 pub use parts::{Making, PartError, PartStore};
 pub use patch::{KeyPath, PatchError, PatchRules, merge};
-pub use plan::Plan;
+pub use plan::{NO_PRESET, Plan};
 pub use provenance::{Commit, Provenance, now};
 pub use runner::{AblationError, CellFailure, CellStatus, FinishedCell, Outcome, RunOptions, StudyResult, run, status};
 pub use shard::{Shard, ShardError};

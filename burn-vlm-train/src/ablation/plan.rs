@@ -11,6 +11,11 @@ use super::fingerprint;
 use super::patch::{self, PatchError, PatchRules, Touched};
 use super::study::{AxisValue, Column, Preset, Study, StudyError};
 
+/// What the plan of a study without presets calls its preset: the study as it stands.
+pub const NO_PRESET: &str = "default";
+/// The preset that is meant where none is named, of studies that have it.
+const USUAL_PRESET: &str = "tiny";
+
 /// Key of the benchmarks in a cell's evaluation.
 pub(super) const BENCHMARK: &str = "benchmark";
 
@@ -37,16 +42,14 @@ pub struct Plan {
 impl Study {
     /// The cells of this study under `preset`, with `seeds` seeds if given.
     ///
-    /// `rules` says which keys of the recipe patches may add; the study's own `open_tables` come on top.
+    /// `rules` says which keys of the recipe patches may add; the study's own `open_tables` come on top. A study without presets
+    /// has one plan, [`NO_PRESET`]: the study as it stands.
     ///
     /// # Errors
     /// An unknown preset, a patch that does not fit the base recipe, two axes that set the same key, two cells with the
     /// same recipe: with file, place and the nearest valid name.
     pub fn plan(&self, preset: &str, seeds: Option<u64>, rules: &PatchRules) -> Result<Plan, StudyError> {
-        let chosen = self.presets.get(preset).ok_or_else(|| {
-            let hint = suggest::hint(preset, self.presets.keys().map(String::as_str));
-            self.error_at(&["presets"], format!("unknown preset `{preset}`{hint}"))
-        })?;
+        let chosen = &self.preset(preset)?;
         let rules = self.open_tables.iter().fold(rules.clone(), |rules, path| rules.open(path));
         let mut evaluation = self.evaluation.clone();
         patch::merge(&mut evaluation, &chosen.evaluation, &rules)
@@ -75,7 +78,30 @@ impl Study {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub fn check_presets(&self, rules: &PatchRules) -> Result<(), StudyError> {
-        self.presets.keys().try_for_each(|preset| self.plan(preset, None, rules).map(|_| ()))
+        let alone = self.presets.is_empty().then_some(NO_PRESET);
+        let mut presets = self.presets.keys().map(String::as_str).chain(alone);
+        presets.try_for_each(|preset| self.plan(preset, None, rules).map(|_| ()))
+    }
+
+    /// The preset that is meant where none is named: `tiny`; of a study with one preset that; of one without, [`NO_PRESET`].
+    pub fn usual_preset(&self) -> &str {
+        match self.presets.len() {
+            0 => NO_PRESET,
+            1 => self.presets.keys().next().map_or(NO_PRESET, String::as_str),
+            _ => USUAL_PRESET,
+        }
+    }
+
+    fn preset(&self, name: &str) -> Result<Preset, StudyError> {
+        if let Some(preset) = self.presets.get(name) {
+            return Ok(preset.clone());
+        }
+        let message = match self.presets.is_empty() {
+            true if name == NO_PRESET => return Ok(Preset::default()),
+            true => format!("unknown preset `{name}`: this study has no [presets.*]; leave --preset away"),
+            false => format!("unknown preset `{name}`{}", suggest::hint(name, self.presets.keys().map(String::as_str))),
+        };
+        Err(self.error_at(&["presets"], message))
     }
 
     /// The benchmarks as the preset patches them.

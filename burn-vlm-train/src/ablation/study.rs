@@ -17,7 +17,7 @@
 //! file = "questions.tsv"
 //! limit = 500
 //!
-//! [presets.smoke]                         # what `--preset smoke` changes
+//! [presets.smoke]                         # what `--preset smoke` changes; a study may have no preset
 //! seeds = 1
 //! patch = { train = { steps = 10 } }
 //! evaluation = { items = 20 }

@@ -116,9 +116,6 @@ fn check_benchmarks(study: &Study) -> Result<(), StudyError> {
 }
 
 fn check_presets(study: &Study) -> Result<(), StudyError> {
-    if study.presets.is_empty() {
-        return Err(study.error_at(&["presets"], "a study needs at least one preset: [presets.tiny]"));
-    }
     for (name, preset) in &study.presets {
         check_name(study, &["presets", name], "preset", name)?;
         if preset.seeds == Some(0) {

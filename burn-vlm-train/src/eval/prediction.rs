@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Subset;
+use crate::stats::{Axes, Outcome, Subset};
+
+/// The tag of what is in no language that is told (BCP 47: undetermined).
+const NO_LANGUAGE: &str = "und";
 
 /// What a model answered to one item, and what would have been right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +93,24 @@ impl Prediction {
             understood: None,
             scores: Vec::new(),
         }
+    }
+
+    /// The tag of its language, `und` where none is told.
+    pub fn language_tag(&self) -> &str {
+        self.language.as_deref().unwrap_or(NO_LANGUAGE)
+    }
+
+    /// What it contributes to each metric, as that of a run: the cell of a study, and the training seed.
+    pub fn outcomes<'a>(&'a self, axes: &'a Axes, seed: u64) -> impl Iterator<Item = Outcome> + 'a {
+        self.scores.iter().map(move |score| Outcome {
+            axes: axes.clone(),
+            seed,
+            protocol: score.protocol.clone(),
+            subset: self.subset.clone(),
+            language: self.language_tag().to_owned(),
+            group: self.group.clone(),
+            score: score.score,
+        })
     }
 }
 

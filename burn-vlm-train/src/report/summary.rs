@@ -348,6 +348,6 @@ pub(super) fn percent(estimate: Estimate) -> Estimate {
 }
 
 /// Two decimals, and never `-0`.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0 + 0.0
 }

@@ -84,12 +84,62 @@ pub fn open_stage_data(
     seed: u64,
 ) -> Result<StageData> {
     let within = || format!("[stage.{name}]");
-    let share = stage.validation.as_ref().filter(|validation| validation.file.is_none());
+    let default = (stage.eval_every > 0).then(ValidationRecipe::default);
+    let validation = stage.validation.clone().or(default);
+    let share = validation.as_ref().filter(|validation| validation.file.is_none());
     let share = share.map_or(Share::ZERO, |validation| validation.share);
     let opened = match &stage.mixture {
         Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
         None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
     };
+    stage_of((name, stage), opened, origin.base, folder)
+}
+
+/// The same for sources of one's own, in the place of what the stage names: every record of each once an epoch, but for what is held
+/// out. Where the stage has a `mixture`, its settings hold, its file is not read.
+///
+/// # Errors
+/// As [`open_stage_data`]; sources without a record.
+pub fn open_stage_sources(
+    (name, stage): (&str, &StageRecipe),
+    sources: Vec<Arc<dyn Source>>,
+    base: &Path,
+    folder: &Path,
+    seed: u64,
+) -> Result<StageData> {
+    let share = stage.validation.as_ref().filter(|validation| validation.file.is_none());
+    let share = share.map_or(Share::ZERO, |validation| validation.share);
+    let (mut groups, mut held_out, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut languages = LanguageCounts::new();
+    for (number, source) in sources.iter().enumerate() {
+        for (language, records) in source.by_language(&mut |skip| skipped.push(skip)) {
+            let held = |record: &u64| share.holds_out(source.split_key(*record));
+            let (held, kept): (Vec<u64>, Vec<u64>) = records.into_iter().partition(held);
+            if !held.is_empty() {
+                held_out.push(HeldOutRecords { source: number, language, records: held.into() });
+            }
+            let draws = kept.len() as u64;
+            if draws > 0 {
+                *languages.entry(language).or_default() += draws;
+                groups.push(Group { source: number, records: Records::List(kept.into()), draws });
+            }
+        }
+    }
+    if groups.is_empty() {
+        let message = format!("[stage.{name}]: the sources have no record to train on");
+        return Err(TrainError::Recipe(message));
+    }
+    let mixture = stage.mixture.as_ref();
+    let shuffle_bytes =
+        mixture.map_or(StreamOptions::seeded(seed).shuffle_bytes, |mixture| mixture.shuffle_megabytes << 20);
+    let options = StreamOptions { seed, shuffle_bytes, held_out: share };
+    let limit = mixture.map_or_else(SkipLimit::default, |mixture| mixture.skip_limit);
+    let mixed = Arc::new(Mixed::new(sources, groups, options)?);
+    stage_of((name, stage), Opened { mixed, languages, held_out, skipped, limit }, base, folder)
+}
+
+/// What was opened, as the data of a stage: against what was there before, with its length and what is validated on.
+fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, folder: &Path) -> Result<StageData> {
     let Opened { mixed, languages, held_out, skipped, limit } = opened;
     let file = folder.join("data.json");
     // Data that nothing has been trained on may change.
@@ -117,7 +167,7 @@ pub fn open_stage_data(
     let steps = stage.steps_over(name, mixed.epoch_len())?;
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
     let held_out =
-        stage.validation.as_ref().map(|validation| held_out_samples(validation, stage, origin, &mixed, &held_out));
+        validation.as_ref().map(|validation| held_out_samples(validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },
@@ -204,14 +254,14 @@ pub(crate) fn corpus_mixture(stage: &StageRecipe, origin: DataOrigin<'_>, seed: 
 fn held_out_samples(
     validation: &ValidationRecipe,
     stage: &StageRecipe,
-    origin: DataOrigin<'_>,
+    base: &Path,
     mixed: &Mixed,
     held_out: &[HeldOutRecords],
 ) -> Result<HeldOut> {
     let (sources, held_out) = match &validation.file {
         None => (mixed.sources().to_vec(), held_out.to_vec()),
         Some(file) => {
-            let config = MixtureConfig::from_file(origin.base.join(file))?;
+            let config = MixtureConfig::from_file(base.join(file))?;
             let limits = stage.mixture.as_ref().map_or_else(Limits::default, |mixture| mixture.limits);
             // All of it is held out.
             let opened = open_mixture(&config, limits, StreamOptions::seeded(0))?;

@@ -18,7 +18,7 @@ mod data;
 pub mod estimate;
 mod folder;
 
-pub use data::{DataOrigin, StageData, open_stage_data};
+pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
 
@@ -39,6 +39,7 @@ use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
+use burn_vlm_data::source::Source;
 
 use crate::ablation::PartStore;
 use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
@@ -420,8 +421,33 @@ pub fn stage_objective<T: VisionTower, P: Projector>(
     seed: u64,
 ) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+    objective_on(open_stage_data(name, stage, origin, folder, seed)?, assembled, seed)
+}
+
+/// The same for sources of one's own in the place of what the stage names: files in a format of one's own, samples that the program
+/// makes, or a [`ListSource`](burn_vlm_data::source::ListSource) in memory.
+///
+/// # Errors
+/// Sources without a record, a folder that cannot be written, data that has changed since the stage began.
+pub fn sources_objective<T: VisionTower, P: Projector>(
+    (name, stage): (&str, &StageRecipe),
+    sources: Vec<Arc<dyn Source>>,
+    assembled: &Assembled<T, P>,
+    folder: &Path,
+    seed: u64,
+) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
+    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
+    let data = open_stage_sources((name, stage), sources, Path::new(""), folder, seed)?;
+    objective_on(data, assembled, seed)
+}
+
+/// The loss on the open data of a stage.
+fn objective_on<T: VisionTower, P: Projector>(
+    mut data: StageData,
+    assembled: &Assembled<T, P>,
+    seed: u64,
+) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
     let image = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
-    let mut data = open_stage_data(name, stage, origin, folder, seed)?;
     let held_out = data.held_out.take();
     let samples = stage_samples(&data, assembled, &image, seed)?;
     Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))

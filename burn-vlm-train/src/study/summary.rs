@@ -21,15 +21,13 @@ use crate::report::{
     ReportInput, Section, StudySpec, Timing, summarise, write_report,
 };
 use crate::run::stage_folder;
-use crate::stats::{Axes, Bootstrap, Outcome};
+use crate::stats::{Axes, Bootstrap};
 use crate::watch;
 
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
 /// Bytes of the largest picture that the report holds.
 const LARGEST_PICTURE: usize = 512 << 10;
-/// The tag of what is in no language that is told (BCP 47: undetermined).
-const NO_LANGUAGE: &str = "und";
 /// Steps through a cell's questions from cell to cell and from language to language: primes, so that few concepts repeat.
 const STRIDES: (usize, usize) = (41, 17);
 
@@ -60,7 +58,7 @@ pub fn write_summary(
         let axes = axes(cell);
         let mut predictions = read_predictions(cell)?;
         predictions.iter_mut().for_each(|prediction| benchmarks.amend(prediction));
-        outcomes.extend(predictions.iter().flat_map(|prediction| to_outcomes(prediction, &axes, cell.cell.seed)));
+        outcomes.extend(predictions.iter().flat_map(|prediction| prediction.outcomes(&axes, cell.cell.seed)));
         examples.extend(shown.pick(&predictions, &axes, times.len()));
         losses.extend(loss_series(cell, &axes)?);
         times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
@@ -92,23 +90,6 @@ fn read_predictions(cell: &FinishedCell) -> Result<Vec<Prediction>> {
 
 fn axes(cell: &FinishedCell) -> Axes {
     cell.cell.axes.iter().map(|choice| (choice.axis.clone(), choice.value.clone())).collect()
-}
-
-fn to_outcomes<'a>(prediction: &'a Prediction, axes: &'a Axes, seed: u64) -> impl Iterator<Item = Outcome> + 'a {
-    prediction.scores.iter().map(move |score| Outcome {
-        axes: axes.clone(),
-        seed,
-        protocol: score.protocol.clone(),
-        subset: prediction.subset.clone(),
-        language: language(prediction).to_owned(),
-        group: prediction.group.clone(),
-        score: score.score,
-    })
-}
-
-/// The tag of a prediction's language.
-fn language(prediction: &Prediction) -> &str {
-    prediction.language.as_deref().unwrap_or(NO_LANGUAGE)
 }
 
 /// The study as the report presents it.
@@ -253,7 +234,7 @@ impl<'a> Shown<'a> {
         Some(Example {
             axes: axes.clone(),
             group: self.spec.headline.clone(),
-            language: language(prediction).to_owned(),
+            language: prediction.language_tag().to_owned(),
             picture: self.picture(prediction),
             prompt: prediction.question.clone(),
             answer,

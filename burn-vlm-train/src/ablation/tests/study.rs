@@ -107,6 +107,26 @@ fn presets_change_recipe_evaluation_columns_and_seeds() {
 }
 
 #[test]
+fn a_study_needs_no_preset() {
+    let (head, rest) = STUDY.split_once("[presets.tiny]").unwrap();
+    let rest = &rest[rest.find("[[axis]]").unwrap()..];
+    let text = format!("{head}{rest}");
+    let study = study(&text);
+    study.check_presets(&PatchRules::new()).unwrap();
+    let plan = study.plan(study.usual_preset(), None, &PatchRules::new()).unwrap();
+    assert_eq!((plan.preset.as_str(), plan.seeds, plan.cells.len()), ("default", 2, 8));
+    let error = study.plan("tiny", None, &PatchRules::new()).unwrap_err().to_string();
+    assert!(error.contains("no [presets.*]; leave --preset away"), "{error}");
+    // Mistakes of the axes are found all the same.
+    let error = study_error(&text.replace("encoder = { texts = [\"en\", \"de\"] }", "encodr = { texts = [] }"));
+    assert!(error.contains("did you mean `encoder`?"), "{error}");
+
+    let one = STUDY.replace("[presets.tiny]\n", "");
+    assert_eq!(super::study(&one).usual_preset(), "smoke");
+    assert_eq!(super::study(STUDY).usual_preset(), "tiny");
+}
+
+#[test]
 fn a_value_may_have_a_patch_for_one_preset() {
     let text = STUDY.replace("label = \"SigLIP1\"", "presets = { smoke = { encoder = { width = 32 } } }");
     let study = study(&text);

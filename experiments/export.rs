@@ -1,53 +1,111 @@
-//! Reads a model's folder, writes it again in small shards with its tokenizer and processor files, and writes inputs with this
-//! library's outputs beside it, for `tests/python/roundtrip.py` to compare with transformers'.
+//! `burn-vlm export`: a model's folder, read and written again as transformers reads it.
 //!
-//! `cargo run --release --example export -- SOURCE TARGET`
-//!
-//! Towers and decoders alone, dual encoders, LLaVA and LLaVA-NeXT (tiled pictures of two shapes in one row). LLaVA's original
-//! layout is written as transformers'. transformers knows no Parrot: its folder is written, without outputs to compare.
+//! Towers and decoders alone, dual encoders, LLaVA and LLaVA-NeXT, Parrot. LLaVA's original layout is written as transformers'. With
+//! `--outputs` this library's outputs on made-up inputs stand beside it, for `tests/python/roundtrip.py` to compare with
+//! transformers' (tiled pictures of two shapes in one row). transformers knows no Parrot: its folder is written, without outputs.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_vlm::checkpoint::{Pretrained, SaveOptions};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, SaveOptions};
 use burn_vlm::dual::DualEncoder;
 use burn_vlm::init::seeded_normal;
 use burn_vlm::language::{AttentionInput, LanguageModel};
 use burn_vlm::vision::VisionEncoder;
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_train::device::{DeviceChoice, choose};
+use clap::Parser;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
+
+use crate::AnyError;
+use crate::call::examples;
+use crate::chat::Precision;
 
 /// Rows of a batch of text.
 const ROWS: usize = 2;
 /// Tokens of a row, image tokens not counted.
 const TOKENS: usize = 10;
-/// Small, so that the shards are exercised.
-const SHARD: u64 = 100_000;
+/// Units of `--max-shard-size`, as transformers counts them.
+const UNITS: [(&str, u64); 3] = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, AnyError>;
 
-fn main() -> Result<()> {
-    let paths: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
-    let [source, target] = paths.as_slice() else {
-        return Err("usage: export SOURCE TARGET".into());
-    };
-    let config: Value = serde_json::from_str(&std::fs::read_to_string(source.join("config.json"))?)?;
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("export", "llava-v1.5-7b llava-1.5-7b-hf --dtype f16", "LLaVA's original layout as transformers'"),
+        ("export", "runs/train/my/model my-model --max-shard-size 2GB", "a model trained here, in smaller files"),
+    ];
+    examples(
+        &lines,
+        "Tokenizer, template and processor files are copied. `burn-vlm chat --model TARGET` talks to the result.",
+    )
+}
+
+/// Write a model's folder again as transformers reads it: other element type, other shards, LLaVA's original layout made over
+#[derive(Debug, Parser)]
+#[command(name = "export", max_term_width = 100, after_help = help())]
+pub(crate) struct ExportArgs {
+    /// The folder that is read: config.json, weights
+    source: PathBuf,
+
+    /// The folder that is written
+    target: PathBuf,
+
+    /// Element type in the files; weights are held in memory as it
+    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
+    dtype: Precision,
+
+    /// Largest file of weights, such as 500MB; above it there are several and an index
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = shard_size)]
+    max_shard_size: u64,
+
+    /// Write inputs with this library's outputs beside it, for tests/python/roundtrip.py
+    #[arg(long)]
+    outputs: bool,
+
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+}
+
+/// `500MB`
+fn shard_size(text: &str) -> std::result::Result<u64, String> {
+    let upper = text.trim().to_uppercase();
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number, *unit)))
+        .unwrap_or((upper.as_str(), 1));
+    let size = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a number of bytes above 0, such as 500MB or 5GB".to_owned())
+}
+
+/// Reads and writes.
+pub(crate) fn run(args: &ExportArgs) -> Result<()> {
+    let ExportArgs { source, target, .. } = args;
+    let file = source.join("config.json");
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
+    let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let kind = config["model_type"].as_str().unwrap_or_default();
-    let device = Device::flex();
+    let device = &choose(args.device)?.device;
     let outputs = match kind {
         "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
-            Some(vision(&export(source, target, &device)?, &device)?)
+            write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
         }
-        "siglip" | "clip" => Some(dual(&export(source, target, &device)?, &config, &device)?),
-        "gemma2" | "llama" | "mistral" | "qwen2" => Some(language(&export(source, target, &device)?, &device)?),
+        "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
+        "gemma2" | "llama" | "mistral" | "qwen2" => {
+            write_model(args, device)?.map(|model| language(&model, device)).transpose()?
+        }
         "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
-            Some(vlm(&export(source, target, &device)?, &device)?)
+            write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
         }
         "parrot_qwen2" => {
-            export::<Vlm>(source, target, &device)?;
+            if write_model::<Vlm>(args, device)?.is_some() {
+                println!("{kind}: transformers has no such model, so there are no outputs to compare");
+            }
             None
         }
         other => {
@@ -55,19 +113,21 @@ fn main() -> Result<()> {
             return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
         }
     };
-    match outputs {
-        Some(outputs) => write(&target.join("outputs.safetensors"), &outputs)?,
-        None => println!("{kind}: transformers has no such model, so there are no outputs to compare"),
+    if let Some(outputs) = outputs {
+        write(&target.join("outputs.safetensors"), &outputs)?;
     }
     println!("{kind}: {} -> {}", source.display(), target.display());
     Ok(())
 }
 
-fn export<M: Pretrained>(source: &Path, target: &Path, device: &Device) -> Result<M> {
-    let model = M::load_pretrained(source, device)?;
-    let companions = Some(source.to_path_buf());
-    model.save_pretrained_with(target, &SaveOptions { max_shard_size: SHARD, companions, ..SaveOptions::default() })?;
-    Ok(M::load_pretrained(target, device)?)
+/// Writes the model; what was written, read again, where its outputs are wanted.
+fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Option<M>> {
+    let dtype = args.dtype.store();
+    let model = M::load_pretrained_with(&args.source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions: Some(args.source.clone()) };
+    model.save_pretrained_with(&args.target, &options)?;
+    drop(model);
+    Ok(if args.outputs { Some(M::load_pretrained(&args.target, device)?) } else { None })
 }
 
 /// A named tensor, as little-endian bytes.
@@ -195,4 +255,19 @@ fn tiled(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
         ints("image_sizes", &sizes, 2),
         floats("logits", logits)?,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(shard_size("100kb"), Ok(100_000));
+        assert_eq!(shard_size("5GB"), Ok(5_000_000_000));
+        assert_eq!(shard_size("7"), Ok(7));
+        for wrong in ["", "0", "GB", "-1", "5TB", "99999999999GB"] {
+            assert!(shard_size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,0 +1,170 @@
+//! `burn-vlm`: every command of this library in one program.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn_vlm_base::suggest;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::args::{AFTER_HELP, StudyArgs};
+use crate::call::{self, examples};
+use crate::chat::ChatArgs;
+use crate::data::DataArgs;
+use crate::evaluate::EvaluateArgs;
+use crate::export::ExportArgs;
+use crate::pretrain::PretrainArgs;
+use crate::train::TrainArgs;
+use crate::{AnyError, BuiltIn, ENCODER, PARROT};
+
+/// Vision-language models: compare, train, score and talk to them
+#[derive(Debug, Parser)]
+#[command(name = "burn-vlm", version, max_term_width = 100, after_help = help())]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Study(Box<StudyCommand>),
+    Train(Box<TrainArgs>),
+    Evaluate(Box<EvaluateArgs>),
+    Chat(Box<ChatArgs>),
+    Data(Box<DataArgs>),
+    Pretrain(Box<PretrainArgs>),
+    Export(Box<ExportArgs>),
+    /// Print the completions of a shell
+    #[command(after_help = "bash: burn-vlm completions bash > ~/.local/share/bash-completion/completions/burn-vlm")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines = [
+        ("study", "encoder --preset smoke", "a study from end to end in a minute: table, intervals, report"),
+        ("data", "export --out runs/emoji --format json", "a data set to begin with, in LLaVA's format"),
+        ("train", "runs/emoji/recipe.toml", "train on it"),
+        ("chat", "--model runs/train/emoji/model --image apple.png", "talk to what came out"),
+        ("evaluate", "questions.toml --model runs/train/emoji/model", "score it on questions of your own"),
+    ];
+    examples(&lines, "`burn-vlm COMMAND --help` has more of each.")
+}
+
+/// Train and evaluate every cell of a study, then write a table with intervals, plots and a report
+#[derive(Debug, Parser)]
+#[command(name = "study", max_term_width = 100, after_help = study_help())]
+#[command(mut_arg("study", |arg| arg.hide(true)))]
+struct StudyCommand {
+    /// Your study's file (TOML), or a built-in study: encoder, parrot, parrot_languages, parrot_scale, parrot_encoder
+    #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study"], conflicts_with_all = ["config", "study"])]
+    which: Option<String>,
+
+    #[command(flatten)]
+    args: StudyArgs,
+}
+
+fn study_help() -> String {
+    let lines = [
+        ("study", "encoder --preset smoke", "does it run at all? (a minute)"),
+        ("study", "encoder --dry-run", "what would be trained, how long it takes"),
+        ("study", "encoder", "which vision encoder? in minutes, on this machine"),
+        ("study", "mine.toml --dry-run", "is my study right? mistakes are told before anything is trained"),
+        ("study", "mine.toml --only siglip2/en --device cuda", "one cell of it, on an NVIDIA GPU"),
+    ];
+    let own = "A study of your own begins as a copy of experiments/encoder.toml; docs/benchmarks.md tells how to ask your own\n\
+               questions, docs/training.md how to train on your own data.";
+    examples(&lines, &format!("{own}\n\n{AFTER_HELP}"))
+}
+
+/// Built-in studies by the names of their files.
+pub(crate) fn built_in() -> impl Iterator<Item = BuiltIn> {
+    std::iter::once(ENCODER).chain(PARROT)
+}
+
+/// What a study is called on the command line: a built-in one, or a file.
+pub(crate) enum Named {
+    /// One that is in the program.
+    BuiltIn(BuiltIn),
+    /// A user's own.
+    File(PathBuf),
+}
+
+/// The study of that name, else the file at that path.
+///
+/// # Errors
+/// Neither.
+pub(crate) fn named(name: &str) -> Result<Named, AnyError> {
+    if let Some(study) = built_in().find(|study| study.file == name) {
+        return Ok(Named::BuiltIn(study));
+    }
+    let path = Path::new(name);
+    if path.extension().is_some_and(|ending| ending == "toml") || path.is_file() {
+        return Ok(Named::File(path.to_owned()));
+    }
+    let names: Vec<&str> = built_in().map(|study| study.file).collect();
+    let meant = suggest::hint(name, names.iter().copied());
+    Err(format!("there is no study `{name}`{meant}; a study of your own is a file that ends in .toml").into())
+}
+
+impl StudyCommand {
+    fn run(self) -> Result<(), AnyError> {
+        let Self { which, mut args } = self;
+        let study = match named(which.or(args.study.take()).as_deref().unwrap_or(ENCODER.file))? {
+            Named::BuiltIn(study) => study,
+            Named::File(path) => {
+                args.config = Some(path);
+                ENCODER
+            }
+        };
+        crate::execute(&study, &args)
+    }
+}
+
+/// Runs `burn-vlm` with the command line of this process.
+pub fn command() -> ExitCode {
+    call::is_program();
+    crate::end(run(Program::parse()))
+}
+
+fn run(program: Program) -> Result<(), AnyError> {
+    match program.command {
+        Command::Study(study) => study.run(),
+        Command::Train(args) => crate::train::run(&args),
+        Command::Evaluate(args) => crate::evaluate(&args),
+        Command::Chat(args) => crate::chat::run(&args),
+        Command::Data(args) => crate::run_data(&args, &mut io::stdout()),
+        Command::Pretrain(args) => crate::pretrain::run(&args),
+        Command::Export(args) => crate::export::run(&args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Program::command(), "burn-vlm", &mut text);
+            io::Write::write_all(&mut io::stdout(), &text)?;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn a_study_is_a_name_or_a_file() {
+        assert!(matches!(named("parrot_scale"), Ok(Named::BuiltIn(study)) if study.name == "scale"));
+        assert!(matches!(named("nowhere/mine.toml"), Ok(Named::File(_))));
+        let Err(error) = named("encodr") else { panic!("it is none") };
+        assert!(error.to_string().contains("did you mean `encoder`?"), "{error}");
+        assert!(Program::try_parse_from(["burn-vlm", "study"]).is_err());
+        assert!(Program::try_parse_from(["burn-vlm", "study", "encoder", "--config", "mine.toml"]).is_err());
+    }
+}

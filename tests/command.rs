@@ -1,0 +1,269 @@
+//! `burn-vlm` as it is typed: its help, its completions, a study of a user's own, the score of a model, and what mistakes are told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn_vlm::ModelError;
+use burn_vlm::connector::{ConnectorConfig, ConnectorShape, Projector, RoutingText};
+use burn_vlm::init::{Fill, Scope};
+use burn_vlm::nn::Linear;
+use burn_vlm::parts::Either;
+use burn_vlm::vision::VisionEncoder;
+use burn_vlm_experiments::{ENCODER, StudyArgs, execute_of};
+use clap::Parser;
+use serde_json::Value;
+
+const COMMANDS: [&str; 8] = ["study", "train", "evaluate", "chat", "data", "pretrain", "export", "completions"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn burn_vlm(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command.args(args).current_dir(root()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What it prints, if it ends well.
+fn said(args: &[&str]) -> String {
+    let output = burn_vlm(args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// One error of that exit code, with all of these words, and no panic.
+fn refused(code: i32, args: &[&str], words: &[&str]) {
+    let output = burn_vlm(args);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    let errors = error.lines().filter(|line| line.starts_with("error:")).count();
+    assert_eq!(errors, 1, "{args:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    for word in words {
+        assert!(error.contains(word), "{args:?} lacks {word:?}: {error}");
+    }
+}
+
+#[test]
+fn every_command_has_a_help_that_speaks_of_the_program() {
+    let all = said(&["--help"]);
+    for command in COMMANDS {
+        assert!(all.contains(&format!("\n  {command} ")), "{all}");
+        let help = said(&[command, "--help"]);
+        assert!(help.contains("burn-vlm"), "{help}");
+        assert!(!help.contains("cargo run"), "{help}");
+        if command != "completions" {
+            assert!(help.contains(&format!("Examples:\n  burn-vlm {command}")), "{help}");
+        }
+    }
+    for command in ["inspect", "export"] {
+        assert!(said(&["data", command, "--help"]).contains(&format!("Examples:\n  burn-vlm data {command}")));
+    }
+    assert!(said(&["--version"]).starts_with("burn-vlm "));
+}
+
+#[test]
+fn completions_know_commands_and_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&["completions", shell]);
+        for word in COMMANDS.into_iter().chain(["dry-run"]) {
+            assert!(script.contains(word), "{shell} lacks {word}");
+        }
+    }
+}
+
+/// A study of two cells without any preset; `recipe` is a table of the base recipe's changes.
+fn study(folder: &Path, name: &str, changes: &str, more: &str) -> String {
+    let recipe = root().join("recipes/tiny.toml");
+    let text = format!(
+        "name = 'mine'\ntitle = 'Mine'\nrecipe = {recipe:?}\nopen_tables = ['stage.*', 'stage.*.mixture', 'model']\n\
+         [[axis]]\nname = 'rate'\nvalues = [\n{{ name = 'low', patch = {{ {changes}seed = 0 }} }},\n\
+         {{ name = 'high', patch = {{ {changes}seed = 1 }} }},\n]\n\
+         [[column]]\nname = 'En'\nlanguages = ['en']\n{more}"
+    );
+    let file = folder.join(name);
+    fs::write(&file, text).unwrap();
+    file.to_string_lossy().into_owned()
+}
+
+/// Questions on the embedded corpus.
+const ASKED: &str = "[evaluation]\nlanguages = ['en']\ncloze = 'likelihood'\nseen = 4\nunseen = 0\n";
+
+#[test]
+fn a_study_of_ones_own_needs_no_preset() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = study(folder.path(), "mine.toml", "", ASKED);
+    let plan = said(&["study", &file, "--dry-run", "--device", "flex"]);
+    assert!(plan.contains("low") && plan.contains("high") && plan.contains("asks cloze"), "{plan}");
+    // The same, named as an option.
+    assert!(said(&["study", "--config", &file, "--dry-run", "--device", "flex"]).contains("asks cloze"));
+    refused(1, &["study", &file, "--preset", "tiny"], &["mine.toml", "no [presets.*]; leave --preset away"]);
+}
+
+#[test]
+fn built_in_studies_go_by_name() {
+    let plan = said(&["study", "parrot", "--preset", "smoke", "--dry-run", "--device", "flex"]);
+    assert!(plan.contains("asks "), "{plan}");
+}
+
+#[test]
+fn mistakes_get_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    refused(2, &["trian"], &["trian", "train"]);
+    refused(2, &["study"], &["STUDY"]);
+    refused(1, &["study", "encodr"], &["no study `encodr`", "did you mean `encoder`?", "ends in .toml"]);
+    refused(1, &["study", "nowhere.toml"], &["nowhere.toml"]);
+    refused(1, &["train", "nowhere.toml"], &["nowhere.toml"]);
+    refused(1, &["chat", "--model", "nowhere", "--prompt", "?"], &["nowhere", "there is no such folder"]);
+    refused(1, &["evaluate", "encoder", "--model", "nowhere"], &["nowhere", "there is no such folder"]);
+    refused(1, &["export", "nowhere", "there"], &["nowhere", "SOURCE is a model's folder"]);
+
+    let table = |kind: &str| format!("[[benchmark]]\nname = 'q'\nkind = '{kind}'\nfile = 'q.tsv'\nlanguage = 'en'\n");
+    fs::write(folder.join("q.tsv"), "index\tquestion\tA\tB\n1\tWhat?\tx\ty\n").unwrap();
+    let dry = |name: &str, changes: &str, more: &str, words: &[&str]| {
+        refused(1, &["study", &study(folder, name, changes, more), "--dry-run", "--device", "flex"], words);
+    };
+    dry("kind.toml", "", &table("choise"), &["unknown kind \"choise\"", "did you mean `choice`?"]);
+    dry("tsv.toml", "", &table("choice"), &["q.tsv", "no column \"answer\""]);
+    let other = ASKED.replace("['en']", "['de']");
+    dry("column.toml", "", &other, &["cloze", "`En`", "en"]);
+    fs::write(folder.join("questions.toml"), table("choice")).unwrap();
+    let questions = folder.join("questions.toml").to_string_lossy().into_owned();
+    refused(1, &["evaluate", &questions, "--model", "nowhere"], &["q.tsv", "no column \"answer\""]);
+    fs::write(folder.join("other.toml"), "[benchmarks]\n").unwrap();
+    let other = folder.join("other.toml").to_string_lossy().into_owned();
+    refused(
+        1,
+        &["evaluate", &other, "--model", "nowhere"],
+        &["other.toml", "`benchmarks`", "did you mean `benchmark`?"],
+    );
+}
+
+/// A ratio for a language of which no source has a sample.
+#[test]
+fn a_mixture_without_the_languages_that_it_asks_for_is_one_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::copy(root().join("tests/fixtures/images/cat_451x300.png"), folder.join("cat.png")).unwrap();
+    let line = r#"{"id": "1", "image": "cat.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "a cat"}]}"#;
+    fs::write(folder.join("en.jsonl"), format!("{line}\n").repeat(8)).unwrap();
+    fs::write(
+        folder.join("mixture.toml"),
+        "languages = { en = 0.5, de = 0.5 }\n[[source]]\nname = 'en'\npath = 'en.jsonl'\nformat = 'jsonl'\nlanguage = 'en'\n",
+    )
+    .unwrap();
+    let recipe = folder.join("recipe.toml");
+    fs::write(
+        &recipe,
+        "stages = ['align']\n[model]\nencoder = 'siglip2'\nbackbone = 'backbone'\n[stage.align]\nobjective = 'vlm'\nepochs = 1\n\
+         batch = 4\nlog_every = 1\ntrain = { multi_modal_projector = 1e-3 }\nmixture = { file = 'mixture.toml' }\n",
+    )
+    .unwrap();
+    let text = format!(
+        "name = 'mine'\ntitle = 'Mine'\nrecipe = {recipe:?}\n[[axis]]\nname = 'batch'\nvalues = [{{ name = 'four' }}]\n\
+         [[column]]\nname = 'En'\nlanguages = ['en']\n{ASKED}"
+    );
+    let file = folder.join("study.toml");
+    fs::write(&file, text).unwrap();
+    let (file, out) = (file.to_string_lossy(), folder.join("out"));
+    let words = ["mixture", "de", "0"];
+    refused(1, &["study", &file, "--dry-run", "--device", "flex"], &words);
+    refused(1, &["study", &file, "--device", "flex", "--quiet", "--out", &out.to_string_lossy()], &words);
+    refused(1, &["train", &recipe.to_string_lossy(), "--dry-run", "--device", "flex"], &words);
+}
+
+/// A connector of a user's own that is one value too wide for the language model.
+#[derive(Module, Debug)]
+struct Wide {
+    linear: Linear,
+}
+
+impl Projector for Wide {
+    fn accepts(config: &ConnectorConfig) -> bool {
+        config.is_custom("wide")
+    }
+
+    fn from_config(_: &ConnectorConfig, shape: &ConnectorShape, scope: &Scope) -> Result<Self, ModelError> {
+        Ok(Self { linear: scope.linear("linear", shape.input, shape.hidden + 1, Fill::ZEROS, None) })
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        ConnectorConfig::named("wide")
+    }
+
+    fn input_width(&self) -> usize {
+        self.linear.weight.lazy_shape()[0]
+    }
+
+    fn output_width(&self) -> usize {
+        self.linear.weight.lazy_shape()[1]
+    }
+
+    fn connect(&self, features: Tensor<3>, _: Option<&RoutingText>) -> Result<Tensor<3>, ModelError> {
+        Ok(self.linear.forward(features))
+    }
+}
+
+#[test]
+fn a_connector_of_the_wrong_width_is_one_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = "model = { connector = { kind = 'custom', name = 'wide' } }, ";
+    let file = study(folder.path(), "wide.toml", wide, ASKED);
+    let out = folder.path().join("out").to_string_lossy().into_owned();
+    let args = ["own", "--quiet", "--device", "flex", "--only", "low", "--config", &file, "--out", &out];
+    let error = execute_of::<VisionEncoder, Either<Wide>>(&ENCODER, &StudyArgs::parse_from(args), |job| job);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("low/seed0") && error.contains("193") && error.contains("192"), "{error}");
+    // The program does not know the connector at all.
+    refused(1, &["study", &file, "--device", "flex", "--quiet", "--only", "low", "--out", &out], &["`wide`"]);
+}
+
+/// From a data set to a trained model to its scores, all by the program.
+#[test]
+fn a_model_is_trained_and_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (run, scores) = (at("run"), at("scores"));
+    let short = ["--set", "stages=[\"align\"]", "--set", "stage.align.steps=10", "--device", "flex", "--quiet"];
+    let trained = said(&[&["train", "--out", &run], &short[..]].concat());
+    assert!(trained.contains("talk to it: burn-vlm chat --model "), "{trained}");
+    let data = root().join("burn-vlm-train/tests/fixtures/eval/mmmb/data/mmmb_en.tsv");
+    let questions = at("questions.toml");
+    fs::write(
+        &questions,
+        format!(
+            "[evaluation]\nlanguages = ['en', 'de']\ncloze = 'likelihood'\nseen = 6\nunseen = 0\n\
+             [[benchmark]]\nname = 'mine'\nkind = 'choice'\nfile = {data:?}\nlanguage = 'en'\nlimit = 12\n"
+        ),
+    )
+    .unwrap();
+    let asked = ["evaluate", &questions, "--model", &run, "--out", &scores, "--device", "flex"];
+    let table = said(&asked);
+    assert!(table.contains("| N |") || table.contains("N |"), "{table}");
+    assert!(table.contains("95 % interval") && table.contains("| mean "), "{table}");
+    let written: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&scores).join("scores.json")).unwrap()).unwrap();
+    let mine = written["scores"].as_array().unwrap().iter().find(|score| score["metric"] == "mine").unwrap();
+    assert_eq!((mine["n"].as_u64(), &mine["language"]), (Some(12), &Value::from("en")));
+    assert!(mine["chance"].as_f64().unwrap() > 10.0 && mine["low"].as_f64() <= mine["high"].as_f64());
+    let predictions = fs::read_to_string(Path::new(&scores).join("predictions.jsonl")).unwrap();
+    assert_eq!(predictions.lines().filter(|line| line.contains("\"benchmark\":\"mine\"")).count(), 12);
+    let page = fs::read_to_string(Path::new(&scores).join("scores.md")).unwrap();
+    assert!(page.contains("burn-vlm") && page.contains(&run), "{page}");
+    refused(1, &asked, &["has something in it already"]);
+
+    let copy = at("copy");
+    let model = format!("{run}/model");
+    said(&["export", &model, &copy, "--max-shard-size", "4MB", "--device", "flex"]);
+    assert!(Path::new(&copy).join("model.safetensors.index.json").is_file());
+    let again = said(&["evaluate", &questions, "--model", &copy, "--device", "flex", "--quiet"]);
+    assert_eq!(again, table, "a model written again answers the same");
+}
