@@ -186,8 +186,7 @@ fn kept_features_change_no_loss() {
     const ROUNDING: f32 = 1e-4;
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("data").display().to_string();
-    let line =
-        ["data", "export", "--out", &out, "--format", "parquet", "--languages", "en", "--limit", "100"];
+    let line = ["data", "export", "--out", &out, "--format", "parquet", "--languages", "en", "--limit", "100"];
     run_data(&DataArgs::parse_from(line), &mut Vec::new()).unwrap();
     let losses = |views: &str, name: &str| -> (Vec<f32>, Vec<String>) {
         let stage = format!("mixture = {{ file = \"data/mixture.toml\"{views} }}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
+use burn_vlm_data::mixture::Share;
 use serde::{Deserialize, Serialize};
 
 use super::{DataRecipe, MixtureRecipe, ValidationRecipe, has_picture};
@@ -113,6 +114,16 @@ impl StageRecipe {
             ))),
             steps => Ok(steps),
         }
+    }
+
+    /// What is validated on, if anything is.
+    pub fn validation(&self) -> Option<ValidationRecipe> {
+        self.validation.clone().or_else(|| (self.eval_every > 0).then(ValidationRecipe::default))
+    }
+
+    /// The share of the training data that is held out.
+    pub fn held_out_share(&self) -> Share {
+        self.validation().filter(|validation| validation.file.is_none()).map_or(Share::ZERO, |validation| validation.share)
     }
 
     pub(super) fn check(&self, name: &str) -> Result<()> {

@@ -84,10 +84,7 @@ pub fn open_stage_data(
     seed: u64,
 ) -> Result<StageData> {
     let within = || format!("[stage.{name}]");
-    let default = (stage.eval_every > 0).then(ValidationRecipe::default);
-    let validation = stage.validation.clone().or(default);
-    let share = validation.as_ref().filter(|validation| validation.file.is_none());
-    let share = share.map_or(Share::ZERO, |validation| validation.share);
+    let share = stage.held_out_share();
     let opened = match &stage.mixture {
         Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
         None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
@@ -107,8 +104,7 @@ pub fn open_stage_sources(
     folder: &Path,
     seed: u64,
 ) -> Result<StageData> {
-    let share = stage.validation.as_ref().filter(|validation| validation.file.is_none());
-    let share = share.map_or(Share::ZERO, |validation| validation.share);
+    let share = stage.held_out_share();
     let (mut groups, mut held_out, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     let mut languages = LanguageCounts::new();
     for (number, source) in sources.iter().enumerate() {
@@ -167,7 +163,7 @@ fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, fo
     let steps = stage.steps_over(name, mixed.epoch_len())?;
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
     let held_out =
-        validation.as_ref().map(|validation| held_out_samples(validation, stage, base, &mixed, &held_out));
+        stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },
