@@ -6,6 +6,7 @@
 //! - [`objective`]: next-token and contrastive losses on the samples of `burn-vlm-data`;
 //! - [`pretrain`] and [`assemble`]: encoders and backbones of one's own, and the VLM made of them;
 //! - [`eval`]: four-way choice, captions, retrieval; [`chat`]: talking to a model;
+//! - `learn` (feature `burn-train`): the same under the traits of burn-train, and its dashboard on our loop;
 //! - [`analysis`]: what a connector's experts do;
 //! - [`ablation`], [`stats`], [`report`]: axes x seeds, intervals, tables and plots.
 #![deny(missing_docs)]
@@ -20,6 +21,8 @@ pub mod device;
 pub mod error;
 pub mod eval;
 pub mod features;
+#[cfg(feature = "burn-train")]
+pub mod learn;
 pub mod log;
 pub mod objective;
 pub mod optim;
