@@ -50,7 +50,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (folder, align) = (Path::new("runs/own_source"), ("align", &recipe.stage["align"]));
     let (stage, objective) = sources_objective(align, vec![Arc::new(Colours)], &parts, folder, 0)?;
     let (name, recipe, fingerprint, reporter) = ("align", &stage, "colours", &Reporter::new(false));
-    let run = StageRun { name, recipe, folder, fingerprint, device: &device, replicas: &[], workers: 1, reporter };
+    let run = StageRun {
+        name,
+        recipe,
+        folder,
+        fingerprint,
+        device: &device,
+        replicas: &[],
+        workers: 1,
+        reporter,
+        observer: None,
+    };
     let (_model, result) = train_stage(&run, objective, parts.model)?;
     result.log.iter().for_each(|entry| println!("step {:3}: loss {:.3}", entry.step, entry.loss_mean));
     Ok(())

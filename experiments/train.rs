@@ -14,6 +14,7 @@ use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, matmul_rate, matmul_rate_of};
 use burn_vlm_train::run::{PartFolders, TrainRun, Trained, TrainedStage};
+use burn_vlm_train::trainer::Observer;
 use clap::Parser;
 
 use crate::call::{call, examples};
@@ -96,6 +97,11 @@ pub struct TrainArgs {
     /// Print errors and the end only
     #[arg(long, short)]
     pub quiet: bool,
+
+    /// Show the run in Burn's dashboard; q, then s, stops it at a checkpoint, from which the same command goes on
+    #[cfg(feature = "tui")]
+    #[arg(long)]
+    pub tui: bool,
 }
 
 /// Runs `examples/train` with the command line of this process.
@@ -134,7 +140,10 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         let rate = device_rate(&chosen, recipe.compute.precision);
         return Ok(format!("{}\n\n{}", file.display(), estimate.with_rate(rate).to_string().trim_end()));
     }
-    let reporter = Reporter::new(args.quiet);
+    let dashboard = dashboard(args);
+    let printer = Reporter::new(args.quiet);
+    // A dashboard has the terminal to itself; what is told meanwhile is printed when it is gone.
+    let reporter = if dashboard.is_some() { Reporter::capture() } else { printer.clone() };
     reporter.line(&format!("{}: device {}, results in {}", file.display(), chosen.choice, out.display()));
     let more: Vec<ChosenDevice> = args.more_devices.iter().map(|choice| choose(*choice)).collect::<Result<_, _>>()?;
     let replicas: Vec<Device> = more.into_iter().map(|chosen| chosen.device.autodiff()).collect();
@@ -148,9 +157,25 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         out: &out,
         replicas: &replicas,
         reporter: &reporter,
-    })?;
-    reporter.line(&format!("took {}", show_duration(began.elapsed())));
+        observer: dashboard.as_deref(),
+    });
+    drop(dashboard);
+    reporter.captured().iter().for_each(|line| printer.line(line));
+    let trained = trained?;
+    printer.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained))
+}
+
+/// Burn's dashboard, where one is wanted and there is a terminal.
+#[cfg(feature = "tui")]
+fn dashboard(args: &TrainArgs) -> Option<Box<dyn Observer>> {
+    let dashboard = args.tui.then(burn_vlm_train::learn::Dashboard::terminal).flatten();
+    dashboard.map(|dashboard| Box::new(dashboard) as Box<dyn Observer>)
+}
+
+#[cfg(not(feature = "tui"))]
+fn dashboard(_: &TrainArgs) -> Option<Box<dyn Observer>> {
+    None
 }
 
 /// What a run is called by its recipe's file; `recipe.toml`, which every exported data set has, by its folder.

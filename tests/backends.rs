@@ -48,6 +48,7 @@ fn losses(choice: DeviceChoice, steps: usize, compute: ComputeRecipe) -> Vec<f32
         replicas: &[],
         workers: 1,
         reporter: &Reporter::capture(),
+        observer: None,
     };
     let (_, result) = train_stage(&run, objective, built.model).unwrap();
     result.log.iter().map(|entry| entry.loss).collect()

@@ -175,6 +175,7 @@ fn train(recipe: &Recipe, stage: &str, folder: &Path) -> Vec<(String, bool)> {
         replicas: &[],
         workers: 1,
         reporter: &Reporter::capture(),
+        observer: None,
     };
     let (trained, _) = train_stage(&run, objective, model).unwrap();
     values(&parts.model)

@@ -131,6 +131,7 @@ fn alignment_of_towervision_2b() {
         replicas: &[],
         workers: 1,
         reporter: &Reporter::new(false),
+        observer: None,
     };
     let Assembled { model, .. } = assembled;
     let (_, result) = train_stage(&run, objective, model).unwrap();

@@ -93,6 +93,7 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
         replicas: &replicas,
         out,
         reporter: &reporter,
+        observer: None,
     };
     train(&run).map_err(|error| error.to_string())
 }

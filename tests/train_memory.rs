@@ -136,6 +136,7 @@ fn the_estimate_is_near_what_is_held() {
         out: &out,
         replicas: &[],
         reporter: &reporter,
+        observer: None,
     })
     .unwrap();
     let (counted, high) = watch.join().unwrap();

@@ -61,6 +61,7 @@ fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<(Trained, Vec<String>
         replicas: &[],
         out,
         reporter: &reporter,
+        observer: None,
     });
     trained.map(|trained| (trained, reporter.captured())).map_err(|error| error.to_string())
 }

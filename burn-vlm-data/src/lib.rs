@@ -9,6 +9,7 @@
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
+//! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //! - [`batching`]: batches by real length within a budget of tokens, and packed rows
 //!
@@ -23,6 +24,8 @@ mod braces;
 pub mod chat_template;
 pub mod collate;
 pub mod conversation;
+#[cfg(feature = "burn-dataset")]
+pub mod dataset;
 pub mod emoji;
 pub mod encode;
 pub mod image;

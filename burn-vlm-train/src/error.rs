@@ -60,6 +60,18 @@ pub enum TrainError {
         /// Where the last good checkpoint is, in words.
         good: String,
     },
+    /// The run was asked to stop.
+    #[error(
+        "{stage}: stopped after step {step} of {steps}, as was asked; what is done is kept, and the same command goes on from there"
+    )]
+    Interrupted {
+        /// Name of the stage.
+        stage: String,
+        /// Steps done.
+        step: usize,
+        /// Steps of the stage.
+        steps: usize,
+    },
     /// The device cannot be used.
     #[error("device: {0}")]
     Device(String),

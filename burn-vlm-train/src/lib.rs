@@ -14,6 +14,7 @@
 //! | [`params`] | parameters by name |
 //! | [`ablation`] | axes x seeds as cells, run once each; knows nothing of models |
 //! | [`stats`], [`report`], [`analysis`] | intervals; tables, plots and pages; what a connector's experts do |
+//! | `learn` (feature `burn-train`) | the same under the traits of burn-train, and its dashboard on our loop |
 //! | [`error`] | what can go wrong |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -27,6 +28,8 @@ pub mod device;
 pub mod error;
 pub mod eval;
 pub mod features;
+#[cfg(feature = "burn-train")]
+pub mod learn;
 pub mod log;
 pub mod objective;
 pub mod optim;

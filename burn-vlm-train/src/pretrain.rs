@@ -121,6 +121,7 @@ impl PartRun<'_> {
             replicas: &[],
             workers: self.context.workers,
             reporter: self.reporter,
+            observer: None,
         }
     }
 

@@ -97,6 +97,27 @@ pub trait Objective: Send + Sync + 'static {
     fn loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Result<Tensor<1>>;
 }
 
+/// Is told how a stage goes, and may stop it: a dashboard.
+pub trait Observer: Send + Sync {
+    /// A stage begins, or goes on, after `done` of its `steps`.
+    fn begin(&self, stage: &str, done: usize, steps: usize);
+
+    /// So many steps are done.
+    fn step(&self, done: usize);
+
+    /// A line of `log.jsonl` was written.
+    fn logged(&self, log: &StepLog);
+
+    /// A line of `validation.jsonl` was written.
+    fn validated(&self, log: &ValidationLog);
+
+    /// The stage is done, or stopped.
+    fn end(&self);
+
+    /// Whether the stage is to stop after this step. It does at a checkpoint, from which the same call goes on.
+    fn wants_stop(&self) -> bool;
+}
+
 /// Where and how a stage runs.
 pub struct StageRun<'a> {
     /// Name of the stage, for people.
@@ -115,6 +136,8 @@ pub struct StageRun<'a> {
     pub workers: usize,
     /// Where to tell how far it is.
     pub reporter: &'a Reporter,
+    /// Who else is told, and may stop it.
+    pub observer: Option<&'a dyn Observer>,
 }
 
 /// What a finished stage looks like.
@@ -129,7 +152,8 @@ pub struct StageResult {
 /// Trains one stage, going on from its newest usable checkpoint.
 ///
 /// # Errors
-/// A recipe that does not fit the model, a batch that cannot be made, a loss that is not finite, a full disk.
+/// A recipe that does not fit the model, a batch that cannot be made, a loss that is not finite, a full disk;
+/// [`TrainError::Interrupted`] where the observer stopped it.
 pub fn train_stage<O: Objective>(
     run: &StageRun<'_>,
     objective: Arc<O>,
@@ -177,7 +201,15 @@ pub fn train_stage<O: Objective>(
 
     let bar = run.reporter.bar(run.name, recipe.steps as u64);
     let mut done = start;
+    run.observer.iter().for_each(|observer| observer.begin(run.name, start, recipe.steps));
     while done < recipe.steps && watch.stopped().is_none() {
+        if let Some(observer) = run.observer.filter(|observer| observer.wants_stop()) {
+            if start < done {
+                checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+            }
+            observer.end();
+            return Err(TrainError::Interrupted { stage: run.name.into(), step: done, steps: recipe.steps });
+        }
         let step = done;
         let mut prepared = Vec::with_capacity(per_step);
         for _ in 0..per_step {
@@ -211,18 +243,22 @@ pub fn train_stage<O: Objective>(
             bar.set(done as u64, format!("loss {:.3}  ETA {}", entry.loss_mean, show_duration(eta)));
             run.reporter.line(&format!("{} {line}", run.name));
             log_file.append(&entry)?;
+            run.observer.iter().for_each(|observer| observer.logged(&entry));
             log.push(entry);
         }
+        run.observer.iter().for_each(|observer| observer.step(done));
         if watch.is_due(done, recipe.steps)
             && let Some(validation) = objective.validate(&model, run.device)?
         {
-            watch.note(run.name, (done, recipe.steps), validation, &model, run.reporter)?;
+            let noted = watch.note(run.name, (done, recipe.steps), validation, &model, run.reporter)?;
+            run.observer.iter().for_each(|observer| observer.validated(noted));
         }
         let due = recipe.checkpoint_every > 0 && done % recipe.checkpoint_every == 0;
         if due && done < recipe.steps {
             checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
         }
     }
+    run.observer.iter().for_each(|observer| observer.end());
     if start < done {
         checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
         watch.stopped().iter().for_each(|why| run.reporter.line(&format!("{}: {why}", run.name)));

@@ -76,7 +76,7 @@ impl<'a> Watch<'a> {
         self.every > 0 && (done.is_multiple_of(self.every) || done == total)
     }
 
-    /// Notes a validation, and keeps the weights if they are wanted and the best.
+    /// Notes a validation, and keeps the weights if they are wanted and the best; what was noted.
     pub(crate) fn note<M: Module>(
         &mut self,
         name: &str,
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
         validation: Validation,
         model: &M,
         reporter: &Reporter,
-    ) -> Result<()> {
+    ) -> Result<&ValidationLog> {
         let best = self.best().is_none_or(|entry| validation.loss < entry.validation.loss);
         if best && self.recipe.keep_best {
             checkpoint::save_best(self.folder, model, step, self.fingerprint)?;
@@ -96,7 +96,7 @@ impl<'a> Watch<'a> {
             file.append(&entry)?;
         }
         self.history.push(entry);
-        Ok(())
+        Ok(&self.history[self.history.len() - 1])
     }
 
     /// The validation of the lowest loss.

@@ -98,6 +98,7 @@ fn train(recipe: &StageRecipe, folder: &Path, objective: Plane, reporter: &Repor
         replicas: &[],
         workers: 2,
         reporter,
+        observer: None,
     };
     train_stage(&run, Arc::new(objective), line(&device))
 }
@@ -209,6 +210,7 @@ fn a_checkpoint_of_another_recipe_is_refused() {
         replicas: &[],
         workers: 1,
         reporter: &reporter,
+        observer: None,
     };
     let error = train_stage(&run, Arc::new(Plane { batch: 4, bad: None }), line(&device)).unwrap_err().to_string();
     assert!(error.contains("another recipe") && error.contains("--out"), "{error}");

@@ -71,20 +71,32 @@ impl SampleStream {
         drawn
     }
 
+    /// Sample number `index`, ready; notes what was left out before it.
+    ///
+    /// # Errors
+    /// As [`Self::sample`]; too many records left out, a list that cannot be written.
+    pub fn noted(&self, index: usize) -> Result<PreparedSample, StreamError> {
+        Ok(self.note(self.sample(index)?)?)
+    }
+
+    fn note(
+        &self,
+        Drawn { position, item, skipped, .. }: Drawn<PreparedSample>,
+    ) -> Result<PreparedSample, SkipLogError> {
+        self.log.record(position + 1, skipped)?;
+        if item.encoded.truncated > 0 {
+            self.cut.conversations.fetch_add(1, Ordering::Relaxed);
+            self.cut.tokens.fetch_add(item.encoded.truncated as u64, Ordering::Relaxed);
+        }
+        Ok(item)
+    }
+
     /// The micro-batches of the step that begins with sample `first`; notes what was left out.
     ///
     /// # Errors
     /// Too many records left out, a list that cannot be written.
     pub fn micro_batches(&self, first: usize, items: Vec<Drawn<PreparedSample>>) -> Result<Vec<Batch>, SkipLogError> {
-        let mut samples = Vec::with_capacity(items.len());
-        for Drawn { position, item, skipped, .. } in items {
-            self.log.record(position + 1, skipped)?;
-            if item.encoded.truncated > 0 {
-                self.cut.conversations.fetch_add(1, Ordering::Relaxed);
-                self.cut.tokens.fetch_add(item.encoded.truncated as u64, Ordering::Relaxed);
-            }
-            samples.push(item);
-        }
+        let samples = items.into_iter().map(|drawn| self.note(drawn)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.layout.micro_batches(first, &samples))
     }
 

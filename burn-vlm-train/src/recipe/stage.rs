@@ -123,7 +123,9 @@ impl StageRecipe {
 
     /// The share of the training data that is held out.
     pub fn held_out_share(&self) -> Share {
-        self.validation().filter(|validation| validation.file.is_none()).map_or(Share::ZERO, |validation| validation.share)
+        self.validation()
+            .filter(|validation| validation.file.is_none())
+            .map_or(Share::ZERO, |validation| validation.share)
     }
 
     pub(super) fn check(&self, name: &str) -> Result<()> {

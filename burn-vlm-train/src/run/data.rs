@@ -162,8 +162,7 @@ fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, fo
     log.record_unread(records, skipped)?;
     let steps = stage.steps_over(name, mixed.epoch_len())?;
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
-    let held_out =
-        stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
+    let held_out = stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },

@@ -53,7 +53,7 @@ use crate::pictures::processor_of;
 use crate::pretrain::Context;
 use crate::processor::{picture_config, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
-use crate::trainer::{StageResult, StageRun, train_stage};
+use crate::trainer::{Observer, StageResult, StageRun, train_stage};
 use crate::watch::ValidationLog;
 
 /// Most megabytes of features of the corpus's pictures: all of them in all views of the largest preset fit.
@@ -97,6 +97,8 @@ pub struct TrainRun<'a> {
     pub out: &'a Path,
     /// Where to tell how far it is.
     pub reporter: &'a Reporter,
+    /// Who else is told, and may stop it.
+    pub observer: Option<&'a dyn Observer>,
 }
 
 /// What a finished run has.
@@ -178,6 +180,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
             replicas: run.replicas,
             workers: context.workers,
             reporter,
+            observer: run.observer,
         };
         // The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
         let StageResult { log, validations } = match stage.objective {

@@ -177,6 +177,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             replicas: &[],
             out: folder,
             reporter,
+            observer: None,
         };
         // How a connector changes from stage to stage is looked at on the features of a frozen tower; else the tower changes too.
         let mut note = |stage: &str, model: &Vlm<T, P>| -> Result<()> {
