@@ -49,18 +49,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parts: Assembled = assemble(&recipe.model, "parts/siglip2".as_ref(), "parts/backbone".as_ref(), 0, &device)?;
     let (folder, align) = (Path::new("runs/own_source"), ("align", &recipe.stage["align"]));
     let (stage, objective) = sources_objective(align, vec![Arc::new(Colours)], &parts, folder, 0)?;
-    let (name, recipe, fingerprint, reporter) = ("align", &stage, "colours", &Reporter::new(false));
-    let run = StageRun {
-        name,
-        recipe,
-        folder,
-        fingerprint,
-        device: &device,
-        replicas: &[],
-        workers: 1,
-        reporter,
-        observer: None,
-    };
+    let reporter = Reporter::new(false);
+    let run = StageRun::new("align", &stage, folder, &device, &reporter);
     let (_model, result) = train_stage(&run, objective, parts.model)?;
     result.log.iter().for_each(|entry| println!("step {:3}: loss {:.3}", entry.step, entry.loss_mean));
     Ok(())

@@ -140,6 +140,19 @@ pub struct StageRun<'a> {
     pub observer: Option<&'a dyn Observer>,
 }
 
+impl<'a> StageRun<'a> {
+    /// A stage on one device with one worker, whose checkpoints are known by its name alone.
+    pub fn new(
+        name: &'a str,
+        recipe: &'a StageRecipe,
+        folder: &'a Path,
+        device: &'a Device,
+        reporter: &'a Reporter,
+    ) -> Self {
+        Self { name, recipe, folder, fingerprint: name, device, replicas: &[], workers: 1, reporter, observer: None }
+    }
+}
+
 /// What a finished stage looks like.
 #[derive(Debug, Clone)]
 pub struct StageResult {
