@@ -168,7 +168,7 @@ fn the_tiny_recipe_is_estimated_from_its_samples() {
     let text = run(&["--dry-run"]).unwrap();
     assert_line(&text, &["vision tower", "siglip2", "4 layers of width 128"]);
     assert_line(&text, &["[TRAINABLE]", "multi_modal_projector", "61,824 parameters, lr 3e-3"]);
-    assert_line(&text, &["lengths are those of its"]);
+    assert_line(&text, &["lengths and pictures are those of"]);
     assert_line(&text, &["a sample", "5 visual and"]);
     assert_line(&text, &["length", "400 steps, 25,600 samples"]);
 }

@@ -30,7 +30,7 @@ pub enum TrainError {
     },
     /// A file that could not be written whole, or that holds something else.
     #[error(transparent)]
-    File(#[from] burn_vlm_base::files::FileError),
+    File(Box<burn_vlm_base::files::FileError>),
     /// A file does not hold what it should.
     #[error("{path}: {message}", path = path.display())]
     Invalid {
@@ -80,57 +80,57 @@ pub enum TrainError {
     Model(#[from] burn_vlm::ModelError),
     /// A model's folder that cannot be read or written.
     #[error(transparent)]
-    Checkpoint(#[from] burn_vlm::checkpoint::CheckpointError),
+    Checkpoint(Box<burn_vlm::checkpoint::CheckpointError>),
     /// A tokenizer that cannot be read, written or used.
     #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
+    Tokenizer(Box<TokenizerError>),
     /// A chat template that cannot be read, or refuses a conversation.
     #[error(transparent)]
-    Template(#[from] TemplateError),
+    Template(Box<TemplateError>),
     /// A conversation that cannot be made into ids and labels.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(Box<EncodeError>),
     /// A picture that cannot be read, or settings of an image processor that cannot be used.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
     /// Tokenizer, template and image processor that do not make a processor; file and key are named.
     #[error(transparent)]
-    Processor(#[from] ProcessorError),
+    Processor(Box<ProcessorError>),
     /// A conversation that a model's template or tokenizer refuse.
     #[error("{}: {source}", folder.display())]
     Conversation {
         /// Folder of the model.
         folder: PathBuf,
         /// Why.
-        source: EncodeError,
+        source: Box<EncodeError>,
     },
     /// A benchmark that cannot be used.
     #[error(transparent)]
-    Benchmark(#[from] crate::eval::BenchmarkError),
+    Benchmark(Box<crate::eval::BenchmarkError>),
     /// Tasks that cannot be drawn from the corpus.
     #[error(transparent)]
-    Task(#[from] TaskError),
+    Task(Box<TaskError>),
     /// A mixture's file.
     #[error(transparent)]
-    Mixture(#[from] MixtureConfigError),
+    Mixture(Box<MixtureConfigError>),
     /// A mixture whose sources cannot be opened or mixed.
     #[error(transparent)]
-    Sources(#[from] OpenMixtureError),
+    Sources(Box<OpenMixtureError>),
     /// A sample that cannot be drawn from a mixture.
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Stream(Box<StreamError>),
     /// More samples cannot be used than allowed, or their list cannot be written.
     #[error(transparent)]
-    Skipped(#[from] SkipLogError),
+    Skipped(Box<SkipLogError>),
     /// A worker that makes samples.
     #[error(transparent)]
     Loader(Box<LoaderError<TrainError>>),
     /// A shared part of a study.
     #[error(transparent)]
-    Part(#[from] PartError),
+    Part(Box<PartError>),
     /// A summary or a report.
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(Box<ReportError>),
     /// Another error, and where it happened.
     #[error("{what}: {source}")]
     Within {
@@ -157,10 +157,34 @@ fn advice(error: &std::io::Error) -> &'static str {
     }
 }
 
-impl From<LoaderError<TrainError>> for TrainError {
-    fn from(error: LoaderError<TrainError>) -> Self {
-        Self::Loader(Box::new(error))
-    }
+/// Typed errors stand boxed in [`TrainError`], so that a result that is fine stays small.
+macro_rules! boxed {
+    ($($variant:ident($error:ty),)+) => {
+        $(impl From<$error> for TrainError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })+
+    };
+}
+
+boxed! {
+    Stream(StreamError),
+    Sources(OpenMixtureError),
+    Mixture(MixtureConfigError),
+    Skipped(SkipLogError),
+    Benchmark(crate::eval::BenchmarkError),
+    Processor(ProcessorError),
+    Encode(EncodeError),
+    Report(ReportError),
+    Part(PartError),
+    Checkpoint(burn_vlm::checkpoint::CheckpointError),
+    Image(ImageError),
+    Task(TaskError),
+    File(burn_vlm_base::files::FileError),
+    Template(TemplateError),
+    Tokenizer(TokenizerError),
+    Loader(LoaderError<TrainError>),
 }
 
 impl TrainError {

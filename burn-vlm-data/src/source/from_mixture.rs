@@ -147,6 +147,11 @@ pub fn mix_sources(
         sources.push(open.clone());
     }
     let plan = Plan::new(config, &counts)?;
+    // What the mixture does not draw of is not validated on either.
+    let drawn = |held: &HeldOutRecords| {
+        plan.cells().iter().any(|cell| cell.language == held.language && chosen[cell.source].0 == held.source)
+    };
+    held_out.retain(drawn);
     let groups = plan.cells().iter().flat_map(|cell| {
         let (source, groups) = &chosen[cell.source];
         let records = groups.get(&cell.language).map(Vec::as_slice).unwrap_or_default();

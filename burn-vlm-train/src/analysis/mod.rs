@@ -255,7 +255,7 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
         let shown: Vec<&[Shown]> = shown.iter().map(Vec::as_slice).collect();
         let mask = TensorData::new(text.mask(), shape);
         let routing_text = Some(Tensor::<2, Bool>::from_data(mask, &self.scorer.device));
-        Ok(self.scorer.input_routed(&text, &shown, &mut Kept::default(), routing_text)?)
+        self.scorer.input_routed(&text, &shown, &mut Kept::default(), routing_text)
     }
 
     /// The features of each picture.

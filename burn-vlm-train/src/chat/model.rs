@@ -79,7 +79,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     /// A conversation that template or tokenizer refuse.
     pub(super) fn prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
         let ids = self.processor.encode_prompt(turns, counts);
-        ids.map_err(|source| TrainError::Conversation { folder: self.folder.clone(), source })
+        ids.map_err(|source| TrainError::Conversation { folder: self.folder.clone(), source: Box::new(source) })
     }
 }
 

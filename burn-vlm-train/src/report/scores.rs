@@ -148,7 +148,8 @@ mod tests {
             outcomes.push(outcome("first", "de", &group, 1.0));
         }
         let scores = model_scores(&metrics, &outcomes, &Bootstrap::default()).unwrap();
-        let found: Vec<(&str, Option<&str>, usize, f64, Option<f64>)> =
+        type Row<'a> = (&'a str, Option<&'a str>, usize, f64, Option<f64>);
+        let found: Vec<Row<'_>> =
             scores.iter().map(|s| (s.metric.as_str(), s.language.as_deref(), s.n, s.score, s.chance)).collect();
         assert_eq!(
             found,

@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
 
     /// The rows from `first` on.
     #[inline(always)]
-    pub fn from_row(self, first: usize) -> Self {
+    pub fn rows_from(self, first: usize) -> Self {
         let skipped = first * self.row;
         Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
     }
@@ -91,7 +91,7 @@ impl<'a> RowsMut<'a> {
 
     /// The rows from `first` on.
     #[inline(always)]
-    pub fn from_row(self, first: usize) -> Self {
+    pub fn rows_from(self, first: usize) -> Self {
         let skipped = first * self.row;
         Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
     }

@@ -7,6 +7,9 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+/// A slice whose values have not been written yet.
+type Unwritten<'a> = &'a mut [MaybeUninit<f32>];
+
 /// Elements below which a second thread costs more than it brings.
 const PARALLEL_ELEMENTS: usize = 1 << 14;
 
@@ -135,7 +138,7 @@ pub fn chunks2(
     let pieces = a.len().div_ceil(a_size);
     assert_eq!(pieces, b.len().div_ceil(b_size), "two buffers of equally many pieces");
     let ((a, a_source, a_copied), (b, b_source, b_copied)) = (a.split(), b.split());
-    let run = |(i, (a, b)): (usize, (&mut [MaybeUninit<f32>], &mut [MaybeUninit<f32>]))| {
+    let run = |(i, (a, b)): (usize, (Unwritten<'_>, Unwritten<'_>))| {
         f(i, initialise(a_source, i * a_size, a), initialise(b_source, i * b_size, b));
     };
     if worth_threads(pieces, elements) {

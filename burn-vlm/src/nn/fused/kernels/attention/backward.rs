@@ -117,8 +117,8 @@ impl Kernel for Block<'_, '_> {
         // SAFETY: rows `first..last` and keys `low..high` exist, each tile holds a row of `width` for each query,
         // and no other task writes these rows of `dq` or these heads of `dk` and `dv`.
         unsafe {
-            let (q, grad, k) = (self.q.from_row(first), self.grad.from_row(first), self.k.from_row(low));
-            let (dq, dk, dv) = (self.dq.from_row(first), self.dk.from_row(low), self.dv.from_row(low));
+            let (q, grad, k) = (self.q.rows_from(first), self.grad.rows_from(first), self.k.rows_from(low));
+            let (dq, dk, dv) = (self.dq.rows_from(first), self.dk.rows_from(low), self.dv.rows_from(low));
             for (left, packed, tile) in
                 [(q, self.packed_keys, &mut *self.scores), (grad, self.packed_values, &mut *self.slopes)]
             {

@@ -98,11 +98,11 @@ impl Kernel for Block<'_, '_> {
                 self.lse.start(i, 1)[0] = lse;
                 *inverse_sum = inverse;
             }
-            let out = self.out.from_row(first);
+            let out = self.out.rows_from(first);
             I::matmul(
                 (last - first, head_dim, high - low),
                 Strided::new(self.scores, width, 1),
-                self.v.from_row(low),
+                self.v.rows_from(low),
                 out,
                 false,
             );
@@ -127,7 +127,7 @@ impl Block<'_, '_> {
         let head_dim = self.p.head_dim;
         // SAFETY: by the contract.
         unsafe {
-            let q = self.q.from_row(first);
+            let q = self.q.rows_from(first);
             if let Some(packed) = self.packed {
                 I::matmul(
                     (last - first, width, head_dim),
