@@ -47,7 +47,7 @@ type Towers = Either<Patches, VisionEncoder>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (device, folder) = (Device::flex(), Path::new("runs/own_encoder"));
-    let recipe = read_recipe("recipes/tiny.toml".as_ref(), &["model.visual_tokens={pool=4}".into()])?;
+    let recipe = read_recipe("recipes/tiny.toml".as_ref(), &["model.visual_tokens={ pool = 4 }".into()])?;
     let parts: Assembled = assemble(&recipe.model, "parts/siglip2".as_ref(), "parts/backbone".as_ref(), 0, &device)?;
     let shape = TowerShape { pooled_output: false, ..parts.model.config.vision_config.shape() };
     let tower = Towers::from_config(&VisionConfig::custom("patches", shape, &())?, &Scope::new(0, &device))?;

@@ -84,11 +84,12 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
     let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
     let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
     let reporter = Reporter::capture();
+    let parts = PartFolders::named(recipe, &parts).map_err(|error| error.to_string())?;
     let run = TrainRun {
         context: &context,
         recipe,
         base,
-        parts: &PartFolders::named(recipe, &parts).unwrap(),
+        parts: &parts,
         features: &out.join("features"),
         replicas: &replicas,
         out,

@@ -52,10 +52,13 @@ pub fn apply_setting(recipe: &mut Table, setting: &str) -> Result<()> {
         .or_else(|_| toml::from_str(&format!("{key} = {text}")))
         .map_err(|error: toml::de::Error| fail(format!("`{key}` is no key of TOML: {}", error.message())))?;
     let whole = toml::from_str::<Table>(&format!("value = {value}")).is_ok_and(|table| table["value"].is_table());
+    // The keys are looked up in the recipe as it is; a whole table then takes the place of what was there.
+    let mut merged = recipe.clone();
+    merge(&mut merged, &patch, &rules()).map_err(|error| fail(error.message))?;
     if let (true, Ok(path)) = (whole, toml::from_str::<Table>(&format!("{key} = 0"))) {
-        clear(recipe, &path);
+        replace(&mut merged, &path, &patch);
     }
-    merge(recipe, &patch, &rules()).map_err(|error| fail(error.message))?;
+    *recipe = merged;
     for (stage, set) in patch.get("stage").and_then(Value::as_table).into_iter().flatten() {
         let Some(stage) = recipe.get_mut("stage").and_then(|stages| stages.get_mut(stage)?.as_table_mut()) else {
             continue;
@@ -69,13 +72,17 @@ pub fn apply_setting(recipe: &mut Table, setting: &str) -> Result<()> {
     Ok(())
 }
 
-/// Empties the table at a path, which a setting gives as a whole: what the setting does not name shall go.
-fn clear(recipe: &mut Table, path: &Table) {
+/// Puts the patch's table at a path in the place of the recipe's: what the setting does not name shall go.
+fn replace(recipe: &mut Table, path: &Table, patch: &Table) {
     let Some((key, rest)) = path.iter().next() else { return };
-    let Some(there) = recipe.get_mut(key).and_then(Value::as_table_mut) else { return };
+    let (Some(there), Some(given)) =
+        (recipe.get_mut(key).and_then(Value::as_table_mut), patch.get(key).and_then(Value::as_table))
+    else {
+        return;
+    };
     match rest.as_table() {
-        Some(rest) => clear(there, rest),
-        None => there.clear(),
+        Some(rest) => replace(there, rest, given),
+        None => there.clone_from(given),
     }
 }
 
@@ -85,7 +92,7 @@ mod tests {
 
     fn base() -> Table {
         toml::from_str(
-            "[model]\nencoder = \"a\"\n[stage.finetune]\nepochs = 1\nbatch = 8\ntrain = { language_model = 1e-5 }\n\
+            "[model]\nencoder = \"a\"\nvisual_tokens = { pool = 4, pooled_head = true }\n[stage.finetune]\nepochs = 1\nbatch = 8\ntrain = { language_model = 1e-5 }\n\
              [stage.finetune.mixture]\nfile = \"m.toml\"\nbatching = { strategy = \"packed\" }",
         )
         .unwrap()
@@ -118,6 +125,8 @@ mod tests {
         let batching = set("stage.finetune.mixture.batching={ max_tokens = 9 }").unwrap();
         assert!(batching["stage"]["finetune"]["mixture"]["batching"].get("strategy").is_none());
         assert_eq!(batching["stage"]["finetune"]["mixture"]["file"].as_str(), Some("m.toml"), "its neighbours stay");
+        let tokens = &set("model.visual_tokens={ pool = 2 }").unwrap()["model"]["visual_tokens"];
+        assert_eq!(tokens.to_string(), "{ pool = 2 }", "its keys are those that the recipe had");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Which part of a benchmark a score is of.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -9,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Named parts of a benchmark that must not be averaged together, such as `distractors` = `far` and `concepts` = `seen`; empty
 /// where there are none.
 ///
-/// The order is the benchmark's: labels and columns follow it. Serialised as a map.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Labels and columns follow the benchmark's order, which says nothing about what is meant: a map, as which it is serialised, may
+/// come back in another, and is the same subset.
+#[derive(Clone, Debug, Default)]
 pub struct Subset(Vec<(String, String)>);
 
 impl Subset {
@@ -29,9 +32,42 @@ impl Subset {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The parts by name: what two subsets are compared by.
+    fn sorted(&self) -> Vec<(&str, &str)> {
+        let mut parts: Vec<_> = self.iter().collect();
+        parts.sort_unstable();
+        parts
+    }
+
     /// In words: `far distractors`, `seen concepts`.
     pub fn words(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(name, value)| format!("{value} {name}"))
+    }
+}
+
+impl PartialEq for Subset {
+    fn eq(&self, other: &Self) -> bool {
+        self.sorted() == other.sorted()
+    }
+}
+
+impl Eq for Subset {}
+
+impl PartialOrd for Subset {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Subset {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.sorted().cmp(&other.sorted())
+    }
+}
+
+impl Hash for Subset {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sorted().hash(state);
     }
 }
 
