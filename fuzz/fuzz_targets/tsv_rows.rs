@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use burn_vlm_data::source::Format;
+use burn_vlm_data::source::{Format, Source};
 use burn_vlm_fuzz::{file, open, read_all};
 use libfuzzer_sys::fuzz_target;
 

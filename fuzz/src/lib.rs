@@ -2,7 +2,7 @@
 
 pub mod checkpoint;
 
-use burn_vlm_data::source::{Format, Limits, Source, SourceConfig, SourceError};
+use burn_vlm_data::source::{FileSource, Format, Limits, Source, SourceConfig, SourceError};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -22,14 +22,14 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// Opens a file as a source with small limits.
-pub fn open(path: &Path, format: Format) -> Result<Source, SourceError> {
+pub fn open(path: &Path, format: Format) -> Result<FileSource, SourceError> {
     let limits = Limits { max_entry_bytes: MAX_ENTRY, max_depth: 8, max_pictures: 4, ..Limits::default() };
     let config = SourceConfig { format: Some(format), limits, ..SourceConfig::new("fuzz", path.to_string_lossy()) };
-    Source::open(config)
+    FileSource::open(config)
 }
 
 /// Every record is the same alone and among others, in any order, and says why where it cannot be used.
-pub fn read_all(source: &Source) {
+pub fn read_all(source: &dyn Source) {
     let records: Vec<u64> = (0..source.len().min(LOOKED_AT)).collect();
     let together = source.get_many(&records);
     assert_eq!(together.len(), records.len());
@@ -45,7 +45,7 @@ pub fn read_all(source: &Source) {
     }
     assert!(source.get(source.len()).is_err(), "there is no record behind the last");
     let mut skipped = 0;
-    let groups = source.by_language(|_| skipped += 1);
+    let groups = source.by_language(&mut |_| skipped += 1);
     let grouped: usize = groups.values().map(Vec::len).sum();
     assert_eq!(grouped as u64 + skipped, source.len(), "each record has a group or is skipped");
 }
