@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// examples.
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
+/// Commands that are examples too.
+const EXAMPLES: [&str; 6] = ["ablate_encoder", "ablate_parrot", "chat", "data", "pretrain", "train"];
+
 /// From now on commands are those of the program.
 pub(crate) fn is_program() {
     PROGRAM.store(true, Ordering::Relaxed);
@@ -15,6 +18,10 @@ pub(crate) fn is_program() {
 pub(crate) fn call(command: &str, options: &str) -> String {
     if PROGRAM.load(Ordering::Relaxed) {
         return format!("burn-vlm {command} {options}").trim_end().to_owned();
+    }
+    // The other commands have no example.
+    if !EXAMPLES.contains(&command) {
+        return format!("cargo run --release --bin burn-vlm -- {command} {options}").trim_end().to_owned();
     }
     let cuda = if options.contains("--device cuda") { " --features cuda" } else { "" };
     let options = if options.is_empty() { String::new() } else { format!(" -- {options}") };
@@ -41,6 +48,11 @@ mod tests {
             call("chat", "--model m --device cuda"),
             "cargo run --release --features cuda --example chat -- --model m --device cuda"
         );
+        assert_eq!(call("study", "mine.toml"), "cargo run --release --bin burn-vlm -- study mine.toml");
+        for name in EXAMPLES {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+            assert!(std::path::Path::new(file).join(format!("{name}.rs")).is_file(), "{name}");
+        }
         let text = examples(&[("train", "", "a model")], "Then rest.");
         assert_eq!(text, "Examples:\n  cargo run --release --example train\n      a model\n\nThen rest.");
     }

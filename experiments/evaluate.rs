@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_vlm::BURN_VERSION;
 use burn_vlm_base::files::{create_dir_all, write_atomic, write_json_atomic};
 use burn_vlm_base::jsonl::write_jsonl_atomic;
 use burn_vlm_base::progress::{Reporter, show_duration};
@@ -109,7 +110,7 @@ struct Written<'a> {
 /// in it.
 pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let reporter = Reporter::new(args.quiet);
-    let origin = Provenance::collect(&repository(), &[("burn", "0.22.1")]);
+    let origin = Provenance::collect(&repository(), &[("burn", BURN_VERSION)]);
     // What is quick to find wrong comes before a model that takes minutes to load.
     if let Some(out) = &args.out {
         refuse_used(out)?;

@@ -83,7 +83,11 @@ pub const PARROT: [BuiltIn; 4] = [
 ];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 5] = [
+pub const SHAPES: [ShippedShape; 6] = [
+    ShippedShape {
+        name: "siglip-so400m-patch14-384",
+        config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
+    },
     ShippedShape {
         name: "siglip2-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),

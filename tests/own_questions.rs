@@ -160,4 +160,8 @@ fn mistakes_are_told_before_training() {
         }
         assert!(!out.join("cells").exists());
     }
+    let twice = [arithmetic(), arithmetic()];
+    let line = args(&study(path, 8, ""), &path.join("out"), &["--dry-run"]);
+    let error = execute_with(&ENCODER, &line, &twice).unwrap_err().to_string();
+    assert!(error.contains("arithmetic") && error.contains("another benchmark of this name"), "{error}");
 }

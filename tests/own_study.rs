@@ -114,6 +114,13 @@ fn own_data_and_questions_killed_and_continued() {
     assert_eq!(both[0].validation.by_language.keys().collect::<Vec<_>>(), ["de", "en"]);
     assert_eq!(en.iter().map(|entry| entry.step).collect::<Vec<_>>(), [4, 8]);
     assert_ne!(predictions(&whole, "siglip1/en"), predictions(&whole, "siglip1/en_de"));
+
+    // Other proportions are another study: nothing finished is taken for it.
+    let mixture = folder.path().join("data/mixture.toml");
+    let text = std::fs::read_to_string(&mixture).unwrap();
+    std::fs::write(&mixture, format!("{text}# changed\n")).unwrap();
+    let error = execute(&ENCODER, &args(&path, &whole, &[])).unwrap_err().to_string();
+    assert!(error.contains("siglip1/en") && error.contains("data of align"), "{error}");
 }
 
 #[test]
@@ -121,14 +128,26 @@ fn real_part_names_pass_a_dry_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = study(folder.path());
     let text = std::fs::read_to_string(&path).unwrap();
-    let text = text.replace("\"siglip1\"                 ", "\"siglip2-so400m-patch14-384\"");
+    let text = text.replace("\"siglip1\"                 ", "\"siglip-so400m-patch14-384\"");
     let text =
-        text.replace("model = { encoder = \"siglip2\" }", "model = { encoder = \"clip-vit-large-patch14-336\" }");
+        text.replace("model = { encoder = \"siglip2\" }", "model = { encoder = \"siglip2-so400m-patch14-384\" }");
     let text = text.replace("backbone = \"backbone\"", "backbone = \"Tower-Plus-2B\"");
     let text = text.replace("visual_tokens = { pool = 4, pooled_head = true, normalize = true, noise = 0.3 }\n", "");
-    assert!(text.contains("siglip2-so400m") && text.contains("Tower-Plus-2B") && text.contains("clip-vit"));
+    assert!(text.contains("siglip2-so400m") && text.contains("Tower-Plus-2B") && text.contains("siglip-so400m"));
     std::fs::write(&path, text).unwrap();
     let out = folder.path().join("out");
     execute(&ENCODER, &args(&path, &out, &["--dry-run"])).unwrap();
     assert!(!out.join("cells").exists());
+}
+
+/// The study that docs/studies.md tells a user to save.
+#[test]
+fn the_documented_study_passes_a_dry_run() {
+    let folder = tempfile::tempdir().unwrap();
+    study(folder.path());
+    let docs = include_str!("../docs/studies.md");
+    let (_, after) = docs.split_once("<!-- study -->\n```toml\n").unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, after.split_once("```").unwrap().0).unwrap();
+    execute(&ENCODER, &args(&path, &folder.path().join("out"), &["--dry-run"])).unwrap();
 }

@@ -174,6 +174,19 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
     }
 }
 
+/// Opens a file to read and write it as it is, made with its folders if missing.
+///
+/// # Errors
+/// A folder or file that cannot be made or opened, named.
+pub fn open_or_create(path: &Path) -> Result<File, FileError> {
+    if let Some(folder) = path.parent() {
+        create_dir_all(folder)?;
+    }
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(FileError::io("open", path))
+}
+
 /// Makes a folder and those above it.
 ///
 /// # Errors

@@ -40,16 +40,7 @@ impl JsonlWriter {
         T: DeserializeOwned,
         F: FnMut(&T) -> bool,
     {
-        if let Some(folder) = path.parent() {
-            files::create_dir_all(folder)?;
-        }
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(FileError::io("open", path))?;
+        let mut file = files::open_or_create(path)?;
         let (records, end) = scan(&file, path, keep)?;
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(FileError::io("write", path))?;
         Ok(Self { file, path: path.to_owned(), records, end })

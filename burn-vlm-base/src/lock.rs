@@ -42,16 +42,7 @@ impl FileLock {
     /// # Errors
     /// A lock file that cannot be made, named.
     pub fn try_take(path: &Path) -> Result<Attempt, FileError> {
-        if let Some(folder) = path.parent() {
-            files::create_dir_all(folder)?;
-        }
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(FileError::io("open", path))?;
+        let mut file = files::open_or_create(path)?;
         let key = path.canonicalize().map_err(FileError::io("open", path))?;
         let mut held = held();
         if held.contains(&key) {

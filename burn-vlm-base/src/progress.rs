@@ -116,11 +116,6 @@ impl Reporter {
             _ => Vec::new(),
         }
     }
-
-    /// Whether nothing but warnings is shown.
-    pub fn is_quiet(&self) -> bool {
-        matches!(*self.sink, Sink::Quiet)
-    }
 }
 
 /// The progress of one thing. Clone-free: it disappears when it is dropped.

@@ -423,15 +423,6 @@ pub fn encode_prompt(
     Scribe { tokenizer, template, style: &style }.encode_prompt(turns, pictures)
 }
 
-/// The special token that ends an assistant's turn, see [`encode`].
-///
-/// # Errors
-/// A template or tokenizer that refuses a conversation of one question and one answer.
-pub fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Option<u32>, EncodeError> {
-    let style = Style::of_language_model(tokenizer, template)?;
-    Scribe { tokenizer, template, style: &style }.end_of_turn()
-}
-
 impl Style {
     /// [`Self::of`] where `<image>` stands for pictures, if the tokenizer has it.
     pub(crate) fn of_language_model(tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Self, EncodeError> {

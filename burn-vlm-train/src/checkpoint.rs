@@ -167,12 +167,12 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     folders(folder, &["step-"])
 }
 
-/// The same with what a killed run has left half-written; for clearing up.
+/// The same with the best weights and what a killed run has left half-written; for clearing up.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>> {
-    folders(folder, &["step-", ".tmp-step-"])
+    folders(folder, &["step-", BEST, ".tmp-step-", ".tmp-best-"])
 }
 
 fn folders(folder: &Path, prefixes: &[&str]) -> Result<Vec<PathBuf>> {

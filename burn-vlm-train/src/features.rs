@@ -14,6 +14,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vlm::connector::Projector;
+use burn_vlm::nn::Precision;
 use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_base::progress::Reporter;
@@ -158,15 +159,17 @@ pub struct BankKey<'a> {
     pub image: &'a ImageProcessorConfig,
     /// Views of each.
     pub views: Views,
+    /// In which the tower computes.
+    pub precision: Precision,
 }
 
 impl BankKey<'_> {
     fn hash(&self, pictures: &PictureSet) -> Result<String> {
-        let Self { encoder, config, image, views } = self;
+        let Self { encoder, config, image, views, precision } = self;
         let image = serde_json::to_string(image).map_err(|e| TrainError::Recipe(e.to_string()))?;
         let way = (&config.vision_feature_layer, config.vision_feature_select_strategy, config.visual_tokens);
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{encoder}|{way:?}|{image}|{views:?}").as_bytes());
+        hasher.update(format!("{encoder}|{way:?}|{image}|{views:?}|{precision:?}").as_bytes());
         pictures.keys().for_each(|key| {
             hasher.update(&key.0);
         });

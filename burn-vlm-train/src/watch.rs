@@ -12,7 +12,7 @@ use burn_vlm_base::progress::Reporter;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::objective::Validation;
 use crate::recipe::{StageRecipe, ValidationRecipe};
 
@@ -85,6 +85,14 @@ impl<'a> Watch<'a> {
         model: &M,
         reporter: &Reporter,
     ) -> Result<&ValidationLog> {
+        // It would be the best for ever, and JSON has no word for it.
+        if !validation.loss.is_finite() {
+            let message = format!(
+                "{name}: the validation loss is {} after step {step}, lower the stage's learning rates",
+                validation.loss
+            );
+            return Err(TrainError::Data(message));
+        }
         let best = self.best().is_none_or(|entry| validation.loss < entry.validation.loss);
         if best && self.recipe.keep_best {
             checkpoint::save_best(self.folder, model, step, self.fingerprint)?;

@@ -235,7 +235,7 @@ fn each_mistake_is_one_clear_error() {
 
     let twice = format!("{}{}", table(TSV), table(TSV));
     let error = try_open(base, &twice).err().unwrap().to_string();
-    assert!(error.contains("both have the metric \"mine\""), "{error}");
+    assert!(error.contains("\"mine\"") && error.contains("another benchmark of this name"), "{error}");
 }
 
 #[test]

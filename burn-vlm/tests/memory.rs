@@ -96,8 +96,9 @@ fn train_head(tokens: usize, vocabulary: usize, hidden: usize, plain: bool) -> H
 #[test]
 fn a_head_holds_a_chunk_of_its_logits() {
     let _alone = alone();
-    // Logits of 128 MB where the chunks are of 64: small enough to run always, large enough to tell the forms apart.
-    let (tokens, vocabulary, hidden) = (1024, 32 * 1024, 16);
+    // Logits of 256 MB where the chunks are of 64: small enough to run always, large enough to tell the forms apart although
+    // burn-flex allocates the result of a product twice before it writes it, and each thread packs a megabyte.
+    let (tokens, vocabulary, hidden) = (1024, 64 * 1024, 16);
     let logits = tokens * vocabulary * size_of::<f32>();
     let chunked = train_head(tokens, vocabulary, hidden, false);
     let plain = train_head(tokens, vocabulary, hidden, true);

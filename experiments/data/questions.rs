@@ -13,6 +13,16 @@ use clap::Args;
 
 use super::export::{Languages, languages};
 use crate::AnyError;
+use crate::call::examples;
+
+/// The end of `--help`.
+fn help() -> String {
+    let lines =
+        [("data", "questions --out questions.tsv --languages en,de --limit 100", "two languages, the same questions")];
+    let study = "Then, in a study:\n  [[benchmark]]\n  name = \"mine\"\n  kind = \"choice\"\n  file = \"questions.tsv\"\n  \
+        language_column = \"language\"\n  group_column = \"group\"";
+    examples(&lines, study)
+}
 
 /// Write four-way questions about the embedded emoji corpus as a table of your own would look
 ///
@@ -21,15 +31,7 @@ use crate::AnyError;
 #[derive(Debug, Args)]
 #[command(
     max_term_width = 100,
-    after_help = "Example:\n  \
-        burn-vlm data questions --out questions.tsv --languages en,de --limit 100\n\n\
-        Then, in a study:\n  \
-        [[benchmark]]\n  \
-        name = \"mine\"\n  \
-        kind = \"choice\"\n  \
-        file = \"questions.tsv\"\n  \
-        language_column = \"language\"\n  \
-        group_column = \"group\""
+    after_help = help()
 )]
 pub(super) struct QuestionsArgs {
     /// The file to write

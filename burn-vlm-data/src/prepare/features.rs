@@ -97,6 +97,11 @@ impl FeatureBank {
         }
     }
 
+    /// Whether it has features for such a draw at all.
+    pub fn serves(&self, draw: Option<u64>) -> bool {
+        self.views == Views::Plain || draw.is_some()
+    }
+
     /// The features at a place that [`Self::find`] gave, `[tokens, width]`.
     pub fn row(&self, row: usize) -> &[f32] {
         let values = self.shape[0] * self.shape[1];
@@ -115,6 +120,7 @@ mod tests {
         let bank = FeatureBank::new(vec![a, b], Views::Augmented(2), [1, 2], values.clone()).unwrap();
         assert_eq!(bank.row(bank.find(b, Some(5)).unwrap()), [6.0, 7.0]);
         assert_eq!((bank.find(b, None), bank.find(MediaKey::of(b"c"), Some(0))), (None, None));
+        assert!(bank.serves(Some(0)) && !bank.serves(None));
         let plain = FeatureBank::new(vec![a, b], Views::Plain, [2, 2], values.clone()).unwrap();
         assert_eq!(plain.find(a, None), plain.find(a, Some(9)));
         assert!(FeatureBank::new(vec![a, a], Views::Plain, [2, 2], values.clone()).is_none());

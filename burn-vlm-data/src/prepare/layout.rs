@@ -143,8 +143,7 @@ impl Layout {
 }
 
 impl Visual {
-    /// Pictures one after the other. A batch's are all pixels or all features, since a stage has features of all its pictures or
-    /// of none.
+    /// Pictures one after the other. A batch's are all pixels or all features: [`SampleMaker`](super::SampleMaker) mixes no draw's.
     fn of<'a>(images: impl Iterator<Item = &'a PreparedImage>, tiled: bool) -> Self {
         let mut visual = Self::None;
         for image in images {

@@ -159,7 +159,14 @@ impl SampleMaker {
             return Ok(PreparedImage::Features(Features { bank: bank.clone(), row }));
         }
         let augment = draw.filter(|_| self.augment);
-        Ok(PreparedImage::Pixels(pixels(&self.processor, (&picture.name(), &bytes), among, augment)?))
+        let pixels = pixels(&self.processor, (&picture.name(), &bytes), among, augment)?;
+        // Pixels and features do not go into one batch.
+        if self.bank.as_ref().is_some_and(|bank| bank.serves(draw)) {
+            let detail =
+                format!("{} could not be read when features were computed, or has changed since", picture.name());
+            return Err(SkipReason::new(SkipKind::UnreadableImage, detail));
+        }
+        Ok(PreparedImage::Pixels(pixels))
     }
 
     fn num_image_tokens(&self, image: &PreparedImage) -> usize {

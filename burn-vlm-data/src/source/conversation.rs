@@ -43,6 +43,11 @@ pub(super) fn conversation(record: &Record, fields: &Fields, max_depth: usize) -
     let question = named(&fields.question).or_else(|| first(&["question"]).filter(|_| fields.caption.is_none()));
     let turns = if let Some(question) = question {
         let answer = named(&fields.answer).or_else(|| first(&["answer", "answers"]));
+        if answer.is_some_and(Value::is_number) && first(&OPTION_LISTS).is_some_and(Value::is_array) {
+            let detail = "the answer is a number, so a place in the list of options, which no turn shows: a conversation \
+                needs the option's text, or ask the file as a benchmark";
+            return Err(SkipReason::new(SkipKind::Malformed, detail.to_owned()));
+        }
         let answer = answer.and_then(answer_text).unwrap_or_default();
         vec![Turn::user(asked(text("question", question)?, record)), Turn::assistant(answer)]
     } else {

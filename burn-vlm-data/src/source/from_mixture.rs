@@ -2,6 +2,7 @@
 
 use super::config::{Fields, Format, LanguageRule, SourceConfig};
 use super::error::SourceError;
+use super::files;
 use super::skip::Skip;
 use super::stream::{Group, Mixed, Records, StreamError, StreamOptions};
 use super::{FileSource, Limits, ListSource, Source};
@@ -10,7 +11,7 @@ use crate::language::Language;
 use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, Share, SourceFormat};
 use crate::tasks::{Task, training_samples};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Numbers of records by language.
@@ -105,6 +106,20 @@ pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option
     }
 }
 
+/// The files that the sources of a mixture are read from, but for their pictures.
+///
+/// # Errors
+/// A source without a file.
+pub fn mixture_files(config: &MixtureConfig) -> Result<Vec<PathBuf>, OpenMixtureError> {
+    let mut found = Vec::new();
+    let active = config.sources.iter().zip(config.active()).filter(|(_, active)| *active);
+    for (source, _) in active.filter(|(source, _)| source.format != SourceFormat::Emoji) {
+        let SourceConfig { name, path, format, .. } = source_config(config, source, Limits::default())?;
+        found.extend(files::expand(&name, &path, format)?);
+    }
+    Ok(found)
+}
+
 /// The second half of [`open_mixture`], with the sources that [`open_sources`] gave for the same file.
 ///
 /// # Errors
@@ -185,6 +200,15 @@ fn corpus_source(source: &mixture::SourceConfig) -> Result<Arc<dyn Source>, Sour
     let language =
         source.language.ok_or_else(|| wrong("language", "the language of the answers".into(), "none".into()))?;
     let corpus = EmojiCorpus::embedded().map_err(|e| wrong("format", "the embedded corpus".into(), e.to_string()))?;
+    let unread = [
+        ("columns", !source.columns.is_empty()),
+        ("image_root", source.image_root.is_some()),
+        ("language_column", source.language_column.is_some()),
+        ("language_map", !source.language_map.is_empty()),
+    ];
+    if let Some((key, _)) = unread.into_iter().find(|(_, given)| *given) {
+        return Err(wrong(key, "no such key beside `format = \"emoji\"`".into(), "one".into()));
+    }
     let from: &[Language] = if language == Language::EN { &[language] } else { &[Language::EN, language] };
     let samples = training_samples(&corpus, task, language, from, &[], 0);
     let mut samples = samples.map_err(|e| wrong("language", "a language of the corpus".into(), e.to_string()))?;

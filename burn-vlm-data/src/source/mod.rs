@@ -44,7 +44,9 @@ pub mod write;
 
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
-pub use from_mixture::{HeldOutRecords, OpenMixture, OpenMixtureError, mix_sources, open_mixture, open_sources};
+pub use from_mixture::{
+    HeldOutRecords, OpenMixture, OpenMixtureError, mix_sources, mixture_files, open_mixture, open_sources,
+};
 pub use list::ListSource;
 pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};
@@ -136,11 +138,6 @@ pub trait Source: Send + Sync {
     fn limits(&self) -> Limits {
         Limits::default()
     }
-
-    /// Tags of all its samples.
-    fn tags(&self) -> &[String] {
-        &[]
-    }
 }
 
 /// A source of files.
@@ -227,10 +224,6 @@ impl Source for FileSource {
 
     fn limits(&self) -> Limits {
         self.config.limits
-    }
-
-    fn tags(&self) -> &[String] {
-        &self.config.tags
     }
 
     fn get(&self, record: u64) -> Result<Sample, Box<Skip>> {

@@ -102,10 +102,15 @@ impl Benchmarks {
     /// Adds a benchmark of your own.
     ///
     /// # Errors
-    /// A metric that another benchmark has, no question.
+    /// A name or a metric that another benchmark has, no question.
     pub fn push(&mut self, benchmark: Arc<dyn Benchmark>) -> Result<()> {
         if benchmark.questions().is_empty() {
             return Err(BenchmarkError::Empty { name: benchmark.name().to_owned(), why: None }.into());
+        }
+        if self.iter().any(|other| other.name() == benchmark.name()) {
+            let name = benchmark.name().to_owned();
+            let message = "there is another benchmark of this name; give one of them another `name`".to_owned();
+            return Err(BenchmarkError::Setting { name, message }.into());
         }
         for metric in benchmark.metrics() {
             let same = |other: &&Arc<dyn Benchmark>| other.metrics().iter().any(|known| known.name == metric.name);

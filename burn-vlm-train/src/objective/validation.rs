@@ -71,6 +71,15 @@ impl HeldOut {
         self.groups.iter().map(|group| group.records.len()).sum()
     }
 
+    /// Which records of which source, for a fingerprint.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let one = |group: &Group| {
+            let (source, language) = (&self.sources[group.source], group.language.map(Language::tag));
+            format!("{} of {} {language:?} {:016x}", source.name(), source.len(), group.records.hash())
+        };
+        self.groups.iter().map(one).collect()
+    }
+
     /// Whether nothing is held out.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -12,7 +12,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
 use burn_vlm_data::source::{
     Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
-    open_mixture,
+    mixture_files, open_mixture,
 };
 use burn_vlm_data::tasks::training_source;
 
@@ -161,17 +161,40 @@ fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, fo
     let records = mixed.sources().iter().map(|source| source.len()).sum();
     log.record_unread(records, skipped)?;
     let steps = stage.steps_over(name, mixed.epoch_len())?;
-    let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
     let held_out = stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
+    let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    // What is validated on decides on weights and length too.
+    let validated = held_out.as_ref().map(HeldOut::describe);
+    let fingerprint = blake3::hash(format!("{text}{validated:?}").as_bytes()).to_hex().to_string();
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },
         mixed,
         languages,
         log: Arc::new(log),
         held_out,
-        fingerprint: blake3::hash(text.as_bytes()).to_hex().to_string(),
+        fingerprint,
     })
+}
+
+/// What the files say that a stage's data is described by and read from: the words of its mixtures, names and sizes of what these
+/// name. `None` where the stage reads no files.
+///
+/// # Errors
+/// A file that is not there.
+pub(crate) fn files_state(stage: &StageRecipe, base: &Path) -> Result<Option<String>> {
+    let mixture = stage.mixture.as_ref().map(|mixture| &mixture.file);
+    let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
+    let mut hasher = blake3::Hasher::new();
+    for file in mixture.into_iter().chain(validated) {
+        let path = base.join(file);
+        hasher.update(&std::fs::read(&path).map_err(|e| TrainError::io("cannot read", &path, e))?);
+        for data in mixture_files(&MixtureConfig::from_file(&path)?)? {
+            let size = std::fs::metadata(&data).map_err(|e| TrainError::io("cannot read", &data, e))?.len();
+            hasher.update(format!("|{:?} {size}", data.file_name()).as_bytes());
+        }
+    }
+    Ok((mixture.is_some() || validated.is_some()).then(|| hasher.finalize().to_hex().to_string()))
 }
 
 /// A mixture by its file.

@@ -18,6 +18,7 @@ mod data;
 pub mod estimate;
 mod folder;
 
+pub(crate) use data::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::Vlm;
+use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_base::files::write_atomic;
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
@@ -204,7 +205,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
     let model = out.join("model");
-    let image = saved_processor(recipe, &assembled)?;
+    let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;
     save_model(&assembled, &image, &parts.backbone, &model)?;
     reporter.line(&format!("model written to {}", model.display()));
     Ok(Trained { stages, assembled, image, model })
@@ -221,12 +222,8 @@ fn view_of(stage: &StageRecipe) -> PictureView {
 }
 
 /// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
-fn saved_processor<T: VisionTower, P: Projector>(
-    recipe: &Recipe,
-    assembled: &Assembled<T, P>,
-) -> Result<ImageProcessorConfig> {
-    let config = &assembled.model.config;
-    let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) -> Result<ImageProcessorConfig> {
+    let image = processor_of(encoder, config.vision_config.image_size())?;
     let shown = |stage: &StageRecipe| (stage.objective == ObjectiveKind::Vlm).then(|| view_of(stage));
     let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
     let view = if config.is_tiled() { PictureView::Tiles } else { last.unwrap_or_default() };
@@ -316,7 +313,11 @@ impl TrainRun<'_> {
         megabytes: u64,
     ) -> Result<Option<Arc<FeatureBank>>> {
         let config = &assembled.model.config;
-        let pictures = pictures_of(data.mixed.sources());
+        // What is validated on is shown as it is: a bank of augmented views has nothing for it.
+        let validated = data.held_out.iter().filter(|_| views == Views::Plain).flat_map(|held_out| &held_out.sources);
+        let trained = data.mixed.sources();
+        let known = |source: &&Arc<dyn Source>| !trained.iter().any(|trained| Arc::ptr_eq(trained, source));
+        let pictures = pictures_of(trained.iter().chain(validated.filter(known)));
         if pictures.is_empty() {
             return Ok(None);
         }
@@ -335,7 +336,8 @@ impl TrainRun<'_> {
         }
         let encoder = part_state(&self.parts.encoder)?;
         let image = picture_config(config, image, view_of(&data.stage));
-        let key = BankKey { encoder: &encoder, config, image: &image, views };
+        let precision = self.recipe.compute.precision;
+        let key = BankKey { encoder: &encoder, config, image: &image, views, precision };
         let store = PartStore::new(self.features);
         let device = self.context.device.clone();
         stored_bank(&store, &key, &assembled.model, processor, &pictures, (&device, self.reporter)).map(Some)

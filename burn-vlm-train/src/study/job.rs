@@ -25,11 +25,10 @@ use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, evaluate};
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
-use crate::pictures::processor_of;
 use crate::pretrain::{Context, part_fingerprint, pretrain_part};
-use crate::processor::{model_processor, picture_config};
-use crate::recipe::{EvaluationRecipe, PictureView, Recipe};
-use crate::run::{PartFolders, TrainRun, part_state, stage_folder, train_parts};
+use crate::processor::model_processor;
+use crate::recipe::{EvaluationRecipe, Recipe};
+use crate::run::{PartFolders, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts};
 
 /// Raised when the same recipe gives other results than before.
 const VERSION: u32 = 3;
@@ -161,6 +160,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         let asking = Asking {
             job: self,
             parts: &parts,
+            recipe: &recipe,
             frozen: tower_is_frozen(recipe.stages.iter().filter_map(|name| recipe.stage.get(name))),
             benchmarks: self.asked(&evaluation)?.benchmarks,
             probed: analysis_samples(&self.context.corpus, &evaluation)?,
@@ -215,6 +215,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
 struct Asking<'a, T, P> {
     job: &'a VlmJob<T, P>,
     parts: &'a PartFolders,
+    recipe: &'a Recipe,
     /// Whether the tower is the encoder's own from beginning to end.
     frozen: bool,
     benchmarks: Benchmarks,
@@ -228,9 +229,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
     fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
         let config = &model.config;
         let device = &self.job.context.device;
-        let image = processor_of(&self.parts.encoder, config.vision_config.image_size())?;
-        let view = if config.is_tiled() { PictureView::Tiles } else { PictureView::Square };
-        let image = picture_config(config, &image, view);
+        let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
         let processor = Arc::new(model_processor(config, &self.parts.backbone, &image, DecodeLimits::default())?);
         let bank = self.bank(model, (&processor, &image))?;
         Ok(Scorer::new(model, device, processor, bank, self.batch))
@@ -254,7 +253,8 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
             return Ok(None);
         }
         let encoder = part_state(&self.parts.encoder)?;
-        let key = BankKey { encoder: &encoder, config, image, views: Views::Plain };
+        let precision = self.recipe.compute.precision;
+        let key = BankKey { encoder: &encoder, config, image, views: Views::Plain, precision };
         let on = (&self.job.context.device, self.reporter);
         stored_bank(&self.job.store, &key, model, processor, &asked, on).map(Some)
     }
@@ -283,6 +283,11 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
         let mut inputs = Inputs::new();
         for (name, key) in self.asked(&evaluation)?.keys {
             inputs.insert(format!("benchmark {name}"), key);
+        }
+        for name in &recipe.stages {
+            let files =
+                recipe.stage.get(name).map(|stage| files_state(stage, &self.inputs.base)).transpose()?.flatten();
+            inputs.extend(files.map(|state| (format!("data of {name}"), state)));
         }
         for name in [&recipe.model.encoder, &recipe.model.backbone] {
             if !self.inputs.from_scratch {

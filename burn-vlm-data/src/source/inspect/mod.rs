@@ -86,6 +86,7 @@ pub struct Step<'a> {
 /// What is kept of one sample.
 struct Look {
     language: String,
+    tags: Arc<[String]>,
     pictures: usize,
     turns: u64,
     characters: u64,
@@ -171,6 +172,7 @@ impl Look {
         };
         Ok(Self {
             language: sample.language.map_or_else(|| "-".to_owned(), |language| language.tag().to_owned()),
+            tags: sample.tags.clone(),
             pictures,
             turns: sample.turns.len() as u64,
             characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
@@ -186,7 +188,7 @@ impl Inspection {
             records: source.len(),
             looked_at: 0,
             languages: BTreeMap::new(),
-            tags: source.tags().iter().map(|tag| (tag.clone(), 0)).collect(),
+            tags: BTreeMap::new(),
             pictures: BTreeMap::new(),
             turns: Lengths::default(),
             characters: Lengths::default(),
@@ -205,7 +207,7 @@ impl Inspection {
 
     fn add(&mut self, look: Look) {
         *self.languages.entry(look.language).or_default() += 1;
-        self.tags.values_mut().for_each(|count| *count += 1);
+        look.tags.iter().for_each(|tag| *self.tags.entry(tag.clone()).or_default() += 1);
         *self.pictures.entry(look.pictures).or_default() += 1;
         self.turns.add(look.turns);
         self.characters.add(look.characters);

@@ -219,7 +219,8 @@ impl Records {
         }
     }
 
-    fn hash(&self) -> u64 {
+    /// A number that other records do not have.
+    pub fn hash(&self) -> u64 {
         match self {
             Self::Range(range) => mix(range.start, range.end),
             Self::List(list) => list.iter().fold(list.len() as u64, |hash, record| mix(hash, *record)),
