@@ -256,7 +256,7 @@ fn routed_words(recipe: &Recipe) -> BTreeSet<String> {
     let origin = DataOrigin::new(&context, recipe, Path::new(""));
     let (_, objective) = stage_objective(("finetune", &stage), origin, &parts, folder.path(), 3).unwrap();
     let samples = objective.samples();
-    let batch: Vec<_> = (0..32).map(|index| samples.sample(index).unwrap().item).collect();
+    let batch: Vec<_> = (0..32).map(|index| samples.sample(index).unwrap()).collect();
     let text = samples.layout.rows(&batch).text;
     let mask = routing_text(&parts.model.multi_modal_projector, &text, &device).unwrap().unwrap();
     let mask: Vec<bool> = mask.into_data().iter::<bool>().collect();

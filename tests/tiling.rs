@@ -2,9 +2,7 @@
 //! they differed, every conversation would fail for want of an image token.
 
 use burn_vlm::vlm::tiling::{DEFAULT_PINPOINTS, Size, num_image_tokens, select_best_resolution, tile_grid, unpad};
-use burn_vlm_data::image::{
-    GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage, best_resolution, unpadded_grid,
-};
+use burn_vlm_data::image::{GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage, best_resolution};
 use burn_vlm_data::processor::{TileTokens, TilingPreset, VisualTokens};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +27,6 @@ fn compare(size: Size, sizes: &[Size], tile: usize, side: usize) {
     assert_eq!((found.0 as usize, found.1 as usize), best, "{size:?}");
     let patches = (best.0 / tile * side, best.1 / tile * side);
     let (rows, columns) = unpad(size, patches);
-    assert_eq!(unpadded_grid(picture, patches), (rows.len(), columns.len()), "{size:?}");
     let tokens = side * side + rows.len() * (columns.len() + 1);
     assert_eq!(num_image_tokens(size, sizes, tile, side), Some(tokens), "{size:?}");
 }
@@ -51,18 +48,18 @@ fn grids() -> impl Strategy<Value = Vec<Size>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Any picture on any canvases. One too thin for all of them has no tokens in the model; that processor and model differ
-    /// there is known, so it is left out.
+    /// Any picture on any canvases. One too thin for all of them has no tokens in the model, and the processor refuses it.
     #[test]
     fn any_picture_on_any_canvases(size in (1usize..5000, 1usize..5000), grids in grids(), patch in 1usize..33, side in 1usize..33) {
         let tile = patch * side;
         let sizes: Vec<Size> = grids.iter().map(|(rows, columns)| (rows * tile, columns * tile)).collect();
-        prop_assume!(select_best_resolution(size, &sizes).is_some());
-        compare(size, &sizes, tile, side);
         let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes) };
         let tokens = VisualTokens { view: side * side, tiling: Some(tiling) };
-        let counted = tokens.count_size((size.0 as u32, size.1 as u32));
-        prop_assert_eq!(Some(counted), num_image_tokens(size, &sizes, tile, side));
+        let (picture, expected) = ((size.0 as u32, size.1 as u32), num_image_tokens(size, &sizes, tile, side));
+        prop_assert_eq!(tokens.fits(picture).then(|| tokens.count_size(picture)), expected);
+        if expected.is_some() {
+            compare(size, &sizes, tile, side);
+        }
     }
 }
 

@@ -126,6 +126,9 @@ mod tests {
         // 4.5 rows of 9 are the picture, truncated to 4: of 5 rows of padding each side loses 2, one stays.
         assert_eq!(unpad((50, 100), (9, 9)), (2..7, 0..9));
         assert_eq!(unpad((33, 33), (4, 4)), (0..4, 0..4));
+        // 24 x 48 patches of 336 x 672: 192 of 336 rows are the picture, 13.68 of 24 patches.
+        assert_eq!(unpad((171, 600), (24, 48)), (5..19, 0..48));
+        assert_eq!(unpad((600, 171), (48, 24)), (0..48, 5..19));
         // 103 * (16 / 206) is 7.999999999999999 in floating point, and 8.
         assert_eq!(unpad((103, 206), (16, 16)), (4..12, 0..16));
     }

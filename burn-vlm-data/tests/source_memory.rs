@@ -73,7 +73,7 @@ fn peak(path: &Path, shuffle_bytes: u64) -> (u64, u64) {
     let groups = vec![Group { source: 0, records: Records::Range(0..rows), draws: rows }];
     let mixed = Mixed::new(vec![Arc::new(source)], groups, StreamOptions { shuffle_bytes, ..StreamOptions::seeded(5) })
         .unwrap();
-    let make = |sample: &Sample| {
+    let make = |_, sample: &Sample| {
         for picture in sample.pictures() {
             assert_eq!(picture.decode(&DecodeLimits::default())?.dimensions(), (64, 64));
         }

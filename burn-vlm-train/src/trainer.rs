@@ -1,12 +1,13 @@
 //! The training loop of one stage, the same for every objective.
 //!
 //! Unusual here:
-//! - what workers prepare (a micro-batch, or a sample) is a pure function of its number, so threads may build it ahead of the
-//!   step, and the step is the data cursor;
+//! - a step's micro-batches are a pure function of its number, so threads may build them ahead, and the step is the data
+//!   cursor;
 //! - losses are summed over a whole optimizer step and divided by its number of targets once, so accumulation over
 //!   micro-batches of different lengths equals one large batch;
 //! - nothing is updated from a loss or gradient that is not finite.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,35 +45,18 @@ pub struct BatchSize {
 pub trait Objective: Send + Sync + 'static {
     /// What is trained.
     type Model: Module + Clone;
-    /// What a worker thread prepares: a micro-batch, or a sample of which [`Self::micro_batches`] makes some.
-    type Item: Send + 'static;
     /// A micro-batch.
     type Batch: Send + 'static;
 
-    /// Item number `index` (from 0), the same whenever it is asked for.
+    /// Optimizer steps of `accumulate` micro-batches (or as many as the samples of so many make), built ahead by `workers`
+    /// threads. A step is the same whenever it is asked for. [`numbered_steps`] serves where a micro-batch has a number.
     ///
     /// # Errors
-    /// A sample that cannot be made, by name.
-    fn item(&self, index: usize) -> Result<Self::Item>;
+    /// No thread can be started; in the iterator, a sample that cannot be made, by name, or too many that are left out.
+    fn steps(self: &Arc<Self>, steps: Range<usize>, accumulate: usize, workers: usize) -> Result<Steps<Self::Batch>>;
 
-    /// Items of an optimizer step of `accumulate` micro-batches.
-    fn items_per_step(&self, accumulate: usize) -> usize {
-        accumulate
-    }
-
-    /// Items that are prepared ahead of the step, at most.
-    fn items_ahead(&self) -> usize {
-        BATCHES_AHEAD
-    }
-
-    /// The micro-batches of a step from its items; `first` is the number of the first. Called once a step, in order.
-    ///
-    /// # Errors
-    /// Items that cannot be laid out, or too many that were left out.
-    fn micro_batches(&self, first: usize, items: Vec<Self::Item>) -> Result<Vec<Self::Batch>>;
-
-    /// Names of the samples of item `index`, for error messages.
-    fn ids(&self, index: usize) -> Vec<String>;
+    /// Names of the samples of step `step` (from 0), for error messages.
+    fn ids(&self, step: usize, accumulate: usize) -> Vec<String>;
 
     /// What is to be told at the end of the stage (samples left out, say), one line each.
     fn remarks(&self) -> Vec<String> {
@@ -95,6 +79,24 @@ pub trait Objective: Send + Sync + 'static {
     /// # Errors
     /// A batch that does not fit the model.
     fn loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Result<Tensor<1>>;
+}
+
+/// Optimizer steps, each as its micro-batches.
+pub type Steps<B> = Box<dyn Iterator<Item = Result<Vec<B>>>>;
+
+/// [`Objective::steps`] where micro-batch number `index` (from 0) is a function of this number: `batch(index)`.
+///
+/// # Errors
+/// No thread can be started.
+pub fn numbered_steps<B: Send + 'static>(
+    steps: Range<usize>,
+    accumulate: usize,
+    workers: usize,
+    batch: impl Fn(usize) -> Result<B> + Send + Sync + 'static,
+) -> Result<Steps<B>> {
+    let numbers = (steps.start * accumulate) as u64..(steps.end * accumulate) as u64;
+    let mut batches = Prefetcher::new(numbers, workers, BATCHES_AHEAD, move |number| batch(number as usize))?;
+    Ok(Box::new(steps.map(move |_| batches.by_ref().take(accumulate).map(|batch| Ok(batch?)).collect())))
 }
 
 /// Is told how a stage goes, and may stop it: a dashboard.
@@ -202,11 +204,7 @@ pub fn train_stage<O: Objective>(
         }
     }
 
-    let per_step = objective.items_per_step(recipe.accumulate);
-    let (source, ahead) = (objective.clone(), objective.items_ahead());
-    let range = (start * per_step) as u64..(recipe.steps * per_step) as u64;
-    let mut items = Prefetcher::new(range, run.workers, ahead, move |index| source.item(index as usize))
-        .map_err(TrainError::from)?;
+    let mut steps = objective.steps(start..recipe.steps, recipe.accumulate, run.workers)?;
     let mut watch = Watch::open(recipe, run.folder, run.fingerprint, start)?;
     let mut meter = Meter::new(log.last());
     let mut replicas = Replicas::new(&model, run.replicas);
@@ -224,12 +222,7 @@ pub fn train_stage<O: Objective>(
             return Err(TrainError::Interrupted { stage: run.name.into(), step: done, steps: recipe.steps });
         }
         let step = done;
-        let mut prepared = Vec::with_capacity(per_step);
-        for _ in 0..per_step {
-            let item = items.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))?;
-            prepared.push(item?);
-        }
-        let micro = objective.micro_batches(step * per_step, prepared)?;
+        let micro = steps.next().ok_or_else(|| TrainError::Data("the batch workers stopped early".into()))??;
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
         let weight: f64 = sizes.iter().map(|size| size.weight).sum();
 
@@ -286,8 +279,7 @@ pub fn train_stage<O: Objective>(
 }
 
 fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, step: usize, loss: f64) -> TrainError {
-    let per_step = objective.items_per_step(run.recipe.accumulate);
-    let ids: Vec<String> = (step * per_step..(step + 1) * per_step).flat_map(|i| objective.ids(i)).collect();
+    let ids = objective.ids(step, run.recipe.accumulate);
     let newest = checkpoint::list(run.folder).ok().and_then(|found| found.into_iter().next_back());
     let good = match newest {
         Some(path) => format!("The last good checkpoint is {}.", path.display()),

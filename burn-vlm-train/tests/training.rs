@@ -1,6 +1,7 @@
 //! The training loop on a small regression: AdamW against PyTorch's rule, accumulation, exact resume, damaged
 //! checkpoints, losses that are not finite.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::Result;
 use burn_vlm_train::optim::Schedule;
 use burn_vlm_train::recipe::StageRecipe;
-use burn_vlm_train::trainer::{BatchSize, Objective, StageResult, StageRun, train_stage};
+use burn_vlm_train::trainer::{BatchSize, Objective, StageResult, StageRun, Steps, numbered_steps, train_stage};
 
 /// f32 arithmetic in another order: a few units in the last place of numbers around one.
 const ROUNDING: f32 = 1e-5;
@@ -35,27 +36,30 @@ struct Plane {
     bad: Option<usize>,
 }
 
-impl Objective for Plane {
-    type Model = Line;
-    type Item = (Vec<f32>, Vec<f32>);
-    type Batch = (Vec<f32>, Vec<f32>);
-
-    fn item(&self, index: usize) -> Result<Self::Batch> {
+impl Plane {
+    fn points(&self, index: usize) -> (Vec<f32>, Vec<f32>) {
         let points = index * self.batch..(index + 1) * self.batch;
         let x: Vec<f32> = points.flat_map(|p| [(p % 7) as f32 / 7.0, (p % 5) as f32 / 5.0]).collect();
         let mut y: Vec<f32> = x.chunks(2).map(|x| 2.0 * x[0] - 3.0 * x[1] + 1.0).collect();
         if self.bad == Some(index) {
             y[0] = f32::INFINITY;
         }
-        Ok((x, y))
+        (x, y)
+    }
+}
+
+impl Objective for Plane {
+    type Model = Line;
+    type Batch = (Vec<f32>, Vec<f32>);
+
+    fn steps(self: &Arc<Self>, steps: Range<usize>, accumulate: usize, workers: usize) -> Result<Steps<Self::Batch>> {
+        let plane = self.clone();
+        numbered_steps(steps, accumulate, workers, move |index| Ok(plane.points(index)))
     }
 
-    fn micro_batches(&self, _first: usize, items: Vec<Self::Batch>) -> Result<Vec<Self::Batch>> {
-        Ok(items)
-    }
-
-    fn ids(&self, index: usize) -> Vec<String> {
-        (index * self.batch..(index + 1) * self.batch).map(|p| format!("point-{p}")).collect()
+    fn ids(&self, step: usize, accumulate: usize) -> Vec<String> {
+        let points = accumulate * self.batch;
+        (step * points..(step + 1) * points).map(|p| format!("point-{p}")).collect()
     }
 
     fn size(batch: &Self::Batch) -> BatchSize {
@@ -124,7 +128,7 @@ fn adamw_follows_pytorch() {
     let mut parameters = [0.5f64, -1.0, 0.1];
     let (mut first, mut second) = ([0.0f64; 3], [0.0f64; 3]);
     for step in 1..=2 {
-        let (x, y) = Plane { batch: 4, bad: None }.item(step - 1).unwrap();
+        let (x, y) = Plane { batch: 4, bad: None }.points(step - 1);
         let mut gradient = [0.0f64; 3];
         for (x, y) in x.chunks(2).zip(&y) {
             let (a, b) = (f64::from(x[0]), f64::from(x[1]));

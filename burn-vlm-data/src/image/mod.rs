@@ -20,7 +20,8 @@ pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
 pub use decode::{DecodeLimits, decode, to_rgb};
 pub use encode::encode_png;
 pub use processor::{ImageProcessor, PixelTensor};
-pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution, unpadded_grid};
+pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution};
+pub(crate) use tiles::{canvases, widen};
 
 use std::path::PathBuf;
 

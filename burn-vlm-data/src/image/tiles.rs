@@ -8,7 +8,7 @@
 
 use super::ImageError;
 use ::image::{GenericImageView, RgbImage};
-use burn_vlm_base::tiling::{Size, select_best_resolution, unpad};
+use burn_vlm_base::tiling::{Size, select_best_resolution};
 use serde::{Deserialize, Serialize};
 
 /// A canvas of any-resolution tiling: (height, width) in pixels.
@@ -72,7 +72,7 @@ impl PixelBatch {
 /// The canvas (height, width) that a picture is scaled into: [`select_best_resolution`]'s; of a picture so thin that none shows
 /// a pixel of it the smallest, and without canvases the picture's own size.
 pub fn best_resolution(size: (u32, u32), pinpoints: &[GridPinpoint]) -> (u32, u32) {
-    let canvases: Vec<Size> = pinpoints.iter().map(|GridPinpoint(rows, columns)| widen((*rows, *columns))).collect();
+    let canvases = canvases(pinpoints);
     let best = select_best_resolution(widen(size), &canvases);
     let chosen = best.and_then(|best| canvases.iter().position(|canvas| *canvas == best));
     let area = |canvas: &&GridPinpoint| u64::from(canvas.0) * u64::from(canvas.1);
@@ -80,8 +80,13 @@ pub fn best_resolution(size: (u32, u32), pinpoints: &[GridPinpoint]) -> (u32, u3
     canvas.map_or(size, |GridPinpoint(rows, columns)| (*rows, *columns))
 }
 
+/// Canvases in the type of [`burn_vlm_base::tiling`].
+pub(crate) fn canvases(pinpoints: &[GridPinpoint]) -> Vec<Size> {
+    pinpoints.iter().map(|GridPinpoint(rows, columns)| widen((*rows, *columns))).collect()
+}
+
 /// A size in the type of [`burn_vlm_base::tiling`].
-fn widen((height, width): (u32, u32)) -> Size {
+pub(crate) fn widen((height, width): (u32, u32)) -> Size {
     (height as usize, width as usize)
 }
 
@@ -108,13 +113,6 @@ pub(super) fn cut(image: &RgbImage, (height, width): (u32, u32), tile: u32) -> V
     ::image::imageops::replace(&mut canvas, image, middle(width, image.width()), middle(height, image.height()));
     let corners = (0..height / tile).flat_map(|row| (0..width / tile).map(move |column| (column * tile, row * tile)));
     corners.map(|(x, y)| canvas.view(x, y, tile, tile).to_image()).collect()
-}
-
-/// The patches (rows, columns) that are left of a canvas's grid of `rows` x `columns` patches when the padding is cut off,
-/// for a picture of (height, width) pixels: what LLaVA-NeXT's models and processors both compute.
-pub fn unpadded_grid(size: (u32, u32), grid: (usize, usize)) -> (usize, usize) {
-    let (rows, columns) = unpad(widen(size), grid);
-    (rows.len(), columns.len())
 }
 
 #[cfg(test)]
@@ -145,14 +143,6 @@ mod tests {
         assert_eq!(fitting((171, 600), (336, 672)), (192, 672));
         assert_eq!(fitting((171, 600), (336, 1008)), (288, 1008));
         assert_eq!(fitting((437, 171), (1008, 336)), (859, 336));
-    }
-
-    #[test]
-    fn grids_without_padding() {
-        // 24 x 48 patches: the picture has 192 of 336 rows, 13.68 of 24 patches; (24 - 13) / 2 = 5 are cut on either side.
-        assert_eq!(unpadded_grid((171, 600), (24, 48)), (14, 48));
-        assert_eq!(unpadded_grid((100, 100), (24, 24)), (24, 24));
-        assert_eq!(unpadded_grid((600, 171), (48, 24)), (48, 14));
     }
 
     /// A picture of 3 x 1 on a canvas of 4 x 4 in tiles of 2: an odd row of padding goes below.

@@ -9,4 +9,4 @@ mod stream;
 pub use features::{FeatureBank, Views};
 pub use layout::{Batch, Layout, Packed, Visual, next_token_targets};
 pub use maker::{Features, PreparedImage, PreparedSample, SampleMaker, pixels};
-pub use stream::SampleStream;
+pub use stream::{SampleStream, Steps};

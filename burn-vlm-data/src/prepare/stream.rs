@@ -6,12 +6,14 @@
 //!   grouped and plain batches have the same loss;
 //! - a record that cannot be used is replaced by another of its group, listed, and counted; above a limit the run stops.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Batch, Layout, PreparedSample, SampleMaker};
 use crate::random::mix;
-use crate::source::{Drawn, Mixed, SkipLog, SkipLogError, StreamError};
+use crate::sample::Sample;
+use crate::source::{Drawn, Draws, Mixed, SkipLog, SkipReason, StreamError};
 
 /// Keeps what is random about a sample apart from the other uses of the seed.
 const DRAW_SALT: u64 = 0x6472_6177;
@@ -33,6 +35,38 @@ pub struct SampleStream {
 struct CutCount {
     conversations: AtomicU64,
     tokens: AtomicU64,
+}
+
+impl CutCount {
+    fn count(&self, sample: PreparedSample) -> PreparedSample {
+        if sample.encoded.truncated > 0 {
+            self.conversations.fetch_add(1, Ordering::Relaxed);
+            self.tokens.fetch_add(sample.encoded.truncated as u64, Ordering::Relaxed);
+        }
+        sample
+    }
+}
+
+/// Optimizer steps, each as its micro-batches.
+pub struct Steps {
+    samples: Arc<SampleStream>,
+    drawn: Draws<PreparedSample>,
+    left: Range<usize>,
+}
+
+impl Iterator for Steps {
+    type Item = Result<Vec<Batch>, StreamError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let SampleStream { layout, samples_per_step, cut, .. } = &*self.samples;
+        let first = self.left.next()? * samples_per_step;
+        let drawn = self.drawn.by_ref().take(*samples_per_step);
+        let samples = drawn.map(|drawn| Ok(cut.count(drawn?.item))).collect::<Result<Vec<_>, StreamError>>();
+        if samples.is_err() {
+            self.left.start = self.left.end;
+        }
+        Some(samples.map(|samples| layout.micro_batches(first, &samples)))
+    }
 }
 
 impl SampleStream {
@@ -57,52 +91,43 @@ impl SampleStream {
         self.samples_per_step
     }
 
-    /// Sample number `index`, ready.
+    /// Optimizer steps, each as its micro-batches. `workers` threads make samples ready ahead of them, two micro-batches at most;
+    /// what is left out is noted as its step is taken.
     ///
     /// # Errors
-    /// None of many records of its group can be used.
-    pub fn sample(&self, index: usize) -> Result<Drawn<PreparedSample>, StreamError> {
-        let draw = mix(self.layout.seed ^ DRAW_SALT, index as u64);
-        let drawn = self.mixed.get(index as u64, |sample| self.maker.make(sample, Some(draw)));
-        if let Err(StreamError::NothingUsable { skipped, .. }) = &drawn {
-            // The run ends with the error itself; the list is for whoever looks into the data.
-            let _ = self.log.record(index as u64 + 1, skipped.iter().cloned());
-        }
-        drawn
+    /// If no thread can be started.
+    pub fn steps(self: &Arc<Self>, steps: Range<usize>, workers: usize) -> Result<Steps, StreamError> {
+        let position = |step: usize| (step * self.samples_per_step) as u64;
+        let positions = position(steps.start)..position(steps.end);
+        let samples = self.clone();
+        let make = move |position, sample: &Sample| samples.make(position, sample);
+        let drawn = self.mixed.stream(positions, (workers, 2 * self.layout.batch), self.log.clone(), make)?;
+        Ok(Steps { samples: self.clone(), drawn, left: steps })
+    }
+
+    fn make(&self, position: u64, sample: &Sample) -> Result<PreparedSample, SkipReason> {
+        self.maker.make(sample, Some(mix(self.layout.seed ^ DRAW_SALT, position)))
     }
 
     /// Sample number `index`, ready; notes what was left out before it.
     ///
     /// # Errors
-    /// As [`Self::sample`]; too many records left out, a list that cannot be written.
-    pub fn noted(&self, index: usize) -> Result<PreparedSample, StreamError> {
-        Ok(self.note(self.sample(index)?)?)
-    }
-
-    fn note(
-        &self,
-        Drawn { position, item, skipped, .. }: Drawn<PreparedSample>,
-    ) -> Result<PreparedSample, SkipLogError> {
+    /// None of many records of its group can be used; too many are left out, or their list cannot be written.
+    pub fn sample(&self, index: usize) -> Result<PreparedSample, StreamError> {
+        let position = index as u64;
+        let Drawn { item, skipped, .. } = self.mixed.get(position, |sample| self.make(position, sample))?;
         self.log.record(position + 1, skipped)?;
-        if item.encoded.truncated > 0 {
-            self.cut.conversations.fetch_add(1, Ordering::Relaxed);
-            self.cut.tokens.fetch_add(item.encoded.truncated as u64, Ordering::Relaxed);
-        }
-        Ok(item)
+        Ok(self.cut.count(item))
     }
 
-    /// The micro-batches of the step that begins with sample `first`; notes what was left out.
-    ///
-    /// # Errors
-    /// Too many records left out, a list that cannot be written.
-    pub fn micro_batches(&self, first: usize, items: Vec<Drawn<PreparedSample>>) -> Result<Vec<Batch>, SkipLogError> {
-        let samples = items.into_iter().map(|drawn| self.note(drawn)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.layout.micro_batches(first, &samples))
-    }
-
-    /// Name of sample number `index`.
-    pub fn id(&self, index: usize) -> Option<String> {
-        self.sample(index).ok().map(|drawn| drawn.item.id)
+    /// Names of the samples of a step.
+    pub fn ids(&self, step: usize) -> Vec<String> {
+        let positions = step * self.samples_per_step..(step + 1) * self.samples_per_step;
+        let name = |index: usize| {
+            let position = index as u64;
+            self.mixed.get(position, |sample| self.make(position, sample)).ok().map(|drawn| drawn.item.id)
+        };
+        positions.filter_map(name).collect()
     }
 
     /// What is to be told at the end of the stage.

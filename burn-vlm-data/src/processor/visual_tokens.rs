@@ -1,7 +1,7 @@
 //! How many visual tokens a picture has: numbers alone, the same count that the model makes of its features.
 
-use crate::image::{GridPinpoint, ProcessedImage, best_resolution};
-use burn_vlm_base::tiling::grid_tokens;
+use crate::image::{GridPinpoint, ProcessedImage, best_resolution, canvases, widen};
+use burn_vlm_base::tiling::{grid_tokens, select_best_resolution};
 
 /// The number of visual tokens as a function of a picture's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,19 +45,12 @@ impl VisualTokens {
         let Some(TileTokens { tile, side, pinpoints }) = &self.tiling else { return self.view };
         let canvas = best_resolution(original_size, pinpoints);
         let tiles = |length: u32| (length / (*tile).max(1)) as usize;
-        let size = (original_size.0 as usize, original_size.1 as usize);
-        self.view + grid_tokens(size, (side * tiles(canvas.0), side * tiles(canvas.1)))
+        self.view + grid_tokens(widen(original_size), (side * tiles(canvas.0), side * tiles(canvas.1)))
     }
 
     /// Whether a picture of this size (height, width) keeps a pixel on any canvas; empty and hair-thin ones do not.
-    pub fn fits(&self, (height, width): (u32, u32)) -> bool {
+    pub fn fits(&self, size: (u32, u32)) -> bool {
         let Some(TileTokens { pinpoints, .. }) = &self.tiling else { return true };
-        let (height, width) = (f64::from(height), f64::from(width));
-        height > 0.0
-            && width > 0.0
-            && pinpoints.iter().any(|GridPinpoint(rows, columns)| {
-                let scale = (f64::from(*rows) / height).min(f64::from(*columns) / width);
-                height * scale >= 1.0 && width * scale >= 1.0
-            })
+        select_best_resolution(widen(size), &canvases(pinpoints)).is_some()
     }
 }

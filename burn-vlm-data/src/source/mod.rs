@@ -51,7 +51,7 @@ pub use list::ListSource;
 pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};
-pub use stream::{Drawn, Group, GroupState, Mixed, Records, SampleStream, StreamError, StreamOptions, StreamState};
+pub use stream::{Drawn, Draws, Group, GroupState, Mixed, Records, StreamError, StreamOptions, StreamState};
 
 use self::parquet::ParquetFile;
 use crate::language::Language;

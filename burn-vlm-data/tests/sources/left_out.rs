@@ -34,7 +34,7 @@ fn streams_list_what_they_leave_out() {
     let mixed = mixed(FileSource::open(config).unwrap());
     let run = |limit: SkipLimit, path: &Path, workers: usize| -> Result<Vec<String>, StreamError> {
         let log = Arc::new(SkipLog::open(path, limit).unwrap());
-        let make = |sample: &Sample| {
+        let make = |_, sample: &Sample| {
             decode(sample, &DecodeLimits::default())?;
             Ok::<_, SkipReason>(sample.id.clone())
         };

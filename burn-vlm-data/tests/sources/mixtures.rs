@@ -39,7 +39,7 @@ fn open(folder: &Path, head: &str) -> Result<(Arc<Mixed>, u64), String> {
 
 fn draw(mixed: &Arc<Mixed>, positions: std::ops::Range<u64>) -> Vec<(String, Option<Language>)> {
     let log = Arc::new(SkipLog::in_memory(SkipLimit::default()));
-    let make = |sample: &Sample| Ok((sample.id.clone(), sample.language));
+    let make = |_, sample: &Sample| Ok((sample.id.clone(), sample.language));
     mixed.stream(positions, (2, 3), log, make).unwrap().map(|drawn| drawn.unwrap().item).collect()
 }
 

@@ -15,7 +15,7 @@ fn log() -> Arc<SkipLog> {
     Arc::new(SkipLog::in_memory(SkipLimit::default()))
 }
 
-fn id(sample: &Sample) -> Result<String, burn_vlm_data::source::SkipReason> {
+fn id(_: u64, sample: &Sample) -> Result<String, burn_vlm_data::source::SkipReason> {
     Ok(format!("{}/{}", sample.source, sample.id))
 }
 
@@ -155,7 +155,7 @@ fn mixtures_that_make_no_sense() {
     let mut groups = group(0, range(0..5), 5);
     groups.push(Group { source: 0, records: range(0..0), draws: 0 });
     assert!(Mixed::new(source(), groups, StreamOptions::seeded(1)).is_ok());
-    let panicking = |_: &Sample| -> Result<(), burn_vlm_data::source::SkipReason> { panic!("in a worker") };
+    let panicking = |_, _: &Sample| -> Result<(), burn_vlm_data::source::SkipReason> { panic!("in a worker") };
     let mixed = Arc::new(Mixed::new(source(), group(0, range(0..5), 5), StreamOptions::seeded(1)).unwrap());
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

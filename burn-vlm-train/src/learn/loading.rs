@@ -26,7 +26,7 @@ impl Dataset<PreparedSample> for SampleStream {
     /// # Errors
     /// None of many records of a group can be used; more records are left out than the log allows.
     fn get(&self, index: usize) -> Result<PreparedSample, DatasetError> {
-        self.noted(index).map_err(DatasetError::new)
+        self.sample(index).map_err(DatasetError::new)
     }
 
     fn len(&self) -> usize {

@@ -1,4 +1,4 @@
-//! A micro-batch as what a model reads: the one place where a batch becomes tensors.
+//! Micro-batches of samples as an objective takes them, and as what a model reads: the one place where a batch becomes tensors.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::Projector;
@@ -10,6 +10,35 @@ use burn_vlm_data::prepare::{Batch, Packed, Visual};
 
 use crate::error::{Result, TrainError};
 use crate::trainer::BatchSize;
+
+/// The parts of an objective that its samples decide alone.
+macro_rules! on_samples {
+    () => {
+        type Batch = burn_vlm_data::prepare::Batch;
+
+        fn steps(
+            self: &std::sync::Arc<Self>,
+            steps: std::ops::Range<usize>,
+            _accumulate: usize,
+            workers: usize,
+        ) -> $crate::error::Result<$crate::trainer::Steps<Self::Batch>> {
+            Ok(Box::new(self.samples.steps(steps, workers)?.map(|step| Ok(step?))))
+        }
+
+        fn ids(&self, step: usize, _accumulate: usize) -> Vec<String> {
+            self.samples.ids(step)
+        }
+
+        fn remarks(&self) -> Vec<String> {
+            self.samples.remarks()
+        }
+
+        fn size(batch: &Self::Batch) -> $crate::trainer::BatchSize {
+            $crate::objective::batch_size(batch)
+        }
+    };
+}
+pub(super) use on_samples;
 
 /// What a batch contains, for weighting and for the log.
 pub fn batch_size(batch: &Batch) -> BatchSize {

@@ -3,6 +3,7 @@
 //! Unusual here: texts of a batch that name the same thing (one concept drawn twice, or two languages with one word)
 //! count as matching under the sigmoid loss, since as negatives they would teach the encoder to tell equals apart.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
@@ -16,7 +17,7 @@ use burn_vlm_data::tokenizer::Tokenizer;
 use crate::error::{Result, TrainError};
 use crate::pictures::Pictures;
 use crate::recipe::DataRecipe;
-use crate::trainer::{BatchSize, Objective};
+use crate::trainer::{BatchSize, Objective, Steps, numbered_steps};
 
 /// One micro-batch of pairs.
 #[derive(Debug, Clone)]
@@ -99,6 +100,36 @@ impl ContrastiveObjective {
         Pair { picture, concept: *concept, text, view: random.next_u64() }
     }
 
+    /// Micro-batch number `index`.
+    fn micro_batch(&self, index: usize) -> Result<PairBatch> {
+        let pairs: Vec<Pair> = (index * self.batch..(index + 1) * self.batch).map(|p| self.pair(p)).collect();
+        let mut pixels = Vec::with_capacity(pairs.len() * self.pictures.values());
+        let mut ids = Vec::with_capacity(pairs.len() * self.text_length);
+        let mut real_tokens = 0;
+        for pair in &pairs {
+            let view = self.data.augment.then_some(pair.view);
+            pixels.extend(self.pictures.pixels(pair.picture, view)?);
+            let (row, real) = self.encode(&pair.text)?;
+            ids.extend(row);
+            real_tokens += real;
+        }
+        let matches = |a: &Pair, b: &Pair| {
+            a.concept == b.concept || a.text == b.text || self.corpus.lookalikes(a.concept).contains(&b.concept)
+        };
+        let mut positives = Vec::with_capacity(pairs.len() * pairs.len());
+        for (i, a) in pairs.iter().enumerate() {
+            positives.extend(pairs.iter().enumerate().map(|(j, b)| i == j || matches(a, b)));
+        }
+        let more_than_diagonal = positives.iter().filter(|positive| **positive).count() > pairs.len();
+        Ok(PairBatch {
+            pixels,
+            ids,
+            real_tokens,
+            pairs: pairs.len(),
+            positives: more_than_diagonal.then_some(positives),
+        })
+    }
+
     fn pick_language(&self, random: &mut Stream) -> Language {
         let mut left = f64::from(random.uniform(0.0, 1.0));
         for (&language, share) in self.data.languages.iter().zip(self.data.shares()) {
@@ -150,44 +181,16 @@ fn token_count(tokenizer: &Tokenizer, text: &str) -> usize {
 
 impl Objective for ContrastiveObjective {
     type Model = DualEncoder;
-    type Item = PairBatch;
     type Batch = PairBatch;
 
-    fn item(&self, index: usize) -> Result<PairBatch> {
-        let pairs: Vec<Pair> = (index * self.batch..(index + 1) * self.batch).map(|p| self.pair(p)).collect();
-        let mut pixels = Vec::with_capacity(pairs.len() * self.pictures.values());
-        let mut ids = Vec::with_capacity(pairs.len() * self.text_length);
-        let mut real_tokens = 0;
-        for pair in &pairs {
-            let view = self.data.augment.then_some(pair.view);
-            pixels.extend(self.pictures.pixels(pair.picture, view)?);
-            let (row, real) = self.encode(&pair.text)?;
-            ids.extend(row);
-            real_tokens += real;
-        }
-        let matches = |a: &Pair, b: &Pair| {
-            a.concept == b.concept || a.text == b.text || self.corpus.lookalikes(a.concept).contains(&b.concept)
-        };
-        let mut positives = Vec::with_capacity(pairs.len() * pairs.len());
-        for (i, a) in pairs.iter().enumerate() {
-            positives.extend(pairs.iter().enumerate().map(|(j, b)| i == j || matches(a, b)));
-        }
-        let more_than_diagonal = positives.iter().filter(|positive| **positive).count() > pairs.len();
-        Ok(PairBatch {
-            pixels,
-            ids,
-            real_tokens,
-            pairs: pairs.len(),
-            positives: more_than_diagonal.then_some(positives),
-        })
+    fn steps(self: &Arc<Self>, steps: Range<usize>, accumulate: usize, workers: usize) -> Result<Steps<PairBatch>> {
+        let objective = self.clone();
+        numbered_steps(steps, accumulate, workers, move |index| objective.micro_batch(index))
     }
 
-    fn micro_batches(&self, _first: usize, items: Vec<PairBatch>) -> Result<Vec<PairBatch>> {
-        Ok(items)
-    }
-
-    fn ids(&self, index: usize) -> Vec<String> {
-        (index * self.batch..(index + 1) * self.batch)
+    fn ids(&self, step: usize, accumulate: usize) -> Vec<String> {
+        let pairs = accumulate * self.batch;
+        (step * pairs..(step + 1) * pairs)
             .map(|position| {
                 let pair = self.pair(position);
                 format!("{} \"{}\"", self.corpus.picture_name(pair.picture), pair.text)

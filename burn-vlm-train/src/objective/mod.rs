@@ -5,7 +5,6 @@
 
 mod batch;
 mod contrastive;
-mod on_samples;
 mod text;
 mod validation;
 mod vlm;

@@ -1,11 +1,12 @@
 //! Next-token loss of a language model on text-only conversations: how a backbone is pretrained.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_vlm::language::LanguageModel;
 
-use super::batch::{attention, grid, int_tensor};
-use super::on_samples::on_samples;
+use super::batch::{attention, grid, int_tensor, on_samples};
 use super::validation::{HeldOut, Validation};
 use super::{Batch, SampleStream};
 use crate::error::Result;
@@ -13,14 +14,14 @@ use crate::trainer::Objective;
 
 /// Text-only conversations and the loss on their answers.
 pub struct TextObjective {
-    samples: SampleStream,
+    samples: Arc<SampleStream>,
     held_out: Option<HeldOut>,
 }
 
 impl TextObjective {
     /// The loss on a stream.
     pub fn new(samples: SampleStream) -> Self {
-        Self { samples, held_out: None }
+        Self { samples: Arc::new(samples), held_out: None }
     }
 
     /// Validates on samples that are held out.

@@ -1,6 +1,7 @@
 //! Next-token loss of a VLM on the answers to questions about pictures.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,7 +9,7 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 
-use super::on_samples::on_samples;
+use super::batch::on_samples;
 use super::validation::{HeldOut, Validation};
 use super::{Batch, IntoInput, SampleStream};
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::trainer::Objective;
 
 /// A stream of samples and the loss on their trained tokens, for a VLM of any tower and connector.
 pub struct VlmObjective<T = VisionEncoder, P = Connector> {
-    samples: SampleStream,
+    samples: Arc<SampleStream>,
     held_out: Option<HeldOut>,
     model: PhantomData<fn() -> (T, P)>,
 }
@@ -24,7 +25,7 @@ pub struct VlmObjective<T = VisionEncoder, P = Connector> {
 impl<T: VisionTower, P: Projector> VlmObjective<T, P> {
     /// The loss on a stream.
     pub fn new(samples: SampleStream) -> Self {
-        Self { samples, held_out: None, model: PhantomData }
+        Self { samples: Arc::new(samples), held_out: None, model: PhantomData }
     }
 
     /// Validates on samples that are held out.

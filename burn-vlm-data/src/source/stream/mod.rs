@@ -364,8 +364,8 @@ impl Mixed {
         Err(StreamError::State { reason })
     }
 
-    /// The samples from a position on, made by `workers` threads, at most `ahead` of them waiting. What cannot be used goes to
-    /// the log, in the order of positions.
+    /// The samples from a position on, made by `workers` threads of position and record, at most `ahead` of them waiting. What
+    /// cannot be used goes to the log, in the order of positions.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -375,39 +375,45 @@ impl Mixed {
         (workers, ahead): (usize, usize),
         log: Arc<SkipLog>,
         make: F,
-    ) -> Result<SampleStream<T>, StreamError>
+    ) -> Result<Draws<T>, StreamError>
     where
         T: Send + 'static,
-        F: Fn(&Sample) -> Result<T, SkipReason> + Send + Sync + 'static,
+        F: Fn(u64, &Sample) -> Result<T, SkipReason> + Send + Sync + 'static,
     {
         let mixed = self.clone();
-        let item = move |position| mixed.get(position, &make).map_err(Box::new);
+        let item = move |position| mixed.get(position, |sample| make(position, sample)).map_err(Box::new);
         let items = Prefetcher::new(positions, workers, ahead, item)?;
-        Ok(SampleStream { mixed: self.clone(), items, log })
+        Ok(Draws { mixed: self.clone(), items, log })
     }
 }
 
 /// Samples in the order of their positions.
-pub struct SampleStream<T> {
+pub struct Draws<T> {
     mixed: Arc<Mixed>,
     items: Prefetcher<Drawn<T>, Box<StreamError>>,
     log: Arc<SkipLog>,
 }
 
-impl<T> SampleStream<T> {
+impl<T> Draws<T> {
     /// The state after the samples that were taken.
     pub fn state(&self) -> StreamState {
         self.mixed.state(self.items.position())
     }
 }
 
-impl<T> Iterator for SampleStream<T> {
+impl<T> Iterator for Draws<T> {
     type Item = Result<Drawn<T>, StreamError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let drawn = match self.items.next()? {
             Ok(drawn) => drawn,
-            Err(LoaderError::Item { source, .. }) => return Some(Err(*source)),
+            Err(LoaderError::Item { source, .. }) => {
+                if let StreamError::NothingUsable { position, skipped, .. } = &*source {
+                    // The error itself is what is told; the list is for whoever looks into the data.
+                    let _ = self.log.record(position + 1, skipped.iter().cloned());
+                }
+                return Some(Err(*source));
+            }
             Err(error) => return Some(Err(error.into())),
         };
         let noted = self.log.record(drawn.position + 1, drawn.skipped.iter().cloned());
