@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
-use clap::Parser;
+use clap::{Args, Parser, ValueEnum};
 
 use crate::call;
 
@@ -92,4 +93,36 @@ pub struct StudyArgs {
     /// Another study file in the place of the built-in one
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
+}
+
+/// Where a model computes, and in what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Place {
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+
+    /// Element type of the weights in memory, whatever the files store. f32 takes 4 bytes a parameter (28 GB for 7 billion),
+    /// bf16 and f16 take 2; the cache and the activations come on top
+    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
+    pub(crate) dtype: Precision,
+}
+
+/// `--dtype`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Precision {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Precision {
+    /// As the loader takes it.
+    pub(crate) fn store(self) -> StoreDtype {
+        match self {
+            Self::F32 => StoreDtype::F32,
+            Self::Bf16 => StoreDtype::BF16,
+            Self::F16 => StoreDtype::F16,
+        }
+    }
 }

@@ -4,14 +4,14 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
-use burn_vlm_train::device::{DeviceChoice, choose};
-use clap::{Parser, ValueEnum};
+use burn_vlm_train::device::choose;
+use clap::Parser;
 use rustyline::error::ReadlineError;
 
 use crate::AnyError;
+use crate::args::Place;
 use crate::call::examples;
 
 const COMMANDS: &str =
@@ -77,37 +77,12 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 
-    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: DeviceChoice,
-
-    /// Element type of the weights in memory, whatever the files store. f32 takes 4 bytes a parameter (28 GB for 7 billion),
-    /// bf16 and f16 take 2; the cache and the activations come on top
-    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
-    dtype: Precision,
+    #[command(flatten)]
+    place: Place,
 
     /// Print the answer only
     #[arg(long, short)]
     quiet: bool,
-}
-
-/// `--dtype`
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Precision {
-    F32,
-    Bf16,
-    F16,
-}
-
-impl Precision {
-    /// As the loader takes it.
-    pub(crate) fn store(self) -> StoreDtype {
-        match self {
-            Self::F32 => StoreDtype::F32,
-            Self::Bf16 => StoreDtype::BF16,
-            Self::F16 => StoreDtype::F16,
-        }
-    }
 }
 
 impl ChatArgs {
@@ -151,9 +126,9 @@ pub fn chat() -> ExitCode {
 
 pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     args.check()?;
-    let chosen = choose(args.device)?;
+    let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
-    let mut chat = ChatModel::load_as(&args.model, &chosen.device, args.dtype.store())?;
+    let mut chat = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
     chat.stop_strings = args.stop.clone();
     args.apply(&mut chat.generation);
     if let Some(options) = args.idle_options(&chat.generation) {

@@ -13,7 +13,7 @@ use burn_vlm_base::suggest;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{PatchRules, Provenance, Study, now, parse_toml};
 use burn_vlm_train::chat::ChatModel;
-use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::device::choose;
 use burn_vlm_train::eval::{Benchmark, Benchmarks, Prediction, Scorer};
 use burn_vlm_train::recipe::EvaluationRecipe;
 use burn_vlm_train::report::{ModelScore, model_scores, model_scores_markdown};
@@ -23,8 +23,8 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::AnyError;
+use crate::args::Place;
 use crate::call::examples;
-use crate::chat::Precision;
 use crate::command::{Named, named};
 use crate::study::repository;
 
@@ -77,13 +77,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
 
-    /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: DeviceChoice,
-
-    /// Element type of the weights in memory, whatever the files store
-    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "TYPE")]
-    dtype: Precision,
+    #[command(flatten)]
+    place: Place,
 
     /// Print errors and the table only
     #[arg(long, short)]
@@ -118,9 +113,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let (recipe, base) = questions(&args.questions, args.preset.as_deref())?;
     let corpus = EmojiCorpus::embedded()?;
     let benchmarks = Benchmarks::open(&recipe, &corpus, &base)?;
-    let chosen = choose(args.device)?;
+    let chosen = choose(args.place.device)?;
     let began = std::time::Instant::now();
-    let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.dtype.store())?;
+    let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
     reporter.line(&format!("{} on {}", args.model.display(), chosen.choice));
     let batch = args.batch.map_or(recipe.batch, |batch| batch as usize);
     let scorer = Scorer::new(&chat.model, &chosen.device, Arc::new(chat.processor), None, batch);

@@ -20,8 +20,8 @@ use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 use crate::AnyError;
+use crate::args::Precision;
 use crate::call::examples;
-use crate::chat::Precision;
 
 /// Rows of a batch of text.
 const ROWS: usize = 2;
