@@ -15,6 +15,7 @@ use crate::data::DataArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::export::ExportArgs;
 use crate::pretrain::PretrainArgs;
+use crate::signals::stop_at_a_step;
 use crate::train::TrainArgs;
 use crate::{AnyError, BuiltIn, ENCODER, PARROT};
 
@@ -121,6 +122,7 @@ impl StudyCommand {
                 ENCODER
             }
         };
+        stop_at_a_step();
         crate::execute(&study, &args)
     }
 }

@@ -123,7 +123,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     for benchmark in benchmarks.iter() {
         reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
         let bar = reporter.bar(benchmark.name(), 0);
-        let told = |done, total| bar.set(done as u64, format!("of {total} answers"));
+        let told = |done, total| bar.set_of(done as u64, total as u64);
         predictions.extend(burn_vlm_train::eval::evaluate(&scorer, benchmark, told)?);
     }
     predictions.iter_mut().for_each(|prediction| benchmarks.amend(prediction));

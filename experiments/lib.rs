@@ -10,6 +10,7 @@ mod data;
 mod evaluate;
 mod export;
 mod pretrain;
+mod signals;
 mod study;
 mod train;
 
@@ -17,6 +18,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use burn_vlm_base::stop;
 use burn_vlm_train::run::estimate::ShippedShape;
 
 pub use args::StudyArgs;
@@ -62,7 +64,7 @@ pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
         Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", explain(&*error));
-            ExitCode::FAILURE
+            if stop::asked() { ExitCode::from(signals::INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
 }

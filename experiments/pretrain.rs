@@ -13,6 +13,7 @@ use clap::Parser;
 
 use crate::AnyError;
 use crate::call::{call, examples};
+use crate::signals::stop_at_a_step;
 
 /// The end of `--help`.
 fn help() -> String {
@@ -59,6 +60,7 @@ pub fn pretrain() -> ExitCode {
 }
 
 pub(crate) fn run(args: &PretrainArgs) -> Result<(), AnyError> {
+    stop_at_a_step();
     let reporter = Reporter::new(args.quiet);
     let chosen = choose(args.device)?;
     reporter.line(&format!("device: {}", chosen.choice));

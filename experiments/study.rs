@@ -25,6 +25,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
+use crate::signals::stop_at_a_step;
 use crate::{BuiltIn, RECIPES, SHAPES};
 
 /// Any error of a study; `explain` prints it with its causes.
@@ -40,6 +41,7 @@ pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[Bu
     let Some(default) = studies.first() else { return ExitCode::FAILURE };
     let args = parse_args(program, studies);
     let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));
+    stop_at_a_step();
     crate::end(execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job).map(|_| ()))
 }
 

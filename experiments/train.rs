@@ -18,6 +18,7 @@ use burn_vlm_train::trainer::Observer;
 use clap::Parser;
 
 use crate::call::{call, examples};
+use crate::signals::stop_at_a_step;
 use crate::study::{default_parts, repository};
 use crate::{AnyError, SHAPES};
 
@@ -110,6 +111,7 @@ pub fn train() -> ExitCode {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), AnyError> {
+    stop_at_a_step();
     writeln!(std::io::stdout(), "{}", run_training(args)?)?;
     Ok(())
 }

@@ -267,3 +267,48 @@ fn a_model_is_trained_and_scored() {
     let again = said(&["evaluate", &questions, "--model", &copy, "--device", "flex", "--quiet"]);
     assert_eq!(again, table, "a model written again answers the same");
 }
+
+/// Waits until `there` is true.
+#[cfg(unix)]
+fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !there() {
+        assert!(began.elapsed().as_secs() < 120, "{what} did not come");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Ctrl-C ends a training at a checkpoint, says so, and the same command goes on from there.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_finishes_the_step_and_the_same_command_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let printed = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let start = |name: &str| {
+        let file = |ending: &str| fs::File::create(folder.path().join(format!("{name}.{ending}"))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+        command.args(["train", "recipes/tiny.toml", "--out"]).arg(&out).current_dir(root());
+        command.stdout(file("out")).stderr(file("err")).spawn().unwrap()
+    };
+    let mut first = start("first");
+    wait_for("a line of the log", || fs::metadata(out.join("stages/1-align/log.jsonl")).is_ok_and(|log| log.len() > 0));
+    let signal = Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let status = first.wait().unwrap();
+    let errors = printed("first.err");
+    assert_eq!(status.code(), Some(130), "{errors}");
+    assert!(errors.contains("once more to end at once") && errors.contains("the same command goes on"), "{errors}");
+    let steps: Vec<String> = fs::read_dir(out.join("stages/1-align"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("step-"))
+        .collect();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    let step: usize = steps[0].trim_start_matches("step-").parse().unwrap();
+    let mut second = start("second");
+    let going_on = format!("going on from step {step} of 100");
+    wait_for("the second run", || printed("second.out").contains(&going_on));
+    second.kill().unwrap();
+    second.wait().unwrap();
+}

@@ -126,7 +126,7 @@ fn damaged_predictions_do_not_shrink_the_table(out: &Path) {
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..100]).unwrap();
     let message = error_of(&["--out", &out.to_string_lossy()]);
-    assert!(message.contains("predictions.jsonl") && message.contains("delete the folder"), "{message}");
+    assert!(message.contains("predictions.jsonl") && message.contains("delete the folders"), "{message}");
     assert_eq!(summary(out), before);
     std::fs::write(&file, &whole).unwrap();
     execute(&ENCODER, &args(&["--out", &out.to_string_lossy()])).unwrap();

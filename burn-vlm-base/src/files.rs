@@ -224,18 +224,42 @@ pub fn list_dir(folder: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
-/// Removes the temporary files that a killed process left in a folder. Call it only as the folder's owner.
+/// Removes the temporary files and folders that a killed process left in a folder. Call it only as the folder's owner.
 ///
 /// # Errors
 /// Names the file or folder.
 pub fn remove_stale_temps(folder: &Path) -> Result<(), FileError> {
-    for name in list_dir(folder)? {
+    remove_temps(folder, |name| name.starts_with(TEMP_PREFIX))
+}
+
+/// The same, without those that are to become the file `kept`, which others may be writing.
+///
+/// # Errors
+/// Names the file or folder.
+pub fn remove_stale_temps_but(folder: &Path, kept: &str) -> Result<(), FileError> {
+    let kept = temp_prefix(Path::new(kept));
+    remove_temps(folder, |name| name.starts_with(TEMP_PREFIX) && !name.starts_with(&kept))
+}
+
+fn remove_temps(folder: &Path, stale: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    for name in list_dir(folder)?.into_iter().filter(|name| stale(name)) {
         let path = folder.join(&name);
-        if name.starts_with(TEMP_PREFIX) && path.is_file() {
-            fs::remove_file(&path).map_err(FileError::io("remove", &path))?;
-        }
+        let is_dir = fs::symlink_metadata(&path).is_ok_and(|data| data.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(FileError::io("remove", &path))?;
     }
     Ok(())
+}
+
+/// Removes a file that may not be there.
+///
+/// # Errors
+/// Names the file.
+pub fn remove_if_there(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(FileError::io("remove", path)),
+    }
 }
 
 fn parent_of(path: &Path) -> &Path {

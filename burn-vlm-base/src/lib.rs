@@ -4,6 +4,8 @@
 //! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
 //! - [`lock`]: at most one process works on a folder;
 //! - `progress` (a feature): bars and lines of what runs;
+//! - [`seal`]: hashes of what a later step reads back;
+//! - [`stop`]: the wish to stop at a safe point;
 //! - [`suggest`]: "did you mean";
 //! - [`random`]: seeded choices that are the same everywhere;
 //! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
@@ -17,5 +19,7 @@ pub mod lock;
 #[cfg(feature = "progress")]
 pub mod progress;
 pub mod random;
+pub mod seal;
+pub mod stop;
 pub mod suggest;
 pub mod tiling;

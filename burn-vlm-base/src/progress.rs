@@ -106,7 +106,7 @@ impl Reporter {
             }
             _ => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
         };
-        Bar { bar, label, reporter: self.clone() }
+        Bar { bar, label, reporter: self.clone(), began: Instant::now() }
     }
 
     /// The lines so far, of one made by [`capture`](Self::capture); else empty.
@@ -124,9 +124,17 @@ pub struct Bar {
     bar: ProgressBar,
     label: String,
     reporter: Reporter,
+    began: Instant,
 }
 
 impl Bar {
+    /// Sets the position and what it is counted of, for work whose size is known only once it began; says when it will be done.
+    pub fn set_of(&self, position: u64, total: u64) {
+        self.bar.set_length(total);
+        let left = total.saturating_sub(position) as f64 / position.max(1) as f64;
+        self.set(position, format!("ETA {}", show_duration(self.began.elapsed().mul_f64(left))));
+    }
+
     /// Sets the position and the text after it (loss, rate, time left).
     pub fn set(&self, position: u64, message: impl Display) {
         self.bar.set_message(message.to_string());
@@ -161,9 +169,13 @@ impl Bar {
             }
             *last = Instant::now();
         }
-        let total = self.bar.length().unwrap_or(0);
-        let (position, message) = (self.bar.position(), self.bar.message());
-        print(io::stdout(), &format!("{} {position}/{total} {message}", self.label));
+        print(io::stdout(), &self.text());
+    }
+
+    /// The line that a pipe is shown.
+    pub fn text(&self) -> String {
+        let (position, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        format!("{} {position}/{total} {}", self.label, self.bar.message())
     }
 }
 

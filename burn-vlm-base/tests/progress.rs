@@ -21,6 +21,17 @@ fn jobs_mark_their_lines() {
 }
 
 #[test]
+fn a_bar_says_of_how_many_and_how_long() {
+    let bar = Reporter::capture().scoped("a").bar("mmmb", 0);
+    bar.set_of(0, 400);
+    assert!(bar.text().starts_with("[a] mmmb 0/400 ETA "), "{}", bar.text());
+    std::thread::sleep(Duration::from_millis(20));
+    bar.set_of(1, 100_000_000);
+    // At least 20 ms for each of the others.
+    assert!(bar.text().contains("1/100000000 ETA ") && bar.text().contains('h'), "{}", bar.text());
+}
+
+#[test]
 fn durations_read_well() {
     let shown = [0.4, 59.0, 123.0, 3900.0].map(|seconds| show_duration(Duration::from_secs_f64(seconds)));
     assert_eq!(shown, ["0s", "59s", "2m 03s", "1h 05m"]);

@@ -1,9 +1,9 @@
 //! Training checkpoints: everything an interrupted stage needs to go on bit for bit.
 //!
 //! One folder a checkpoint, `step-00000500/`: `state.safetensors` (every parameter in f32 under `model.<path>`, the
-//! optimizer's moments under `exp_avg.<path>` and `exp_avg_sq.<path>`) and `state.json` (step, optimizer steps, a
-//! fingerprint of the recipe). Data order, augmentation and noise are pure functions of the seed and the step, so
-//! the step is the data cursor and the state of every random generator at once.
+//! optimizer's moments under `exp_avg.<path>` and `exp_avg_sq.<path>`), `state.json` (step, optimizer steps, a
+//! fingerprint of the recipe) and `seal.json` (the hashes of both: a flipped bit would train on as another model). Data
+//! order, augmentation and noise are pure functions of the seed and the step, so the step is the data cursor and the state of every random generator at once.
 //!
 //! A checkpoint is written under a temporary name, synced, and renamed into place: it is there whole or not at all.
 
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_vlm_base::files;
+use burn_vlm_base::seal::Seal;
 use safetensors::tensor::{Dtype, TensorView, View};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use crate::optim::{AdamW, Moments};
 use crate::params::PathStack;
 
 /// Number of this file layout; a checkpoint of another one is not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What `state.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,7 +157,8 @@ fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: us
         optimizer_steps: optimizer.steps,
         fingerprint: fingerprint.to_string(),
     };
-    Ok(files::write_json_atomic(&folder.join("state.json"), &state)?)
+    files::write_json_atomic(&folder.join("state.json"), &state)?;
+    Ok(Seal::write(folder, |_| true)?)
 }
 
 /// The checkpoints below `folder`, oldest first.
@@ -241,6 +243,10 @@ fn read<M: Module>(
     fingerprint: &str,
     device: &Device,
 ) -> Result<(M, AdamW, usize)> {
+    // Before anything is believed, the fingerprint too. (A folder without a seal is of an older layout, and told as that.)
+    if let Some(seal) = Seal::read(path)? {
+        seal.check(path).map_err(|damage| TrainError::invalid(path.join(&damage.path), damage.why))?;
+    }
     let file = path.join("state.json");
     let json = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
     let state: CheckpointState =

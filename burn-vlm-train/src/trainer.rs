@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use burn_vlm_base::files::remove_stale_temps;
 use burn_vlm_base::progress::{Reporter, show_duration};
+use burn_vlm_base::stop;
 use burn_vlm_data::loader::Prefetcher;
 
 use crate::checkpoint;
@@ -180,6 +182,7 @@ pub fn train_stage<O: Objective>(
     let mut model = rates.apply(model);
     let mut optimizer = AdamW::new(recipe.optimizer);
     std::fs::create_dir_all(run.folder).map_err(|e| TrainError::io("cannot create", run.folder, e))?;
+    remove_stale_temps(run.folder)?;
 
     let mut start = 0;
     if let Some(resumed) = checkpoint::resume(run.folder, &model, &optimizer, run.fingerprint, run.device)? {
@@ -214,11 +217,11 @@ pub fn train_stage<O: Objective>(
     let mut done = start;
     run.observer.iter().for_each(|observer| observer.begin(run.name, start, recipe.steps));
     while done < recipe.steps && watch.stopped().is_none() {
-        if let Some(observer) = run.observer.filter(|observer| observer.wants_stop()) {
+        if stop::asked() || run.observer.is_some_and(Observer::wants_stop) {
             if start < done {
                 checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
             }
-            observer.end();
+            run.observer.iter().for_each(|observer| observer.end());
             return Err(TrainError::Interrupted { stage: run.name.into(), step: done, steps: recipe.steps });
         }
         let step = done;

@@ -198,6 +198,34 @@ fn a_truncated_checkpoint_falls_back_to_the_one_before() {
     assert!(told.contains("going on from step 4"), "{told}");
 }
 
+/// Damage that no format sees: the file parses, and holds another number.
+#[test]
+fn a_flipped_bit_falls_back_to_the_checkpoint_before() {
+    let (a, reporter) = (tempfile::tempdir().unwrap(), Reporter::capture());
+    let stage = recipe("steps = 12\ncheckpoint_every = 4");
+    let (whole, _) = train(&stage, a.path(), Plane { batch: 4, bad: None }, &reporter).unwrap();
+    // Where a bit is flipped: in a weight or moment, in the step (8 becomes 0), in a hash.
+    let after =
+        |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).position(|part| part == text).unwrap() + text.len();
+    for (name, bit) in [("state.safetensors", 1), ("state.json", 8), ("seal.json", 1)] {
+        let (b, reporter) = (tempfile::tempdir().unwrap(), Reporter::capture());
+        train(&stage, b.path(), Plane { batch: 4, bad: Some(9) }, &reporter).unwrap_err();
+        let file = checkpoint::list(b.path()).unwrap().pop().unwrap().join(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = match name {
+            "state.json" => after(&bytes, b"\"step\": "),
+            "seal.json" => after(&bytes, b"\"blake3\": \""),
+            _ => bytes.len() - 1,
+        };
+        bytes[at] ^= bit;
+        std::fs::write(&file, bytes).unwrap();
+        let (resumed, _) = train(&stage, b.path(), Plane { batch: 4, bad: None }, &reporter).unwrap();
+        assert_eq!(values(&whole), values(&resumed), "{name}");
+        let told = reporter.captured().join("\n");
+        assert!(told.contains("passed over") && told.contains("going on from step 4"), "{name}: {told}");
+    }
+}
+
 #[test]
 fn a_checkpoint_of_another_recipe_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -75,6 +75,15 @@ impl PreparedSample {
     pub fn size(&self) -> SampleSize {
         SampleSize { tokens: self.encoded.ids.len() as u32, images: self.images.len() as u32 }
     }
+
+    /// Bytes of its pictures in a batch.
+    pub fn image_bytes(&self) -> usize {
+        let values = |image: &PreparedImage| match image {
+            PreparedImage::Pixels(image) => image.data.len(),
+            PreparedImage::Features(features) => features.values().len(),
+        };
+        self.images.iter().map(values).sum::<usize>() * size_of::<f32>()
+    }
 }
 
 /// Makes samples ready, in worker threads.

@@ -5,7 +5,8 @@
 //!   experiment.json                whose folder this is: study and preset
 //!   cells/siglip1/en/seed0/
 //!     cell.toml                    what the cell is: recipe, seed, hash; written before it starts
-//!     done.json                    that it is finished, and its result; written last
+//!     done.json                    that it is finished, and its result
+//!     seal.json                    the hashes of all these files; written last
 //!     ...                          the job's own files
 //!   locks/                         who works on what
 //! ```
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_base::files::{self, FileError, TEMP_PREFIX};
 use burn_vlm_base::lock::{Attempt, FileLock};
+use burn_vlm_base::seal::{Damage, SEAL, Seal};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{AxisChoice, Cell};
@@ -68,6 +70,8 @@ pub enum CellState {
     Started,
     /// It is finished.
     Done(Box<Done>),
+    /// It is finished, and one of its files has been changed or removed since.
+    Damaged(Damage),
     /// Its folder holds a cell with another hash; the text says what differs.
     Other(String),
 }
@@ -85,6 +89,7 @@ impl std::fmt::Display for CellState {
             Self::New => "new",
             Self::Started => "started",
             Self::Done(_) => "finished",
+            Self::Damaged(_) => "damaged",
             Self::Other(_) => "another recipe's",
         })
     }
@@ -214,7 +219,10 @@ impl OutFolder {
         }
         // A damaged done.json (a disk that failed) is no proof of anything: the cell runs again.
         match files::read_json_if_there::<Done>(&folder.join(DONE)) {
-            Ok(Some(done)) if done.hash == wanted.hash => Ok(CellState::Done(Box::new(done))),
+            Ok(Some(done)) if done.hash == wanted.hash => Ok(match sealed(&folder)? {
+                Ok(()) => CellState::Done(Box::new(done)),
+                Err(damage) => CellState::Damaged(damage),
+            }),
             Ok(_) | Err(FileError::Json { .. }) => Ok(CellState::Started),
             Err(error) => Err(error.into()),
         }
@@ -224,6 +232,8 @@ impl OutFolder {
     pub(super) fn start(&self, cell: &Cell, fingerprint: &Fingerprint) -> Result<PathBuf, FolderError> {
         let folder = self.cell_folder(cell);
         files::remove_stale_temps(&folder)?;
+        // Of an earlier end of this cell; until the next one nothing here is sealed.
+        files::remove_if_there(&folder.join(SEAL))?;
         let record = CellRecord { cell: cell.name.clone(), axes: cell.axes.clone(), content: fingerprint.clone() };
         let file = folder.join(CELL);
         if read_record(&file)?.is_none_or(|there| there.content.hash != fingerprint.hash) {
@@ -236,12 +246,31 @@ impl OutFolder {
 
     /// Marks the cell as finished.
     pub(super) fn finish(&self, cell: &Cell, done: &Done) -> Result<(), FileError> {
-        files::write_json_atomic(&self.cell_folder(cell).join(DONE), done)
+        let folder = self.cell_folder(cell);
+        files::write_json_atomic(&folder.join(DONE), done)?;
+        Seal::write(&folder, |path| !path.ends_with(".lock"))
+    }
+
+    /// Removes what writers of the summary left that were killed. Call it holding the summary's lock.
+    pub(super) fn sweep(&self) -> Result<(), FileError> {
+        // Another run may just be marking the folder.
+        files::remove_stale_temps_but(&self.root, MARK)?;
+        files::remove_stale_temps(&self.root.join("plots"))
     }
 
     /// Tries to take the lock of the cell, or of the summary, by name.
     pub(super) fn try_lock(&self, name: &str) -> Result<Attempt, FileError> {
         FileLock::try_take(&self.root.join("locks").join(format!("{name}.lock")))
+    }
+}
+
+/// Whether a finished cell's files are those that it was finished with. One without a seal (its maker was killed before its last
+/// word, or somebody removed files on purpose and the seal with them) is taken as it is.
+fn sealed(folder: &Path) -> Result<Result<(), Damage>, FolderError> {
+    match Seal::read(folder) {
+        Ok(seal) => Ok(seal.map_or(Ok(()), |seal| seal.check(folder))),
+        Err(error @ FileError::Json { .. }) => Ok(Err(Damage { path: SEAL.into(), why: error.to_string() })),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! parts/
-//!   siglip1-3f2a.../        a part; part.json lists its files
+//!   siglip1-3f2a.../        a part; part.json lists its files and their hashes
 //!   .making-siglip1-3f2a.../
 //!     part/                 becomes the part
 //!     work/                 survives a kill: checkpoints
@@ -18,19 +18,20 @@
 //! its own; the first to finish puts it into place, the other uses that one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use burn_vlm_base::files::{self, FileError};
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
+use burn_vlm_base::seal::Seal;
 use serde::{Deserialize, Serialize};
 
 use super::job::{JobError, chain};
 use super::study_check::unsafe_name;
 
-/// The list of a part's files, written last.
+/// The list of a part's files with their hashes, written last.
 const MANIFEST: &str = "part.json";
 
 /// How many characters of the key are in the folder's name; the manifest has all of it.
@@ -116,13 +117,7 @@ struct Manifest {
     name: String,
     key: String,
     made: String,
-    files: Vec<ListedFile>,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct ListedFile {
-    path: String,
-    bytes: u64,
+    files: Seal,
 }
 
 impl PartStore {
@@ -183,13 +178,7 @@ impl PartStore {
         if manifest.key != key {
             return Err(damaged(format!("it is for the key {}", manifest.key)));
         }
-        for file in &manifest.files {
-            let bytes = fs::metadata(folder.join(&file.path)).map(|data| data.len()).ok();
-            if bytes != Some(file.bytes) {
-                let found = bytes.map_or("it is missing".to_owned(), |bytes| format!("it has {bytes}"));
-                return Err(damaged(format!("{} should have {} bytes, {found}", file.path, file.bytes)));
-            }
-        }
+        manifest.files.check(&folder).map_err(|damage| damaged(damage.to_string()))?;
         Ok(true)
     }
 
@@ -259,13 +248,11 @@ impl PartStore {
 
     fn publish(&self, key: &str, name: &str, making: &Making) -> Result<(), PartError> {
         let part = making.folder();
-        let mut listed = Vec::new();
-        list_files(&part, "", &mut listed).map_err(in_part(name))?;
         let manifest = Manifest {
             name: name.to_owned(),
             key: key.to_owned(),
             made: jiff::Timestamp::now().to_string(),
-            files: listed,
+            files: Seal::of(&part, |_| true).map_err(in_part(name))?,
         };
         files::write_json_atomic(&part.join(MANIFEST), &manifest).map_err(in_part(name))?;
         if let Err(error) = files::publish_dir(&part, &self.path(key, name)) {
@@ -294,18 +281,4 @@ fn check_names(key: &str, name: &str) -> Result<(), PartError> {
         other => other,
     };
     why.map_or(Ok(()), |why| Err(PartError::Name { name: name.to_owned(), key: key.to_owned(), why }))
-}
-
-fn list_files(folder: &Path, prefix: &str, listed: &mut Vec<ListedFile>) -> Result<(), FileError> {
-    for name in files::list_dir(folder)? {
-        let path = folder.join(&name);
-        let shown = format!("{prefix}{name}");
-        let data = fs::metadata(&path).map_err(FileError::io("read", &path))?;
-        if data.is_dir() {
-            list_files(&path, &format!("{shown}/"), listed)?;
-        } else {
-            listed.push(ListedFile { path: shown, bytes: data.len() });
-        }
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use burn_vlm_base::files::FileError;
 use burn_vlm_base::lock::Attempt;
 use burn_vlm_base::progress::Reporter;
+use burn_vlm_base::stop;
 
 use super::cell::{Cell, UnknownCell};
 use super::fingerprint::Fingerprint;
@@ -68,6 +69,16 @@ pub enum AblationError {
         /// The cells, their folders, and what differs.
         cells: String,
     },
+    /// Files of finished cells are not what they were.
+    #[error(
+        "files of finished cells were changed or removed since:\n{cells}\nPut them back, or delete the folders of these cells to \
+         make them anew; what was removed on purpose (a model, for its size) is no longer missed once the cell's seal.json \
+         is removed too"
+    )]
+    Damaged {
+        /// The cells, their folders, and what is wrong.
+        cells: String,
+    },
     /// A cell's inputs could not be read, before anything ran.
     #[error("cell {cell}: {cause}")]
     Inputs {
@@ -83,6 +94,10 @@ pub enum AblationError {
     #[error("{} of the study's cells failed (what is finished is kept; run the same command again to retry):\n{}",
         .0.len(), .0.iter().map(|failure| format!("  {failure}")).collect::<Vec<_>>().join("\n"))]
     CellsFailed(Vec<CellFailure>),
+    /// The program was asked to stop.
+    #[error("stopped, as was asked: finished cells are kept, and the same command goes on with the others{}",
+        .0.iter().map(|failure| format!("\n  {failure}")).collect::<String>())]
+    Stopped(Vec<CellFailure>),
     /// `--merge` in a folder without a finished cell.
     #[error("{folder} has no finished cell to summarise: run the study without --merge first", folder = .0.display())]
     NothingToMerge(PathBuf),
@@ -199,9 +214,13 @@ where
     }
     let before = status(plan, job, options)?;
     refuse_other_recipes(&before)?;
+    refuse_damaged(before.iter().filter(|status| status.selected || options.merge).map(damage))?;
     for status in before.iter().filter(|status| matches!(status.state, CellState::Other(_))) {
         let (cell, folder) = (&status.cell.name, status.folder.display());
         reporter.warn(&format!("{folder} holds another recipe than {cell}'s: the cell counts as not finished"));
+    }
+    for damage in before.iter().filter_map(damage) {
+        reporter.warn(&format!("{damage}: the cell counts as not finished"));
     }
     let out = OutFolder::new(&options.out, &plan.study.name, &plan.preset);
     out.claim()?;
@@ -231,6 +250,7 @@ where
     }
     tell(&outcome, &failures, reporter);
     match failures.is_empty() {
+        _ if stop::asked() && !outcome.summarised => Err(AblationError::Stopped(failures)),
         true => Ok(outcome),
         false => Err(AblationError::CellsFailed(failures)),
     }
@@ -251,6 +271,20 @@ fn refuse_other_recipes(cells: &[CellStatus]) -> Result<(), AblationError> {
     match others.is_empty() {
         true => Ok(()),
         false => Err(AblationError::OtherRecipe { cells: others.join("\n") }),
+    }
+}
+
+/// What is wrong with a cell's files.
+fn damage(status: &CellStatus) -> Option<String> {
+    let CellState::Damaged(damage) = &status.state else { return None };
+    Some(format!("{}: {}/{damage}", status.cell.name, status.folder.display()))
+}
+
+fn refuse_damaged(damages: impl Iterator<Item = Option<String>>) -> Result<(), AblationError> {
+    let cells: Vec<String> = damages.flatten().collect();
+    match cells.is_empty() {
+        true => Ok(()),
+        false => Err(AblationError::Damaged { cells: cells.join("\n") }),
     }
 }
 
@@ -281,6 +315,7 @@ where
             Attempt::Busy(_) => std::thread::sleep(SUMMARY_PAUSE),
         }
     };
+    out.sweep()?;
     workers::without_panic(|| summarise(result)).map_err(AblationError::Summary)
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use burn_vlm_base::lock::Attempt;
 use burn_vlm_base::progress::{Bar, Reporter, show_duration};
+use burn_vlm_base::stop;
 
 use super::folder::{CellState, Done, OutFolder};
 use super::job::{CellJob, JobError, chain};
@@ -43,6 +44,8 @@ enum Fate {
     FinishedElsewhere,
     Busy(String),
     Failed(String),
+    /// The program was asked to stop before it began.
+    Left,
 }
 
 /// Runs the cells of `open`; `all` are the study's, for the time left.
@@ -61,7 +64,7 @@ pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus
         let cell = status.cell.name.clone();
         match fate {
             Fate::Ran => ran.ran.push(cell),
-            Fate::FinishedElsewhere => {}
+            Fate::FinishedElsewhere | Fate::Left => {}
             Fate::Busy(_) => ran.elsewhere.push(cell),
             Fate::Failed(cause) => ran.failures.push(CellFailure { cell, cause }),
         }
@@ -72,11 +75,14 @@ pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus
 /// Runs a list of cells with `jobs` threads; the fates are in the order of the list.
 fn run_queue(work: &Work<'_>, jobs: usize, cells: &[&CellStatus], progress: &Progress<'_>) -> Vec<Fate> {
     let next = Mutex::new(0..cells.len());
-    let fates: Vec<Mutex<Fate>> = cells.iter().map(|_| Mutex::new(Fate::FinishedElsewhere)).collect();
+    let fates: Vec<Mutex<Fate>> = cells.iter().map(|_| Mutex::new(Fate::Left)).collect();
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(cells.len()) {
             scope.spawn(|| {
                 loop {
+                    if stop::asked() {
+                        return;
+                    }
                     let Some(index) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
                         return;
                     };
@@ -100,6 +106,7 @@ fn run_cell(work: &Work<'_>, jobs: usize, status: &CellStatus, progress: &Progre
         Fate::FinishedElsewhere => progress.skipped(name, "was finished by another run"),
         Fate::Busy(holder) => work.reporter.line(&format!("{name} is being run by {holder}: left to it")),
         Fate::Failed(cause) => progress.failed(name, cause),
+        Fate::Left => {}
     }
     fate
 }
@@ -114,6 +121,7 @@ fn try_cell(work: &Work<'_>, jobs: usize, status: &CellStatus) -> Result<Fate, S
     match work.out.state(cell, &status.fingerprint).map_err(|error| chain(&error))? {
         CellState::Done(_) => return Ok(Fate::FinishedElsewhere),
         CellState::Other(differences) => return Err(format!("another recipe was put into its folder: {differences}")),
+        CellState::Damaged(damage) => return Err(format!("its files were changed: {damage}")),
         CellState::New | CellState::Started => {}
     }
     let folder = work.out.start(cell, &status.fingerprint).map_err(|error| chain(&error))?;

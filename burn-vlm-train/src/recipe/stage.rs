@@ -95,6 +95,12 @@ fn log_every() -> usize {
     20
 }
 
+/// Samples of an optimizer step at most: they stand in memory together, and the largest published steps have some ten thousand.
+const STEP_SAMPLES: usize = 1 << 20;
+
+/// Samples of a stage at most: as many as an f64 counts exactly.
+const STAGE_SAMPLES: usize = 1 << 53;
+
 impl StageRecipe {
     /// Samples of an optimizer step.
     pub fn samples_per_step(&self) -> usize {
@@ -108,7 +114,11 @@ impl StageRecipe {
     pub fn steps_over(&self, name: &str, epoch: u64) -> Result<usize> {
         let Some(epochs) = self.epochs else { return Ok(self.steps) };
         let per_step = self.samples_per_step();
+        // A cast from a float keeps to the range of its type.
         match (epochs * epoch as f64 / per_step as f64) as usize {
+            steps if steps > STAGE_SAMPLES / per_step => Err(TrainError::Recipe(format!(
+                "[stage.{name}]: epochs = {epochs} of {epoch} samples are more than can be counted"
+            ))),
             0 => Err(TrainError::Recipe(format!(
                 "[stage.{name}]: epochs = {epochs} of {epoch} samples are less than one step of {per_step} (batch x accumulate)"
             ))),
@@ -132,6 +142,16 @@ impl StageRecipe {
         let fail = |message: String| Err(TrainError::Recipe(format!("[stage.{name}]: {message}")));
         if self.batch == 0 || self.accumulate == 0 || self.log_every == 0 {
             return fail("`batch`, `accumulate` and `log_every` must be at least 1".into());
+        }
+        let per_step = self.batch.checked_mul(self.accumulate).filter(|samples| *samples <= STEP_SAMPLES);
+        let Some(per_step) = per_step else {
+            let (batch, accumulate) = (self.batch, self.accumulate);
+            return fail(format!(
+                "`batch = {batch}` x `accumulate = {accumulate}` are more than {STEP_SAMPLES} samples a step"
+            ));
+        };
+        if self.steps > STAGE_SAMPLES / per_step {
+            return fail(format!("`steps = {}` of {per_step} samples are more than can be counted", self.steps));
         }
         match (self.steps, self.epochs) {
             (0, None) => return fail("`steps` must be at least 1, or, with a `mixture`, `epochs` given".into()),
@@ -204,5 +224,35 @@ impl StageRecipe {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Products that wrap around would train on nothing, or ask for all memory.
+    #[test]
+    fn sizes_are_checked_against_each_other() {
+        let check = |sizes: &str| {
+            let text =
+                format!("objective = 'vlm'\ndata = {{ languages = ['en'], tasks = {{ caption = 1.0 }} }}\n{sizes}");
+            let stage: StageRecipe = toml::from_str(&text).unwrap();
+            stage.check("align").map_err(|error| error.to_string())
+        };
+        check("steps = 10\nbatch = 1024\naccumulate = 1024").unwrap();
+        for (sizes, says) in [
+            ("steps = 1\nbatch = 4294967296\naccumulate = 4294967296", "samples a step"),
+            ("steps = 1\nbatch = 1048577\naccumulate = 1", "1048576 samples a step"),
+            ("steps = 9223372036854775807\nbatch = 2\naccumulate = 1", "more than can be counted"),
+            ("steps = 1\nbatch = 0", "at least 1"),
+        ] {
+            let error = check(sizes).unwrap_err();
+            assert!(error.contains("[stage.align]") && error.contains(says), "{error}");
+        }
+        let epochs: StageRecipe = toml::from_str("objective = 'vlm'\nepochs = 1e300\nbatch = 2").unwrap();
+        let error = epochs.steps_over("align", 1000).unwrap_err().to_string();
+        assert!(error.contains("epochs") && error.contains("counted"), "{error}");
+        assert_eq!(StageRecipe { epochs: Some(2.0), ..epochs }.steps_over("align", 1000).unwrap(), 1000);
     }
 }

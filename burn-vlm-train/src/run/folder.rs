@@ -1,16 +1,14 @@
 //! The folder of a run: whose it is, what its parts were, and the model that comes out.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::VlmConfig;
-use burn_vlm_base::files::{write_atomic, write_json_atomic};
+use burn_vlm_base::files::{list_dir, write_atomic, write_json_atomic};
+use burn_vlm_base::seal::hash_file;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::processor::{Processor, ProcessorParts, TOKENS_PER_VIEW};
 use serde_json::json;
@@ -65,42 +63,19 @@ fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
     model(old) == model(new) && same.all(|same| same)
 }
 
-/// A file of a part as the file system tells it from others.
-type FileState = (PathBuf, u64, Option<SystemTime>);
-
-/// A hash of what a part is: of its configs, tokenizer, template and weights. Weights are read as a stream, about a gigabyte a second,
-/// and once for as long as the program runs and the files do not change.
+/// A hash of what a part is: of its configs, tokenizer, template and weights.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub(crate) fn part_state(folder: &Path) -> Result<String> {
-    static KNOWN: Mutex<BTreeMap<Vec<FileState>, String>> = Mutex::new(BTreeMap::new());
-    let read = |e| TrainError::io("cannot read", folder, e);
-    let mut files: Vec<FileState> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path.extension().is_some_and(|ending| ["json", "jinja", "safetensors"].iter().any(|e| ending == *e)) {
-            let metadata = path.metadata().map_err(|e| TrainError::io("cannot read", &path, e))?;
-            files.push((path, metadata.len(), metadata.modified().ok()));
-        }
-    }
-    files.sort();
-    // A poisoned lock guards a table that is whole: it is changed by single calls.
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(hash) = known.get(&files) {
-        return Ok(hash.clone());
-    }
+    let kinds = ["json", "jinja", "safetensors"];
+    let is_part = |path: &PathBuf| path.extension().is_some_and(|ending| kinds.iter().any(|kind| ending == *kind));
     let mut hasher = blake3::Hasher::new();
-    for (path, ..) in &files {
-        let fail = |e| TrainError::io("cannot read", path, e);
-        let mut of_file = blake3::Hasher::new();
-        of_file.update_reader(fs::File::open(path).map_err(fail)?).map_err(fail)?;
+    for path in list_dir(folder)?.iter().map(|name| folder.join(name)).filter(is_part) {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
-        hasher.update(of_file.finalize().as_bytes());
+        hasher.update(hash_file(&path)?.as_bytes());
     }
-    let hash = hasher.finalize().to_hex().to_string();
-    known.insert(files, hash.clone());
-    Ok(hash)
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// The trained model as a Hugging Face folder that `examples/chat` and transformers' users can work with: weights, config,

@@ -31,7 +31,7 @@ use burn::tensor::Device;
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmConfig};
-use burn_vlm_base::files::write_atomic;
+use burn_vlm_base::files::{remove_stale_temps, write_atomic};
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::batching::Strategy;
@@ -159,6 +159,9 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         }
     };
     claim(out, recipe)?;
+    let model = out.join("model");
+    // What a killed run left; the lock says that nobody is at it.
+    [out, model.as_path()].into_iter().try_for_each(remove_stale_temps)?;
     let device = context.device.clone().autodiff();
     let mut assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
     recipe.compute.apply(&mut assembled.model);
@@ -204,11 +207,32 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         stages.push(TrainedStage { name: name.clone(), log, validations });
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
-    let model = out.join("model");
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;
     save_model(&assembled, &image, &parts.backbone, &model)?;
     reporter.line(&format!("model written to {}", model.display()));
     Ok(Trained { stages, assembled, image, model })
+}
+
+/// Refuses a step whose pictures alone are more than this machine's memory (bytes, where it is known), before anything is made.
+fn fits_memory(name: &str, stage: &StageRecipe, sample: u64, total: Option<u64>) -> Result<()> {
+    let needed = sample.saturating_mul(stage.samples_per_step() as u64);
+    match total.filter(|total| needed > *total) {
+        None => Ok(()),
+        Some(total) => Err(TrainError::Recipe(format!(
+            "[stage.{name}]: the pictures of a step of {} samples (batch x accumulate) take {:.1} GB and this machine has {:.1} GB; \
+             lower `batch` or `accumulate`",
+            stage.samples_per_step(),
+            needed as f64 / 1e9,
+            total as f64 / 1e9
+        ))),
+    }
+}
+
+/// Bytes of this machine's memory, where the system tells.
+fn total_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 /// The folder of a stage, by its place in the run.
@@ -270,7 +294,8 @@ impl TrainRun<'_> {
             let frozen = tower_is_frozen(begun.iter().copied());
             let samples = self.samples(&data, assembled, frozen, seed)?;
             // A first sample tells whether mask, template and lengths fit the data at all.
-            samples.sample(0)?;
+            let first = samples.sample(0)?;
+            fits_memory(name, &data.stage, first.image_bytes() as u64, total_memory())?;
             let lines = if stage.mixture.is_some() || data.held_out.is_some() { data.describe() } else { Vec::new() };
             let StageData { stage, held_out, fingerprint, .. } = data;
             opened.push(OpenStage { stage, samples, held_out, lines, fingerprint });
@@ -456,4 +481,22 @@ fn objective_on<T: VisionTower, P: Projector>(
     let held_out = data.held_out.take();
     let samples = stage_samples(&data, assembled, &image, seed)?;
     Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_must_fit_the_machine() {
+        let stage: StageRecipe = toml::from_str("objective = 'vlm'\nsteps = 1\nbatch = 512\naccumulate = 4").unwrap();
+        let picture = 3 * 384 * 384 * 4;
+        assert!(fits_memory("align", &stage, picture, None).is_ok());
+        assert!(fits_memory("align", &stage, picture, Some(picture * 2048)).is_ok());
+        let error = fits_memory("align", &stage, picture, Some(picture * 2048 - 1)).unwrap_err().to_string();
+        for part in ["[stage.align]", "2048 samples", "3.6 GB", "`batch`"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(fits_memory("align", &stage, u64::MAX, Some(1)).is_err());
+    }
 }

@@ -266,7 +266,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
             benchmark.notes().iter().for_each(|note| self.reporter.line(note));
             self.reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
             let bar = self.reporter.bar(benchmark.name(), 0);
-            let told = |done, total| bar.set(done as u64, format!("of {total} answers"));
+            let told = |done, total| bar.set_of(done as u64, total as u64);
             predictions.extend(evaluate(scorer, benchmark, told)?);
         }
         Ok(predictions)

@@ -163,9 +163,12 @@ fn damage_is_found() {
     let path = get().unwrap();
     fs::write(path.join("sub/weights"), "123").unwrap();
     let error = get().unwrap_err().to_string();
-    assert!(error.contains("sub/weights should have 5 bytes, it has 3; delete that folder"), "{error}");
+    assert!(error.contains("sub/weights has 3 bytes and should have 5; delete that folder"), "{error}");
+    fs::write(path.join("sub/weights"), "12344").unwrap();
+    let error = get().unwrap_err().to_string();
+    assert!(error.contains("sub/weights is not what was written") && error.contains("delete that folder"), "{error}");
     fs::remove_file(path.join("sub/weights")).unwrap();
-    assert!(get().unwrap_err().to_string().contains("it is missing"));
+    assert!(get().unwrap_err().to_string().contains("sub/weights is missing"));
     fs::remove_file(path.join("part.json")).unwrap();
     assert!(get().unwrap_err().to_string().contains("part.json is missing"));
     fs::remove_dir_all(&path).unwrap();

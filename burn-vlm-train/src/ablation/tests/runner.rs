@@ -210,6 +210,39 @@ fn what_a_kill_leaves_is_no_obstacle() {
     assert!(cell("siglip2/en/seed0").join("checkpoint").exists(), "the job's files are its own");
 }
 
+/// One changed score would be another summary without a word.
+#[test]
+fn a_finished_cell_that_was_changed_is_refused() {
+    let (_folder, options) = out();
+    let plan = plan("tiny");
+    let job = WithInput("whole");
+    go(&plan, &job, &options).0.unwrap();
+    let cell = options.out.join("cells/siglip1/en/seed0");
+    let refused = |why: &str| {
+        let (outcome, summary, _) = go(&plan, &job, &options);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("siglip1/en/seed0: ") && error.contains(why), "{error}");
+        assert!(error.contains("delete the folders") && error.contains("seal.json"), "{error}");
+        assert_eq!(summary, None);
+    };
+    let done = fs::read_to_string(cell.join("done.json")).unwrap();
+    fs::write(cell.join("done.json"), done.replace("whole", "white")).unwrap();
+    refused("done.json is not what was written");
+    fs::write(cell.join("done.json"), &done).unwrap();
+    fs::write(cell.join("model"), "1").unwrap();
+    refused("model has 1 bytes and should have 0");
+    fs::remove_file(cell.join("model")).unwrap();
+    refused("model is missing");
+    // Others may still be run; the summary waits.
+    let only = RunOptions { only: vec!["siglip2".into()], ..RunOptions::new(&options.out) };
+    let (outcome, summary, lines) = go(&plan, &job, &only);
+    assert_eq!((outcome.unwrap().missing.len(), summary), (1, None));
+    assert!(lines.iter().any(|line| line.contains("model is missing")), "{lines:?}");
+    // Removed on purpose.
+    fs::remove_file(cell.join("seal.json")).unwrap();
+    assert_eq!(go(&plan, &job, &options).0.unwrap().skipped.len(), 8);
+}
+
 #[test]
 fn an_unknown_cell_folder_is_refused() {
     let (_folder, options) = out();
