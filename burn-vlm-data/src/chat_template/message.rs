@@ -62,6 +62,18 @@ impl Message {
 }
 
 impl Message {
+    /// The message with a token behind its words.
+    pub(super) fn ended_by(mut self, end: &str) -> Self {
+        match &mut self.content {
+            Content::Text(text) => text.push_str(end),
+            Content::Parts(parts) => match parts.iter_mut().rev().find_map(Part::text_mut) {
+                Some(text) => text.push_str(end),
+                None => parts.push(Part::Text { text: end.to_owned() }),
+            },
+        }
+        self
+    }
+
     /// The message as templates see it.
     pub(super) fn value(&self) -> Value {
         let content = match &self.content {
@@ -75,6 +87,13 @@ impl Message {
 }
 
 impl Part {
+    fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Image => None,
+            Self::Text { text } => Some(text),
+        }
+    }
+
     fn value(&self) -> Value {
         match self {
             Self::Image => Value::from_pairs([("type", "image")]),

@@ -13,12 +13,14 @@ mod python;
 #[cfg(test)]
 mod tests;
 
+pub use folder::ANSWER_END;
 pub use message::{Content, Message, Part};
 
-use crate::conversation::Turn;
+use crate::conversation::{Role, Turn};
 use crate::tokenizer::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +93,8 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     /// What the template knows besides the conversation: `bos_token`, `eos_token`, ...
     special_tokens: BTreeMap<String, String>,
+    /// Stands behind the words of every assistant's message.
+    answer_end: Option<String>,
     origin: String,
 }
 
@@ -123,7 +127,7 @@ impl ChatTemplate {
         python::add_to(&mut environment);
         let source = python::without_generation_blocks(source);
         guarded(|| environment.add_template_owned(NAME, source)).map_err(syntax)?;
-        Ok(Self { environment, special_tokens: BTreeMap::new(), origin: origin.to_owned() })
+        Ok(Self { environment, special_tokens: BTreeMap::new(), answer_end: None, origin: origin.to_owned() })
     }
 
     /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
@@ -147,6 +151,18 @@ impl ChatTemplate {
         self
     }
 
+    /// Writes a token behind the words of every assistant's message, for a template that ends an answer with none
+    /// ([`AnswerEnd`](crate::encode::AnswerEnd)).
+    pub fn with_answer_end(mut self, token: impl Into<String>) -> Self {
+        self.answer_end = Some(token.into());
+        self
+    }
+
+    /// The token of [`Self::with_answer_end`].
+    pub fn answer_end(&self) -> Option<&str> {
+        self.answer_end.as_deref()
+    }
+
     /// The template of the tiny models.
     ///
     /// # Errors
@@ -160,7 +176,13 @@ impl ChatTemplate {
     /// # Errors
     /// A conversation that the template refuses (its own words are in the error), or a template that never ends.
     pub fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let message = |turn: &Turn| context! { role => turn.role.as_str(), content => turn.text.as_str() };
+        let message = |turn: &Turn| {
+            let text = match &self.answer_end {
+                Some(end) if turn.role == Role::Assistant => Cow::Owned(format!("{}{end}", turn.text)),
+                _ => Cow::Borrowed(turn.text.as_str()),
+            };
+            context! { role => turn.role.as_str(), content => &*text }
+        };
         let options = RenderOptions { add_generation_prompt, ..Default::default() };
         self.render_values(turns.iter().map(message).collect(), &options)
     }
@@ -170,7 +192,11 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`].
     pub fn render_messages(&self, messages: &[Message], options: &RenderOptions) -> Result<String, TemplateError> {
-        self.render_values(messages.iter().map(Message::value).collect(), options)
+        let ended = |message: &Message| match &self.answer_end {
+            Some(end) if message.role == Role::Assistant.as_str() => message.clone().ended_by(end).value(),
+            _ => message.value(),
+        };
+        self.render_values(messages.iter().map(ended).collect(), options)
     }
 
     fn render_values(&self, messages: Vec<Value>, options: &RenderOptions) -> Result<String, TemplateError> {

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::model_folder;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -166,6 +167,9 @@ impl TensorSource {
 fn no_weights(path: &Path) -> CheckpointError {
     let pickled =
         ["pytorch_model.bin", "pytorch_model.bin.index.json"].into_iter().find(|name| path.join(name).is_file());
+    if let Some(what) = model_folder::describe(path) {
+        return CheckpointError::format(path, what);
+    }
     let Some(pickled) = pickled else { return CheckpointError::NoWeights { path: path.to_path_buf() } };
     let reason = "pickled weights, which can run code and are not read, and no model.safetensors beside them: convert them \
                   once where transformers is installed, by `from_pretrained(FOLDER).save_pretrained(FOLDER)` of the model's \
