@@ -2,6 +2,7 @@
 
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use minijinja::Value;
+use minijinja::value::ValueKind;
 use serde::{Deserialize, Serialize};
 
 /// One message of a conversation, with the keys of Hugging Face's `apply_chat_template`.
@@ -11,9 +12,66 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: Content,
-    /// Further keys that a template may read (`tool_calls`, `reasoning_content`).
+    /// Further keys that a template may read (`tool_calls`, `reasoning_content`), in their order.
     #[serde(flatten)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    pub extra: OrderedJson,
+}
+
+/// A JSON value whose objects keep their keys in the order in which they were read, as templates are shown them in Python. An object
+/// without keys by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderedJson(pub(super) Value);
+
+impl Default for OrderedJson {
+    fn default() -> Self {
+        Self(Value::from_pairs(std::iter::empty::<(&str, Value)>()))
+    }
+}
+
+impl OrderedJson {
+    /// The value of a key, of an object that has it.
+    pub fn get(&self, key: &str) -> Option<Self> {
+        let value = self.0.get_attr(key).ok()?;
+        (!value.is_undefined()).then_some(Self(value))
+    }
+
+    /// The text, of a text.
+    pub fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        bytes(&self.0)
+    }
+}
+
+impl std::str::FromStr for OrderedJson {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}
+
+/// With the keys in the order of the value, which serde_json sorts unless it was built otherwise.
+impl From<serde_json::Value> for OrderedJson {
+    fn from(value: serde_json::Value) -> Self {
+        Self(json_value(&value))
+    }
+}
+
+/// The bytes of all texts in a value.
+pub(super) fn bytes(value: &Value) -> usize {
+    match value.kind() {
+        ValueKind::String => value.as_str().map_or(0, str::len),
+        ValueKind::Seq => value.try_iter().map_or(0, |items| items.map(|item| bytes(&item)).sum()),
+        ValueKind::Map => {
+            let of = |key: Value| bytes(&key) + value.get_item(&key).map_or(0, |inner| bytes(&inner));
+            value.try_iter().map_or(0, |keys| keys.map(of).sum())
+        }
+        _ => 0,
+    }
 }
 
 /// The content of a message.
@@ -42,14 +100,14 @@ pub enum Part {
 impl Message {
     /// A message with a text.
     pub fn text(role: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { role: role.into(), content: Content::Text(text.into()), extra: serde_json::Map::new() }
+        Self { role: role.into(), content: Content::Text(text.into()), extra: OrderedJson::default() }
     }
 
     /// A message with a number of images followed by a text.
     pub fn with_images(role: impl Into<String>, images: usize, text: impl Into<String>) -> Self {
         let mut parts = vec![Part::Image; images];
         parts.push(Part::Text { text: text.into() });
-        Self { role: role.into(), content: Content::Parts(parts), extra: serde_json::Map::new() }
+        Self { role: role.into(), content: Content::Parts(parts), extra: OrderedJson::default() }
     }
 
     /// Number of images of the message.
@@ -80,8 +138,10 @@ impl Message {
             Content::Text(text) => Value::from(text),
             Content::Parts(parts) => parts.iter().map(Part::value).collect(),
         };
-        let own = [("role", Value::from(&self.role)), ("content", content)];
-        let extra = self.extra.iter().map(|(key, value)| (key.as_str(), json_value(value)));
+        let own = [(Value::from("role"), Value::from(&self.role)), (Value::from("content"), content)];
+        let extra = &self.extra.0;
+        let extra =
+            extra.try_iter().into_iter().flatten().filter_map(|key| Some((key.clone(), extra.get_item(&key).ok()?)));
         Value::from_pairs(own.into_iter().chain(extra))
     }
 }
@@ -103,7 +163,7 @@ impl Part {
 }
 
 /// JSON as templates see it.
-pub(super) fn json_value(json: &serde_json::Value) -> Value {
+fn json_value(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::from(()),
         serde_json::Value::Bool(value) => Value::from(*value),
@@ -134,7 +194,7 @@ impl From<&Turn> for Message {
                 parts.push(Part::Text { text: text.to_owned() });
             }
         }
-        Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: serde_json::Map::new() }
+        Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: OrderedJson::default() }
     }
 }
 
@@ -150,7 +210,7 @@ mod tests {
         assert_eq!(message, Message::with_images("user", 2, "What changed?"));
         let json = r#"{"role":"user","content":[{"type":"image"},{"type":"text","text":"Hi"}],"name":"Ada"}"#;
         let read: Message = serde_json::from_str(json).unwrap();
-        assert_eq!((read.images(), read.extra["name"].as_str()), (1, Some("Ada")));
+        assert_eq!((read.images(), read.extra.get("name").unwrap().as_str()), (1, Some("Ada")));
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
         assert_eq!(Message::text("user", "<image>\nHi").images(), 1);
     }

@@ -1,20 +1,23 @@
 //! Chat templates: Jinja as Hugging Face's tokenizers use it, rendered by minijinja.
 //!
 //! Unusual here:
-//! - templates come with checkpoints and are not trusted: they run with a fuel limit, write a text of limited length, see nothing
-//!   but the conversation, and where one makes the template engine panic, that is an error like another. What has no limit is the
-//!   memory of values within a template: one that joins a text to itself again and again takes few steps to fill it;
+//! - templates come with checkpoints and are not trusted: their source has limits of length and depth, they run with a fuel limit, make
+//!   values and write a text of limited length, see nothing but the conversation, and where one makes the template engine panic, that
+//!   is an error like another;
+//! - JSON keeps the order of its keys, in tools, their arguments and whatever else a message has, as in Python;
 //! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
 //! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
 
 mod folder;
 mod message;
+mod methods;
 mod python;
+mod source;
 #[cfg(test)]
 mod tests;
 
 pub use folder::ANSWER_END;
-pub use message::{Content, Message, Part};
+pub use message::{Content, Message, OrderedJson, Part};
 
 use crate::conversation::{Role, Turn};
 use crate::tokenizer::Tokenizer;
@@ -39,6 +42,11 @@ const FUEL: u64 = 1_000_000;
 /// The longest text that a template may write, in bytes: that of a source's longest record. Lists that hold themselves twice, and
 /// again, are a short way to texts without an end.
 const MAX_OUTPUT: usize = 64 << 20;
+
+/// How large a value within a template may be, in bytes: so many more than all that the template was given has.
+const MORE_BYTES: usize = 1 << 20;
+/// And so many times as many.
+const MORE_TIMES: usize = 4;
 
 const NAME: &str = "chat_template";
 
@@ -105,7 +113,7 @@ pub struct RenderOptions {
     pub add_generation_prompt: bool,
     /// Further variables, which replace those of the same name: `tools`, `documents` (both `None` unless given here),
     /// `enable_thinking`, ...
-    pub variables: BTreeMap<String, serde_json::Value>,
+    pub variables: BTreeMap<String, OrderedJson>,
 }
 
 impl ChatTemplate {
@@ -124,8 +132,10 @@ impl ChatTemplate {
         let whitespace = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(whitespace.map_err(syntax)?);
         environment.set_fuel(Some(FUEL));
+        methods::add_to(&mut environment);
         python::add_to(&mut environment);
-        let source = python::without_generation_blocks(source);
+        let source =
+            source::prepared(source).map_err(|reason| TemplateError::Syntax { origin: origin.to_owned(), reason })?;
         guarded(|| environment.add_template_owned(NAME, source)).map_err(syntax)?;
         Ok(Self { environment, special_tokens: BTreeMap::new(), answer_end: None, origin: origin.to_owned() })
     }
@@ -201,6 +211,7 @@ impl ChatTemplate {
 
     fn render_values(&self, messages: Vec<Value>, options: &RenderOptions) -> Result<String, TemplateError> {
         let turns = messages.len();
+        let messages_bytes: usize = messages.iter().map(message::bytes).sum();
         let mut variables = BTreeMap::from([
             ("messages".to_owned(), Value::from(messages)),
             ("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)),
@@ -208,7 +219,10 @@ impl ChatTemplate {
             ("documents".to_owned(), Value::from(())),
         ]);
         variables.extend(self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(token.as_str()))));
-        variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), message::json_value(value))));
+        variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+        let given = options.variables.values().map(OrderedJson::bytes).sum::<usize>() + messages_bytes;
+        let most = (MORE_BYTES + MORE_TIMES * given).min(MAX_OUTPUT);
+        variables.insert(methods::MOST_BYTES.to_owned(), Value::from(most));
         let mut output = Output::default();
         let rendered = guarded(|| {
             let template = self.environment.get_template(NAME)?;
