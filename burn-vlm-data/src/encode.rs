@@ -9,6 +9,10 @@
 //! - an `<image>` token stands for as many tokens as the picture has;
 //! - nothing is cut silently.
 
+mod ends;
+
+pub(crate) use ends::{Ends, Place};
+
 use crate::chat_template::{ChatTemplate, Message, RenderOptions, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
 use crate::tokenizer::{Encoding, Tokenizer, TokenizerError};
@@ -393,6 +397,7 @@ impl Scribe<'_> {
             }
             done = done.max(until);
         };
+        let mut ends = Ends::new(self, turns, whole);
         for (turn, _) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
             // Each of these renderings must be the beginning of the next longer one; its length is where a part ends.
             let end = |turns: &[Turn], generation_prompt: bool| -> Result<usize, EncodeError> {
@@ -402,8 +407,8 @@ impl Scribe<'_> {
                 }
                 Err(not_appending(turn, &prefix, whole))
             };
-            push(end(&turns[..turn], true)?, Kind::Prompt);
-            push(end(&turns[..=turn], false)?, Kind::Answer);
+            push(ends.find(turn, Place::Prompt, || end(&turns[..turn], true))?, Kind::Prompt);
+            push(ends.find(turn, Place::Answer, || end(&turns[..=turn], false))?, Kind::Answer);
         }
         push(whole.len(), Kind::Prompt);
         Ok(parts)

@@ -3,9 +3,13 @@
 //! Unusual here:
 //! - [`Tokenizer::encode`] never adds special tokens: the chat template has written them, and they are recognised in the
 //!   text;
+//! - patterns are read as Python's package reads them, whose engine takes `{1,3}+` for a group that is repeated; the engine here takes
+//!   it for a possessive repetition, so it is written out;
 //! - training is deterministic: the same texts give the same bytes on every run;
 //! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
 //!   are not cut at each vowel sign.
+
+mod patterns;
 
 use burn_vlm_base::files::{FileError, write_atomic};
 use burn_vlm_base::model_folder::without_tokenizer;
@@ -256,6 +260,8 @@ impl Tokenizer {
     /// Contents that are no tokenizer.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TokenizerError> {
         let invalid = |reason: String| TokenizerError::Invalid { path: path.to_owned(), reason };
+        let translated = patterns::translated(bytes);
+        let bytes = translated.as_deref().unwrap_or(bytes);
         // The library answers some damaged files with a panic; it keeps no state that could be left half changed.
         let inner = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
             .map_err(|_| invalid("the tokenizers library cannot make sense of it".to_owned()))?

@@ -1,8 +1,8 @@
 //! Messages as chat templates see them: a role, and a text or a list of images and texts.
 
+use super::OrderedJson;
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use minijinja::Value;
-use minijinja::value::ValueKind;
 use serde::{Deserialize, Serialize};
 
 /// One message of a conversation, with the keys of Hugging Face's `apply_chat_template`.
@@ -15,63 +15,6 @@ pub struct Message {
     /// Further keys that a template may read (`tool_calls`, `reasoning_content`), in their order.
     #[serde(flatten)]
     pub extra: OrderedJson,
-}
-
-/// A JSON value whose objects keep their keys in the order in which they were read, as templates are shown them in Python. An object
-/// without keys by default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OrderedJson(pub(super) Value);
-
-impl Default for OrderedJson {
-    fn default() -> Self {
-        Self(Value::from_pairs(std::iter::empty::<(&str, Value)>()))
-    }
-}
-
-impl OrderedJson {
-    /// The value of a key, of an object that has it.
-    pub fn get(&self, key: &str) -> Option<Self> {
-        let value = self.0.get_attr(key).ok()?;
-        (!value.is_undefined()).then_some(Self(value))
-    }
-
-    /// The text, of a text.
-    pub fn as_str(&self) -> Option<&str> {
-        self.0.as_str()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        bytes(&self.0)
-    }
-}
-
-impl std::str::FromStr for OrderedJson {
-    type Err = serde_json::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(text)
-    }
-}
-
-/// With the keys in the order of the value, which serde_json sorts unless it was built otherwise.
-impl From<serde_json::Value> for OrderedJson {
-    fn from(value: serde_json::Value) -> Self {
-        Self(json_value(&value))
-    }
-}
-
-/// The bytes of all texts in a value.
-pub(super) fn bytes(value: &Value) -> usize {
-    match value.kind() {
-        ValueKind::String => value.as_str().map_or(0, str::len),
-        ValueKind::Seq => value.try_iter().map_or(0, |items| items.map(|item| bytes(&item)).sum()),
-        ValueKind::Map => {
-            let of = |key: Value| bytes(&key) + value.get_item(&key).map_or(0, |inner| bytes(&inner));
-            value.try_iter().map_or(0, |keys| keys.map(of).sum())
-        }
-        _ => 0,
-    }
 }
 
 /// The content of a message.
@@ -158,24 +101,6 @@ impl Part {
         match self {
             Self::Image => Value::from_pairs([("type", "image")]),
             Self::Text { text } => Value::from_pairs([("type", "text"), ("text", text.as_str())]),
-        }
-    }
-}
-
-/// JSON as templates see it.
-fn json_value(json: &serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(value) => Value::from(*value),
-        serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => Value::from(number),
-            (_, Some(number)) => Value::from(number),
-            _ => Value::from(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => Value::from(text),
-        serde_json::Value::Array(items) => items.iter().map(json_value).collect(),
-        serde_json::Value::Object(map) => {
-            Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), json_value(value))))
         }
     }
 }

@@ -11,13 +11,15 @@
 mod folder;
 mod message;
 mod methods;
+mod ordered;
 mod python;
 mod source;
 #[cfg(test)]
 mod tests;
 
 pub use folder::ANSWER_END;
-pub use message::{Content, Message, OrderedJson, Part};
+pub use message::{Content, Message, Part};
+pub use ordered::OrderedJson;
 
 use crate::conversation::{Role, Turn};
 use crate::tokenizer::Tokenizer;
@@ -211,7 +213,7 @@ impl ChatTemplate {
 
     fn render_values(&self, messages: Vec<Value>, options: &RenderOptions) -> Result<String, TemplateError> {
         let turns = messages.len();
-        let messages_bytes: usize = messages.iter().map(message::bytes).sum();
+        let messages_bytes: usize = messages.iter().map(ordered::bytes).sum();
         let mut variables = BTreeMap::from([
             ("messages".to_owned(), Value::from(messages)),
             ("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)),
