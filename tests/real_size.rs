@@ -115,6 +115,9 @@ fn alignment_of_towervision_2b() {
         tokenizer: Arc::new(tokenizer),
         template: Arc::new(template),
         image_token_added: false,
+        rows_added: 0,
+        note: None,
+        whole: false,
         encoder: parts.join("siglip2"),
     };
     let stage = &recipe.stage["align"];

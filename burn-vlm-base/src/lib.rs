@@ -3,6 +3,8 @@
 //! - [`files`]: files and folders that are there whole or not at all;
 //! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
 //! - [`lock`]: at most one process works on a folder;
+//! - [`published`]: JSON files of Hugging Face, whose `null`s are absent and whose errors name the key;
+//! - [`model_folder`]: what a folder is that is no model;
 //! - `progress` (a feature): bars and lines of what runs;
 //! - [`seal`]: hashes of what a later step reads back;
 //! - [`stop`]: the wish to stop at a safe point;
@@ -16,8 +18,10 @@
 pub mod files;
 pub mod jsonl;
 pub mod lock;
+pub mod model_folder;
 #[cfg(feature = "progress")]
 pub mod progress;
+pub mod published;
 pub mod random;
 pub mod seal;
 pub mod stop;

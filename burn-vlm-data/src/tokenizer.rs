@@ -3,11 +3,17 @@
 //! Unusual here:
 //! - [`Tokenizer::encode`] never adds special tokens: the chat template has written them, and they are recognised in the
 //!   text;
+//! - patterns are read as Python's package reads them, whose engine takes `{1,3}+` for a group that is repeated; the engine here takes
+//!   it for a possessive repetition, so it is written out;
 //! - training is deterministic: the same texts give the same bytes on every run;
 //! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
 //!   are not cut at each vowel sign.
 
+mod patterns;
+
 use burn_vlm_base::files::{FileError, write_atomic};
+use burn_vlm_base::model_folder::without_tokenizer;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -37,12 +43,45 @@ pub enum TokenizerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no `tokenizer.json`.
+    #[error("{}: {help}", path.display())]
+    Missing {
+        /// The file that is not there.
+        path: PathBuf,
+        /// What is there instead, and what to do.
+        help: String,
+    },
+    /// A token whose id has no row in the model's table of embeddings.
+    #[error(
+        "{}: the token {token:?} has the id {id}, the model's table of embeddings has {rows} rows (ids 0 to {}); enlarge the \
+         table (transformers: `model.resize_token_embeddings(len(tokenizer))`, then save both), or take the token out of the \
+         tokenizer",
+        path.display(), i64::try_from(*rows).unwrap_or(i64::MAX) - 1
+    )]
+    BeyondTable {
+        /// The tokenizer's file, or the model's folder.
+        path: PathBuf,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// A file is no tokenizer.
     #[error("{}: not a Hugging Face tokenizer.json: {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What the parser said.
+        reason: String,
+    },
+    /// A file beside a tokenizer is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key.
         reason: String,
     },
     /// The vocabulary has no room for the bytes and the special tokens.
@@ -165,30 +204,50 @@ impl Tokenizer {
     /// A file that is missing or no tokenizer, named.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let path = path.as_ref();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if !path.exists() && folder.is_dir() {
+            return Err(TokenizerError::Missing { path: path.to_owned(), help: without_tokenizer(folder) });
+        }
         let read =
             |path: &Path| std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source });
         let mut tokenizer = Self::from_bytes(&read(path)?, path)?;
         let json = |name: &str| {
             let file = path.with_file_name(name);
-            let invalid = |error: serde_json::Error, path| TokenizerError::Invalid { path, reason: error.to_string() };
             let bytes = if file.is_file() { Some(read(&file)?) } else { None };
-            let value = bytes.map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes)).transpose();
-            value.map_err(|error| invalid(error, file))
+            let value = bytes.map(|bytes| serde_json::from_slice::<Value>(&bytes)).transpose();
+            value.map_err(|error| TokenizerError::Config { path: file, reason: error.to_string() })
         };
-        let Some(config) = json("tokenizer_config.json")? else { return Ok(tokenizer) };
-        let map = json("special_tokens_map.json")?;
+        let wrong = |name: &str, key: &str, found: String| {
+            let reason = format!("`{key}`: expected a token, as a text or as {{\"content\": ...}}, found {found}");
+            TokenizerError::Config { path: path.with_file_name(name), reason }
+        };
+        let (config, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
+        if config.is_none() && map.is_none() {
+            return Ok(tokenizer);
+        }
         for (key, role) in [
             ("pad_token", &mut tokenizer.roles.pad),
             ("bos_token", &mut tokenizer.roles.bos),
             ("eos_token", &mut tokenizer.roles.eos),
         ] {
-            // Absent in the newer file, a role may be in the older one; null there means none.
-            let value = config.get(key).or_else(|| map.as_ref()?.get(key));
-            let token = value.and_then(|v| v.as_str().or_else(|| v.get("content")?.as_str()));
-            *role = token.map(str::to_owned);
+            // Absent (or null) in the newer file, a role may be in the older one.
+            *role = match special_token(config.as_ref(), key)
+                .map_err(|found| wrong("tokenizer_config.json", key, found))?
+            {
+                Some(token) => Some(token),
+                None => {
+                    special_token(map.as_ref(), key).map_err(|found| wrong("special_tokens_map.json", key, found))?
+                }
+            };
         }
-        if config.get("padding_side").and_then(|side| side.as_str()) == Some("left") {
-            tokenizer.padding_side = PaddingSide::Left;
+        match config.as_ref().and_then(|config| config.get("padding_side")) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(side)) if side == "left" => tokenizer.padding_side = PaddingSide::Left,
+            Some(Value::String(side)) if side == "right" => {}
+            Some(other) => {
+                let reason = format!("`padding_side`: expected \"left\" or \"right\", found {other}");
+                return Err(TokenizerError::Config { path: path.with_file_name("tokenizer_config.json"), reason });
+            }
         }
         Ok(tokenizer)
     }
@@ -201,6 +260,8 @@ impl Tokenizer {
     /// Contents that are no tokenizer.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TokenizerError> {
         let invalid = |reason: String| TokenizerError::Invalid { path: path.to_owned(), reason };
+        let translated = patterns::translated(bytes);
+        let bytes = translated.as_deref().unwrap_or(bytes);
         // The library answers some damaged files with a panic; it keeps no state that could be left half changed.
         let inner = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
             .map_err(|_| invalid("the tokenizers library cannot make sense of it".to_owned()))?
@@ -375,9 +436,40 @@ impl Tokenizer {
         Ok(self)
     }
 
+    /// Checks that every token has a row in a table of embeddings of `rows` rows, but for `image`: what stands for a visual token is
+    /// never looked up. `path` is named in the error.
+    ///
+    /// # Errors
+    /// [`TokenizerError::BeyondTable`] for the first token without a row.
+    pub fn check_rows(&self, rows: usize, image: Option<u32>, path: &Path) -> Result<(), TokenizerError> {
+        let beyond = |id: u32| id as usize >= rows && Some(id) != image;
+        // Few tokenizers have ids beyond the number of their tokens; these need no look at each of them.
+        let added = self.inner.get_added_tokens_decoder();
+        let all = self.vocab_size();
+        if all <= rows && !added.keys().any(|id| beyond(*id)) {
+            return Ok(());
+        }
+        let vocabulary = self.inner.get_vocab(true);
+        let first = vocabulary.into_iter().filter(|(_, id)| beyond(*id)).min_by_key(|(_, id)| *id);
+        let Some((token, id)) = first else { return Ok(()) };
+        Err(TokenizerError::BeyondTable { path: path.to_owned(), token, id, rows })
+    }
+
     /// The id of `<image>`.
     pub fn image_id(&self) -> Option<u32> {
         self.token_id(crate::conversation::IMAGE_PLACEHOLDER)
+    }
+}
+
+/// A special token of a file, written as a text or as an object with `content`; a wrong value comes back as it is written.
+fn special_token(file: Option<&Value>, key: &str) -> Result<Option<String>, String> {
+    match file.and_then(|file| file.get(key)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(token)) => Ok(Some(token.clone())),
+        Some(value) => match value.get("content").and_then(Value::as_str) {
+            Some(token) => Ok(Some(token.to_owned())),
+            None => Err(value.to_string().chars().take(60).collect()),
+        },
     }
 }
 

@@ -10,10 +10,12 @@ use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
+use burn_vlm_base::model_folder::describe;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::image::GridPinpoint;
-use burn_vlm_data::processor::TilingPreset;
+use burn_vlm_data::processor::{Processor, TilingPreset};
 use burn_vlm_data::tokenizer::Tokenizer;
 
 use crate::error::{Result, TrainError};
@@ -29,11 +31,17 @@ pub struct Assembled<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub template: Arc<ChatTemplate>,
     /// Whether `<image>` was added to the backbone's tokenizer, and so a row to its embeddings.
     pub image_token_added: bool,
+    /// Rows that were added to the embeddings for it; each is the mean of the others.
+    pub rows_added: usize,
+    /// What is to be said of the template.
+    pub note: Option<String>,
+    /// Whether all of it comes from one folder (`model.from`), which then says how pictures are shown.
+    pub whole: bool,
     /// The encoder's folder.
     pub encoder: PathBuf,
 }
 
-/// Joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
+/// The whole model in `encoder` where the recipe starts from one (`model.from`). Else joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
 /// initialised from `seed`. A tokenizer without `<image>` (a language model's own) is given one, with a row of the embeddings.
 ///
 /// # Errors
@@ -45,24 +53,124 @@ pub fn assemble<T: VisionTower, P: Projector>(
     seed: u64,
     device: &Device,
 ) -> Result<Assembled<T, P>> {
-    let (tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
-    let template = template_of(backbone, &tokenizer)?;
+    if recipe.from.is_some() {
+        return whole(recipe, encoder, device);
+    }
+    let Words { tokenizer, template, image_token_added, note } = words_of(backbone, recipe.answer_end)?;
     let vision_tower: T = load_tower(encoder, device)?;
     let mut language_model = LanguageModel::load_pretrained(backbone, device)?;
     let image_id = tokenizer.image_id().ok_or_else(|| {
         TrainError::invalid(backbone.join("tokenizer.json"), "has no `<image>` token; add it as a special token")
     })?;
+    tokenizer.check_rows(language_model.config().vocab_size(), Some(image_id), &backbone.join("tokenizer.json"))?;
+    let rows_added = (image_id as usize + 1).saturating_sub(language_model.config().vocab_size());
     language_model.resize_token_embeddings(image_id as usize + 1);
     let config = vlm_config(recipe, vision_tower.config(), language_model.config(), i64::from(image_id))?;
     let connector: P = config.init_connector(&Scope::new(seed, device))?;
     let model = Vlm::from_parts(vision_tower, connector, language_model, &config)?;
     Ok(Assembled {
         model,
-        tokenizer: Arc::new(tokenizer),
-        template: Arc::new(template),
+        tokenizer,
+        template,
         image_token_added,
+        rows_added,
+        note,
+        whole: false,
         encoder: encoder.to_path_buf(),
     })
+}
+
+/// A whole vision-language model, as its folder has it.
+fn whole<T: VisionTower, P: Projector>(
+    recipe: &ModelRecipe,
+    folder: &Path,
+    device: &Device,
+) -> Result<Assembled<T, P>> {
+    let file = folder.join("config.json");
+    if !is_whole(folder) {
+        let message =
+            "is no vision-language model's; `model.from` starts from a whole one, `encoder` and `backbone` from parts";
+        return Err(TrainError::invalid(&file, message));
+    }
+    let words = words_of(folder, recipe.answer_end)?;
+    let mut model: Vlm<T, P> = Pretrained::load_pretrained(folder, device)?;
+    let (rows, index) = (model.language_model.config().vocab_size(), model.config.image_token_index);
+    let image_id = whole_image_id(folder, &words, rows, index)?;
+    words.tokenizer.check_rows(rows, Some(image_id), &folder.join("tokenizer.json"))?;
+    model.language_model.resize_token_embeddings(image_id as usize + 1);
+    model.config.text_config = model.language_model.config();
+    model.config.image_token_index = i64::from(image_id);
+    // The switches that an absent `transformers_version` decides, before it is written anew.
+    model.config = model.pretrained_config();
+    Ok(Assembled {
+        rows_added: model.config.text_config.vocab_size() - rows,
+        model,
+        tokenizer: words.tokenizer,
+        template: words.template,
+        image_token_added: words.image_token_added,
+        note: words.note,
+        whole: true,
+        encoder: folder.to_path_buf(),
+    })
+}
+
+/// The id of a whole model's image token, which training writes as `<image>`.
+pub(crate) fn whole_image_id(folder: &Path, words: &Words, rows: usize, index: i64) -> Result<u32> {
+    if by_own_format(folder)? {
+        let message = "Parrot's published checkpoints have a conversation format of their own, with a picture that is no token; they \
+                       cannot be trained further from their folder. Name their CLIP and Qwen folders as `encoder` and `backbone`";
+        return Err(TrainError::invalid(folder, message));
+    }
+    let id = words.tokenizer.image_id().unwrap_or_default();
+    // Where the tokenizer had none, as in LLaVA's original layout, the id in the config stands for no token either.
+    let names_another = i64::from(id) != index && !words.image_token_added && (0..rows as i64).contains(&index);
+    if names_another {
+        let message = format!(
+            "image_token_index is {index}, and {IMAGE_PLACEHOLDER} has the id {id} in tokenizer.json: a model whose pictures have \
+             another token cannot be trained further"
+        );
+        return Err(TrainError::invalid(folder.join("config.json"), message));
+    }
+    Ok(id)
+}
+
+/// Whether the folder of a Parrot is read by the authors' own conversation format.
+fn by_own_format(folder: &Path) -> Result<bool> {
+    Ok(Processor::text_from_folder(folder)?.template().is_none())
+}
+
+/// Whether a folder holds a whole vision-language model.
+pub(crate) fn is_whole(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join("config.json")).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    config["model_type"].as_str().is_some_and(|kind| VLM_KINDS.contains(&kind))
+}
+
+/// Kinds of vision-language models: transformers', LLaVA's original ones, Parrot.
+pub(crate) const VLM_KINDS: [&str; 7] =
+    ["llava", "llava_next", "llava_llama", "llava_qwen", "llava_qwen2", "llava_mistral", "parrot_qwen2"];
+
+/// How a backbone's conversations are written.
+pub(crate) struct Words {
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: Arc<ChatTemplate>,
+    /// Whether `<image>` was added.
+    pub(crate) image_token_added: bool,
+    /// What is to be said of the template.
+    pub(crate) note: Option<String>,
+}
+
+/// A backbone's tokenizer with `<image>`, and its chat template, which may write the tokenizer's special tokens.
+///
+/// # Errors
+/// A file that is missing or damaged, a template that ends no answer where `answer_end` wants an end; the folder is named.
+pub(crate) fn words_of(backbone: &Path, answer_end: AnswerEnd) -> Result<Words> {
+    let (tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    let template = ChatTemplate::from_folder(backbone)?.with_special_tokens_of(&tokenizer);
+    let ended = answer_end.apply(&tokenizer, template);
+    let (template, note) = ended.map_err(TrainError::within(backbone.display().to_string()))?;
+    let note = note.map(|note| format!("warning: {}: {note}", backbone.display()));
+    Ok(Words { tokenizer: Arc::new(tokenizer), template: Arc::new(template), image_token_added, note })
 }
 
 /// A backbone's tokenizer with `<image>`, and whether that had to be added.
@@ -70,12 +178,6 @@ pub(crate) fn tokenizer_with_image(file: &Path) -> Result<(Tokenizer, bool)> {
     let tokenizer = Tokenizer::from_file(file)?;
     let added = tokenizer.image_id().is_none();
     Ok((tokenizer.with_special_token(IMAGE_PLACEHOLDER)?, added))
-}
-
-/// A backbone's chat template, which may write the tokenizer's special tokens.
-pub(crate) fn template_of(backbone: &Path, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let template = ChatTemplate::from_folder(backbone)?;
-    Ok(template.with_special_tokens_of(tokenizer))
 }
 
 /// How a recipe joins a tower and a decoder, in which `image_id` stands for visual tokens.
@@ -151,12 +253,15 @@ pub fn tower_is_frozen<'a>(stages: impl IntoIterator<Item = &'a StageRecipe>) ->
 /// Neither exists.
 pub fn part_folder(name: &str, parts: &Path) -> Result<PathBuf> {
     let below = parts.join(name);
-    if below.join("config.json").is_file() {
-        return Ok(below);
-    }
     let direct = PathBuf::from(name);
-    if direct.join("config.json").is_file() {
-        return Ok(direct);
+    for folder in [&below, &direct] {
+        // Adapters and projectors may have a config.json beside them.
+        if let Some(what) = describe(folder) {
+            return Err(TrainError::invalid(folder, what));
+        }
+        if folder.join("config.json").is_file() {
+            return Ok(folder.clone());
+        }
     }
     Err(TrainError::invalid(
         &below,

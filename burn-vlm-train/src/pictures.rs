@@ -1,25 +1,28 @@
 //! Pictures of the corpus as pixel tensors: decoded once, augmented and normalised on demand.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::emoji::{EmojiCorpus, PictureId};
 use burn_vlm_data::image::{Augmentation, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage};
+use burn_vlm_data::processor::Processor;
 
+use crate::assemble::is_whole;
 use crate::error::{Result, TrainError};
 
-/// How the encoder in `folder` wants its pictures: by its `preprocessor_config.json`, or, where it has none (the parts made here),
-/// as SigLIP's. `size` is the tower's.
+/// How the encoder in `folder` wants its pictures: by its `preprocessor_config.json` (or the image processor inside of
+/// `processor_config.json`), or, where it has none (the parts made here), as SigLIP's. `size` is the tower's.
 ///
 /// # Errors
 /// A processor that cannot be read or makes pictures of another size.
 pub fn processor_of(folder: &Path, size: usize) -> Result<ImageProcessorConfig> {
-    let file = folder.join("preprocessor_config.json");
-    if !file.is_file() {
-        return siglip_processor(size);
-    }
-    let config = ImageProcessorConfig::from_file(&file)?;
+    let Some(file) = processor_file(folder)? else { return siglip_processor(size) };
+    // What LLaVA's own layout says of pictures stands in the model's config.
+    let config = match is_whole(folder) {
+        true => Processor::image_config(folder)?,
+        false => ImageProcessorConfig::from_file(&file)?,
+    };
     if let Some((height, width)) = config.output_size()
         && (height as usize, width as usize) != (size, size)
     {
@@ -27,6 +30,21 @@ pub fn processor_of(folder: &Path, size: usize) -> Result<ImageProcessorConfig> 
         return Err(TrainError::invalid(&file, message));
     }
     Ok(config)
+}
+
+/// The file that says how pictures are prepared: transformers 5 writes it into the processor's.
+fn processor_file(folder: &Path) -> Result<Option<PathBuf>> {
+    let own = folder.join("preprocessor_config.json");
+    if own.is_file() {
+        return Ok(Some(own));
+    }
+    let file = folder.join("processor_config.json");
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    Ok(json.get("image_processor").is_some_and(serde_json::Value::is_object).then_some(file))
 }
 
 /// The canvases of a tiled model as its image processor names them.

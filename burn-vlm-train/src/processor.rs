@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::image::{AspectRatio, DecodeLimits, ImageProcessorConfig};
 use burn_vlm_data::processor::{ImageParts, Processor, ProcessorParts, TileTokens, VisualTokens};
 use burn_vlm_data::tokenizer::Tokenizer;
 
-use crate::assemble::{template_of, tokenizer_with_image};
+use crate::assemble::{Words, words_of};
 use crate::error::{Result, TrainError};
 use crate::pictures::grid_pinpoints;
 use crate::recipe::PictureView;
 
-/// The processor of a stage: `image` is how the encoder wants its pictures, `view` how the stage lays them into its square.
+/// The processor of a stage: `image` is how the encoder wants its pictures, `view` how the stage lays them into its square, and
+/// `whole` whether `image` is that of a whole model ([`Assembled::whole`](crate::assemble::Assembled::whole)).
 ///
 /// # Errors
 /// An image processor whose pictures are not of the size that the tower takes, a template that drops the words of a turn.
@@ -23,7 +25,7 @@ pub fn stage_processor(
     tokenizer: Arc<Tokenizer>,
     template: Arc<ChatTemplate>,
     image: &ImageProcessorConfig,
-    view: PictureView,
+    (view, whole): (PictureView, bool),
     limits: DecodeLimits,
 ) -> Result<Processor> {
     let side = config.vision_config.image_size();
@@ -35,11 +37,12 @@ pub fn stage_processor(
         )));
     }
     let images =
-        ImageParts { config: picture_config(config, image, view), tokens: visual_tokens(config, view), limits };
+        ImageParts { config: picture_config(config, image, view, whole), tokens: visual_tokens(config, view), limits };
     Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
 }
 
-/// The processor of a model that is made of parts: `backbone` is the folder of its tokenizer and template, `image` how it is shown
+/// The processor of a model that is made of parts: `backbone` is the folder of its tokenizer and template,
+/// `answer_end` the recipe's rule for answers without an end, `image` how it is shown
 /// pictures.
 ///
 /// # Errors
@@ -47,17 +50,23 @@ pub fn stage_processor(
 pub fn model_processor(
     config: &VlmConfig,
     backbone: &Path,
+    answer_end: AnswerEnd,
     image: &ImageProcessorConfig,
     limits: DecodeLimits,
 ) -> Result<Processor> {
-    let (tokenizer, _) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
-    let template = Arc::new(template_of(backbone, &tokenizer)?);
+    let Words { tokenizer, template, .. } = words_of(backbone, answer_end)?;
     let images = ImageParts { config: image.clone(), tokens: model_visual_tokens(config), limits };
-    Ok(Processor::new(ProcessorParts { tokenizer: Arc::new(tokenizer), template, images: Some(images) })?)
+    Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
 }
 
 /// The encoder's image processor with a stage's view of pictures, which is what the trained model has to be shown later.
-pub fn picture_config(config: &VlmConfig, image: &ImageProcessorConfig, view: PictureView) -> ImageProcessorConfig {
+/// Of a whole model (`whole`), what it does with several pictures is kept.
+pub fn picture_config(
+    config: &VlmConfig,
+    image: &ImageProcessorConfig,
+    view: PictureView,
+    whole: bool,
+) -> ImageProcessorConfig {
     let plain = ImageProcessorConfig { image_grid_pinpoints: None, tile_several: true, ..image.clone() };
     match view {
         PictureView::Square => plain,
@@ -71,7 +80,7 @@ pub fn picture_config(config: &VlmConfig, image: &ImageProcessorConfig, view: Pi
         PictureView::Tiles => ImageProcessorConfig {
             image_grid_pinpoints: Some(grid_pinpoints(config)),
             image_processor_type: Some("LlavaNextImageProcessor".into()),
-            tile_several: false,
+            tile_several: whole && image.tile_several,
             ..plain
         },
     }
@@ -117,7 +126,7 @@ mod tests {
         let of = |view| {
             let image = ImageProcessorConfig::siglip(32);
             let (tokenizer, template) = (tokenizer.clone(), template.clone());
-            stage_processor(&config, tokenizer, template, &image, view, DecodeLimits::default()).unwrap()
+            stage_processor(&config, tokenizer, template, &image, (view, false), DecodeLimits::default()).unwrap()
         };
         let lengths = [3, 17, 31, 32, 33, 64, 100, 201];
         let tiles = of(PictureView::Tiles);
@@ -147,7 +156,7 @@ mod tests {
     fn views_are_kept_in_their_file() {
         let config = config(vec![(32, 64), (64, 32)]);
         for view in [PictureView::Square, PictureView::Pad, PictureView::Tiles] {
-            let saved = picture_config(&config, &ImageProcessorConfig::siglip(32), view);
+            let saved = picture_config(&config, &ImageProcessorConfig::siglip(32), view, false);
             saved.check().unwrap();
             let read: ImageProcessorConfig = serde_json::from_str(&serde_json::to_string(&saved).unwrap()).unwrap();
             assert_eq!(read, saved);

@@ -10,7 +10,7 @@ mod choose;
 mod config;
 mod decoding;
 
-pub use config::GenerationConfig;
+pub use config::{GenerationConfig, SAMPLED_AMONG};
 pub use decoding::{Decoding, NewToken};
 
 use burn::tensor::{Int, Tensor, TensorData};
@@ -116,6 +116,7 @@ impl LanguageModel {
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
+        self.config().check_ids(prompts, None)?;
         let padded = LeftPadded::new(prompts)?;
         let embeds = self.embed(padded.tensor(device));
         Decoding::new(self, embeds, padded, prompts, config)
@@ -167,6 +168,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
+        self.language_model.config().check_ids(prompts, Some(self.config.image_token_index))?;
         let padded = LeftPadded::new(prompts)?;
         let mut input = VlmInput::new(padded.tensor(device)).with_features(features);
         if self.multi_modal_projector.reads_text() {

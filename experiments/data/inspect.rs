@@ -166,6 +166,9 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let mixture = args.mixture()?;
     let reader = args.reader()?;
     args.check_outputs()?;
+    if let (Some(note), Some(folder)) = (reader.as_ref().and_then(|reader| reader.note()), &args.tokenizer) {
+        writeln!(out, "warning: {}: {note}", folder.display())?;
+    }
     let opening = reporter.bar(&format!("opening {}", args.path), 1);
     let opened = match &mixture {
         Some(config) => open_sources(config, Limits::default())?,

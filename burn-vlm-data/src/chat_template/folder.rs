@@ -5,6 +5,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The file and the key in which this library writes the token that it puts behind an answer, see
+/// [`ChatTemplate::with_answer_end`].
+const PROCESSOR: &str = "processor_config.json";
+/// See [`PROCESSOR`].
+pub const ANSWER_END: &str = "answer_end";
 /// The name of the template that is meant where none is named.
 const DEFAULT: &str = "default";
 
@@ -30,7 +35,15 @@ impl ChatTemplate {
         for (name, token) in special_tokens(folder)? {
             template = template.with_variable(name, token);
         }
-        Ok(template)
+        let path = folder.join(PROCESSOR);
+        match read_json(&path)?.as_ref().and_then(|file| file.get(ANSWER_END)) {
+            None | Some(Value::Null) => Ok(template),
+            Some(Value::String(token)) => Ok(template.with_answer_end(token)),
+            Some(other) => {
+                let reason = format!("{ANSWER_END}: expected a token, found {other}");
+                Err(TemplateError::Invalid { path, reason })
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages as chat templates see them: a role, and a text or a list of images and texts.
 
+use super::OrderedJson;
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
@@ -11,9 +12,9 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: Content,
-    /// Further keys that a template may read (`tool_calls`, `reasoning_content`).
+    /// Further keys that a template may read (`tool_calls`, `reasoning_content`), in their order.
     #[serde(flatten)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    pub extra: OrderedJson,
 }
 
 /// The content of a message.
@@ -42,14 +43,14 @@ pub enum Part {
 impl Message {
     /// A message with a text.
     pub fn text(role: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { role: role.into(), content: Content::Text(text.into()), extra: serde_json::Map::new() }
+        Self { role: role.into(), content: Content::Text(text.into()), extra: OrderedJson::default() }
     }
 
     /// A message with a number of images followed by a text.
     pub fn with_images(role: impl Into<String>, images: usize, text: impl Into<String>) -> Self {
         let mut parts = vec![Part::Image; images];
         parts.push(Part::Text { text: text.into() });
-        Self { role: role.into(), content: Content::Parts(parts), extra: serde_json::Map::new() }
+        Self { role: role.into(), content: Content::Parts(parts), extra: OrderedJson::default() }
     }
 
     /// Number of images of the message.
@@ -62,41 +63,44 @@ impl Message {
 }
 
 impl Message {
+    /// The message with a token behind its words.
+    pub(super) fn ended_by(mut self, end: &str) -> Self {
+        match &mut self.content {
+            Content::Text(text) => text.push_str(end),
+            Content::Parts(parts) => match parts.iter_mut().rev().find_map(Part::text_mut) {
+                Some(text) => text.push_str(end),
+                None => parts.push(Part::Text { text: end.to_owned() }),
+            },
+        }
+        self
+    }
+
     /// The message as templates see it.
     pub(super) fn value(&self) -> Value {
         let content = match &self.content {
             Content::Text(text) => Value::from(text),
             Content::Parts(parts) => parts.iter().map(Part::value).collect(),
         };
-        let own = [("role", Value::from(&self.role)), ("content", content)];
-        let extra = self.extra.iter().map(|(key, value)| (key.as_str(), json_value(value)));
+        let own = [(Value::from("role"), Value::from(&self.role)), (Value::from("content"), content)];
+        let extra = &self.extra.0;
+        let extra =
+            extra.try_iter().into_iter().flatten().filter_map(|key| Some((key.clone(), extra.get_item(&key).ok()?)));
         Value::from_pairs(own.into_iter().chain(extra))
     }
 }
 
 impl Part {
+    fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Image => None,
+            Self::Text { text } => Some(text),
+        }
+    }
+
     fn value(&self) -> Value {
         match self {
             Self::Image => Value::from_pairs([("type", "image")]),
             Self::Text { text } => Value::from_pairs([("type", "text"), ("text", text.as_str())]),
-        }
-    }
-}
-
-/// JSON as templates see it.
-pub(super) fn json_value(json: &serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(value) => Value::from(*value),
-        serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => Value::from(number),
-            (_, Some(number)) => Value::from(number),
-            _ => Value::from(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => Value::from(text),
-        serde_json::Value::Array(items) => items.iter().map(json_value).collect(),
-        serde_json::Value::Object(map) => {
-            Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), json_value(value))))
         }
     }
 }
@@ -115,7 +119,7 @@ impl From<&Turn> for Message {
                 parts.push(Part::Text { text: text.to_owned() });
             }
         }
-        Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: serde_json::Map::new() }
+        Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: OrderedJson::default() }
     }
 }
 
@@ -131,7 +135,7 @@ mod tests {
         assert_eq!(message, Message::with_images("user", 2, "What changed?"));
         let json = r#"{"role":"user","content":[{"type":"image"},{"type":"text","text":"Hi"}],"name":"Ada"}"#;
         let read: Message = serde_json::from_str(json).unwrap();
-        assert_eq!((read.images(), read.extra["name"].as_str()), (1, Some("Ada")));
+        assert_eq!((read.images(), read.extra.get("name").unwrap().as_str()), (1, Some("Ada")));
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
         assert_eq!(Message::text("user", "<image>\nHi").images(), 1);
     }

@@ -1,24 +1,31 @@
 //! Chat templates: Jinja as Hugging Face's tokenizers use it, rendered by minijinja.
 //!
 //! Unusual here:
-//! - templates come with checkpoints and are not trusted: they run with a fuel limit, write a text of limited length, see nothing
-//!   but the conversation, and where one makes the template engine panic, that is an error like another. What has no limit is the
-//!   memory of values within a template: one that joins a text to itself again and again takes few steps to fill it;
+//! - templates come with checkpoints and are not trusted: their source has limits of length and depth, they run with a fuel limit, make
+//!   values and write a text of limited length, see nothing but the conversation, and where one makes the template engine panic, that
+//!   is an error like another;
+//! - JSON keeps the order of its keys, in tools, their arguments and whatever else a message has, as in Python;
 //! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
 //! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
 
 mod folder;
 mod message;
+mod methods;
+mod ordered;
 mod python;
+mod source;
 #[cfg(test)]
 mod tests;
 
+pub use folder::ANSWER_END;
 pub use message::{Content, Message, Part};
+pub use ordered::OrderedJson;
 
-use crate::conversation::Turn;
+use crate::conversation::{Role, Turn};
 use crate::tokenizer::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +44,11 @@ const FUEL: u64 = 1_000_000;
 /// The longest text that a template may write, in bytes: that of a source's longest record. Lists that hold themselves twice, and
 /// again, are a short way to texts without an end.
 const MAX_OUTPUT: usize = 64 << 20;
+
+/// How large a value within a template may be, in bytes: so many more than all that the template was given has.
+const MORE_BYTES: usize = 1 << 20;
+/// And so many times as many.
+const MORE_TIMES: usize = 4;
 
 const NAME: &str = "chat_template";
 
@@ -91,6 +103,8 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     /// What the template knows besides the conversation: `bos_token`, `eos_token`, ...
     special_tokens: BTreeMap<String, String>,
+    /// Stands behind the words of every assistant's message.
+    answer_end: Option<String>,
     origin: String,
 }
 
@@ -101,7 +115,7 @@ pub struct RenderOptions {
     pub add_generation_prompt: bool,
     /// Further variables, which replace those of the same name: `tools`, `documents` (both `None` unless given here),
     /// `enable_thinking`, ...
-    pub variables: BTreeMap<String, serde_json::Value>,
+    pub variables: BTreeMap<String, OrderedJson>,
 }
 
 impl ChatTemplate {
@@ -120,10 +134,12 @@ impl ChatTemplate {
         let whitespace = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(whitespace.map_err(syntax)?);
         environment.set_fuel(Some(FUEL));
+        methods::add_to(&mut environment);
         python::add_to(&mut environment);
-        let source = python::without_generation_blocks(source);
+        let source =
+            source::prepared(source).map_err(|reason| TemplateError::Syntax { origin: origin.to_owned(), reason })?;
         guarded(|| environment.add_template_owned(NAME, source)).map_err(syntax)?;
-        Ok(Self { environment, special_tokens: BTreeMap::new(), origin: origin.to_owned() })
+        Ok(Self { environment, special_tokens: BTreeMap::new(), answer_end: None, origin: origin.to_owned() })
     }
 
     /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
@@ -147,6 +163,18 @@ impl ChatTemplate {
         self
     }
 
+    /// Writes a token behind the words of every assistant's message, for a template that ends an answer with none
+    /// ([`AnswerEnd`](crate::encode::AnswerEnd)).
+    pub fn with_answer_end(mut self, token: impl Into<String>) -> Self {
+        self.answer_end = Some(token.into());
+        self
+    }
+
+    /// The token of [`Self::with_answer_end`].
+    pub fn answer_end(&self) -> Option<&str> {
+        self.answer_end.as_deref()
+    }
+
     /// The template of the tiny models.
     ///
     /// # Errors
@@ -160,7 +188,13 @@ impl ChatTemplate {
     /// # Errors
     /// A conversation that the template refuses (its own words are in the error), or a template that never ends.
     pub fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let message = |turn: &Turn| context! { role => turn.role.as_str(), content => turn.text.as_str() };
+        let message = |turn: &Turn| {
+            let text = match &self.answer_end {
+                Some(end) if turn.role == Role::Assistant => Cow::Owned(format!("{}{end}", turn.text)),
+                _ => Cow::Borrowed(turn.text.as_str()),
+            };
+            context! { role => turn.role.as_str(), content => &*text }
+        };
         let options = RenderOptions { add_generation_prompt, ..Default::default() };
         self.render_values(turns.iter().map(message).collect(), &options)
     }
@@ -170,11 +204,16 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`].
     pub fn render_messages(&self, messages: &[Message], options: &RenderOptions) -> Result<String, TemplateError> {
-        self.render_values(messages.iter().map(Message::value).collect(), options)
+        let ended = |message: &Message| match &self.answer_end {
+            Some(end) if message.role == Role::Assistant.as_str() => message.clone().ended_by(end).value(),
+            _ => message.value(),
+        };
+        self.render_values(messages.iter().map(ended).collect(), options)
     }
 
     fn render_values(&self, messages: Vec<Value>, options: &RenderOptions) -> Result<String, TemplateError> {
         let turns = messages.len();
+        let messages_bytes: usize = messages.iter().map(ordered::bytes).sum();
         let mut variables = BTreeMap::from([
             ("messages".to_owned(), Value::from(messages)),
             ("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)),
@@ -182,7 +221,10 @@ impl ChatTemplate {
             ("documents".to_owned(), Value::from(())),
         ]);
         variables.extend(self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(token.as_str()))));
-        variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), message::json_value(value))));
+        variables.extend(options.variables.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+        let given = options.variables.values().map(OrderedJson::bytes).sum::<usize>() + messages_bytes;
+        let most = (MORE_BYTES + MORE_TIMES * given).min(MAX_OUTPUT);
+        variables.insert(methods::MOST_BYTES.to_owned(), Value::from(most));
         let mut output = Output::default();
         let rendered = guarded(|| {
             let template = self.environment.get_template(NAME)?;

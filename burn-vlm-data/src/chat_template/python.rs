@@ -1,5 +1,5 @@
-//! What Hugging Face adds to Jinja for chat templates: `tojson` as Python's `json.dumps`, `strftime_now`,
-//! `raise_exception`, and the `{% generation %}` block.
+//! What Hugging Face adds to Jinja for chat templates: `tojson` as Python's `json.dumps`, `strftime_now` and
+//! `raise_exception`.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
@@ -11,33 +11,11 @@ const MAX_DEPTH: usize = 64;
 
 /// Adds the functions and filters.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_function("strftime_now", |format: String| strftime(&format, SystemTime::now()));
     environment.add_filter("tojson", tojson);
-}
-
-/// Replaces `{% generation %}` and its end, with which training codes mark what the assistant says, by a block that changes
-/// nothing; whitespace control stays.
-pub(super) fn without_generation_blocks(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(begin) = rest.find("{%") {
-        // From behind the `{%` on: `{%}` is no end of a tag.
-        let Some(inside) = rest[begin + 2..].find("%}") else { break };
-        let length = 2 + inside;
-        let tag = &rest[begin..begin + length];
-        out.push_str(&rest[..begin]);
-        out.push_str(&match tag[2..].trim_matches(['-', '+', ' ', '\n', '\t', '\r']) {
-            "generation" => tag.replace("generation", "if true"),
-            "endgeneration" => tag.replace("endgeneration", "endif"),
-            _ => tag.to_owned(),
-        });
-        rest = &rest[begin + length..];
-    }
-    out + rest
 }
 
 /// `tojson` with the arguments and defaults of Hugging Face's: no HTML escapes, text beyond ASCII as it is.
@@ -296,16 +274,6 @@ mod tests {
             (0.0001, "0.0001"),
         ] {
             assert_eq!(python_float(value), text);
-        }
-    }
-
-    #[test]
-    fn generation_blocks() {
-        let source = "a{%- generation -%} b {%endgeneration%}{% if x %}c{% endif %} {% open";
-        assert_eq!(without_generation_blocks(source), "a{%- if true -%} b {%endif%}{% if x %}c{% endif %} {% open");
-        // Found by fuzzing: a percent sign that is both the beginning's and the end's.
-        for source in ["{%}", "{%}%}", "{%%}", "x{%"] {
-            assert_eq!(without_generation_blocks(source), source);
         }
     }
 }

@@ -16,7 +16,10 @@ fn shown(source: &str) -> String {
 /// Renders a template with variables on no messages.
 fn with(source: &str, variables: serde_json::Value) -> String {
     let serde_json::Value::Object(variables) = variables else { panic!("an object") };
-    let options = RenderOptions { variables: variables.into_iter().collect(), ..Default::default() };
+    let options = RenderOptions {
+        variables: variables.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        ..Default::default()
+    };
     ChatTemplate::new(source).unwrap().render_messages(&[], &options).unwrap()
 }
 
@@ -90,6 +93,110 @@ fn tojson_is_pythons() {
     assert!(ChatTemplate::new(cycle).unwrap().render(&turns(), false).is_err());
 }
 
+/// What Jinja2 3.1 and Python 3 give, run once.
+#[test]
+fn as_jinja2_and_python() {
+    for (source, expected) in [
+        (
+            "{{ 'abc' is sequence }}{{ {'a': 1} is sequence }}{{ [1] is sequence }}{{ 3 is sequence }}",
+            "TrueTrueTrueFalse",
+        ),
+        ("a\r\nb\rc{{ 'x\r\ny' | length }}", "a\nb\nc3"),
+        ("{% macro f(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(1, b=3) }}", "111213"),
+        (
+            "{% macro f(a, b=a + 1, c=b * 2) -%}\n {{ a }}{{ b }}{{ c }}{%- endmacro %}{{ f(1) }}{{ f(1, c=9) }}",
+            "124129",
+        ),
+        ("{{ 'abcab'.removeprefix('ab') }} {{ 'abcab'.removesuffix('ab') }} {{ 'x'.removeprefix('y') }}", "cab abc x"),
+        ("{{ 'a=b=c'.partition('=') | join('|') }} {{ 'a=b=c'.rpartition('=') | join('|') }}", "a|=|b=c a=b|=|c"),
+        ("{{ 'a'.partition('=') | join('|') }} {{ 'a'.rpartition('=') | join('|') }}", "a|| ||a"),
+        ("{{ 'a,b,c'.rsplit(',', 1) | join('|') }} {{ ' a b  c '.rsplit(None, 1) | join('|') }}", "a,b|c  a b|c"),
+        ("{{ ' a b  c '.split(None, 1) | join('|') }}. {{ 'a b'.split() | join('|') }}", "a|b  c . a|b"),
+        ("{{ 'a,b,c'.split(',', maxsplit=1) | join('|') }} {{ 'a'.split(',') | length }}", "a|b,c 1"),
+        ("{{ '42'.zfill(5) }} {{ '-42'.zfill(5) }} {{ '+1'.zfill(1) }}", "00042 -0042 +1"),
+        ("{{ 'Straße ΣΑΣ'.casefold() }} {{ 'ﬁ İ'.casefold() }}", "strasse σασ fi i\u{307}"),
+        ("{{ 'Hello ß'.swapcase() }} {{ \"they're x1y\".title() }}", "hELLO SS They'Re X1Y"),
+        (
+            "{{ 'ab'.ljust(4) }}|{{ 'ab'.rjust(4, '.') }}|{{ 'ab'.center(5, '*') }}|{{ 'abc'.center(6, '-') }}",
+            "ab  |..ab|**ab*|-abc--",
+        ),
+        (
+            "{{ 'abcabc'.index('c') }}{{ 'abcabc'.index('c', 3) }}{{ 'abcabc'.rindex('a') }}{{ 'äbc'.find('c') }}",
+            "2532",
+        ),
+        ("{{ 'abc'.find('a', 1) }}{{ 'abc'.rfind('z') }}{{ 'abcabc'.find('a', 1, -2) }}", "-1-13"),
+        ("{{ [3, 1, 3].index(3) }}{{ [3, 1, 3].index(3, 1) }}{{ [1].copy() }}{{ {'a': 1}.copy() }}", "02[1]{'a': 1}"),
+        ("{{ '%s' % 'x' }} {{ '%s-%03d' % ('a', 7) }} {{ '%.1f' % 2.25 }} {{ 7 % 4 }}", "x a-007 2.2 3"),
+        ("{{ 'a' ~ '%s' % messages[0].role | upper }}", "aUSER"),
+        ("{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "21"),
+        (
+            "{{ 'aXbX'.replace('X', '-', 1) }}{{ 'ab' | replace('b', 'c') }}{{ 'aa' | replace('a', 'b', 1) }}",
+            "a-bXacba",
+        ),
+        ("{{ [1, 'a', 2.5] | join(', ') }}{{ messages | join('/', attribute='role') }}", "1, a, 2.5user/assistant"),
+    ] {
+        assert_eq!(shown(source), expected, "{source}");
+    }
+    for (source, word) in [
+        ("{{ 'a'.index('b') }}", "index"),
+        ("{{ [1].index(2) }}", "not in the list"),
+        ("{{ 'a'.split('') }}", "empty separator"),
+        ("{{ 'a'.ljust(3, 'xy') }}", "one character"),
+    ] {
+        let error = ChatTemplate::new(source).unwrap().render(&turns(), false).unwrap_err().to_string();
+        assert!(error.contains(word), "{source}: {error}");
+    }
+}
+
+/// Tools, their arguments and the keys of a message, as `apply_chat_template` of transformers shows them.
+#[test]
+fn keys_keep_their_order() {
+    let tools = r#"[{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"z": 1, "a": {"y": 2, "b": 3}}}}]"#;
+    let template =
+        ChatTemplate::new("{{ tools | tojson }}{% for m in messages %}{{ m | tojson }}{% endfor %}").unwrap();
+    let text = r#"{"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"z": 1, "b": 2, "a": [{"d": 1, "c": 2}]}}], "audio": 1, "a": 2}"#;
+    let message: Message = serde_json::from_str(text).unwrap();
+    let variables = BTreeMap::from([("tools".to_owned(), tools.parse::<OrderedJson>().unwrap())]);
+    let options = RenderOptions { variables, ..Default::default() };
+    assert_eq!(template.render_messages(&[message], &options).unwrap(), format!("{tools}{text}"));
+}
+
+/// A value joined to itself, one step of which doubles it, ends at a small multiple of what was given.
+#[test]
+fn values_have_a_limit() {
+    let loops = |body: &str, show: &str| {
+        format!(
+            "{{% set ns = namespace(a='xxxxxxxx', l=[1]) %}}{{% for i in range(60) %}}{body}{{% endfor %}}{{{{ {show} }}}}"
+        )
+    };
+    for (source, word) in [
+        (loops("{% set ns.a = ns.a + ns.a %}", "1"), "bytes"),
+        (loops("{% set ns.a = ns.a ~ ns.a %}", "1"), "bytes"),
+        (loops("{% set ns.a = '%s%s' % (ns.a, ns.a) %}", "1"), "bytes"),
+        (loops("{% set ns.a = [ns.a, ns.a] | join %}", "1"), "bytes"),
+        (loops("{% set ns.a = ns.a.replace('x', 'xx') %}", "1"), "bytes"),
+        (loops("{% set ns.l = ns.l + ns.l %}", "1"), "items"),
+        (loops("{% set ns.l = [ns.l, ns.l] %}", "1"), "items"),
+        (loops("{% set b %}{{ ns.a }}{{ ns.a }}{% endset %}{% set ns.a = b %}", "1"), "bytes"),
+        ("{{ 'x'.ljust(99999999999) }}".to_owned(), "bytes"),
+        ("{{ 'xxxx'.replace('x', 'y' * 9999999) }}".to_owned(), "bytes"),
+        ("{{ ['a'] | join('y' * 10) }}{{ range(99999) | join('y' * 99) }}".to_owned(), "bytes"),
+        ("{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('xxxxxxxx') }}".to_owned(), ""),
+    ] {
+        let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();
+        assert!(error.contains(word), "{source}: {error}");
+    }
+    // What is long because the conversation is long may be assigned.
+    let long = "y".repeat(3 << 20);
+    let template =
+        ChatTemplate::new("{% for m in messages %}{% set c = m.content ~ '!' %}{{ c | length }}{% endfor %}").unwrap();
+    assert_eq!(template.render(&[Turn::user(long)], false).unwrap(), "3145729");
+    let error = ChatTemplate::new(&format!("{{{{ 1{} }}}}", " + 1".repeat(500))).unwrap_err().to_string();
+    assert!(error.contains("500 operators"), "{error}");
+    let most = format!("{{{{ 1{} }}}}", " + 1".repeat(source::MAX_OPERATORS));
+    assert_eq!(shown(&most), (source::MAX_OPERATORS + 1).to_string());
+}
+
 /// What a template does to the engine or to memory is an error, not the program's end.
 #[test]
 fn templates_that_attack_are_errors() {
@@ -122,11 +229,11 @@ fn llama_3_style() {
     let template = ChatTemplate::new(source).unwrap().with_special_tokens("<|begin_of_text|>", "<|eot_id|>");
     let messages = [Message::text("system", " Be brief. "), Message::text("user", "Hi\n")];
     let mut options = prompt();
-    options.variables.insert("date_string".to_owned(), json!("26 Jul 2024"));
+    options.variables.insert("date_string".to_owned(), json!("26 Jul 2024").into());
     let expected = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|>\
         <|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
     assert_eq!(template.render_messages(&messages, &options).unwrap(), expected);
-    options.variables.insert("tools".to_owned(), json!([{"name": "f"}]));
+    options.variables.insert("tools".to_owned(), json!([{"name": "f"}]).into());
     let text = template.render_messages(&messages, &options).unwrap();
     assert!(text.contains("<|eot_id|>[\n  {\n    \"name\": \"f\"\n  }\n]<|start"), "{text}");
 }
@@ -148,7 +255,7 @@ fn qwen_2_vl_style() {
         Message::text("user", "Why?"),
     ];
     let mut options = prompt();
-    options.variables.insert("add_vision_id".to_owned(), json!(true));
+    options.variables.insert("add_vision_id".to_owned(), json!(true).into());
     let expected = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n\
         Picture 1: <|vision_start|><|image_pad|><|vision_end|>Picture 2: <|vision_start|><|image_pad|><|vision_end|>Which?<|im_end|>\n\
         <|im_start|>assistant\nThe first.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n";

@@ -2,6 +2,7 @@
 
 use super::ImageError;
 use super::tiles::GridPinpoint;
+use burn_vlm_base::published;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::Path;
 
@@ -182,11 +183,23 @@ impl ImageProcessorConfig {
         let fail = |reason: String| ImageError::ConfigFile { path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
         let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
-        if let Some(nested) = value.get_mut("image_processor") {
+        if let Some(nested) = value.get_mut("image_processor").filter(|nested| !nested.is_null()) {
             value = nested.take();
         }
-        let config: Self = serde_json::from_value(value).map_err(|error| fail(error.to_string()))?;
+        let config = Self::from_value(value).map_err(fail)?;
         config.check().map_err(|error| fail(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// The content of such a file. Keys that do not apply are `null` in the files of some versions of transformers: `null` is absent,
+    /// but for [`ImageProcessorConfig::background`].
+    fn from_value(mut value: serde_json::Value) -> Result<Self, String> {
+        let drops_alpha = value.get("background").is_some_and(serde_json::Value::is_null);
+        published::strip_nulls(&mut value);
+        let mut config: Self = published::from_value(value)?;
+        if drops_alpha {
+            config.background = None;
+        }
         Ok(config)
     }
 
@@ -351,6 +364,29 @@ mod tests {
         assert_eq!(config.image_mean, ImageProcessorConfig::clip(224).image_mean);
         let again: ImageProcessorConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
+    }
+
+    /// As the fast processors of transformers 4.5x write it: what does not apply is null, and so is what is the class's default.
+    #[test]
+    fn null_is_absent() {
+        let file = r#"{"crop_size": null, "data_format": "channels_first", "default_to_square": true, "device": null,
+            "do_center_crop": null, "do_convert_rgb": null, "do_normalize": true, "do_pad": null, "do_rescale": null,
+            "do_resize": null, "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessorFast",
+            "image_std": [0.5, 0.5, 0.5], "image_grid_pinpoints": null, "input_data_format": null, "resample": null,
+            "rescale_factor": null, "return_tensors": null,
+            "size": {"height": 384, "width": 384, "longest_edge": null, "shortest_edge": null}}"#;
+        let config = ImageProcessorConfig::from_value(serde_json::from_str(file).unwrap()).unwrap();
+        let named = Some("SiglipImageProcessorFast".to_owned());
+        assert_eq!(config, ImageProcessorConfig { image_processor_type: named, ..ImageProcessorConfig::siglip(384) });
+        // Ours, where null is a value.
+        let plain = ImageProcessorConfig { background: None, ..ImageProcessorConfig::siglip(64) };
+        assert_eq!(ImageProcessorConfig::from_value(serde_json::to_value(&plain).unwrap()).unwrap(), plain);
+        for (key, value) in [("do_resize", "3"), ("size", "\"large\""), ("image_mean", "[0.5]"), ("resample", "9")] {
+            let mut file: serde_json::Value = serde_json::from_str(file).unwrap();
+            file[key] = serde_json::from_str(value).unwrap();
+            let error = ImageProcessorConfig::from_value(file).unwrap_err();
+            assert!(error.contains(key), "{key}: {error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,14 @@ use std::sync::Arc;
 
 /// `model_type` of the authors' Parrot.
 const PARROT: &str = "parrot_qwen2";
+/// The key of `processor_config.json` in which this library writes that conversations have the format of the chat template and
+/// pictures that of `preprocessor_config.json`, whatever the layout of the weights makes one think.
+pub const CONVERSATION_FORMAT: &str = "conversation_format";
+/// See [`CONVERSATION_FORMAT`].
+pub const BY_TEMPLATE: &str = "chat_template";
+/// What can be done about the aspect ratio of a picture. LLaVA-OneVision's `anyres_max_9` and the like scale the tiles' features down,
+/// and LLaVA-NeXT's `highres` and `crop_split` are other cuts.
+const ASPECT_RATIOS: [&str; 3] = ["square", "pad", "anyres"];
 /// The key of `processor_config.json` in which this library writes the tokens of one view, which pooling and connectors change.
 pub const TOKENS_PER_VIEW: &str = "visual_tokens_per_view";
 
@@ -46,6 +54,14 @@ impl Processor {
         Self::words(folder, &Files::read(folder)?)
     }
 
+    /// How the model of a folder is shown pictures, with what LLaVA's own layout says of it in `config.json`.
+    ///
+    /// # Errors
+    /// As [`Self::from_folder`], but for files about words.
+    pub fn image_config(folder: impl AsRef<Path>) -> Result<ImageProcessorConfig, ProcessorError> {
+        Files::read(folder.as_ref())?.image_processor()
+    }
+
     fn words(folder: &Path, files: &Files<'_>) -> Result<Self, ProcessorError> {
         let tokenizer = Arc::new(Tokenizer::from_file(folder.join("tokenizer.json"))?);
         if files.is_parrot() {
@@ -58,7 +74,11 @@ impl Processor {
             return Ok(Self { tokenizer, format: Format::Parrot { image_id }, images: None });
         }
         let template = Arc::new(ChatTemplate::from_folder(folder)?.with_special_tokens_of(&tokenizer));
-        let style = Style::of(&tokenizer, &template, files.image_token(&tokenizer)?)?;
+        let image = files.image_token(&tokenizer)?;
+        if let Some(rows) = files.rows()? {
+            tokenizer.check_rows(rows, image.as_ref().map(|(_, id)| *id), &folder.join("tokenizer.json"))?;
+        }
+        let style = Style::of(&tokenizer, &template, image)?;
         Ok(Self { tokenizer, format: Format::Template { template, style }, images: None })
     }
 }
@@ -82,8 +102,26 @@ impl<'a> Files<'a> {
         Ok(Self { folder, config, processor: read(&folder.join("processor_config.json"))?, vision })
     }
 
+    /// Rows of the table of embeddings, where `config.json` says them.
+    fn rows(&self) -> Result<Option<usize>, ProcessorError> {
+        let config = self.config.as_ref();
+        let text =
+            ["text_config", "llm_config"].iter().find_map(|key| config?.get(key)).filter(|text| text.is_object());
+        let rows = text.or(config).and_then(|config| config.get("vocab_size")).filter(|rows| !rows.is_null());
+        let Some(rows) = rows else { return Ok(None) };
+        let number = rows.as_u64().and_then(|rows| usize::try_from(rows).ok());
+        let expected = "a number of token ids".to_owned();
+        number.map(Some).ok_or_else(|| self.wrong("config.json", "vocab_size", expected, rows.to_string()))
+    }
+
+    /// Whether words and pictures are written as the authors of Parrot do; a model that was trained here in its layout has the
+    /// format of its chat template, and says so.
     fn is_parrot(&self) -> bool {
-        text(self.config.as_ref(), "model_type") == Some(PARROT)
+        text(self.config.as_ref(), "model_type") == Some(PARROT) && !self.by_template()
+    }
+
+    fn by_template(&self) -> bool {
+        text(self.processor.as_ref(), CONVERSATION_FORMAT) == Some(BY_TEMPLATE)
     }
 
     fn wrong(&self, file: &str, key: &'static str, expected: String, found: String) -> ProcessorError {
@@ -94,7 +132,15 @@ impl<'a> Files<'a> {
     fn image_processor(&self) -> Result<ImageProcessorConfig, ProcessorError> {
         let mut image = ImageProcessorConfig::from_folder(self.folder)?;
         let config = self.config.as_ref();
-        match text(config, "image_aspect_ratio") {
+        if self.by_template() {
+            return Ok(image);
+        }
+        let aspect = self.text(config, "config.json", "image_aspect_ratio")?;
+        match aspect {
+            Some(other) if !ASPECT_RATIOS.contains(&other) => {
+                let expected = format!("one of {ASPECT_RATIOS:?}");
+                return Err(self.wrong("config.json", "image_aspect_ratio", expected, format!("{other:?}")));
+            }
             Some("pad") => image.image_aspect_ratio = Some(AspectRatio::Pad),
             Some("anyres") if image.image_grid_pinpoints.is_none() => {
                 let list = config.and_then(|config| config.get("image_grid_pinpoints")).cloned().unwrap_or_default();
@@ -119,7 +165,13 @@ impl<'a> Files<'a> {
         let config = self.config.as_ref();
         let id = ["image_token_index", "image_token_id"].iter().find_map(|key| config?.get(key)?.as_u64());
         let by_id = id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
-        let named = text(self.processor.as_ref(), "image_token").map(str::to_owned).or(by_id);
+        let named = self.processor.as_ref().and_then(|file| file.get("image_token")).filter(|token| !token.is_null());
+        let named = named.map(|token| {
+            let content = token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned);
+            let expected = "a token".to_owned();
+            content.ok_or_else(|| self.wrong("processor_config.json", "image_token", expected, token.to_string()))
+        });
+        let named = named.transpose()?.or(by_id);
         let is_named = named.is_some() || id.is_some();
         let token = named.unwrap_or_else(|| IMAGE_PLACEHOLDER.to_owned());
         match (tokenizer.token_id(&token), id) {
@@ -180,13 +232,30 @@ impl<'a> Files<'a> {
     fn dropped(&self) -> Result<usize, ProcessorError> {
         let (config, processor) = (self.config.as_ref(), self.processor.as_ref());
         let name = "vision_feature_select_strategy";
-        let value = text(processor, name).or_else(|| text(config, name));
+        let value = match self.text(processor, "processor_config.json", name)? {
+            Some(value) => Some(value),
+            None => self.text(config, "config.json", name)?,
+        };
         // The class's default, which files may leave out; Parrot's own is another.
         let default = if self.is_parrot() { "cls_patch" } else { "default" };
         match value.or_else(|| text(config, "mm_vision_select_feature")).unwrap_or(default) {
             "default" | "patch" => Ok(1),
             "full" | "cls_patch" => Ok(0),
             other => Err(self.wrong("", name, "\"default\" or \"full\"".to_owned(), format!("{other:?}"))),
+        }
+    }
+
+    /// A text; another type is an error.
+    fn text<'v>(
+        &self,
+        value: Option<&'v Value>,
+        file: &str,
+        key: &'static str,
+    ) -> Result<Option<&'v str>, ProcessorError> {
+        match value.and_then(|value| value.get(key)) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(file, key, "a text".to_owned(), other.to_string())),
         }
     }
 

@@ -12,7 +12,7 @@ mod tiling;
 mod user_turns;
 mod visual_tokens;
 
-pub use folder::TOKENS_PER_VIEW;
+pub use folder::{BY_TEMPLATE, CONVERSATION_FORMAT, TOKENS_PER_VIEW};
 pub use tiling::{TILES_224_14_22, TILES_224_16_20, TILES_384_14_6, TILES_512_16_4, TilingPreset, tile_grids};
 pub use visual_tokens::{TileTokens, VisualTokens};
 
@@ -311,6 +311,16 @@ impl Processor {
             Format::Parrot { image_id } => {
                 Ok(parrot::encode_prompt(&self.tokenizer, turns)?.expanded(*image_id, turns, counts, false)?.ids)
             }
+        }
+    }
+
+    /// Whether answers end with a special token, which a model can learn; also true of a template that cannot be asked.
+    pub fn ends_answers(&self) -> bool {
+        match &self.format {
+            Format::Template { template, style } => {
+                !matches!(Scribe { tokenizer: &self.tokenizer, template, style }.end_of_turn(), Ok(None))
+            }
+            Format::Parrot { .. } => true,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::conversation::{Role, Turn};
-use crate::encode::{EncodeError, Scribe};
+use crate::encode::{EncodeError, Ends, Place, Scribe};
 
 /// A private-use character, which no conversation has.
 const MARK: &str = "\u{f8ff}";
@@ -19,10 +19,12 @@ impl Scribe<'_> {
     /// A conversation that template or tokenizer refuse.
     pub(crate) fn user_turns(&self, turns: &[Turn], pictures: &[usize]) -> Result<Vec<Range<usize>>, EncodeError> {
         let whole = self.render(turns, false)?;
-        let texts = self.texts(turns, length(&whole))?;
+        let texts = self.texts(turns, &whole)?;
         let mut found: Vec<Range<usize>> = vec![0..0; texts.len()];
         let mut pictures = pictures.iter();
         let (mut begun, mut position) = (0, 0);
+        // The first text that has not ended: tokens come in their order, and so do the texts.
+        let mut open = 0;
         let mut before = "";
         for part in self.split(turns, &whole)? {
             let encoding = self.piece_with_offsets(before, part.text)?;
@@ -32,7 +34,11 @@ impl Scribe<'_> {
             for (id, (from, to)) in encoding.ids.iter().zip(&encoding.offsets) {
                 let width = if Some(*id) == self.style.image_id() { pictures.next().copied().unwrap_or(1) } else { 1 };
                 let (from, to) = (begun + from, begun + to);
-                for (turn, text) in found.iter_mut().zip(&texts) {
+                open += texts[open..].iter().take_while(|text| text.end <= from).count();
+                for (turn, text) in found[open..].iter_mut().zip(&texts[open..]) {
+                    if text.start >= to {
+                        break;
+                    }
                     // a token counts if any of its characters are the user's
                     if from < text.end && to > text.start {
                         turn.start = if turn.end == 0 { position } else { turn.start };
@@ -47,17 +53,39 @@ impl Scribe<'_> {
         Ok(found)
     }
 
-    /// The characters of each user turn's text within the rendered conversation, which has `whole` of them.
-    fn texts(&self, turns: &[Turn], whole: usize) -> Result<Vec<Range<usize>>, EncodeError> {
+    /// The characters of each user turn's text within the rendered conversation.
+    fn texts(&self, turns: &[Turn], whole: &str) -> Result<Vec<Range<usize>>, EncodeError> {
+        let mut ends = Ends::new(self, turns, whole);
         let mut texts = Vec::new();
+        // Characters up to the last place that was asked for: places come in their order.
+        let (mut bytes, mut characters) = (0, 0);
+        let mut count = |at: usize| {
+            match whole.get(bytes..at) {
+                Some(more) => characters += length(more),
+                None => characters = length(whole.get(..at).unwrap_or(whole)),
+            }
+            bytes = at;
+            characters
+        };
         for (index, _) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::User) {
-            let mut marked = turns[..index].to_vec();
-            marked.push(Turn::user(MARK));
-            let marked = self.render(&marked, false)?;
-            let (before, after) = marked.rsplit_once(MARK).unwrap_or((&marked, ""));
-            let (start, after) = (length(before), length(after));
-            let end = if index + 1 == turns.len() { whole } else { length(&self.render(&turns[..=index], false)?) };
-            texts.push(start..end.saturating_sub(after).max(start));
+            // The same conversation with another text: what stands before it and behind it.
+            let around = || -> Result<(String, String), EncodeError> {
+                let mut marked = turns[..index].to_vec();
+                marked.push(Turn::user(MARK));
+                let marked = self.render(&marked, false)?;
+                let (before, after) = marked.rsplit_once(MARK).unwrap_or((&marked, ""));
+                Ok((before.to_owned(), after.to_owned()))
+            };
+            let start = ends.find(index, Place::TextBegin, || around().map(|(before, _)| before.len()))?;
+            let end = ends.find(index, Place::TextEnd, || -> Result<usize, EncodeError> {
+                let (_, after) = around()?;
+                let end =
+                    if index + 1 == turns.len() { whole.len() } else { self.render(&turns[..=index], false)?.len() };
+                Ok(end.saturating_sub(after.len()))
+            })?;
+            let (start, end) = (start.min(whole.len()), end.min(whole.len()));
+            let start = count(start);
+            texts.push(start..count(end).max(start));
         }
         Ok(texts)
     }

@@ -8,11 +8,13 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
+use burn_vlm_base::model_folder::describe;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::processor::Processor;
 
 use super::ChatSession;
+use crate::assemble::VLM_KINDS;
 use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
 
@@ -30,10 +32,6 @@ pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub(super) folder: PathBuf,
     pub(super) device: Device,
 }
-
-/// Kinds of vision-language models: transformers', LLaVA's original ones, Parrot.
-const KINDS: [&str; 7] =
-    ["llava", "llava_next", "llava_llama", "llava_qwen", "llava_qwen2", "llava_mistral", "parrot_qwen2"];
 
 impl ChatModel {
     /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one. Weights are held as
@@ -58,6 +56,9 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let mut generation = GenerationConfig::from_folder(&folder)?;
         let model =
             Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+        let language = model.language_model.config();
+        let tokens = (language.vocab_size(), processor.image_token_id());
+        processor.tokenizer().check_rows(tokens.0, tokens.1, &folder.join("tokenizer.json"))?;
         // The model knows its own connector; a published count may be another's.
         let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
         for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {
@@ -90,10 +91,11 @@ fn check_kind(folder: &Path) -> Result<()> {
     let config: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| TrainError::invalid(&path, error.to_string()))?;
     let kind = config["model_type"].as_str().unwrap_or("none");
-    if KINDS.contains(&kind) {
+    if VLM_KINDS.contains(&kind) {
         return Ok(());
     }
-    let message = format!("model_type `{kind}` is no vision-language model to talk to; expected {}", KINDS.join(", "));
+    let message =
+        format!("model_type `{kind}` is no vision-language model to talk to; expected {}", VLM_KINDS.join(", "));
     Err(TrainError::invalid(&path, message))
 }
 
@@ -105,7 +107,12 @@ pub(super) fn size(image: &ProcessedImage) -> (usize, usize) {
 /// The folder with `config.json`: the one given, or `model` in it.
 fn model_folder(folder: &Path) -> Result<PathBuf> {
     let candidates = [folder.to_path_buf(), folder.join("model")];
-    if let Some(found) = candidates.into_iter().find(|folder| folder.join("config.json").is_file()) {
+    let found = candidates.into_iter().find(|folder| folder.join("config.json").is_file());
+    // Adapters and projectors may have a config.json beside them.
+    if let Some(what) = describe(found.as_deref().unwrap_or(folder)) {
+        return Err(TrainError::invalid(found.as_deref().unwrap_or(folder), what));
+    }
+    if let Some(found) = found {
         return Ok(found);
     }
     let mut help = String::from("no config.json here or in `model` below");

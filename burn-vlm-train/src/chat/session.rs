@@ -171,6 +171,8 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             max_new_tokens: self.generation.max_new_tokens.min(room - prompt.len()),
             ..self.generation.clone()
         };
+        let image = Some(model.config.image_token_index);
+        model.language_model.config().check_ids(std::slice::from_ref(&prompt), image)?;
         let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, prompt.len()]), &self.chat.device);
         let embeds = model.embed(&VlmInput::new(ids).with_features(self.features()?))?;

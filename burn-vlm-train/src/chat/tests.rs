@@ -223,7 +223,7 @@ fn the_first_of_several_pictures_is_seen_as_in_training() {
     let config = load(folder.path()).model.config.clone();
     write_model_with(
         folder.path(),
-        &picture_config(&config, &ImageProcessorConfig::siglip(16), PictureView::Tiles),
+        &picture_config(&config, &ImageProcessorConfig::siglip(16), PictureView::Tiles, false),
         Some(tiles),
     );
     let chat = load(folder.path());

@@ -70,10 +70,14 @@ impl SampleBatcher {
     pub fn for_model<T: VisionTower, P: Projector>(assembled: &Assembled<T, P>) -> Result<Self> {
         let Assembled { model, tokenizer, template, encoder, .. } = assembled;
         let config = &model.config;
-        let view = if config.is_tiled() { PictureView::Tiles } else { PictureView::default() };
         let image = processor_of(encoder, config.vision_config.image_size())?;
+        let view = match config.is_tiled() {
+            true => PictureView::Tiles,
+            false => resolved_view(PictureView::default(), assembled.whole, config, &image)?,
+        };
         let limits = Limits::default().decode();
-        let processor = stage_processor(config, tokenizer.clone(), template.clone(), &image, view, limits)?;
+        let processor =
+            stage_processor(config, tokenizer.clone(), template.clone(), &image, (view, assembled.whole), limits)?;
         let scope = model.multi_modal_projector.text_scope();
         let user_turns = scope.is_some_and(|scope| scope.needs_user_turns());
         let options = EncodeOptions { user_turns, ..EncodeOptions::default() };

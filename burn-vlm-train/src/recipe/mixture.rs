@@ -70,7 +70,8 @@ fn shuffle_megabytes() -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PictureView {
-    /// As the encoder's own processor does: one view, squashed to the square.
+    /// As the encoder's own processor does: one view, squashed to the square. With `model.from`, as that model's own processor does:
+    /// squashed, padded or tiled.
     #[default]
     Square,
     /// One view, laid in the middle of a square of the mean colour (LLaVA-1.5).

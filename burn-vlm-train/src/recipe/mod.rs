@@ -6,6 +6,8 @@
 //! [model]
 //! encoder = "siglip2"                   # a part: a folder of --parts, or any folder with config.json and weights
 //! backbone = "backbone"
+//! # or from a whole model, whose connector and processor are kept:
+//! # from = "llava-1.5-7b-hf"
 //!
 //! [stage.finetune]
 //! objective = "vlm"
@@ -42,6 +44,7 @@ use burn_vlm::connector::ConnectorConfig;
 use burn_vlm::nn::Activation;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
 use burn_vlm_base::suggest;
+use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::processor::TilingPreset;
 use serde::{Deserialize, Serialize};
 
@@ -75,9 +78,15 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRecipe {
+    /// A whole vision-language model to start from, a part name or folder, instead of `encoder` and `backbone`: its tower, connector,
+    /// newline, decoder, tokenizer, template and image processor are kept, and so is how they are joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The vision encoder's part name or folder.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub encoder: String,
     /// The language model's part name or folder.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub backbone: String,
     /// Layer whose output is taken from the tower, as in LLaVA's `vision_feature_layer`.
     #[serde(default = "last_layer")]
@@ -101,6 +110,66 @@ pub struct ModelRecipe {
     /// Any-resolution pictures by tile, patch and most tiles, `384-14-6`; Table 10 also has `224-14-22`, `224-16-20`, `512-16-4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiling: Option<String>,
+    /// What is done where the chat template ends an answer with no special token: `template` (said, nothing else), `add` (the
+    /// tokenizer's end token behind answers, in training and in use) or `refuse`.
+    #[serde(default, skip_serializing_if = "AnswerEnd::is_template")]
+    pub answer_end: AnswerEnd,
+}
+
+impl ModelRecipe {
+    /// The part that has the vision encoder: the whole model, where the recipe starts from one.
+    pub fn encoder_part(&self) -> &str {
+        self.from.as_deref().unwrap_or(&self.encoder)
+    }
+
+    /// The part that has the language model: the whole model, where the recipe starts from one.
+    pub fn backbone_part(&self) -> &str {
+        self.from.as_deref().unwrap_or(&self.backbone)
+    }
+
+    /// What is wrong with the keys that say where the model comes from, if anything.
+    fn problem(&self) -> Option<String> {
+        if self.from.is_none() {
+            let missing = [("encoder", &self.encoder), ("backbone", &self.backbone)]
+                .into_iter()
+                .find(|(_, part)| part.is_empty());
+            return missing.map(|(key, _)| {
+                format!("`{key}` is missing: name `encoder` and `backbone`, or, to start from a whole model, `from`")
+            });
+        }
+        let own = Self {
+            from: self.from.clone(),
+            answer_end: self.answer_end,
+            encoder: String::new(),
+            backbone: String::new(),
+            vision_feature_layer: last_layer(),
+            vision_feature_select_strategy: None,
+            projector_hidden_act: gelu(),
+            connector: ConnectorConfig::default(),
+            visual_tokens: VisualTokens::default(),
+            scale_visual_embeds: false,
+            tiling: None,
+        };
+        let given = [
+            ("encoder", self.encoder != own.encoder),
+            ("backbone", self.backbone != own.backbone),
+            ("vision_feature_layer", self.vision_feature_layer != own.vision_feature_layer),
+            (
+                "vision_feature_select_strategy",
+                self.vision_feature_select_strategy != own.vision_feature_select_strategy,
+            ),
+            ("projector_hidden_act", self.projector_hidden_act != own.projector_hidden_act),
+            ("connector", self.connector != own.connector),
+            ("visual_tokens", self.visual_tokens != own.visual_tokens),
+            ("scale_visual_embeds", self.scale_visual_embeds),
+            ("tiling", self.tiling.is_some()),
+        ];
+        let given: Vec<String> =
+            given.into_iter().filter(|(_, given)| *given).map(|(key, _)| format!("`{key}`")).collect();
+        (!given.is_empty()).then(|| {
+            format!("{} cannot stand beside `from`, whose model has its own; take one of them out", given.join(", "))
+        })
+    }
 }
 
 fn last_layer() -> FeatureLayer {
@@ -154,6 +223,9 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
+        if let Some(problem) = self.model.problem() {
+            return Err(TrainError::Recipe(format!("[model]: {problem}")));
+        }
         self.model.connector.check().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
         if let Some(tiling) = &self.model.tiling
             && TilingPreset::by_name(tiling).is_none()
@@ -179,7 +251,7 @@ impl Recipe {
         for (name, stage) in &self.stage {
             stage.check(name)?;
             let tiled = stage.mixture.as_ref().is_some_and(|mixture| mixture.pictures == PictureView::Tiles);
-            if tiled && self.model.tiling.is_none() {
+            if tiled && self.model.tiling.is_none() && self.model.from.is_none() {
                 let message = format!(
                     "[stage.{name}]: `pictures = \"tiles\"` needs `tiling` under [model], such as \"384-14-6\""
                 );

@@ -9,8 +9,9 @@ use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_base::files::{list_dir, write_atomic, write_json_atomic};
 use burn_vlm_base::seal::hash_file;
+use burn_vlm_data::chat_template::ANSWER_END;
 use burn_vlm_data::image::ImageProcessorConfig;
-use burn_vlm_data::processor::{Processor, ProcessorParts, TOKENS_PER_VIEW};
+use burn_vlm_data::processor::{BY_TEMPLATE, CONVERSATION_FORMAT, Processor, ProcessorParts, TOKENS_PER_VIEW};
 use serde_json::json;
 
 use crate::assemble::Assembled;
@@ -19,9 +20,22 @@ use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
 use crate::recipe::Recipe;
 
-/// The files of a backbone that say how conversations are written.
-const COPIED: [&str; 5] =
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"];
+/// The files of a backbone that say how conversations are written, in all formats: other programs read the older ones.
+const COPIED: [&str; 11] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+/// Templates besides the default one.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// Writes the recipe into the folder, or checks that it is the one that is there.
 pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
@@ -92,23 +106,43 @@ pub fn save_model<T: VisionTower, P: Projector>(
     let Assembled { model, tokenizer, template, .. } = assembled;
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, StoreDtype::F32)?;
-    for name in COPIED {
-        let from = backbone.join(name);
-        if from.is_file() {
-            let to = folder.join(name);
-            fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
-        }
+    copy_files(backbone, folder, &COPIED.map(str::to_owned))?;
+    let more = backbone.join(MORE_TEMPLATES);
+    if more.is_dir() {
+        let to = folder.join(MORE_TEMPLATES);
+        fs::create_dir_all(&to).map_err(|e| TrainError::io("cannot create", &to, e))?;
+        let mut names = list_dir(&more)?;
+        names.retain(|name| name.ends_with(".jinja"));
+        copy_files(&more, &to, &names)?;
     }
     if assembled.image_token_added {
         tokenizer.save(folder.join("tokenizer.json"))?;
     }
     let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
     let stop = words.end_of_turn();
-    let generation = json!({ "do_sample": false, "eos_token_id": stop });
+    let mut generation = json!({ "do_sample": false });
+    // An empty list would be read as "no token ends a text" by some programs, and as an error by others.
+    if !stop.is_empty() {
+        generation["eos_token_id"] = json!(stop);
+    }
     write_json_atomic(&folder.join("generation_config.json"), &generation)?;
     write_json_atomic(&folder.join("preprocessor_config.json"), processor)?;
-    let counts = counts(&model.config, words.image_token());
+    let mut counts = counts(&model.config, words.image_token());
+    if let Some(end) = template.answer_end() {
+        counts[ANSWER_END] = json!(end);
+    }
     Ok(write_json_atomic(&folder.join("processor_config.json"), &counts)?)
+}
+
+/// Copies those files that are there.
+fn copy_files(from: &Path, to: &Path, names: &[String]) -> Result<()> {
+    for name in names {
+        let (from, to) = (from.join(name), to.join(name));
+        if from.is_file() {
+            fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.
@@ -122,5 +156,6 @@ fn counts(config: &VlmConfig, image_token: &str) -> serde_json::Value {
         "num_additional_image_tokens": usize::from(vision.has_class_token()),
         "vision_feature_select_strategy": config.vision_feature_select_strategy,
         TOKENS_PER_VIEW: model_visual_tokens(config).view,
+        CONVERSATION_FORMAT: BY_TEMPLATE,
     })
 }

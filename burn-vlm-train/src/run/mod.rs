@@ -35,15 +35,17 @@ use burn_vlm_base::files::{remove_stale_temps, write_atomic};
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::batching::Strategy;
+use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
+use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 
 use crate::ablation::PartStore;
-use crate::assemble::{Assembled, assemble, part_folder, tower_is_frozen};
+use crate::assemble::{Assembled, assemble, is_whole, part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::features::{BankKey, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
@@ -76,7 +78,7 @@ impl PartFolders {
     /// A part that is not there.
     pub fn named(recipe: &Recipe, parts: &Path) -> Result<Self> {
         let folder = |name: &str| part_folder(name, parts);
-        Ok(Self { encoder: folder(&recipe.model.encoder)?, backbone: folder(&recipe.model.backbone)? })
+        Ok(Self { encoder: folder(recipe.model.encoder_part())?, backbone: folder(recipe.model.backbone_part())? })
     }
 }
 
@@ -165,6 +167,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     let device = context.device.clone().autodiff();
     let mut assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
     recipe.compute.apply(&mut assembled.model);
+    run.tell(&assembled);
     let opened = run.open_stages(&assembled)?;
     let states = (part_state(&parts.encoder)?, part_state(&parts.backbone)?);
     let made_of = (&recipe.model, recipe.seed, recipe.compute, states);
@@ -245,13 +248,38 @@ fn view_of(stage: &StageRecipe) -> PictureView {
     stage.mixture.as_ref().map_or(PictureView::Square, |mixture| mixture.pictures)
 }
 
+/// The view of a stage for a model of this config, whose folder shows pictures as `image` says: of a whole model (`model.from`), its
+/// own, where the stage asks for no other.
+///
+/// # Errors
+/// Tiles for a model that has none, another view for one that is made of tiles.
+pub(crate) fn resolved_view(
+    asked: PictureView,
+    whole: bool,
+    config: &VlmConfig,
+    image: &ImageProcessorConfig,
+) -> Result<PictureView> {
+    match (asked, whole) {
+        (PictureView::Tiles, _) if !config.is_tiled() => {
+            Err(TrainError::Recipe("`pictures = \"tiles\"`: the model's pictures are not tiled".into()))
+        }
+        (PictureView::Square, true) if config.is_tiled() => Ok(PictureView::Tiles),
+        (PictureView::Square, true) if image.pads_to_square() => Ok(PictureView::Pad),
+        _ => Ok(asked),
+    }
+}
+
 /// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
 pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) -> Result<ImageProcessorConfig> {
     let image = processor_of(encoder, config.vision_config.image_size())?;
     let shown = |stage: &StageRecipe| (stage.objective == ObjectiveKind::Vlm).then(|| view_of(stage));
     let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
-    let view = if config.is_tiled() { PictureView::Tiles } else { last.unwrap_or_default() };
-    Ok(picture_config(config, &image, view))
+    let whole = recipe.model.from.is_some();
+    let view = match config.is_tiled() {
+        true => PictureView::Tiles,
+        false => resolved_view(last.unwrap_or_default(), whole, config, &image)?,
+    };
+    Ok(picture_config(config, &image, view, whole))
 }
 
 /// A stage with its data open.
@@ -267,6 +295,50 @@ struct OpenStage {
 }
 
 impl TrainRun<'_> {
+    /// What was done to the parts, and what is amiss with them.
+    fn tell<T: VisionTower, P: Projector>(&self, assembled: &Assembled<T, P>) {
+        let rows = assembled.rows_added;
+        if assembled.image_token_added {
+            let id = assembled.tokenizer.image_id().unwrap_or_default();
+            let grown = match rows {
+                0 => "the table of embeddings has a row for it".to_owned(),
+                1 => "the table of embeddings has a row more, the mean of the others".to_owned(),
+                rows => format!("the table of embeddings has {rows} rows more, each the mean of the others"),
+            };
+            self.reporter
+                .line(&format!("{IMAGE_PLACEHOLDER} added to the backbone's tokenizer with the id {id}; {grown}"));
+        } else if rows > 0 {
+            self.reporter.line(&format!(
+                "the table of embeddings has {rows} more rows, each the mean of the others: {IMAGE_PLACEHOLDER} had none"
+            ));
+        }
+        for folder in self.left_out_projectors() {
+            self.reporter.line(&format!(
+                "a new connector is made: the projector of {} is not taken, nor its newline; `model.from = \"{}\"` starts from the \
+                 whole model",
+                folder.display(),
+                folder.display()
+            ));
+        }
+        let chats = |name: &String| {
+            let stage = self.recipe.stage.get(name);
+            stage.is_some_and(|stage| {
+                stage.mixture.as_ref().is_none_or(|mixture| mixture.template == PromptTemplate::Chat)
+            })
+        };
+        if let Some(note) = assembled.note.as_ref().filter(|_| self.recipe.stages.iter().any(chats)) {
+            self.reporter.line(note);
+        }
+    }
+
+    /// Parts that are whole models, of which only a part is taken.
+    fn left_out_projectors(&self) -> Vec<&Path> {
+        let mut folders = vec![self.parts.encoder.as_path(), self.parts.backbone.as_path()];
+        folders.dedup();
+        folders.retain(|folder| self.recipe.model.from.is_none() && is_whole(folder));
+        folders
+    }
+
     /// Opens the data of every stage, in their order, and checks what can be checked of it: a mistake in the last stage is told
     /// before the first has been trained.
     fn open_stages<T: VisionTower, P: Projector>(&self, assembled: &Assembled<T, P>) -> Result<Vec<OpenStage>> {
@@ -319,7 +391,7 @@ impl TrainRun<'_> {
             Some(mixture) => (mixture.views, mixture.augment, mixture.feature_megabytes),
             None => (stage.data.views, stage.data.augment, CORPUS_FEATURE_MEGABYTES),
         };
-        if stage.objective == ObjectiveKind::Text || !frozen || views == 0 {
+        if stage.objective == ObjectiveKind::Text || !frozen || views == 0 || samples.layout.tiled {
             return Ok(samples);
         }
         let views = if augment { Views::Augmented(views) } else { Views::Plain };
@@ -360,7 +432,8 @@ impl TrainRun<'_> {
             return Ok(None);
         }
         let encoder = part_state(&self.parts.encoder)?;
-        let image = picture_config(config, image, view_of(&data.stage));
+        let view = resolved_view(view_of(&data.stage), assembled.whole, config, image)?;
+        let image = picture_config(config, image, view, assembled.whole);
         let precision = self.recipe.compute.precision;
         let key = BankKey { encoder: &encoder, config, image: &image, views, precision };
         let store = PartStore::new(self.features);
@@ -403,9 +476,10 @@ pub fn stage_samples<T: VisionTower, P: Projector>(
         truncation: mixture.truncation,
         user_turns: connector.text_scope().is_some_and(|scope| scope.needs_user_turns()),
     };
-    let view = mixture.pictures;
+    let view = resolved_view(mixture.pictures, assembled.whole, config, image)?;
     let limits = mixture.limits.decode();
-    let processor = stage_processor(config, tokenizer.clone(), template.clone(), image, view, limits)?;
+    let processor =
+        stage_processor(config, tokenizer.clone(), template.clone(), image, (view, assembled.whole), limits)?;
     let positions = config.text_config.max_position_embeddings();
     let mut maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
     maker.augment = mixture.augment;

@@ -154,8 +154,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     fn work(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value> {
         let Read { recipe, evaluation } = self.read(cell)?;
         let parts = PartFolders {
-            encoder: self.part(&recipe, &recipe.model.encoder, reporter)?,
-            backbone: self.part(&recipe, &recipe.model.backbone, reporter)?,
+            encoder: self.part(&recipe, recipe.model.encoder_part(), reporter)?,
+            backbone: self.part(&recipe, recipe.model.backbone_part(), reporter)?,
         };
         let asking = Asking {
             job: self,
@@ -230,7 +230,8 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         let config = &model.config;
         let device = &self.job.context.device;
         let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
-        let processor = Arc::new(model_processor(config, &self.parts.backbone, &image, DecodeLimits::default())?);
+        let (backbone, end) = (&self.parts.backbone, self.recipe.model.answer_end);
+        let processor = Arc::new(model_processor(config, backbone, end, &image, DecodeLimits::default())?);
         let bank = self.bank(model, (&processor, &image))?;
         Ok(Scorer::new(model, device, processor, bank, self.batch))
     }
@@ -289,7 +290,7 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
                 recipe.stage.get(name).map(|stage| files_state(stage, &self.inputs.base)).transpose()?.flatten();
             inputs.extend(files.map(|state| (format!("data of {name}"), state)));
         }
-        for name in [&recipe.model.encoder, &recipe.model.backbone] {
+        for name in [recipe.model.encoder_part(), recipe.model.backbone_part()] {
             if !self.inputs.from_scratch {
                 // A damaged part is told before hours of training, not after.
                 TensorSource::open(&part_folder(name, &self.inputs.parts)?)?;

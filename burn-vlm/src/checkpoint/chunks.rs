@@ -20,11 +20,17 @@ const SQUARE: usize = 32;
 pub(super) trait Element: Copy + Default + Send + Sync {
     /// Rounded to the nearest.
     fn from_f32(value: f32) -> Self;
+    /// Neither NaN nor infinite.
+    fn finite(self) -> bool;
 }
 
 impl Element for f32 {
     fn from_f32(value: f32) -> Self {
         value
+    }
+
+    fn finite(self) -> bool {
+        self.is_finite()
     }
 }
 
@@ -32,11 +38,19 @@ impl Element for f16 {
     fn from_f32(value: f32) -> Self {
         f16::from_f32(value)
     }
+
+    fn finite(self) -> bool {
+        self.is_finite()
+    }
 }
 
 impl Element for bf16 {
     fn from_f32(value: f32) -> Self {
         bf16::from_f32(value)
+    }
+
+    fn finite(self) -> bool {
+        self.is_finite()
     }
 }
 
@@ -86,6 +100,12 @@ fn decode<E: Element>(dtype: Dtype, bytes: &[u8], out: &mut [E]) {
         Dtype::BF16 => each(bytes, out, |[low, high]| f32::from_le_bytes([0, 0, low, high])),
         _ => each(bytes, out, f32::from_le_bytes),
     }
+}
+
+/// How many values are NaN or infinite.
+pub(super) fn count_not_finite<E: Element>(values: &[E]) -> usize {
+    let of_chunk = |chunk: &[E]| chunk.iter().filter(|value| !value.finite()).count();
+    values.par_chunks(CHUNK).map(of_chunk).sum()
 }
 
 /// `[rows, columns]` in the file to `[columns, rows]`; `read` fills a slice from an index on.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn_vlm_base::published;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -11,8 +12,6 @@ use crate::error::ModelError;
 
 /// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
 const MAX_SIZE: u64 = 1 << 22;
-/// Keys that are tried when one is to blame.
-const MAX_KEYS: usize = 500;
 /// Keys that say how often something is repeated: each repetition needs tensors in the file.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "num_experts"];
 /// How keys end that say how large something is.
@@ -30,56 +29,9 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
 /// What makes a folder a model.
 pub(super) const CONFIG: &str = "config.json";
 
-/// A config's content as its type; an error names the key.
+/// A config's content as its type; an error names the key, and `null` is absent where the type has no place for it.
 pub(super) fn from_value<T: DeserializeOwned>(value: Value, path: &Path) -> Result<T, CheckpointError> {
-    serde_json::from_value(value.clone()).map_err(|error| {
-        let reason = error.to_string();
-        let place = culprit::<T>(&value, &reason).map(|key| format!("`{key}`: ")).unwrap_or_default();
-        CheckpointError::format(path, format!("{place}{reason}"))
-    })
-}
-
-/// The key without which the reason is another or none. Serde forgets the path inside of enums that a key tells apart, and most
-/// of a config is inside of one.
-fn culprit<T: DeserializeOwned>(value: &Value, reason: &str) -> Option<String> {
-    let mut pointers = Vec::new();
-    collect_pointers(value, String::new(), &mut pointers);
-    let mut changed: Vec<String> = Vec::new();
-    for pointer in pointers {
-        let (parent, key) = pointer.rsplit_once('/')?;
-        let mut without = value.clone();
-        without.pointer_mut(parent)?.as_object_mut()?.remove(key);
-        match serde_json::from_value::<T>(without) {
-            Ok(_) => return Some(plain(&pointer)),
-            Err(error) if error.to_string() != reason => changed.push(plain(&pointer)),
-            Err(_) => {}
-        }
-    }
-    // What holds the culprit is none itself.
-    let all = changed.clone();
-    changed.retain(|key| !all.iter().any(|other| other.starts_with(&format!("{key}."))));
-    // Without the key that tells kinds apart nothing can be read: it is the culprit only if there is no other.
-    let position = changed.iter().position(|key| !key.ends_with("model_type")).unwrap_or(0);
-    changed.into_iter().nth(position)
-}
-
-/// `/text_config/hidden_size` as `text_config.hidden_size`.
-fn plain(pointer: &str) -> String {
-    pointer.trim_start_matches('/').replace('/', ".")
-}
-
-/// JSON pointers of the keys of all objects, inner ones first.
-fn collect_pointers(value: &Value, prefix: String, found: &mut Vec<String>) {
-    let Some(object) = value.as_object() else { return };
-    // Keys with special characters are none that a config has.
-    for (key, value) in object.iter().filter(|(key, _)| !key.contains(['/', '~'])) {
-        let pointer = format!("{prefix}/{key}");
-        collect_pointers(value, pointer.clone(), found);
-        if found.len() >= MAX_KEYS {
-            return;
-        }
-        found.push(pointer);
-    }
+    published::from_value(value).map_err(|reason| CheckpointError::format(path, reason))
 }
 
 /// Refuses weights that were quantised: their tensors are no plain floats.

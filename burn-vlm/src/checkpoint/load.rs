@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 
+use super::chunks::{Element, count_not_finite};
 use super::keys::Path;
 use super::{CheckpointError, Layout, StoreDtype, StoredTensor, TensorSource, parameters};
 
@@ -20,6 +21,8 @@ pub struct LoadOptions {
     pub allow_missing: Vec<String>,
     /// Keys of the file that may have no parameter, written likewise.
     pub allow_unexpected: Vec<String>,
+    /// Whether values may be NaN or infinite. A model with one computes nothing else, so they are an error unless allowed.
+    pub allow_not_finite: bool,
 }
 
 /// Fills every parameter of `module` from `source`, as f32. Parameter ids, devices and gradient settings stay as they are.
@@ -42,7 +45,8 @@ pub fn load_parameters_with<M: Module>(
     options: &LoadOptions,
 ) -> Result<M, CheckpointError> {
     let found = match_keys(&module, source, layout, options)?;
-    let mut loader = Loader { path: Path::default(), source, found, dtype: options.dtype, error: None };
+    let (dtype, allow_not_finite) = (options.dtype, options.allow_not_finite);
+    let mut loader = Loader { path: Path::default(), source, found, dtype, allow_not_finite, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -127,6 +131,7 @@ struct Loader<'a> {
     source: &'a TensorSource,
     found: BTreeMap<String, String>,
     dtype: StoreDtype,
+    allow_not_finite: bool,
     error: Option<CheckpointError>,
 }
 
@@ -137,10 +142,32 @@ impl Loader<'_> {
             self.found.get(name).and_then(|key| Some((key, self.source.tensors().get(key)?)));
         let Some((key, tensor)) = stored else { return Ok(None) };
         Ok(Some(match self.dtype {
-            StoreDtype::F32 => TensorData::new(self.source.read::<f32>(key, tensor, transposed)?, shape),
-            StoreDtype::F16 => TensorData::new(self.source.read::<f16>(key, tensor, transposed)?, shape),
-            StoreDtype::BF16 => TensorData::new(self.source.read::<bf16>(key, tensor, transposed)?, shape),
+            StoreDtype::F32 => TensorData::new(self.values::<f32>(key, tensor, transposed)?, shape),
+            StoreDtype::F16 => TensorData::new(self.values::<f16>(key, tensor, transposed)?, shape),
+            StoreDtype::BF16 => TensorData::new(self.values::<bf16>(key, tensor, transposed)?, shape),
         }))
+    }
+
+    /// The values of a tensor, checked.
+    fn values<E: Element>(
+        &self,
+        key: &str,
+        tensor: &StoredTensor,
+        transposed: bool,
+    ) -> Result<Vec<E>, CheckpointError> {
+        let values = self.source.read::<E>(key, tensor, transposed)?;
+        match count_not_finite(&values) {
+            0 => Ok(values),
+            _ if self.allow_not_finite => Ok(values),
+            count => {
+                let help = match self.dtype {
+                    StoreDtype::F16 => "; float16 has no values above 65504, float32 and bfloat16 do",
+                    _ => ": the file is damaged, or the training that wrote it had failed; take another checkpoint",
+                };
+                let reason = format!("`{key}`: {count} of {} values are NaN or infinite{help}", values.len());
+                Err(CheckpointError::format(self.source.file_of(tensor), reason))
+            }
+        }
     }
 
     /// The element type in memory, if the device computes in it.

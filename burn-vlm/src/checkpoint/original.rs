@@ -63,6 +63,9 @@ pub(super) struct TowerKeys {
 /// How pictures are cut into tiles.
 #[derive(Debug, Deserialize)]
 struct TileKeys {
+    /// LLaVA 1.0's tokens around a picture.
+    #[serde(default)]
+    mm_use_im_start_end: bool,
     image_aspect_ratio: Option<String>,
     mm_patch_merge_type: Option<String>,
     image_grid_pinpoints: Option<Vec<Size>>,
@@ -124,14 +127,23 @@ pub(super) fn tower_keys(model: &'static str, json: &Value, path: &Path) -> Resu
 
 /// The sizes of tiled pictures as (height, width); `None` where pictures are not tiled.
 fn pinpoints(json: &Value, path: &Path) -> Result<Option<Vec<Size>>, CheckpointError> {
-    if json.get("image_aspect_ratio").and_then(Value::as_str) != Some("anyres") {
-        return Ok(None);
-    }
     let keys: TileKeys = config::from_value(json.clone(), path)?;
     let refuse = |key, value: String, expected: &str| {
         let source = ModelError::config("llava", key, value, expected);
         Err(CheckpointError::Config { path: path.to_path_buf(), source })
     };
+    if keys.mm_use_im_start_end {
+        return refuse("mm_use_im_start_end", "true".into(), "false: tokens around a picture are not written");
+    }
+    match keys.image_aspect_ratio.as_deref() {
+        Some("anyres") => {}
+        None | Some("square" | "pad") => return Ok(None),
+        Some(other) => {
+            let expected = "anyres, pad, square or absent: LLaVA-OneVision's anyres_max_N scales the tiles' features down, \
+                            highres and crop_split are other cuts, and none of them is built";
+            return refuse("image_aspect_ratio", other.into(), expected);
+        }
+    }
     match (keys.mm_patch_merge_type.as_deref(), keys.image_grid_pinpoints) {
         (Some("spatial_unpad"), Some(sizes)) => {
             Ok(Some(sizes.into_iter().map(|(width, height)| (height, width)).collect()))

@@ -267,8 +267,46 @@ pub(super) fn unfilled<M: Pretrained>(
     config::check_quantization(&json, &path)?;
     let source = TensorSource::open(dir)?;
     config::check_sizes(&json, &path, source.tensors().len())?;
-    let model = M::from_config(&M::read_config(json.clone(), dir)?, device).map_err(config::invalid(&path))?;
-    Ok((model, source, json))
+    let of = |json: &Value| M::from_config(&M::read_config(json.clone(), dir)?, device).map_err(config::invalid(&path));
+    let model = of(&json)?;
+    if !has_own_head(&model, &source)? {
+        return Ok((model, source, json));
+    }
+    let mut untied = json;
+    untie(&mut untied);
+    Ok((of(&untied)?, source, untied))
+}
+
+/// How the names of a decoder's head and of its table of embeddings end.
+const HEAD: &str = "lm_head.weight";
+/// See [`HEAD`].
+const TABLE: &str = "embed_tokens.weight";
+
+/// Whether a file has a head with values of its own for a decoder whose config says that it has none (`tie_word_embeddings`). As in
+/// transformers 5 the file is right: it was untied by hand, or converted from a format that has both. A head that equals the table is
+/// no head of its own.
+fn has_own_head<M: Pretrained>(model: &M, source: &TensorSource) -> Result<bool, CheckpointError> {
+    let names: Vec<String> = super::parameters(model).into_iter().map(|parameter| parameter.name).collect();
+    let ends = |ending: &str| names.iter().find(|name| name.ends_with(ending));
+    let (Some(table), None) = (ends(TABLE), ends(HEAD)) else { return Ok(false) };
+    let layout = model.layout();
+    let key = |holds: &dyn Fn(&str) -> bool| {
+        source.tensors().keys().find(|key| layout.module_name(key).is_some_and(|name| holds(&name)))
+    };
+    let head = key(&|name| name.ends_with(HEAD));
+    let table = key(&|name| name == table.as_str());
+    let (Some(head), Some(table)) = (head, table) else { return Ok(false) };
+    Ok(!source.same_values(head, table)?)
+}
+
+/// Writes into a config that its decoder has a head of its own.
+fn untie(config: &mut Value) {
+    if let Some(text) = config.get_mut("text_config").and_then(Value::as_object_mut) {
+        text.insert("tie_word_embeddings".into(), json!(false));
+    }
+    if let Some(config) = config.as_object_mut() {
+        config.insert("tie_word_embeddings".into(), json!(false));
+    }
 }
 
 /// Whether a config.json is flat: the decoder's own with keys about the vision tower.

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::model_folder;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -23,6 +24,8 @@ pub(super) const LFS_POINTER: &str =
 pub(super) const LFS_START: &str = "version https://git-lfs";
 /// Longest header that is read: the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
+/// Values of two tensors that are compared at once.
+const COMPARED: usize = 1 << 20;
 /// The header's length field.
 const LENGTH_BYTES: u64 = 8;
 
@@ -138,6 +141,27 @@ impl TensorSource {
         self.read(key, tensor, false)
     }
 
+    /// Whether two tensors have one shape and the same values, compared a piece at a time.
+    pub(super) fn same_values(&self, a: &str, b: &str) -> Result<bool, CheckpointError> {
+        let (Some(first), Some(second)) = (self.tensors.get(a), self.tensors.get(b)) else { return Ok(false) };
+        if first.shape != second.shape || ![first, second].into_iter().all(|tensor| is_float(tensor.dtype)) {
+            return Ok(false);
+        }
+        let count: usize = first.shape.iter().product();
+        let (mut left, mut right) = (vec![0.0_f32; COMPARED.min(count)], vec![0.0_f32; COMPARED.min(count)]);
+        for from in (0..count).step_by(COMPARED) {
+            let length = COMPARED.min(count - from);
+            for (tensor, out) in [(first, &mut left), (second, &mut right)] {
+                let (path, file) = &self.files[tensor.file];
+                read_values(file, tensor, from, &mut out[..length]).map_err(CheckpointError::io(path, "reading"))?;
+            }
+            if left[..length] != right[..length] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The values of a tensor as `E`, a matrix transposed if `transposed`.
     pub(super) fn read<E: Element>(
         &self,
@@ -146,7 +170,7 @@ impl TensorSource {
         transposed: bool,
     ) -> Result<Vec<E>, CheckpointError> {
         let (path, file) = (self.file_of(tensor), &self.files[tensor.file].1);
-        if !matches!(tensor.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        if !is_float(tensor.dtype) {
             let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
             return Err(CheckpointError::format(path, reason));
         }
@@ -162,10 +186,18 @@ impl TensorSource {
     }
 }
 
+/// The element types that can be loaded.
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
 /// What is wrong with a folder without safetensors.
 fn no_weights(path: &Path) -> CheckpointError {
     let pickled =
         ["pytorch_model.bin", "pytorch_model.bin.index.json"].into_iter().find(|name| path.join(name).is_file());
+    if let Some(what) = model_folder::describe(path) {
+        return CheckpointError::format(path, what);
+    }
     let Some(pickled) = pickled else { return CheckpointError::NoWeights { path: path.to_path_buf() } };
     let reason = "pickled weights, which can run code and are not read, and no model.safetensors beside them: convert them \
                   once where transformers is installed, by `from_pretrained(FOLDER).save_pretrained(FOLDER)` of the model's \

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use burn_vlm_base::published;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointError;
 use crate::error::ModelError;
 use crate::language::TokenIds;
+
+/// transformers' `top_k` where a file does not say it: sampling is among so many tokens.
+pub const SAMPLED_AMONG: usize = 50;
 
 /// How tokens are chosen, in the order of Hugging Face's processors: repetition penalty, temperature, top-k, top-p.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,24 +47,26 @@ impl Default for GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// What `generation_config.json` of a checkpoint says, the defaults for what it does not say. A folder without the file
-    /// gives the defaults: greedy, as Hugging Face's `generate`.
+    /// What `generation_config.json` of a checkpoint says, and transformers' defaults for what it does not say or says `null` to:
+    /// greedy, and, where tokens are sampled, at temperature 1 among the [`SAMPLED_AMONG`] likeliest. (Only `max_new_tokens` is
+    /// this library's own: transformers' 20 tokens, prompt included, are of no use.)
     ///
     /// # Errors
-    /// [`CheckpointError`] for a file that cannot be read.
+    /// [`CheckpointError`] for a file that cannot be read; it names file and key.
     pub fn from_folder(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join("generation_config.json");
         if !path.is_file() {
-            return Ok(Self::default());
+            return Ok(Self { top_k: Some(SAMPLED_AMONG), ..Self::default() });
         }
         let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path, "reading"))?;
-        let file: Published =
-            serde_json::from_str(&text).map_err(|error| CheckpointError::format(&path, error.to_string()))?;
+        let invalid = |reason: String| CheckpointError::format(&path, reason);
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let file: Published = published::from_value_without_nulls(value).map_err(invalid)?;
         let defaults = Self::default();
         Ok(Self {
             max_new_tokens: file.max_new_tokens.unwrap_or(defaults.max_new_tokens),
             temperature: if file.do_sample { file.temperature.unwrap_or(1.0) } else { 0.0 },
-            top_k: file.top_k.filter(|k| *k > 0),
+            top_k: Some(file.top_k.unwrap_or(SAMPLED_AMONG)).filter(|k| *k > 0),
             top_p: file.top_p.filter(|p| *p < 1.0),
             repetition_penalty: file.repetition_penalty.unwrap_or(1.0),
             stop_tokens: file.eos_token_id.map(|ids| ids.to_vec()).unwrap_or_default(),
@@ -136,8 +142,19 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(config.unwrap(), expected);
+        // As GenerationConfig(do_sample=True) of transformers 4.57.1 has it, whether a key is absent or null.
+        let sampled = GenerationConfig { temperature: 1.0, top_k: Some(50), ..Default::default() };
+        assert_eq!(read(r#"{"do_sample": true}"#).unwrap(), sampled);
+        let nulls = r#"{"do_sample": true, "top_k": null, "top_p": null, "temperature": null, "repetition_penalty": null,
+            "eos_token_id": null, "max_new_tokens": null}"#;
+        assert_eq!(read(nulls).unwrap(), sampled);
+        let greedy = GenerationConfig { top_k: Some(50), ..Default::default() };
+        assert_eq!(read(r#"{"do_sample": null, "temperature": 0.3}"#).unwrap(), greedy);
+        assert_eq!(read(r#"{"do_sample": true, "top_k": 0}"#).unwrap().top_k, None);
+        let error = read(r#"{"do_sample": true, "top_k": "many"}"#).unwrap_err().to_string();
+        assert!(error.contains("generation_config.json") && error.contains("`top_k`"), "{error}");
         assert!(read("{").unwrap_err().to_string().contains("generation_config.json"));
         std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
-        assert_eq!(GenerationConfig::from_folder(folder.path()).unwrap(), GenerationConfig::default());
+        assert_eq!(GenerationConfig::from_folder(folder.path()).unwrap(), greedy);
     }
 }

@@ -66,7 +66,7 @@ pub struct Gemma2Config {
     pub final_logit_softcapping: Option<f64>,
     /// Soft-cap of the attention scores.
     pub attn_logit_softcapping: Option<f64>,
-    /// Whether q, k and v have a bias.
+    /// Whether the four projections of the attention have biases.
     pub attention_bias: bool,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
@@ -125,9 +125,6 @@ impl Gemma2Config {
     pub fn init_with(&self, scope: &Scope) -> Result<Gemma2ForCausalLm, ModelError> {
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
         check_heads("gemma2", heads, kv_heads, self.head_dim, self.layer_types.as_deref(), self.num_hidden_layers)?;
-        if self.attention_bias {
-            return Err(ModelError::config("gemma2", "attention_bias", true, "false"));
-        }
         let rope = RopeFrequencies::new(
             "gemma2",
             [self.max_position_embeddings, self.head_dim],
@@ -209,8 +206,8 @@ impl Gemma2DecoderLayer {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
-            qkv_bias: false,
-            out_bias: false,
+            qkv_bias: config.attention_bias,
+            out_bias: config.attention_bias,
             options: AttentionOptions {
                 scale: config.query_pre_attn_scalar.powf(-0.5),
                 softcap: config.attn_logit_softcapping,

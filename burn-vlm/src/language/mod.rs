@@ -170,6 +170,24 @@ impl LanguageConfig {
         each!(self, config => config.tie_word_embeddings)
     }
 
+    /// Checks that every id has a row in the table of embeddings, but for `image_token`, which is never looked up. A device answers an
+    /// id without a row with another row, with zeros, or with the program's end.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`], which names id and rows.
+    pub fn check_ids(&self, prompts: &[Vec<u32>], image_token: Option<i64>) -> Result<(), ModelError> {
+        let rows = self.vocab_size();
+        let beyond = |id: &&u32| **id as usize >= rows && Some(i64::from(**id)) != image_token;
+        match prompts.iter().flatten().find(beyond) {
+            None => Ok(()),
+            Some(id) => Err(ModelError::Input(format!(
+                "the id {id} has no row in the table of embeddings, which has {rows} (ids 0 to {}): tokenizer and model do not \
+                 belong together",
+                rows.saturating_sub(1)
+            ))),
+        }
+    }
+
     /// Ids that end a text, as the config names them.
     pub fn eos_token_ids(&self) -> Vec<u32> {
         each!(self, config => config.eos_token_id.as_ref().map(TokenIds::to_vec).unwrap_or_default())

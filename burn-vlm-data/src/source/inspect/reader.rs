@@ -2,7 +2,7 @@
 
 use super::super::{SkipKind, SkipReason};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
-use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle};
+use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, NO_END};
 use crate::processor::{Processor, ProcessorError};
 use crate::sample::Sample;
 use std::path::Path;
@@ -43,6 +43,11 @@ impl Reader {
     /// A reader of a processor.
     pub fn new(processor: Processor, mask: MaskStyle, tokens_per_picture: usize) -> Self {
         Self { processor, options: EncodeOptions { mask, ..EncodeOptions::default() }, tokens_per_picture }
+    }
+
+    /// What is to be said of the processor, whatever the samples are.
+    pub fn note(&self) -> Option<&'static str> {
+        (!self.processor.ends_answers()).then_some(NO_END)
     }
 
     /// The tokens of a sample, visual ones among them.

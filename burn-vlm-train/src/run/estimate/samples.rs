@@ -1,17 +1,15 @@
 //! The samples of a stage on average: looked at where they are, declared or assumed where they are not.
 
-use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
-use burn_vlm_data::tokenizer::Tokenizer;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::EstimateInput;
 use super::shapes::Shapes;
-use crate::assemble::{template_of, tokenizer_with_image};
+use crate::assemble::{Words, words_of};
 use crate::error::Result;
 use crate::objective::{PreparedImage, SampleMaker};
 use crate::optim::thousands;
@@ -19,6 +17,7 @@ use crate::pictures::{processor_of, siglip_processor};
 use crate::processor::stage_processor;
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
 use crate::run::data::{DataOrigin, corpus_mixture};
+use crate::run::resolved_view;
 
 /// Samples that are looked at, evenly spaced over an epoch.
 const LOOKED_AT: u64 = 64;
@@ -113,13 +112,6 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     Ok(look(shapes, stage, &MixtureRecipe::new(""), &mixed, sample)?.limited(stage.max_tokens))
 }
 
-/// The backbone's tokenizer with `<image>`, and its template.
-fn reader(backbone: &Path) -> Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
-    let (tokenizer, _) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
-    let template = template_of(backbone, &tokenizer)?;
-    Ok((Arc::new(tokenizer), Arc::new(template)))
-}
-
 fn assumed_text(input: &EstimateInput<'_>, answers: f64) -> String {
     let tokens = input.assumptions.text_tokens;
     let trained = if answers < 1.0 { ", half of them trained" } else { ", all of them trained" };
@@ -196,7 +188,8 @@ fn assumed(
 ) -> Result<SampleEstimate> {
     let (width, height) = input.assumptions.picture;
     let size = (height as usize, width as usize);
-    let (views, tokens) = match mixture.pictures {
+    let view = if shapes.whole && shapes.config.is_tiled() { PictureView::Tiles } else { mixture.pictures };
+    let (views, tokens) = match view {
         PictureView::Tiles => (shapes.config.num_tiles(size)?, shapes.config.num_image_tokens(size)?),
         PictureView::Square | PictureView::Pad => (1, shapes.config.num_visual_tokens()),
     };
@@ -204,7 +197,7 @@ fn assumed(
     let pictures = 1.0 - text_share;
     let text = input.assumptions.text_tokens as f64;
     notes.push(assumed_text(input, answers));
-    notes.push(match mixture.pictures {
+    notes.push(match view {
         PictureView::Tiles => {
             format!("assumed: pictures of {width} x {height} pixels (--picture): {views} views, {tokens} visual tokens")
         }
@@ -237,7 +230,7 @@ fn look(
     sample: SampleEstimate,
 ) -> Result<SampleEstimate> {
     let Some(backbone) = &shapes.backbone else { return Ok(sample) };
-    let (tokenizer, template) = reader(backbone)?;
+    let Words { tokenizer, template, note, .. } = words_of(backbone, shapes.answer_end)?;
     let side = shapes.config.vision_config.image_size();
     let image = match &shapes.encoder {
         Some(encoder) => processor_of(encoder, side)?,
@@ -250,7 +243,8 @@ fn look(
         user_turns: false,
     };
     let (config, limits) = (&shapes.config, mixture.limits.decode());
-    let processor = stage_processor(config, tokenizer, template, &image, mixture.pictures, limits)?;
+    let view = resolved_view(mixture.pictures, shapes.whole, config, &image)?;
+    let processor = stage_processor(config, tokenizer, template, &image, (view, shapes.whole), limits)?;
     let positions = config.text_config.max_position_embeddings();
     let maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
     let id = maker.processor.image_token_id();
@@ -279,6 +273,7 @@ fn look(
     for mean in [&mut sum.pictures, &mut sum.visual_tokens, &mut sum.text_tokens, &mut sum.targets] {
         *mean /= count.max(1) as f64;
     }
+    sum.notes.extend(note.filter(|_| mixture.template == PromptTemplate::Chat));
     sum.notes.push(format!("lengths and pictures are those of {count} samples from all over it"));
     Ok(sum)
 }

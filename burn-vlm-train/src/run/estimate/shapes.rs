@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
-use burn_vlm::vlm::VlmConfig;
+use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::encode::AnswerEnd;
 use serde_json::Value;
 
 use super::EstimateInput;
-use crate::assemble::{part_folder, tokenizer_with_image, vlm_config};
+use crate::assemble::{is_whole, part_folder, tokenizer_with_image, vlm_config, whole_image_id, words_of};
 use crate::error::{Result, TrainError};
 use crate::recipe::PartRecipe;
 
@@ -42,11 +43,17 @@ pub(super) struct Shapes {
     pub(super) config: VlmConfig,
     pub(super) encoder: Option<PathBuf>,
     pub(super) backbone: Option<PathBuf>,
+    pub(super) answer_end: AnswerEnd,
+    /// Whether the recipe starts from a whole model.
+    pub(super) whole: bool,
 }
 
 impl Shapes {
     pub(super) fn of(input: &EstimateInput<'_>) -> Result<Self> {
         let model = &input.recipe.model;
+        if let Some(name) = &model.from {
+            return Self::of_whole(input, name);
+        }
         let encoder = Found::of(input, &model.encoder)?;
         let backbone = Found::of(input, &model.backbone)?;
         let vision = match &encoder.shape {
@@ -73,7 +80,45 @@ impl Shapes {
             encoder.part(&model.encoder, describe_vision(&vision), vision.num_parameters()?),
             backbone.part(&model.backbone, format!("{}{more}", describe_language(&language)), grown.num_parameters()?),
         ];
-        Ok(Self { parts, config, encoder: encoder.folder, backbone: backbone.folder })
+        Ok(Self {
+            parts,
+            config,
+            encoder: encoder.folder,
+            backbone: backbone.folder,
+            answer_end: model.answer_end,
+            whole: false,
+        })
+    }
+
+    /// A whole model, as its config.json describes it.
+    fn of_whole(input: &EstimateInput<'_>, name: &str) -> Result<Self> {
+        let found = Found::of(input, name)?;
+        let Shape::Json(json) = &found.shape else {
+            return Err(wrong_kind(name, "a part", "a whole model's folder"));
+        };
+        let mut config = Vlm::read_config(json.clone(), &found.folder_or_name())?;
+        let answer_end = input.recipe.model.answer_end;
+        let own = config.text_config.vocab_size();
+        if let Some(folder) = &found.folder {
+            if !is_whole(folder) {
+                return Err(wrong_kind(name, "no vision-language model", "a whole one"));
+            }
+            let words = words_of(folder, answer_end)?;
+            let id = whole_image_id(folder, &words, own, config.image_token_index)?;
+            words.tokenizer.check_rows(own, Some(id), &folder.join("tokenizer.json"))?;
+            config.text_config = config.text_config.with_vocab_size(own.max(id as usize + 1));
+            config.image_token_index = i64::from(id);
+        }
+        config.validate()?;
+        let added = config.text_config.vocab_size() - own;
+        let more = if added > 0 { format!(", {added} more for {IMAGE_PLACEHOLDER}") } else { String::new() };
+        let (vision, language) = (&config.vision_config, &config.text_config);
+        let parts = [
+            found.part(name, describe_vision(vision), vision.num_parameters()?),
+            found.part(name, format!("{}{more}", describe_language(language)), language.num_parameters()?),
+        ];
+        let folder = found.folder;
+        Ok(Self { parts, config, encoder: folder.clone(), backbone: folder, answer_end, whole: true })
     }
 }
 
@@ -83,6 +128,7 @@ fn image_rows(backbone: Option<&Path>, language: &LanguageConfig) -> Result<usiz
         return Ok(language.vocab_size() + 1);
     };
     let (tokenizer, _) = tokenizer_with_image(&file)?;
+    tokenizer.check_rows(language.vocab_size(), tokenizer.image_id(), &file)?;
     Ok(tokenizer.image_id().map_or(language.vocab_size(), |id| id as usize + 1))
 }
 
