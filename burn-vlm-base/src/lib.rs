@@ -5,6 +5,7 @@
 //! - [`lock`]: at most one process works on a folder;
 //! - `progress` (a feature): bars and lines of what runs;
 //! - [`suggest`]: "did you mean";
+//! - [`shorten`]: values from outside in messages, cut to a length that can be read;
 //! - [`random`]: seeded choices that are the same everywhere;
 //! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
 
@@ -17,5 +18,6 @@ pub mod lock;
 #[cfg(feature = "progress")]
 pub mod progress;
 pub mod random;
+pub mod shorten;
 pub mod suggest;
 pub mod tiling;
