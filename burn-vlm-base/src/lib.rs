@@ -9,6 +9,7 @@
 //! - [`seal`]: hashes of what a later step reads back;
 //! - [`stop`]: the wish to stop at a safe point;
 //! - [`suggest`]: "did you mean";
+//! - [`shorten`]: values from outside in messages, cut to a length that can be read;
 //! - [`random`]: seeded choices that are the same everywhere;
 //! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
 
@@ -24,6 +25,7 @@ pub mod progress;
 pub mod published;
 pub mod random;
 pub mod seal;
+pub mod shorten;
 pub mod stop;
 pub mod suggest;
 pub mod tiling;

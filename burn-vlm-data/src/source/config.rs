@@ -74,7 +74,7 @@ pub enum LanguageRule {
 pub struct Fields {
     /// The id (`id`, `index`).
     pub id: Option<String>,
-    /// The picture or pictures (`image`, `images`, `image_path`).
+    /// The picture or pictures (`image`, `images`, `image_path`, `image_paths`; `file_name`, `file_names`; `image_1`, `image_2`, ...).
     pub image: Option<String>,
     /// The frames of a video (`video`).
     pub video: Option<String>,
@@ -82,12 +82,19 @@ pub struct Fields {
     pub conversations: Option<String>,
     /// The question (`question`); lettered options beside it are in `A`, `B`, ..., a hint in `hint`.
     pub question: Option<String>,
-    /// The answer (`answer`); of a list the first.
+    /// The answer (`answer`, `answers`); of a list the first, of objects their `answer`; a number beside a list of options is a
+    /// place in it, from 0.
     pub answer: Option<String>,
     /// The caption (`caption`, `text`, `txt`).
     pub caption: Option<String>,
     /// What a caption answers; without it the user's turn is the picture alone.
     pub caption_prompt: Option<String>,
+    /// What the system says before the conversation (`system`, `system_prompt`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Fields that are not read on purpose: nothing is said of them, and none is a reason to leave a record out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// Other fields that [`FileSource::rows`](super::FileSource::rows) shall have; only parquet files leave out what is not named.
     pub more: Vec<String>,
 }

@@ -1,22 +1,32 @@
 //! From the fields of a record to turns, in the ways in which published data is written.
 
+use super::answers::{MOST_OPTIONS, answer_texts, chosen, letters, option_texts};
 use super::config::Fields;
+use super::named::is_there;
 use super::skip::{SkipKind, SkipReason};
-use super::text::{kind, parse_object};
+use super::text::kind;
+use super::turns::{Listed, NamedPart};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use crate::sample::{VIDEO_PLACEHOLDER, count_placeholders};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Names of fields that hold a conversation.
 pub(super) const CONVERSATIONS: [&str; 3] = ["conversations", "messages", "texts"];
 /// Names of fields that hold a caption.
 pub(super) const CAPTIONS: [&str; 3] = ["caption", "text", "txt"];
+/// Names of fields that hold an answer.
+pub(super) const ANSWERS: [&str; 2] = ["answer", "answers"];
 /// Names of fields that hold the lettered options of a question.
 pub(super) const OPTIONS: [&str; 10] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"];
 /// Names of fields that hold the options of a question as a list.
 pub(super) const OPTION_LISTS: [&str; 2] = ["options", "choices"];
+/// Names of fields that hold the place of the right option in the list, where there is no answer (A-OKVQA).
+pub(super) const OPTION_PLACES: [&str; 4] = ["correct_choice_idx", "answer_index", "answer_idx", "correct_index"];
 /// Name of the field with what is said before a question.
 pub(super) const HINT: [&str; 1] = ["hint"];
+/// Names of fields with what the system says before everything else.
+pub(super) const SYSTEMS: [&str; 2] = ["system", "system_prompt"];
 
 /// What a question with options ends with (VLMEvalKit).
 const SELECT: &str = "Please select the correct answer from the options above.";
@@ -24,43 +34,167 @@ const SELECT: &str = "Please select the correct answer from the options above.";
 type Record = Map<String, Value>;
 
 /// A conversation as the record has it.
-pub(super) struct Conversation {
+pub(super) struct Conversation<'r> {
     pub(super) turns: Vec<Turn>,
     /// The record has a text but no conversation, so that nobody could place pictures in it.
     pub(super) places_pictures: bool,
+    /// What the content parts of turns name themselves, each with the number of the placeholder that stands for it.
+    pub(super) named: Vec<(usize, NamedPart)>,
+    /// Fields of the record that it was made of.
+    pub(super) read: BTreeSet<&'r str>,
+    /// Keys of its turns that were not read, with the field before them: `conversations: weight`.
+    pub(super) unread: BTreeSet<String>,
+}
+
+/// Finds fields, and notes which were read.
+struct Reading<'r> {
+    record: &'r Record,
+    read: BTreeSet<&'r str>,
+}
+
+impl<'r> Reading<'r> {
+    /// The first of the fields that is there and not null. It is not read yet.
+    fn find(&self, names: &[&str]) -> Option<(&'r str, &'r Value)> {
+        let found =
+            names.iter().find_map(|name| self.record.get_key_value(*name).filter(|(_, value)| !value.is_null()));
+        found.map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The field that the configuration names, else the first of the usual ones.
+    fn field(&self, named: &Option<String>, usual: &[&str]) -> Option<(&'r str, &'r Value)> {
+        named.as_deref().and_then(|name| self.find(&[name])).or_else(|| self.find(usual))
+    }
+
+    fn read(&mut self, (name, value): (&'r str, &'r Value)) -> (&'r str, &'r Value) {
+        self.read.insert(name);
+        (name, value)
+    }
 }
 
 /// The turns of a record.
-pub(super) fn conversation(record: &Record, fields: &Fields, max_depth: usize) -> Result<Conversation, SkipReason> {
-    let first = |names: &[&str]| names.iter().find_map(|name| record.get(*name).filter(|value| !value.is_null()));
-    let named = |name: &Option<String>| name.as_deref().and_then(|name| first(&[name]));
+pub(super) fn conversation<'r>(
+    record: &'r Record,
+    fields: &Fields,
+    max_depth: usize,
+) -> Result<Conversation<'r>, SkipReason> {
+    let mut reading = Reading { record, read: BTreeSet::new() };
     let other = fields.question.is_some() || fields.caption.is_some();
-    let turns = named(&fields.conversations).or_else(|| if other { None } else { first(&CONVERSATIONS) });
+    let usual: &[&str] = if other { &[] } else { &CONVERSATIONS };
+    let found = reading.field(&fields.conversations, usual);
     // `texts` and the like may be a plain string, which is no conversation.
-    if let Some(turns) = turns.filter(|turns| fields.conversations.is_some() || !is_plain(turns)) {
-        return Ok(Conversation { turns: listed(turns, max_depth)?, places_pictures: true });
-    }
-    let question = named(&fields.question).or_else(|| first(&["question"]).filter(|_| fields.caption.is_none()));
-    let turns = if let Some(question) = question {
-        let answer = named(&fields.answer).or_else(|| first(&["answer", "answers"]));
-        if answer.is_some_and(Value::is_number) && first(&OPTION_LISTS).is_some_and(Value::is_array) {
-            let detail = "the answer is a number, so a place in the list of options, which no turn shows: a conversation \
-                needs the option's text, or ask the file as a benchmark";
-            return Err(SkipReason::new(SkipKind::Malformed, detail.to_owned()));
-        }
-        let answer = answer.and_then(answer_text).unwrap_or_default();
-        vec![Turn::user(asked(text("question", question)?, record)), Turn::assistant(answer)]
+    let found = found.filter(|(_, turns)| fields.conversations.is_some() || !is_plain(turns));
+    let mut listed = Listed::default();
+    let mut places_pictures = true;
+    if let Some(found) = found {
+        let (name, turns) = reading.read(found);
+        listed.read(name, turns, max_depth)?;
     } else {
-        let nothing = || {
-            let detail = "no conversations, question or caption; name the fields that hold the text".to_owned();
-            SkipReason::new(SkipKind::NoConversation, detail)
+        listed.turns = single(&mut reading, fields)?;
+        places_pictures = count_placeholders(&listed.turns) > 0;
+    }
+    if let Some(found) = reading.field(&fields.system, &SYSTEMS) {
+        let (name, value) = reading.read(found);
+        add_system(&mut listed.turns, name, value)?;
+    }
+    let Listed { turns, named, unread, .. } = listed;
+    Ok(Conversation { turns, places_pictures, named, read: reading.read, unread })
+}
+
+/// The turns of a question and its answer, or of a caption.
+fn single(reading: &mut Reading<'_>, fields: &Fields) -> Result<Vec<Turn>, SkipReason> {
+    let usual: &[&str] = if fields.caption.is_some() { &[] } else { &["question"] };
+    if let Some(question) = reading.field(&fields.question, usual) {
+        let (name, question) = reading.read(question);
+        return asked(reading, fields, text(name, question)?);
+    }
+    let Some(caption) = reading.field(&fields.caption, &CAPTIONS) else {
+        let there: Vec<&str> = reading.record.keys().map(String::as_str).collect();
+        let detail = match there.as_slice() {
+            [] => "the record is empty".to_owned(),
+            there => format!(
+                "no conversations, question or caption (there are {}); name the fields that hold the text",
+                there.join(", ")
+            ),
         };
-        let caption = named(&fields.caption).or_else(|| first(&CAPTIONS)).ok_or_else(nothing)?;
-        let prompt = fields.caption_prompt.clone().unwrap_or_default();
-        vec![Turn::user(prompt), Turn::assistant(text("caption", caption)?)]
+        return Err(SkipReason::new(SkipKind::NoConversation, detail));
     };
-    let places_pictures = count_placeholders(&turns) > 0;
-    Ok(Conversation { turns, places_pictures })
+    let (name, caption) = reading.read(caption);
+    let prompt = fields.caption_prompt.clone().unwrap_or_default();
+    let caption = answer_texts(name, caption)?.into_iter().find(|caption| !caption.trim().is_empty());
+    Ok(vec![Turn::user(prompt), Turn::assistant(caption.unwrap_or_default())])
+}
+
+/// A question with its hint and lettered options, where it has them, and its answer.
+fn asked(reading: &mut Reading<'_>, fields: &Fields, question: String) -> Result<Vec<Turn>, SkipReason> {
+    let answer = reading.field(&fields.answer, &ANSWERS).map(|found| reading.read(found));
+    let lettered: Vec<_> = OPTIONS.iter().filter_map(|letter| reading.find(&[letter])).collect();
+    let lettered: Vec<_> =
+        lettered.into_iter().filter_map(|(name, value)| Some((name, text(name, value).ok()?, value))).collect();
+    let lettered: Vec<_> = lettered.into_iter().filter(|(_, text, _)| !text.is_empty()).collect();
+    let mut options: Vec<(String, String)> = Vec::new();
+    let mut answer_text = None;
+    // One option is no choice: a column that happens to be called A.
+    if lettered.len() >= 2 {
+        for (name, text, value) in lettered {
+            reading.read((name, value));
+            options.push((name.to_owned(), text));
+        }
+    } else if let Some(found) = reading.find(&OPTION_LISTS) {
+        let texts = option_texts(found.0, found.1)?;
+        if texts.len() >= 2 {
+            let (name, _) = reading.read(found);
+            if texts.len() > MOST_OPTIONS {
+                let detail = format!("{name} has {} options, at most {MOST_OPTIONS} have a letter", texts.len());
+                return Err(SkipReason::new(SkipKind::UnreadField, detail));
+            }
+            let place = || reading.find(&OPTION_PLACES);
+            if let Some(found) = answer.filter(|(_, answer)| is_there(answer)).or_else(place) {
+                let (name, answer) = reading.read(found);
+                answer_text = chosen(name, answer, &texts)?;
+            }
+            options = letters(texts.len()).zip(texts).collect();
+        }
+    }
+    let answer = match (answer_text, answer) {
+        (Some(answer), _) => answer,
+        (None, None) => String::new(),
+        (None, Some((name, answer))) => {
+            let answers = answer_texts(name, answer)?;
+            answers.into_iter().find(|answer| !answer.trim().is_empty()).unwrap_or_default()
+        }
+    };
+    if options.is_empty() {
+        return Ok(vec![Turn::user(question), Turn::assistant(answer)]);
+    }
+    let hint = match reading.find(&HINT).filter(|(_, hint)| is_there(hint)) {
+        Some(found) => {
+            let (name, hint) = reading.read(found);
+            format!("Hint: {}\n", text(name, hint)?)
+        }
+        None => String::new(),
+    };
+    let options: String = options.iter().map(|(letter, text)| format!("{letter}. {text}\n")).collect();
+    let question = format!("{hint}Question: {question}\nOptions:\n{options}{SELECT}");
+    Ok(vec![Turn::user(question), Turn::assistant(answer)])
+}
+
+/// Puts what the system says before the turns.
+fn add_system(turns: &mut Vec<Turn>, name: &str, value: &Value) -> Result<(), SkipReason> {
+    let Value::String(system) = value else {
+        return Err(SkipReason::malformed(format!("{name} is {}, expected a string", kind(value))));
+    };
+    if system.trim().is_empty() {
+        return Ok(());
+    }
+    match turns.first() {
+        Some(first) if first.role == Role::System && first.text == *system => {}
+        Some(first) if first.role == Role::System => {
+            let detail = format!("a system text stands in the field {name:?} and another in the first turn");
+            return Err(SkipReason::new(SkipKind::UnreadField, detail));
+        }
+        _ => turns.insert(0, Turn::system(system.clone())),
+    }
+    Ok(())
 }
 
 /// Puts the placeholders of pictures before the first turn of the user, one a line.
@@ -76,93 +210,13 @@ fn is_plain(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.trim_start().starts_with('['))
 }
 
-/// The turns of a list, or of a list written as JSON in a string.
-fn listed(turns: &Value, max_depth: usize) -> Result<Vec<Turn>, SkipReason> {
-    match turns {
-        Value::Array(turns) => turns.iter().map(exchange).collect::<Result<Vec<_>, _>>().map(|turns| turns.concat()),
-        Value::String(json) => {
-            // As a member of an object, so that the limits on JSON hold here too.
-            let mut object = parse_object(format!("{{\"turns\":{json}}}").as_bytes(), max_depth)?;
-            match object.remove("turns") {
-                Some(turns @ Value::Array(_)) => listed(&turns, max_depth),
-                _ => Err(SkipReason::malformed("the conversation is a string, expected a list of turns")),
-            }
-        }
-        other => Err(SkipReason::malformed(format!("the conversation is {}, expected a list of turns", kind(other)))),
-    }
-}
-
-/// One turn, or a question and its answer (`user`, `assistant`).
-fn exchange(turn: &Value) -> Result<Vec<Turn>, SkipReason> {
-    let Value::Object(turn) = turn else {
-        return Err(SkipReason::malformed(format!("a turn is {}, expected an object", kind(turn))));
-    };
-    if let (Some(user), Some(assistant)) = (turn.get("user"), turn.get("assistant")) {
-        return Ok(vec![Turn::user(text("user", user)?), Turn::assistant(text("assistant", assistant)?)]);
-    }
-    let pair = |speaker: &str, said: &str| Some((turn.get(speaker)?.clone(), turn.get(said)?.clone()));
-    let Some((speaker, said)) = pair("from", "value").or_else(|| pair("role", "content")) else {
-        let keys: Vec<&str> = turn.keys().map(String::as_str).collect();
-        let detail = format!("a turn has {}; expected from and value, or role and content", keys.join(", "));
-        return Err(SkipReason::malformed(detail));
-    };
-    let role = match speaker.as_str().unwrap_or_default() {
-        "human" | "user" => Role::User,
-        "gpt" | "assistant" | "model" | "chatgpt" => Role::Assistant,
-        "system" => Role::System,
-        _ => {
-            let detail = format!("a turn of {speaker}; expected human or user, gpt or assistant, system");
-            return Err(SkipReason::malformed(detail));
-        }
-    };
-    let text = match &said {
-        Value::Array(parts) => parts.iter().map(part).collect::<Result<Vec<_>, _>>()?.concat(),
-        said => text("value", said)?,
-    };
-    Ok(vec![Turn { role, text }])
-}
-
-/// A part of a turn's content as chat templates have it; a picture stands on a line of its own.
-fn part(part: &Value) -> Result<String, SkipReason> {
-    if let Value::String(text) = part {
-        return Ok(text.clone());
-    }
-    match part.get("type").and_then(Value::as_str) {
-        Some("text") => text("text", part.get("text").unwrap_or(&Value::Null)),
-        Some("image" | "image_url") => Ok(format!("{IMAGE_PLACEHOLDER}\n")),
-        Some("video") => Ok(format!("{VIDEO_PLACEHOLDER}\n")),
-        found => Err(SkipReason::malformed(format!("a part of type {found:?}; expected text, image or video"))),
-    }
-}
-
-fn text(name: &str, value: &Value) -> Result<String, SkipReason> {
+/// A text, or a number written out.
+pub(super) fn text(name: &str, value: &Value) -> Result<String, SkipReason> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         other => Err(SkipReason::malformed(format!("{name} is {}, expected a string", kind(other)))),
     }
-}
-
-/// The answer; of a list the first that is not blank.
-fn answer_text(answer: &Value) -> Option<String> {
-    match answer {
-        Value::Array(answers) => answers.iter().filter_map(answer_text).find(|answer| !answer.trim().is_empty()),
-        other => text("answer", other).ok(),
-    }
-}
-
-/// A question with its hint and lettered options, where it has them.
-fn asked(question: String, record: &Record) -> String {
-    let field =
-        |name: &&str| record.get(*name).and_then(|value| text(name, value).ok()).filter(|text| !text.is_empty());
-    let options: Vec<String> =
-        OPTIONS.iter().filter_map(|letter| Some(format!("{letter}. {}\n", field(letter)?))).collect();
-    // One option is no choice: a column that happens to be called A.
-    if options.len() < 2 {
-        return question;
-    }
-    let hint = HINT.iter().find_map(field).map(|hint| format!("Hint: {hint}\n")).unwrap_or_default();
-    format!("{hint}Question: {question}\nOptions:\n{}{SELECT}", options.concat())
 }
 
 #[cfg(test)]

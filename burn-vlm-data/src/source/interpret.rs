@@ -1,18 +1,62 @@
 //! From a record to a sample: id, language, turns, pictures; and everything that can be wrong with them.
 
 use super::config::{LanguageRule, Placeholders, SourceConfig};
-use super::conversation::{conversation, prepend};
+use super::conversation::{Conversation, conversation, prepend};
 use super::error::SourceError;
 use super::image_root::ImageRoot;
+use super::named::{is_there, named};
 use super::record::{RawPicture, RawRecord};
 use super::skip::{Place, SkipKind, SkipReason};
 use super::text::kind;
-use crate::conversation::Role;
+use super::turns::NamedPart;
+use crate::conversation::{Role, Turn};
 use crate::language::Language;
+use crate::numbered::resolve_numbered;
 use crate::sample::{Media, Picture, Sample, count_placeholders};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Names of fields that hold the id.
+const IDS: [&str; 3] = ["id", "index", "__key__"];
+/// Names of fields that name pictures or hold them.
+pub(super) const IMAGES: [&str; 4] = ["image", "images", "image_path", "image_paths"];
+/// Names of fields that name pictures if their values end as pictures do (the metadata of an imagefolder).
+const FILE_NAMES: [&str; 2] = ["file_name", "file_names"];
+/// Endings of pictures, whether they can be read or not.
+pub(super) const PICTURE_ENDINGS: [&str; 20] = [
+    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "jxl", "ppm",
+    "pgm", "ico", "tga", "svg", "apng",
+];
+/// Names of fields that are known to hold pictures or videos and are read only if the configuration names them.
+pub(super) const KNOWN_PICTURES: [&str; 25] = [
+    "img",
+    "imgs",
+    "img_path",
+    "img_paths",
+    "image_file",
+    "image_files",
+    "image_name",
+    "image_url",
+    "image_urls",
+    "image_bytes",
+    "image_base64",
+    "image_list",
+    "picture",
+    "pictures",
+    "photo",
+    "photos",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "videos",
+    "video_path",
+    "video_file",
+    "frames",
+    "mp4",
+];
 
 /// What a source's configuration says about every record.
 pub(super) struct Interpreter {
@@ -44,17 +88,26 @@ impl Interpreter {
     }
 
     fn parts(&self, record: RawRecord, id: String) -> Result<Sample, SkipReason> {
-        let RawRecord { fields, pictures, frames, .. } = record;
+        let label = label(&record);
+        let RawRecord { fields, pictures, frames, unread, .. } = record;
         let language = self.language(&fields)?;
         let conversation = conversation(&fields, &self.config.fields, self.config.limits.max_depth)?;
-        let mut turns = conversation.turns;
-        let answers = |turn: &crate::conversation::Turn| turn.role == Role::Assistant && !turn.text.trim().is_empty();
+        let Conversation { mut turns, places_pictures, named: in_parts, read, .. } = conversation;
+        let answers = |turn: &Turn| turn.role == Role::Assistant && !turn.text.trim().is_empty();
         if !turns.iter().any(answers) {
             return Err(SkipReason::new(SkipKind::NoAnswer, "the assistant says nothing"));
         }
-        let media = self.media(&fields, pictures, frames)?;
+        let holds_pictures = pictures.is_some();
+        let mut media = self.media(&fields, pictures, frames, &label)?;
+        if media.is_empty() && in_parts.is_empty() {
+            // Whether a column that is not read has something in this record is not known.
+            let columns: &[String] = if holds_pictures { &[] } else { &unread };
+            self.check_known(fields.iter().filter(|(name, _)| !read.contains(name.as_str())), columns)?;
+        }
+        let numbered = resolve_numbered(turns.iter_mut().map(|turn| &mut turn.text), &mut media)?;
+        media = self.with_parts(media, in_parts, count_placeholders(&turns), &label)?;
         let missing = !media.is_empty() && count_placeholders(&turns) == 0;
-        if missing && (!conversation.places_pictures || self.config.placeholders == Placeholders::Prepend) {
+        if missing && !numbered && (!places_pictures || self.config.placeholders == Placeholders::Prepend) {
             let images = media.iter().filter(|media| matches!(media, Media::Image(_))).count();
             prepend(&mut turns, images, media.len() - images);
         }
@@ -63,14 +116,116 @@ impl Interpreter {
             let detail = format!("{placeholders} placeholders for {} pictures and videos", media.len());
             return Err(SkipReason::new(SkipKind::Placeholders, detail));
         }
+        self.check_count(&media)?;
         Ok(Sample { id, media, turns, language, source: self.name.clone(), tags: self.tags.clone(), group: None })
+    }
+
+    /// The media of the record with those that content parts name, each where its placeholder stands.
+    fn with_parts(
+        &self,
+        media: Vec<Media>,
+        parts: Vec<(usize, NamedPart)>,
+        placeholders: usize,
+        label: &str,
+    ) -> Result<Vec<Media>, SkipReason> {
+        if parts.is_empty() {
+            return Ok(media);
+        }
+        let (named, others) = (parts.len(), placeholders.saturating_sub(parts.len()));
+        if media.len() != others {
+            let detail = format!(
+                "{named} pictures are named inside content parts, {others} other placeholders stand beside them; \
+                 the record itself has {} pictures and videos",
+                media.len()
+            );
+            return Err(SkipReason::new(SkipKind::Placeholders, detail));
+        }
+        let mut parts = parts.into_iter().peekable();
+        let mut media = media.into_iter();
+        let mut all = Vec::with_capacity(placeholders);
+        for number in 0..placeholders {
+            match parts.next_if(|(at, _)| *at == number) {
+                Some((_, part)) => all.push(self.part(part, &format!("content part {number} of {label}"))?),
+                None => all.extend(media.next()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a content part names: exactly one picture, or the frames of a video.
+    fn part(&self, part: NamedPart, label: &str) -> Result<Media, SkipReason> {
+        match part {
+            NamedPart::Video(video) => Ok(Media::Video(self.video(Some(&video), label)?)),
+            NamedPart::Image(value) => {
+                let mut files = self.files(named(&value, label)?)?;
+                match (files.pop(), files.len()) {
+                    (Some(picture), 0) => Ok(Media::Image(picture)),
+                    (last, more) => {
+                        let count = more + usize::from(last.is_some());
+                        let detail = format!("a content part of type image names {count} pictures, expected one");
+                        Err(SkipReason::new(SkipKind::Placeholders, detail))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Refuses a record without pictures in which an unread field is known to hold some.
+    fn check_known<'r>(
+        &self,
+        mut fields: impl Iterator<Item = (&'r String, &'r Value)>,
+        unread: &[String],
+    ) -> Result<(), SkipReason> {
+        let names = &self.config.fields;
+        // Who names the pictures' field has said where they are.
+        let chosen = names.image.is_some() || names.video.is_some();
+        let known = |name: &str| KNOWN_PICTURES.contains(&name) && !names.ignore.iter().any(|ignored| ignored == name);
+        let found = fields.find(|(name, value)| known(name) && is_there(value)).map(|(name, _)| name);
+        match found.or_else(|| unread.iter().find(|name| known(name))).filter(|_| !chosen) {
+            None => Ok(()),
+            Some(name) => {
+                let detail = format!(
+                    "the field {name:?} holds a picture or video and is not read: name it as the field of pictures \
+                     (image = {name:?}), or among those to ignore"
+                );
+                Err(SkipReason::new(SkipKind::UnreadField, detail))
+            }
+        }
+    }
+
+    /// What of a record is there and not read, each name once; of a record that cannot be used, nothing.
+    pub(super) fn unread(&self, record: &RawRecord) -> BTreeSet<String> {
+        let names = &self.config.fields;
+        let Ok(conversation) = conversation(&record.fields, names, self.config.limits.max_depth) else {
+            return BTreeSet::new();
+        };
+        let language = match &self.config.language {
+            Some(LanguageRule::Field { field, .. }) => Some(field),
+            _ => None,
+        };
+        let named = [&names.id, &names.image, &names.video].into_iter().flatten().chain(language).chain(&names.more);
+        let named: BTreeSet<&str> = named.map(String::as_str).collect();
+        let image = self.image_fields(&record.fields);
+        let is_read = |name: &str| {
+            conversation.read.contains(name)
+                || named.contains(name)
+                || (names.id.is_none() && IDS.contains(&name))
+                || image.contains(&name)
+                || (names.video.is_none() && name == "video")
+        };
+        let fields = record.fields.iter().filter(|(name, value)| !is_read(name) && is_there(value));
+        let fields = fields.map(|(name, _)| name.clone());
+        let mut unread: BTreeSet<String> =
+            fields.chain(record.unread.iter().cloned()).chain(conversation.unread.clone()).collect();
+        unread.retain(|name| !names.ignore.contains(name));
+        unread
     }
 
     /// The id as the record has it.
     pub(super) fn given_id(&self, fields: &Record) -> Option<String> {
         let names: &[&str] = match &self.config.fields.id {
             Some(name) => &[name],
-            None => &["id", "index", "__key__"],
+            None => &IDS,
         };
         names.iter().find_map(|name| match fields.get(*name)? {
             Value::String(id) if !id.is_empty() => Some(id.clone()),
@@ -97,52 +252,78 @@ impl Interpreter {
         })
     }
 
-    /// Pictures and videos in the order in which placeholders show them: pictures first.
+    /// The fields that name the record's pictures, in their order.
+    fn image_fields<'r>(&'r self, fields: &'r Record) -> Vec<&'r str> {
+        if let Some(name) = &self.config.fields.image {
+            return vec![name];
+        }
+        let there = |name: &str| fields.get(name).is_some_and(is_there);
+        if let Some(name) = IMAGES.iter().find(|name| there(name)) {
+            return vec![name];
+        }
+        let names_picture = |name: &&&str| there(name) && fields.get(**name).is_some_and(has_ending);
+        if let Some(name) = FILE_NAMES.iter().find(names_picture) {
+            return vec![name];
+        }
+        numbered_fields(fields.keys().map(String::as_str)).into_iter().filter(|name| there(name)).collect()
+    }
+
+    /// Pictures and videos in the order in which placeholders show them: pictures first. `label` is what errors call those that the
+    /// record holds itself.
     pub(super) fn media(
         &self,
         fields: &Record,
         pictures: Option<Vec<RawPicture>>,
         frames: Option<Vec<RawPicture>>,
+        label: &str,
     ) -> Result<Vec<Media>, SkipReason> {
         let names = &self.config.fields;
-        let images = match &names.image {
-            Some(name) => fields.get(name),
-            None => ["image", "images", "image_path"].iter().find_map(|name| fields.get(*name)),
-        };
-        let images = images.filter(|images| !images.is_null() && images.as_str() != Some(""));
+        let image_fields = self.image_fields(fields);
+        let images = image_fields.iter().filter_map(|name| Some((*name, fields.get(*name)?)));
+        let mut in_fields = Vec::new();
+        if pictures.as_ref().is_none_or(Vec::is_empty) {
+            for (name, value) in images {
+                in_fields.extend(named(value, &format!("{name} of {label}"))?);
+            }
+        }
         let images = match pictures {
-            Some(pictures) if pictures.is_empty() && images.is_some() => {
+            // The format holds its pictures itself; files beside it are not looked for.
+            Some(_) if in_fields.iter().any(|picture| matches!(picture, RawPicture::Path(_))) => {
                 return Err(SkipReason::new(SkipKind::MissingImage, "a picture is named that is not there"));
             }
-            Some(pictures) => pictures,
-            None => images.map_or(Ok(Vec::new()), named)?,
+            Some(pictures) if in_fields.is_empty() => pictures,
+            _ => in_fields,
         };
-        let mut count = images.len();
         let mut media: Vec<Media> = self.files(images)?.into_iter().map(Media::Image).collect();
         let video = match frames {
             Some(frames) => self.files(frames)?,
-            None => self.video(fields.get(names.video.as_deref().unwrap_or("video")))?,
+            None => self.video(fields.get(names.video.as_deref().unwrap_or("video")), label)?,
         };
-        count += video.len();
         if !video.is_empty() {
             media.push(Media::Video(video));
         }
-        if count > self.config.limits.max_pictures {
-            let detail = format!("{count} pictures, at most {} are allowed", self.config.limits.max_pictures);
-            return Err(SkipReason::new(SkipKind::EntryTooLarge, detail));
-        }
+        self.check_count(&media)?;
         Ok(media)
     }
 
+    fn check_count(&self, media: &[Media]) -> Result<(), SkipReason> {
+        let count = crate::sample::pictures(media).count();
+        if count <= self.config.limits.max_pictures {
+            return Ok(());
+        }
+        let detail = format!("{count} pictures, at most {} are allowed", self.config.limits.max_pictures);
+        Err(SkipReason::new(SkipKind::EntryTooLarge, detail))
+    }
+
     /// The frames of a video: a list of files, or a folder of them.
-    fn video(&self, video: Option<&Value>) -> Result<Vec<Picture>, SkipReason> {
+    fn video(&self, video: Option<&Value>, label: &str) -> Result<Vec<Picture>, SkipReason> {
         match video {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::String(folder)) => {
                 let frames = self.root()?.frames(folder)?;
                 Ok(frames.into_iter().map(|path| self.picture(path)).collect())
             }
-            Some(frames) => self.files(named(frames)?),
+            Some(frames) => self.files(named(frames, label)?),
         }
     }
 
@@ -164,19 +345,29 @@ impl Interpreter {
     }
 }
 
-/// The paths of a field: a string, a list of strings, or structs with a path.
-fn named(value: &Value) -> Result<Vec<RawPicture>, SkipReason> {
+/// Where a record stands, for what it holds itself.
+pub(super) fn label(record: &RawRecord) -> String {
+    format!("{} in {}", record.place, record.file.display())
+}
+
+/// A value that names files with the endings of pictures.
+fn has_ending(value: &Value) -> bool {
     match value {
-        Value::Null => Ok(Vec::new()),
-        Value::String(path) if path.is_empty() => Ok(Vec::new()),
-        Value::String(path) => Ok(vec![RawPicture::Path(path.clone())]),
-        Value::Array(items) => items.iter().map(named).collect::<Result<Vec<_>, _>>().map(|lists| lists.concat()),
-        Value::Object(fields) => match fields.get("path") {
-            Some(Value::String(path)) => Ok(vec![RawPicture::Path(path.clone())]),
-            _ => Err(SkipReason::malformed("a picture is an object without a path")),
-        },
-        other => Err(SkipReason::malformed(format!("a picture is {}, expected a path", kind(other)))),
+        Value::Array(items) => items.iter().all(has_ending),
+        Value::String(name) => {
+            let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+            PICTURE_ENDINGS.contains(&ending.as_str())
+        }
+        _ => false,
     }
+}
+
+/// `image_1`, `image_2`, ... among some names, by their number.
+pub(super) fn numbered_fields<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let number = |name: &str| name.strip_prefix("image_")?.parse::<u16>().ok();
+    let mut numbered: Vec<(u16, &str)> = names.filter_map(|name| Some((number(name)?, name))).collect();
+    numbered.sort_unstable();
+    numbered.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The file's name and the place in it.

@@ -22,6 +22,7 @@
 //! - pictures are named or held as they are encoded, never as pixels; who needs them decodes them, in worker threads;
 //! - what cannot be used is a [`Skip`] with its place and reason, never silence and never a panic.
 
+mod answers;
 mod checkpoints;
 mod config;
 mod conversation;
@@ -32,6 +33,7 @@ mod image_root;
 pub mod inspect;
 mod interpret;
 mod list;
+mod named;
 mod parquet;
 mod record;
 mod row;
@@ -39,9 +41,11 @@ mod skip;
 mod skip_log;
 mod stream;
 mod text;
+mod turns;
 mod webdataset;
 pub mod write;
 
+pub use answers::{answer_texts, option_texts};
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
 pub use from_mixture::{
@@ -56,6 +60,7 @@ pub use stream::{Drawn, Draws, Group, GroupState, Mixed, Records, StreamError, S
 use self::parquet::ParquetFile;
 use crate::language::Language;
 use crate::sample::Sample;
+use burn_vlm_base::shorten::shorten_message;
 use interpret::Interpreter;
 use record::{Joined, RawRecord, RawResult, RawSkip, ReadRecords};
 use std::collections::BTreeMap;
@@ -66,6 +71,10 @@ use webdataset::TarFile;
 
 /// Marks of where records begin, over all files of a source; 16 bytes each.
 const MAX_MARKS: usize = 1 << 18;
+/// Records that are looked at for fields that are not read, before training; an inspection looks at all.
+const TOLD_RECORDS: u64 = 256;
+/// The most of these that are named.
+const TOLD_FIELDS: usize = 20;
 /// Records read at once when all are walked through.
 const WALK: u64 = 64;
 
@@ -115,6 +124,17 @@ pub trait Source: Send + Sync {
         groups
     }
 
+    /// How many of some records (numbers that rise) have a field that is there and not read, by the field's name. Of an archive,
+    /// entries are named by their ending (`.cls`), of a parquet file the columns that are not read are counted for every record.
+    fn unread(&self, _records: &[u64]) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+
+    /// What a reader must know of the files as a whole, a line each: an archive without its end, for example.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What decides on which side of a validation split a record stands: equal keys stand together. The record's number where a
     /// source knows nothing better.
     fn split_key(&self, record: u64) -> u64 {
@@ -138,6 +158,26 @@ pub trait Source: Send + Sync {
     fn limits(&self) -> Limits {
         Limits::default()
     }
+}
+
+/// What is told of a source before it is trained on, a line each: its [`Source::notes`], and which fields its first records have that
+/// are not read.
+pub fn told(source: &dyn Source) -> Vec<String> {
+    let first: Vec<u64> = (0..source.len().min(TOLD_RECORDS)).collect();
+    let mut lines: Vec<String> = source.notes();
+    let unread = source.unread(&first);
+    if !unread.is_empty() {
+        let fields: Vec<String> =
+            unread.iter().take(TOLD_FIELDS).map(|(name, count)| format!("{name} {count}")).collect();
+        let more = unread.len().saturating_sub(TOLD_FIELDS);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        lines.push(format!(
+            "fields of its first {} records that are not read: {}{more}",
+            first.len(),
+            fields.join(", ")
+        ));
+    }
+    lines.iter().map(|line| format!("{}: {line}", source.name())).collect()
 }
 
 /// A source of files.
@@ -195,9 +235,9 @@ impl FileSource {
             record,
             file: raw.file.display().to_string(),
             place: raw.place.to_string(),
-            id: raw.id,
+            id: raw.id.map(|id| shorten_message(&id)),
             reason: raw.reason.kind,
-            detail: raw.reason.detail,
+            detail: shorten_message(&raw.reason.detail),
         }
     }
 
@@ -258,6 +298,19 @@ impl Source for FileSource {
             }
         }
         groups
+    }
+
+    fn unread(&self, records: &[u64]) -> BTreeMap<String, u64> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let mut counts = BTreeMap::new();
+        for raw in self.records.read(&records[..inside], false).into_iter().flatten() {
+            self.interpreter.unread(&raw).into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+        }
+        counts
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.records.notes()
     }
 
     fn skip_of(&self, record: u64, sample: &Sample, reason: SkipReason) -> Skip {

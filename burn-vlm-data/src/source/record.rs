@@ -19,6 +19,8 @@ pub(super) struct RawRecord {
     pub(super) pictures: Option<Vec<RawPicture>>,
     /// Frames that the format itself holds.
     pub(super) frames: Option<Vec<RawPicture>>,
+    /// What the format has of the record and does not make a field of: entries of an archive by their ending, columns.
+    pub(super) unread: Arc<[String]>,
 }
 
 /// A picture as a record has it.
@@ -54,6 +56,11 @@ pub(super) trait ReadRecords: Send + Sync {
     /// Mean bytes of a record, in formats where reading one alone costs as much as reading its neighbours too.
     fn bytes_together(&self) -> Option<u64> {
         None
+    }
+
+    /// What a reader must know of the file as a whole, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -101,5 +108,9 @@ impl<R: ReadRecords> ReadRecords for Joined<R> {
         let sized = self.files.iter().filter_map(|(_, file)| Some((file.bytes_together()?, file.len())));
         let (bytes, records) = sized.fold((0, 0), |(bytes, records), (mean, len)| (bytes + mean * len, records + len));
         (records > 0).then(|| bytes / records)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.files.iter().flat_map(|(_, file)| file.notes()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Records as they are written, for who makes something else of them than a conversation: the questions of a benchmark.
 
-use super::interpret::made_up_id;
+use super::interpret::{label, made_up_id};
 use super::record::{RawRecord, RawSkip};
 use super::skip::{Place, Skip};
 use super::{FileSource, Source};
@@ -47,9 +47,11 @@ impl FileSource {
     fn row(&self, raw: RawRecord) -> Result<Row, RawSkip> {
         let given = self.interpreter.given_id(&raw.fields);
         let id = given.clone().unwrap_or_else(|| made_up_id(&raw));
-        let RawRecord { file, place, fields, pictures, frames } = raw;
+        let label = label(&raw);
+        let RawRecord { file, place, fields, pictures, frames, .. } = raw;
         let read = self.interpreter.language(&fields);
-        let read = read.and_then(|language| Ok((language, self.interpreter.media(&fields, pictures, frames)?)));
+        let media = || self.interpreter.media(&fields, pictures, frames, &label);
+        let read = read.and_then(|language| Ok((language, media()?)));
         match read {
             Ok((language, media)) => Ok(Row { id, file, place, fields, media, language }),
             Err(reason) => Err(RawSkip { file, place, id: given, reason }),

@@ -37,6 +37,8 @@ pub enum SkipKind {
     UnexpectedEntry,
     /// A conversation that the template, the tokenizer or the length limit refuses.
     NotEncodable,
+    /// A field that is known to hold a picture, a system text or choices, and cannot be read.
+    UnreadField,
 }
 
 /// Why a sample is left out, with what is there.
@@ -113,6 +115,7 @@ impl SkipKind {
             Self::DamagedFile => "damaged_file",
             Self::UnexpectedEntry => "unexpected_entry",
             Self::NotEncodable => "not_encodable",
+            Self::UnreadField => "unread_field",
         }
     }
 }
@@ -166,6 +169,7 @@ mod tests {
             SkipKind::DamagedFile,
             SkipKind::UnexpectedEntry,
             SkipKind::NotEncodable,
+            SkipKind::UnreadField,
         ] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }

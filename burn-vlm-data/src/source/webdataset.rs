@@ -97,7 +97,14 @@ impl TarFile {
                 // Pictures of the archive stand before those that a text may name.
                 let found = pictures.then_some(found);
                 let place = Place::Key(key);
-                Ok(RawRecord { file: self.path.clone(), place, fields, pictures: found, frames: None })
+                Ok(RawRecord {
+                    file: self.path.clone(),
+                    place,
+                    fields,
+                    pictures: found,
+                    frames: None,
+                    unread: Arc::default(),
+                })
             }
         }
     }

@@ -385,23 +385,3 @@ fn pictures_of_archives_are_bytes() {
     let Some(Picture::Encoded { name, .. }) = sample.pictures().next() else { panic!("bytes") };
     assert!(name.contains("item-000.0.webp") && name.contains("shard-000.tar"), "{name}");
 }
-
-/// A place in a list of options is no answer that a conversation could train on.
-#[test]
-fn a_number_among_options_is_no_answer() {
-    let folder = temporary();
-    let row =
-        |answer: Value, choices: Value| json!({"id": "a", "question": "What?", "choices": choices, "answer": answer});
-    let rows = [
-        row(json!(1), json!(["a cat", "a dog"])),
-        row(json!("a dog"), json!(["a cat", "a dog"])),
-        row(json!(3), json!(null)),
-    ];
-    let lines: Vec<String> = rows.iter().map(|row| row.to_string()).collect();
-    fs::write(folder.join("rows.jsonl"), lines.join("\n")).unwrap();
-    let source = FileSource::open(SourceConfig::new("rows", folder.join("rows.jsonl").display().to_string())).unwrap();
-    let skip = source.get(0).unwrap_err();
-    assert!(skip.reason == SkipKind::Malformed && skip.detail.contains("benchmark"), "{skip}");
-    assert_eq!(source.get(1).unwrap().turns[1].text, "a dog");
-    assert_eq!(source.get(2).unwrap().turns[1].text, "3");
-}

@@ -1,6 +1,7 @@
 //! Sources: what each format gives, what is left out, and that streams resume exactly.
 
 mod bad;
+mod fields;
 mod files;
 mod formats;
 mod inspect;

@@ -12,7 +12,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
 use burn_vlm_data::source::{
     Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
-    mixture_files, open_mixture,
+    mixture_files, open_mixture, told,
 };
 use burn_vlm_data::tasks::training_source;
 
@@ -331,6 +331,7 @@ impl StageData {
             ),
             format!("languages: {}", languages.collect::<Vec<_>>().join(", ")),
         ];
+        lines.extend(sources.iter().flat_map(|source| told(&**source)));
         if let Some(held_out) = &self.held_out {
             lines.push(format!("validated on {} held-out samples", held_out.len()));
         }

@@ -25,6 +25,11 @@ const BATCH: u64 = 32;
 /// The most skipped records that an [`Inspection`] keeps, so that memory does not grow with data that is bad throughout.
 pub const KEPT_SKIPS: usize = 1000;
 
+/// The most names of unread fields that are counted apart.
+const UNREAD_NAMES: usize = 100;
+/// What the others are called.
+const OTHERS: &str = "(others)";
+
 /// How a source is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InspectOptions {
@@ -66,6 +71,10 @@ pub struct Inspection {
     pub tokens: Option<Lengths>,
     /// Tokens of a sample that are trained.
     pub trained: Option<Lengths>,
+    /// Fields that are there and not read, with the number of records that have them.
+    pub unread: BTreeMap<String, u64>,
+    /// What a reader must know of the files as a whole, a line each.
+    pub notes: Vec<String>,
     /// What cannot be used, by reason.
     pub summary: SkipSummary,
     /// The first [`KEPT_SKIPS`] records that cannot be used; [`inspect_with`] is told of all.
@@ -120,18 +129,21 @@ pub fn inspect_with(
     let (worker_source, worker_reader) = (source.clone(), reader.cloned());
     let batch = move |batch: u64| {
         let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
+        let unread = worker_source.unread(&numbers);
         let samples = worker_source.get_many(&numbers).into_iter().zip(numbers);
         let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
             let look = Look::at(&*worker_source, worker_reader.as_deref(), &sample, options.decode);
             look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
-        Ok::<_, Infallible>(samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>())
+        Ok::<_, Infallible>((unread, samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>()))
     };
     let mut inspection = Inspection::new(&**source, reader.is_some());
     for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
         let mut skipped = Vec::new();
-        for look in batch? {
+        let (unread, looks) = batch?;
+        inspection.add_unread(unread);
+        for look in looks {
             inspection.looked_at += 1;
             match look {
                 Ok(look) => inspection.add(look),
@@ -194,6 +206,8 @@ impl Inspection {
             characters: Lengths::default(),
             tokens: tokens.then(Lengths::default),
             trained: tokens.then(Lengths::default),
+            unread: BTreeMap::new(),
+            notes: source.notes(),
             summary: SkipSummary::default(),
             skipped: Vec::new(),
         }
@@ -214,6 +228,14 @@ impl Inspection {
         if let (Some(tokens), Some(trained), Some(count)) = (&mut self.tokens, &mut self.trained, look.tokens) {
             tokens.add(count.0);
             trained.add(count.1);
+        }
+    }
+
+    /// Names beyond the most that are kept count together.
+    fn add_unread(&mut self, unread: BTreeMap<String, u64>) {
+        for (name, count) in unread {
+            let known = self.unread.len() < UNREAD_NAMES || self.unread.contains_key(&name);
+            *self.unread.entry(if known { name } else { OTHERS.to_owned() }).or_default() += count;
         }
     }
 
@@ -248,11 +270,15 @@ impl Inspection {
             rows.push(("tokens", tokens.to_string()));
             rows.push(("trained tokens", trained.to_string()));
         }
+        if !self.unread.is_empty() {
+            rows.push(("not read", counts(&self.unread)));
+        }
         let mut rows: Vec<(String, String)> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let reason = |(reason, (count, example)): (&super::SkipKind, &(u64, String))| {
             (reason.to_string(), format!("{count}, first: {example}"))
         };
         rows.extend(self.summary.reasons.iter().map(reason));
+        rows.extend(self.notes.iter().map(|note| ("note".to_owned(), note.clone())));
         rows
     }
 }

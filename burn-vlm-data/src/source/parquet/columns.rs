@@ -1,22 +1,28 @@
 //! Which columns of a parquet file are read, and whether they have the types that are needed.
 
 use super::super::config::Fields;
-use super::super::conversation::{CAPTIONS, CONVERSATIONS, HINT, OPTION_LISTS, OPTIONS};
+use super::super::conversation::{
+    ANSWERS, CAPTIONS, CONVERSATIONS, HINT, OPTION_LISTS, OPTION_PLACES, OPTIONS, SYSTEMS,
+};
+use super::super::interpret::{IMAGES, numbered_fields};
+use super::json_columns::JsonColumns;
 use arrow_schema::{DataType, Field, Schema};
-
-/// Names under which pictures are looked for.
-const IMAGES: [&str; 2] = ["image", "images"];
+use std::sync::Arc;
 
 /// Columns by name.
 pub(super) struct Columns {
     /// Texts and everything else that becomes a field.
     pub(super) texts: Vec<String>,
-    /// Pictures.
-    pub(super) image: Option<String>,
+    /// Pictures, in the order in which they are shown.
+    pub(super) images: Vec<String>,
     /// Frames.
     pub(super) video: Option<String>,
     /// The id, whether there is such a column or not.
     pub(super) id: String,
+    /// Columns of the file that are not read.
+    pub(super) unread: Arc<[String]>,
+    /// Columns whose strings are JSON.
+    pub(super) json: JsonColumns,
     /// Each column's number in the schema, texts first.
     text_roots: Vec<usize>,
     picture_roots: Vec<usize>,
@@ -38,7 +44,12 @@ enum Wanted {
 
 impl Columns {
     /// Finds the columns that the fields name, or those of the usual names.
-    pub(super) fn find(schema: &Schema, fields: &Fields, language: Option<&str>) -> Result<Self, Wrong> {
+    pub(super) fn find(
+        schema: &Schema,
+        json: JsonColumns,
+        fields: &Fields,
+        language: Option<&str>,
+    ) -> Result<Self, Wrong> {
         let has = |name: &str| schema.index_of(name).is_ok();
         let first = |names: &[&str]| names.iter().find(|name| has(name)).map(|name| (*name).to_owned());
         let mut texts: Vec<(String, Wanted)> = Vec::new();
@@ -52,8 +63,13 @@ impl Columns {
             (Some(conversation), _, _) => texts.push((conversation, Wanted::Conversation)),
             (None, Some(question), _) => {
                 texts.push((question, Wanted::Text));
-                let answer = fields.answer.clone().or_else(|| first(&["answer", "answers"]));
-                texts.push((answer.unwrap_or_else(|| "answer".to_owned()), Wanted::Answer));
+                let answer = fields.answer.clone().or_else(|| first(&ANSWERS));
+                let place = first(&OPTION_PLACES).filter(|_| first(&OPTION_LISTS).is_some());
+                // The place of the right option stands in for an answer.
+                if answer.is_some() || place.is_none() {
+                    texts.push((answer.unwrap_or_else(|| "answer".to_owned()), Wanted::Answer));
+                }
+                texts.extend(place.map(|name| (name, Wanted::Any)));
                 let options = OPTIONS.iter().chain(&HINT).filter(|name| has(name));
                 texts.extend(options.map(|name| ((*name).to_owned(), Wanted::Text)));
                 texts.extend(first(&OPTION_LISTS).map(|name| (name, Wanted::Any)));
@@ -61,6 +77,7 @@ impl Columns {
             (None, None, Some(caption)) => texts.push((caption, Wanted::Text)),
             (None, None, None) => texts.push(("conversations".to_owned(), Wanted::Conversation)),
         }
+        texts.extend(fields.system.clone().or_else(|| first(&SYSTEMS)).map(|name| (name, Wanted::Text)));
         texts.extend(language.map(|name| (name.to_owned(), Wanted::Text)));
         let id = fields.id.clone().or_else(|| first(&["id", "index"]));
         texts.extend(id.clone().map(|name| (name, Wanted::Id)));
@@ -69,13 +86,24 @@ impl Columns {
         texts.retain(|(name, _)| seen.insert(name.clone()));
 
         let image = fields.image.clone().or_else(|| first(&IMAGES));
-        let pictures = [image.clone(), fields.video.clone()];
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let images = match image {
+            Some(image) => vec![image],
+            None => numbered_fields(names.clone()).into_iter().map(str::to_owned).collect(),
+        };
+        // Pictures named in JSON are fields like others.
+        let (in_json, images): (Vec<String>, Vec<String>) = images.into_iter().partition(|name| json.is_json(name));
+        texts.extend(in_json.into_iter().map(|name| (name, Wanted::Any)));
+        let pictures: Vec<&String> = images.iter().chain(&fields.video).collect();
         let text_roots = texts.iter().map(|(name, wanted)| check(schema, name, *wanted)).collect::<Result<_, _>>()?;
-        let picture_roots =
-            pictures.iter().flatten().map(|name| check(schema, name, Wanted::Pictures)).collect::<Result<_, _>>()?;
-        let texts = texts.into_iter().map(|(name, _)| name).collect();
+        let picture_roots: Vec<usize> =
+            pictures.iter().map(|name| check(schema, name, Wanted::Pictures)).collect::<Result<_, _>>()?;
+        let texts: Vec<String> = texts.into_iter().map(|(name, _)| name).collect();
+        let is_read = |name: &str| texts.iter().chain(pictures.iter().copied()).any(|read| read == name);
+        let unread: Vec<String> = names.filter(|name| !is_read(name)).map(str::to_owned).collect();
         let id = id.unwrap_or_else(|| "id".to_owned());
-        Ok(Self { texts, image, video: fields.video.clone(), id, text_roots, picture_roots })
+        let (video, unread) = (fields.video.clone(), Arc::from(unread));
+        Ok(Self { texts, images, video, id, unread, json, text_roots, picture_roots })
     }
 
     /// Numbers of the columns to read.
@@ -104,7 +132,7 @@ impl Wanted {
             Self::Pictures => "a struct of bytes and path, a column of bytes or of paths, or lists of these",
             Self::Conversation => "a list of structs (from and value, role and content, or user and assistant)",
             Self::Text => "a column of strings",
-            Self::Answer => "a column of strings, of lists of strings, or of whole numbers",
+            Self::Answer => "a column of strings, of lists of strings or of structs with answer, or of whole numbers",
             Self::Id => "a column of strings or whole numbers",
             Self::Any => "a column",
         }
@@ -116,7 +144,10 @@ impl Wanted {
             // A conversation may also be written as JSON in a string.
             Self::Conversation => is_text(found) || item(found).is_some_and(|item| matches!(item, DataType::Struct(_))),
             Self::Text => is_text(found),
-            Self::Answer => is_text(item(found).unwrap_or(found)) || found.is_integer(),
+            Self::Answer => {
+                let one = item(found).unwrap_or(found);
+                is_text(one) || matches!(one, DataType::Struct(_)) || found.is_numeric()
+            }
             Self::Id => is_text(found) || found.is_integer(),
             Self::Any => true,
         }

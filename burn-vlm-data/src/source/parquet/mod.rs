@@ -7,6 +7,7 @@
 //! - where a page is damaged, the rows around it are read one by one, so that only those that it holds are lost.
 
 mod columns;
+mod json_columns;
 mod values;
 
 use super::config::{Fields, Limits};
@@ -15,6 +16,7 @@ use super::record::{RawPicture, RawRecord, RawResult, RawSkip, ReadRecords};
 use super::skip::{Place, SkipKind, SkipReason};
 use arrow_array::{Array, RecordBatch};
 use columns::Columns;
+use json_columns::JsonColumns;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -66,10 +68,12 @@ impl ParquetFile {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&file, options)
             .map_err(|error| damaged("footer", format!("not a readable parquet file ({error}); fetch it again")))?;
-        let columns = Columns::find(metadata.schema(), fields, language).map_err(|(column, expected, found)| {
-            let path = path.to_path_buf();
-            SourceError::Column { source_name: source.to_owned(), path, column, expected, found }
-        })?;
+        let json = JsonColumns::of(metadata.parquet_schema(), metadata.metadata().file_metadata().key_value_metadata());
+        let columns =
+            Columns::find(metadata.schema(), json, fields, language).map_err(|(column, expected, found)| {
+                let path = path.to_path_buf();
+                SourceError::Column { source_name: source.to_owned(), path, column, expected, found }
+            })?;
         let mut group_starts = vec![0];
         let mut rows = 0u64;
         for group in metadata.metadata().row_groups() {
@@ -141,10 +145,11 @@ impl ParquetFile {
 
     fn record(&self, batch: &RecordBatch, row: usize, number: u64, pictures: bool) -> RawResult {
         let (file, place) = (self.path.clone(), Place::Row(number));
+        let reader = values::Values { json: &self.columns.json, max_depth: self.limits.max_depth };
         let mut fields = Map::new();
         for name in &self.columns.texts {
             let value =
-                batch.column_by_name(name).map_or(Ok(serde_json::Value::Null), |column| values::json(column, row));
+                batch.column_by_name(name).map_or(Ok(serde_json::Value::Null), |column| reader.json(name, column, row));
             match value {
                 Ok(value) => drop(fields.insert(name.clone(), value)),
                 Err(reason) => {
@@ -153,14 +158,18 @@ impl ParquetFile {
                 }
             }
         }
-        let find = |column: &Option<String>| match (column, pictures) {
-            (Some(name), true) => {
-                self.pictures(batch.column_by_name(name).map(|c| c.as_ref()), row, name, &place).map(Some)
+        let find = |names: &[String]| {
+            if names.is_empty() || !pictures {
+                return Ok(None);
             }
-            _ => Ok(None),
+            let of = |name: &String| self.pictures(batch.column_by_name(name).map(|c| c.as_ref()), row, name, &place);
+            names.iter().map(of).collect::<Result<Vec<_>, _>>().map(|lists| Some(lists.concat()))
         };
-        match find(&self.columns.image).and_then(|images| Ok((images, find(&self.columns.video)?))) {
-            Ok((images, frames)) => Ok(RawRecord { file, place, fields, pictures: images, frames }),
+        match find(&self.columns.images).and_then(|images| Ok((images, find(self.columns.video.as_slice())?))) {
+            Ok((images, frames)) => {
+                let unread = self.columns.unread.clone();
+                Ok(RawRecord { file, place, fields, pictures: images, frames, unread })
+            }
             Err(reason) => {
                 let id = fields.get(&self.columns.id).and_then(|id| id.as_str()).map(str::to_owned);
                 Err(RawSkip { file, place, id, reason })
@@ -176,7 +185,7 @@ impl ParquetFile {
         place: &Place,
     ) -> Result<Vec<RawPicture>, SkipReason> {
         let label = format!("{name} of {place} in {}", self.path.display());
-        let found = column.map(|column| values::pictures(column, row, &label)).unwrap_or_default();
+        let found = column.map_or_else(|| Ok(Vec::new()), |column| values::pictures(column, row, &label))?;
         let size = |picture: &RawPicture| match picture {
             RawPicture::Encoded(_, bytes) => bytes.len() as u64,
             RawPicture::Path(_) => 0,

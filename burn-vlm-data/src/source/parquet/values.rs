@@ -1,6 +1,10 @@
 //! One value of an Arrow column as JSON or as pictures.
 
+use super::super::named::named;
 use super::super::record::RawPicture;
+use super::super::skip::SkipReason;
+use super::super::text::parse_value;
+use super::json_columns::JsonColumns;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -10,71 +14,95 @@ use arrow_schema::DataType;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-/// A value as JSON; types that JSON has no word for (dates, decimals) become null, since no field of a sample has them.
-pub(super) fn json(column: &dyn Array, row: usize) -> Result<Value, String> {
-    if column.is_null(row) {
-        return Ok(Value::Null);
-    }
-    Ok(match column.data_type() {
-        DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
-        DataType::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
-        DataType::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
-        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
-        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
-        DataType::UInt8 => column.as_primitive::<UInt8Type>().value(row).into(),
-        DataType::UInt16 => column.as_primitive::<UInt16Type>().value(row).into(),
-        DataType::UInt32 => column.as_primitive::<UInt32Type>().value(row).into(),
-        DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
-        DataType::Float32 => column.as_primitive::<Float32Type>().value(row).into(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
-        DataType::Struct(_) => object(column.as_struct(), row)?,
-        _ => match (bytes(column, row), items(column, row)) {
-            (Some(bytes), _) => match std::str::from_utf8(bytes) {
-                Ok(text) => Value::String(text.to_owned()),
-                Err(_) => return Err("expected UTF-8 text, found other bytes".to_owned()),
-            },
-            (None, Some(items)) => {
-                Value::Array((0..items.len()).map(|item| json(&items, item)).collect::<Result<_, _>>()?)
-            }
-            (None, None) => Value::Null,
-        },
-    })
+/// How values become JSON.
+pub(super) struct Values<'a> {
+    /// Columns whose strings are JSON themselves.
+    pub(super) json: &'a JsonColumns,
+    /// How deep these may be nested.
+    pub(super) max_depth: usize,
 }
 
-fn object(column: &StructArray, row: usize) -> Result<Value, String> {
-    let fields = column.fields().iter().zip(column.columns());
-    let fields = fields.map(|(field, values)| Ok((field.name().clone(), json(values, row)?)));
-    Ok(Value::Object(fields.collect::<Result<Map<String, Value>, String>>()?))
+impl Values<'_> {
+    /// A value of a column as JSON; types that JSON has no word for (dates, decimals) become null, since no field of a sample has them.
+    pub(super) fn json(&self, path: &str, column: &dyn Array, row: usize) -> Result<Value, String> {
+        if column.is_null(row) {
+            return Ok(Value::Null);
+        }
+        Ok(match column.data_type() {
+            DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
+            DataType::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
+            DataType::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
+            DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+            DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+            DataType::UInt8 => column.as_primitive::<UInt8Type>().value(row).into(),
+            DataType::UInt16 => column.as_primitive::<UInt16Type>().value(row).into(),
+            DataType::UInt32 => column.as_primitive::<UInt32Type>().value(row).into(),
+            DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
+            DataType::Float32 => column.as_primitive::<Float32Type>().value(row).into(),
+            DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+            DataType::Struct(_) => self.object(path, column.as_struct(), row)?,
+            _ => match (bytes(column, row), items(column, row)) {
+                (Some(bytes), _) if self.json.is_json(path) => {
+                    parse_value(bytes, self.max_depth).map_err(|reason| reason.detail)?
+                }
+                (Some(bytes), _) => match std::str::from_utf8(bytes) {
+                    Ok(text) => Value::String(text.to_owned()),
+                    Err(_) => return Err("expected UTF-8 text, found other bytes".to_owned()),
+                },
+                (None, Some(items)) => {
+                    let item = |item| self.json(path, &items, item);
+                    Value::Array((0..items.len()).map(item).collect::<Result<_, _>>()?)
+                }
+                (None, None) => Value::Null,
+            },
+        })
+    }
+
+    fn object(&self, path: &str, column: &StructArray, row: usize) -> Result<Value, String> {
+        let fields = column.fields().iter().zip(column.columns());
+        let fields = fields.map(|(field, values)| {
+            let path = format!("{path}.{}", field.name());
+            Ok((field.name().clone(), self.json(&path, values, row)?))
+        });
+        Ok(Value::Object(fields.collect::<Result<Map<String, Value>, String>>()?))
+    }
 }
 
 /// The pictures of a value: one, or those of a list.
-pub(super) fn pictures(column: &dyn Array, row: usize, label: &str) -> Vec<RawPicture> {
+pub(super) fn pictures(column: &dyn Array, row: usize, label: &str) -> Result<Vec<RawPicture>, SkipReason> {
     if column.is_null(row) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     match items(column, row) {
         Some(items) => {
-            (0..items.len()).filter_map(|item| picture(&items, item, &format!("{label} ({item})"))).collect()
+            let one = |item| picture(&items, item, &format!("{label} ({item})"));
+            Ok((0..items.len()).map(one).collect::<Result<Vec<_>, _>>()?.concat())
         }
-        None => picture(column, row, label).into_iter().collect(),
+        None => picture(column, row, label),
     }
 }
 
-/// A picture; `None` where neither bytes nor a path is there.
-fn picture(column: &dyn Array, row: usize, label: &str) -> Option<RawPicture> {
+/// A picture; none where neither bytes nor a path is there.
+fn picture(column: &dyn Array, row: usize, label: &str) -> Result<Vec<RawPicture>, SkipReason> {
     if column.is_null(row) {
-        return None;
+        return Ok(Vec::new());
     }
+    let text = |bytes: &[u8]| named(&Value::String(String::from_utf8_lossy(bytes).into_owned()), label);
     // Copied: a slice would hold the whole batch.
-    let encoded = |bytes: &[u8]| RawPicture::Encoded(label.to_owned(), Bytes::copy_from_slice(bytes));
+    let encoded = |bytes: &[u8]| vec![RawPicture::Encoded(label.to_owned(), Bytes::copy_from_slice(bytes))];
     if column.data_type().is_string() {
-        return Some(RawPicture::Path(String::from_utf8_lossy(bytes(column, row)?).into_owned()));
+        return bytes(column, row).map_or_else(|| Ok(Vec::new()), text);
     }
-    let DataType::Struct(_) = column.data_type() else { return bytes(column, row).map(encoded) };
+    let DataType::Struct(_) = column.data_type() else {
+        return Ok(bytes(column, row).map(encoded).unwrap_or_default());
+    };
     let column = column.as_struct();
     let part = |name: &str| bytes(column.column_by_name(name)?, row).filter(|bytes| !bytes.is_empty());
-    let path = || part("path").map(|path| RawPicture::Path(String::from_utf8_lossy(path).into_owned()));
-    part("bytes").map(encoded).or_else(path)
+    match (part("bytes"), part("path")) {
+        (Some(bytes), _) => Ok(encoded(bytes)),
+        (None, Some(path)) => text(path),
+        (None, None) => Ok(Vec::new()),
+    }
 }
 
 /// The bytes of a string or binary value.

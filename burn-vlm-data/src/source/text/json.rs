@@ -53,7 +53,9 @@ impl ReadRecords for JsonFile {
         let record = |(place, bytes): (_, Result<Vec<u8>, SkipReason>)| {
             let file = self.text.path.clone();
             match bytes.and_then(|bytes| parse_object(&bytes, self.max_depth)) {
-                Ok(fields) => Ok(RawRecord { file, place, fields, pictures: None, frames: None }),
+                Ok(fields) => {
+                    Ok(RawRecord { file, place, fields, pictures: None, frames: None, unread: Arc::default() })
+                }
                 Err(reason) => Err(RawSkip { file, place, id: None, reason }),
             }
         };
@@ -63,14 +65,47 @@ impl ReadRecords for JsonFile {
 
 /// Parses one JSON object.
 pub(in super::super) fn parse_object(bytes: &[u8], max_depth: usize) -> Result<Map<String, Value>, SkipReason> {
+    match parse_value(bytes, max_depth)? {
+        Value::Object(fields) => Ok(fields),
+        other => Err(SkipReason::malformed(format!("expected a JSON object, found {}", kind(&other)))),
+    }
+}
+
+/// Parses JSON. `NaN` and the infinities, which Python writes and reads, are null.
+pub(in super::super) fn parse_value(bytes: &[u8], max_depth: usize) -> Result<Value, SkipReason> {
     if depth(bytes) > max_depth {
         return Err(SkipReason::new(SkipKind::NestedTooDeep, format!("more than {max_depth} levels of JSON")));
     }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(other) => Err(SkipReason::malformed(format!("expected a JSON object, found {}", kind(&other)))),
-        Err(error) => Err(SkipReason::malformed(format!("not valid JSON: {error}"))),
+    let parsed = serde_json::from_slice(bytes).or_else(|error| match without_nan(bytes) {
+        Some(bytes) => serde_json::from_slice(&bytes),
+        None => Err(error),
+    });
+    parsed.map_err(|error| SkipReason::malformed(format!("not valid JSON: {error}")))
+}
+
+/// The same with `null` where a word outside strings says that a number is none; `None` where there is no such word.
+fn without_nan(bytes: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let (mut string, mut escaped, mut found) = (false, false, false);
+    let mut text = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let word = WORDS.iter().find(|word| !string && bytes[at..].starts_with(word));
+        if let Some(word) = word {
+            text.extend_from_slice(b"null");
+            (at, found) = (at + word.len(), true);
+            continue;
+        }
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if string => escaped = true,
+            b'"' => string = !string,
+            _ => {}
+        }
+        text.push(*byte);
+        at += 1;
     }
+    found.then_some(text)
 }
 
 /// What a value is, in words.

@@ -6,10 +6,12 @@
 mod elements;
 mod json;
 mod lines;
+mod listing;
 mod rows;
 mod tsv;
 
-pub(super) use json::{JsonFile, kind, parse_object};
+pub(super) use json::{JsonFile, kind, parse_object, parse_value};
+pub(super) use listing::listing;
 pub(super) use tsv::TsvFile;
 
 use super::checkpoints::{Checkpoints, Mark};

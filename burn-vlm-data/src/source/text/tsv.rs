@@ -4,23 +4,19 @@
 
 use super::super::checkpoints::Mark;
 use super::super::config::{Fields, Limits};
+use super::super::named::{SHORTEST_BASE64 as REFERENCE, base64, named};
 use super::super::record::{RawPicture, RawRecord, RawResult, RawSkip, ReadRecords};
 use super::super::skip::{Place, SkipKind, SkipReason};
 use super::rows::{Rows, cells};
-use super::{Damage, Layout, TextFile, Walk};
+use super::{Damage, Layout, TextFile, Walk, listing};
 use crate::random::hash_bytes;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use burn_vlm_base::shorten::shorten;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
-
-/// No picture is as short as this in base64.
-const REFERENCE: usize = 64;
 
 /// One file of rows.
 pub(in super::super) struct TsvFile {
@@ -100,10 +96,17 @@ impl TsvFile {
         }
     }
 
+    /// The row holds or names a picture in one of the table's own columns.
+    fn has_pictures(&self, cells: &[String]) -> bool {
+        let there =
+            |column: Option<usize>| column.and_then(|column| cells.get(column)).is_some_and(|cell| !cell.is_empty());
+        there(self.image) || there(self.image_path)
+    }
+
     /// The pictures of the row that has this index.
     fn other(&self, index: &str, name: &str) -> Result<Vec<RawPicture>, SkipReason> {
         let missing = || {
-            let detail = format!("{index:?} is the index of no row with a picture");
+            let detail = format!("{} is the index of no row with a picture", shorten(index));
             SkipReason::new(SkipKind::MissingImage, detail)
         };
         let record = self.rows.get(&hash_bytes(index.as_bytes())).ok_or_else(missing)?;
@@ -128,7 +131,9 @@ impl ReadRecords for TsvFile {
             let file = self.text.path.clone();
             let id = cells.as_ref().ok().and_then(|cells| self.index.and_then(|column| cells.get(column).cloned()));
             let parts = cells.and_then(|cells| {
-                let pictures = if pictures { Some(self.pictures(&place, &cells)?) } else { None };
+                // Without one of its own, the other fields may name some.
+                let own = pictures && self.has_pictures(&cells);
+                let pictures = if own { Some(self.pictures(&place, &cells)?) } else { None };
                 Ok((pictures, cells))
             });
             let (pictures, cells) = match parts {
@@ -140,7 +145,7 @@ impl ReadRecords for TsvFile {
                 is_text.then(|| (self.columns[column].clone(), Value::String(cell)))
             };
             let fields: Map<String, Value> = cells.into_iter().enumerate().filter_map(field).collect();
-            Ok(RawRecord { file, place, fields, pictures, frames: None })
+            Ok(RawRecord { file, place, fields, pictures, frames: None, unread: Arc::default() })
         };
         self.cells(records).into_iter().map(record).collect()
     }
@@ -148,17 +153,14 @@ impl ReadRecords for TsvFile {
 
 /// A picture in base64, or a list of them.
 fn decode(image: &str, name: &str) -> Result<Vec<RawPicture>, SkipReason> {
-    let picture = |text: String| match STANDARD.decode(text.trim()) {
-        Ok(bytes) => Ok(RawPicture::Encoded(name.to_owned(), Bytes::from(bytes))),
-        Err(error) => Err(SkipReason::new(SkipKind::UnreadableImage, format!("{name}: not base64: {error}"))),
+    let picture = |text: String| match text.trim_start().starts_with("data:") {
+        true => named(&Value::String(text), name),
+        false => Ok(vec![base64(&text, name)?]),
     };
-    list(image).into_iter().map(picture).collect()
+    Ok(list(image).into_iter().map(picture).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// A cell that may be a list as Python prints it; neither base64 nor paths hold its commas and quotes.
+/// A cell that may be a list.
 fn list(cell: &str) -> Vec<String> {
-    match cell.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-        None => vec![cell.to_owned()],
-        Some(inner) => inner.split(',').map(|item| item.trim().trim_matches(['\'', '"']).to_owned()).collect(),
-    }
+    listing(cell).unwrap_or_else(|| vec![cell.to_owned()])
 }

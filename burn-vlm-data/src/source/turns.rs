@@ -1,0 +1,177 @@
+//! The turns of a list, with what their content parts name themselves.
+
+use super::conversation::text;
+use super::named::{KEYS, is_there};
+use super::skip::{SkipKind, SkipReason};
+use super::text::{kind, parse_object};
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
+use crate::sample::{VIDEO_PLACEHOLDER, count_placeholders};
+use burn_vlm_base::shorten::shorten;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Keys of a turn under which a picture is known to stand; turns name pictures in their content.
+const PICTURES_OF_TURNS: [&str; 4] = ["image", "images", "image_path", "video"];
+/// Keys of a content part besides what it is: how a picture is to be shown.
+const KEYS_OF_PARTS: [&str; 9] =
+    ["type", "text", "index", "detail", "min_pixels", "max_pixels", "resized_height", "resized_width", "media_type"];
+
+/// A picture or video that a content part names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum NamedPart {
+    /// A picture: a path, an address, bytes, or an object with one of these.
+    Image(Value),
+    /// A video: its frames.
+    Video(Value),
+}
+
+/// Turns so far.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) turns: Vec<Turn>,
+    /// Each with the number of the placeholder that stands for it.
+    pub(super) named: Vec<(usize, NamedPart)>,
+    /// Keys that were not read.
+    pub(super) unread: BTreeSet<String>,
+    /// Placeholders in the turns so far.
+    placeholders: usize,
+}
+
+impl Listed {
+    /// Reads a list of turns, or one written as JSON in a string.
+    pub(super) fn read(&mut self, field: &str, turns: &Value, max_depth: usize) -> Result<(), SkipReason> {
+        match turns {
+            Value::Array(turns) => turns.iter().try_for_each(|turn| self.exchange(field, turn)),
+            Value::String(json) => {
+                // As a member of an object, so that the limits on JSON hold here too.
+                let mut object = parse_object(format!("{{\"turns\":{json}}}").as_bytes(), max_depth)?;
+                match object.remove("turns") {
+                    Some(turns @ Value::Array(_)) => self.read(field, &turns, max_depth),
+                    _ => Err(SkipReason::malformed("the conversation is a string, expected a list of turns")),
+                }
+            }
+            other => {
+                let detail = format!("the conversation is {}, expected a list of turns", kind(other));
+                Err(SkipReason::malformed(detail))
+            }
+        }
+    }
+
+    fn push(&mut self, turn: Turn) {
+        self.placeholders += count_placeholders(std::slice::from_ref(&turn));
+        self.turns.push(turn);
+    }
+
+    /// Notes the keys of a turn that are not read.
+    fn note(&mut self, field: &str, turn: &Map<String, Value>, read: [&str; 2]) -> Result<(), SkipReason> {
+        for (key, _) in turn.iter().filter(|(key, value)| !read.contains(&key.as_str()) && is_there(value)) {
+            if PICTURES_OF_TURNS.contains(&key.as_str()) {
+                let detail =
+                    format!("a turn has {key:?}; pictures are named by the record, or in a turn's content parts");
+                return Err(SkipReason::new(SkipKind::UnreadField, detail));
+            }
+            self.unread.insert(format!("{field}: {}", shorten(key).trim_matches('"')));
+        }
+        Ok(())
+    }
+
+    /// One turn, or a question and its answer (`user`, `assistant`).
+    fn exchange(&mut self, field: &str, turn: &Value) -> Result<(), SkipReason> {
+        let Value::Object(turn) = turn else {
+            return Err(SkipReason::malformed(format!("a turn is {}, expected an object", kind(turn))));
+        };
+        if let (Some(user), Some(assistant)) = (turn.get("user"), turn.get("assistant")) {
+            self.note(field, turn, ["user", "assistant"])?;
+            self.push(Turn::user(text("user", user)?));
+            self.push(Turn::assistant(text("assistant", assistant)?));
+            return Ok(());
+        }
+        let pair = |keys: [&'static str; 2]| Some((keys, turn.get(keys[0])?, turn.get(keys[1])?));
+        let Some((keys, speaker, said)) = pair(["from", "value"]).or_else(|| pair(["role", "content"])) else {
+            let keys: Vec<&str> = turn.keys().map(String::as_str).collect();
+            let detail = format!("a turn has {}; expected from and value, or role and content", keys.join(", "));
+            return Err(SkipReason::malformed(detail));
+        };
+        self.note(field, turn, keys)?;
+        let role = match speaker.as_str().unwrap_or_default() {
+            "human" | "user" => Role::User,
+            "gpt" | "assistant" | "model" | "chatgpt" => Role::Assistant,
+            "system" => Role::System,
+            _ => {
+                let speaker = shorten(&speaker.to_string());
+                let detail = format!("a turn of {speaker}; expected human or user, gpt or assistant, system");
+                return Err(SkipReason::malformed(detail));
+            }
+        };
+        let text = match said {
+            Value::Array(parts) => self.parts(parts)?,
+            said => text(keys[1], said)?,
+        };
+        self.push(Turn { role, text });
+        Ok(())
+    }
+
+    /// The text of a turn's content parts.
+    fn parts(&mut self, parts: &[Value]) -> Result<String, SkipReason> {
+        let mut whole = String::new();
+        for part in parts {
+            let before = self.placeholders + count_placeholders(&[Turn::user(whole.as_str())]);
+            let (text, named) = part_of(part)?;
+            whole.push_str(&text);
+            self.named.extend(named.map(|named| (before, named)));
+        }
+        Ok(whole)
+    }
+}
+
+/// A part of a turn's content as chat templates have it; a picture stands on a line of its own.
+fn part_of(part: &Value) -> Result<(String, Option<NamedPart>), SkipReason> {
+    let part = match part {
+        Value::String(text) => return Ok((text.clone(), None)),
+        Value::Object(part) => part,
+        other => return Err(SkipReason::malformed(format!("a content part is {}, expected an object", kind(other)))),
+    };
+    let there = |key: &str| part.get(key).is_some_and(is_there);
+    let kind = match part.get("type").and_then(Value::as_str) {
+        Some(kind) => kind,
+        // Qwen-VL's, where the key is the type.
+        None if there("image") => "image",
+        None if there("video") => "video",
+        None if part.contains_key("text") => "text",
+        None => "",
+    };
+    match kind {
+        "text" | "input_text" => Ok((text("text", part.get("text").unwrap_or(&Value::Null))?, None)),
+        "image" | "image_url" | "input_image" => {
+            check_keys(part, kind, &KEYS)?;
+            // The part is itself an object that names a picture.
+            let named = KEYS.iter().any(|key| there(key)).then(|| NamedPart::Image(Value::Object(part.clone())));
+            Ok((format!("{IMAGE_PLACEHOLDER}\n"), named))
+        }
+        "video" => {
+            let named =
+                ["video", "path", "frames"].iter().find_map(|key| part.get(*key).filter(|value| is_there(value)));
+            Ok((format!("{VIDEO_PLACEHOLDER}\n"), named.cloned().map(NamedPart::Video)))
+        }
+        _ => {
+            let keys: Vec<&str> = part.keys().map(String::as_str).collect();
+            let found = part.get("type").map_or_else(|| "nothing".to_owned(), |found| shorten(&found.to_string()));
+            let detail =
+                format!("a content part of type {found} with {}; expected text, image or video", keys.join(", "));
+            Err(SkipReason::malformed(detail))
+        }
+    }
+}
+
+/// A part of type image with a key that nobody knows may name its picture there.
+fn check_keys(part: &Map<String, Value>, kind: &str, known: &[&str]) -> Result<(), SkipReason> {
+    let known = |key: &str| known.contains(&key) || KEYS_OF_PARTS.contains(&key);
+    match part.iter().find(|(key, value)| !known(key) && value.is_string() && is_there(value)) {
+        Some((key, _)) => {
+            let key = shorten(key);
+            let detail = format!("a content part of type {kind} has {key}; expected {}", KEYS.join(", "));
+            Err(SkipReason::new(SkipKind::UnreadField, detail))
+        }
+        None => Ok(()),
+    }
+}
