@@ -66,6 +66,34 @@ fn read_write_read<M: Pretrained>(name: &str, dtype: StoreDtype) {
     }
 }
 
+/// A flipped bit of a weight is another model; no format notices.
+#[test]
+fn weights_that_were_changed_since_are_told() {
+    let root = tempfile::tempdir().unwrap();
+    let (device, dir) = (Device::flex(), root.path().join("model"));
+    let load = || LanguageModel::load_pretrained(&dir, &device);
+    let model = LanguageModel::load_pretrained(&fixtures().join("gemma2"), &device).unwrap();
+    model.save_pretrained(&dir, StoreDtype::F32).unwrap();
+    let weights = dir.join("model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, &flipped).unwrap();
+    let error = load().unwrap_err().to_string();
+    for part in ["model.safetensors", "is not what was written", "remove seal.json"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // Meant; and what is written anew is sealed anew.
+    std::fs::remove_file(dir.join("seal.json")).unwrap();
+    load().unwrap();
+    model.save_pretrained(&dir, StoreDtype::F32).unwrap();
+    load().unwrap();
+    // Other files are edited by hand.
+    let config = std::fs::read_to_string(dir.join("config.json")).unwrap();
+    std::fs::write(dir.join("config.json"), format!("{config}\n")).unwrap();
+    load().unwrap();
+}
+
 #[test]
 fn every_fixture_survives_reading_and_writing() {
     for name in ["gemma2", "qwen2_tied", "qwen2_untied"] {

@@ -44,6 +44,7 @@ pub fn load_parameters_with<M: Module>(
     layout: &Layout,
     options: &LoadOptions,
 ) -> Result<M, CheckpointError> {
+    source.check_seal()?;
     let found = match_keys(&module, source, layout, options)?;
     let (dtype, allow_not_finite) = (options.dtype, options.allow_not_finite);
     let mut loader = Loader { path: Path::default(), source, found, dtype, allow_not_finite, error: None };

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_vlm_base::files::write_json_atomic;
+use burn_vlm_base::seal::Seal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -246,6 +247,8 @@ pub trait Pretrained: Module {
                 copy_companions(companions, staging)?;
             }
             save_shards(self, staging, &self.layout(), options.dtype, options.max_shard_size)?;
+            // Of the weights alone: configs and templates are edited by hand, and no format notices a flipped bit in a weight.
+            Seal::write(staging, |name| name.ends_with(".safetensors"))?;
             for (name, mut value) in files {
                 if name == CONFIG {
                     config::finish(&mut value, architecture, model_type, options.dtype.name());

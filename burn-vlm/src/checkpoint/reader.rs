@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn_vlm_base::model_folder;
+use burn_vlm_base::seal::{SEAL, Seal};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -46,6 +47,8 @@ pub struct StoredTensor {
 #[derive(Debug)]
 pub struct TensorSource {
     path: PathBuf,
+    /// Where a folder was opened.
+    folder: Option<PathBuf>,
     files: Vec<(PathBuf, File)>,
     tensors: BTreeMap<String, StoredTensor>,
 }
@@ -57,7 +60,12 @@ impl TensorSource {
     /// [`CheckpointError::NoWeights`], [`CheckpointError::Io`], [`CheckpointError::Format`] for a truncated or corrupt file.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
-        let mut source = Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
+        let mut source = Self {
+            path: path.to_path_buf(),
+            folder: path.is_dir().then(|| path.to_path_buf()),
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+        };
         if !path.is_dir() {
             source.add_file(path)?;
         } else if single.is_file() {
@@ -75,6 +83,19 @@ impl TensorSource {
     /// The file that was opened: the only one, or the index.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Compares the weights of a folder with the hashes that were written with them, if it has some. Reads every file once.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Format`] for a file that was changed since, [`CheckpointError::File`] for hashes that cannot be read.
+    pub fn check_seal(&self) -> Result<(), CheckpointError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(seal) = Seal::read(folder)? else { return Ok(()) };
+        seal.check(folder).map_err(|damage| {
+            let reason = format!("{}; if that was meant, remove {SEAL} beside it", damage.why);
+            CheckpointError::format(&folder.join(&damage.path), reason)
+        })
     }
 
     /// All tensors by key.
