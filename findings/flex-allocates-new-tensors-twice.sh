@@ -8,7 +8,7 @@
 #
 # Seen (burn-flex 0.22.1, cubecl-environment 0.11.3), for a tensor of 64 MiB:
 #   zeros: 128 MiB at the peak, 64 MiB after
-#   product of [4096, 8] and [8, 4096]: 128 MiB or more at the peak, 64 MiB after
+#   product of [4096, 8] and [8, 4096]: 128 MiB at the peak, 65 MiB after
 # Expected by most: 64 MiB, as `numpy.zeros` and `torch.zeros` need, and no copy.
 #
 # Why it matters: the largest tensor of a language model's training step is its logits, the result of a product. Whoever plans
