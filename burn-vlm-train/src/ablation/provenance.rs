@@ -15,6 +15,9 @@ pub struct Provenance {
     pub commit: Commit,
     /// The processor's model, `unknown` if the system does not say.
     pub cpu: String,
+    /// The widest vector instructions that it has: sums in another width differ in their last digits, and so may scores.
+    #[serde(default)]
+    pub vectors: String,
     /// Threads that the machine offers.
     pub cores: usize,
     /// Operating system and architecture, such as `linux x86_64`.
@@ -48,6 +51,7 @@ impl Provenance {
             command: command_line(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
             commit: Commit::of(source),
             cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
+            vectors: vectors().to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             release_build: !cfg!(debug_assertions),
@@ -68,9 +72,9 @@ impl Provenance {
         quoted.join(" ")
     }
 
-    /// Where it was computed: the device's name, the processor and its cores.
+    /// Where it was computed: the device's name, the processor, its vector instructions and its cores.
     pub fn device_text(&self, device: &str) -> String {
-        format!("{device}; {}, {} cores", self.cpu, self.cores)
+        format!("{device}; {}, {}, {} cores", self.cpu, self.vectors, self.cores)
     }
 }
 
@@ -150,6 +154,22 @@ fn head_by_hand(folder: &Path) -> Option<String> {
     }
     let packed = read(&git.join("packed-refs"))?;
     packed.lines().find_map(|line| line.strip_suffix(reference)?.strip_suffix(' ')).map(str::to_owned)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn vectors() -> &'static str {
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        "AVX-512"
+    } else if std::arch::is_x86_feature_detected!("avx2") {
+        "AVX2"
+    } else {
+        "SSE2"
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vectors() -> &'static str {
+    std::env::consts::ARCH
 }
 
 fn cpu_model() -> Option<String> {

@@ -90,8 +90,7 @@ fn difference(view: &GroupView<'_>, step: &Step<'_>, within: &Axes, against: Opt
             difference: rounded.value,
             low: rounded.low,
             high: rounded.high,
-            // From the rounded ends, so that the flag never contradicts the numbers beside it.
-            excludes_zero: rounded.excludes_zero(),
+            excludes_zero: estimate.excludes_zero(),
         })
     };
     view.spec.columns.iter().filter_map(of_column).collect()

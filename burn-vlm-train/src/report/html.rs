@@ -168,7 +168,7 @@ impl Page<'_> {
         self.figure("scores", "Each row is a cell of the study, each panel a column of the table.");
         self.table(&table::scores(spec, summary, &spec.headline));
         let counts = counts(summary);
-        self.paragraph(&format!("Percent, with the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions) below. {counts}"));
+        self.paragraph(&format!("Percent, with the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's) below. {counts}"));
         self.html.push_str("<dl>");
         for column in &spec.columns {
             let languages: Vec<String> = column.languages.iter().map(|tag| spec.language_label(tag)).collect();

@@ -82,7 +82,7 @@ fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
     let counts = counts(summary);
     let _ = writeln!(
         md,
-        "Percent; in brackets the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions). {counts}{chance}\n"
+        "Percent; in brackets the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's). {counts}{chance}\n"
     );
     for column in &spec.columns {
         let languages = column.languages.join(", ");

@@ -284,9 +284,11 @@ fn round_up(value: f64) -> f64 {
     ends.into_iter().find(|end| *end >= value * 1.02).unwrap_or(100.0)
 }
 
-/// With its sign, a true minus and one decimal: `+4.1`, `−0.3`, `0.0`.
+/// With its sign, a true minus and one decimal: `+4.1`, `−0.3`, `0.0`; with more where one would print 0 for what is none, so that an
+/// interval that excludes 0 is seen to: `+0.02`.
 pub(super) fn signed(value: f64) -> String {
-    let text = format!("{:.1}", value.abs());
+    let decimals = (1..4).find(|decimals| value.abs() * 10_f64.powi(*decimals) >= 0.5).unwrap_or(1);
+    let text = format!("{:.1$}", value.abs(), decimals as usize);
     match text.as_str() {
         "0.0" => text,
         _ if value < 0.0 => format!("−{text}"),

@@ -338,7 +338,7 @@ impl GroupView<'_> {
     }
 }
 
-/// A share as percent with two decimals.
+/// A share as percent.
 pub(super) fn percent(estimate: Estimate) -> Estimate {
     Estimate {
         value: round(100.0 * estimate.value),
@@ -347,7 +347,7 @@ pub(super) fn percent(estimate: Estimate) -> Estimate {
     }
 }
 
-/// Two decimals, and never `-0`.
+/// Without the noise of sums in another order, with digits enough that what is printed from it is not rounded twice, and never `-0`.
 pub(super) fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0 + 0.0
+    (value * 1e6).round() / 1e6 + 0.0
 }

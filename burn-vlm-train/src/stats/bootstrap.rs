@@ -32,6 +32,9 @@ impl Default for Bootstrap {
 /// The share of replicates within an interval.
 const LEVEL: f64 = 0.95;
 
+/// The quantile of the normal distribution that leaves (1 - [`LEVEL`]) / 2 above it.
+const NORMAL: f64 = 1.959_963_984_540_054;
+
 /// A score or a difference with its 95 % interval, as shares (0.01 is one percentage point).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -113,8 +116,27 @@ fn add_scaled(sums: &mut [f64], values: &[f64], factor: f64) {
     }
 }
 
+/// Wilson's interval of a share of 0 or 1 among `units`: where all are right, or none is, resampling them shows no spread, which is
+/// no certainty.
+fn wilson(value: f64, units: usize) -> Estimate {
+    let reach = NORMAL * NORMAL / (units as f64 + NORMAL * NORMAL);
+    match value {
+        0.0 => Estimate { value, low: 0.0, high: reach },
+        _ => Estimate { value, low: 1.0 - reach, high: 1.0 },
+    }
+}
+
 impl Resampled<'_> {
+    /// How many units have a question in one of some languages.
+    fn units_of(&self, languages: &[usize]) -> usize {
+        let width = self.group.languages().len().max(1);
+        let asked = |counts: &&[f64]| languages.iter().any(|&language| counts[language] > 0.0);
+        self.group.counts.chunks_exact(width).filter(asked).count()
+    }
+
     /// The sum over `terms` of weight x mean over the term's runs of the macro mean over `languages`, with its interval.
+    ///
+    /// A score of 0 or 1 in every replicate has Wilson's interval over the units instead.
     ///
     /// `languages` are indices into [`Group::languages`]. A language without a question in a replicate is left out of that
     /// replicate's mean. None where no language has a question at all, or a term has no run.
@@ -137,6 +159,11 @@ impl Resampled<'_> {
         values.sort_unstable_by(f64::total_cmp);
         if value.is_nan() || values.is_empty() {
             return None;
+        }
+        if let ([Term { weight: 1.0, .. }], 0.0 | 1.0) = (terms, value)
+            && values.iter().all(|replicate| *replicate == value)
+        {
+            return Some(wilson(value, self.units_of(languages)));
         }
         let tail = (1.0 - LEVEL) / 2.0;
         Some(Estimate { value, low: percentile(&values, tail), high: percentile(&values, 1.0 - tail) })

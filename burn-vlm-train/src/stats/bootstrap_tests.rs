@@ -163,6 +163,24 @@ fn covers_the_truth_about_as_often_as_it_says() {
     assert!((362..=394).contains(&covered), "{covered} of {studies}");
 }
 
+/// statsmodels 0.15.0: `proportion_confint(20, 20, method="wilson")` is (0.8388748419471804, 0.9999999999999999), and
+/// `proportion_confint(0, 20, method="wilson")` is (0.0, 0.1611251580528194).
+#[test]
+fn all_or_nothing_is_no_certainty() {
+    for (score, low, high) in [(1.0, 0.838_874_841_947_180_4, 1.0), (0.0, 0.0, 0.161_125_158_052_819_4)] {
+        // Two questions a unit: what counts is the units.
+        let outcomes: Vec<_> = (0..40).map(|number| outcome(0, number % 2, number / 2, score)).collect();
+        let scores = Scores::collect(&outcomes).unwrap();
+        let resampled = only_group(&scores).resample(&Bootstrap { seed: 0, replicates: 200 });
+        let estimate = resampled.estimate(&[term(1.0, &[0])], &[0, 1]).unwrap();
+        assert_eq!(estimate.value, score);
+        assert!(
+            (estimate.low - low).abs() < SAME_ARITHMETIC && (estimate.high - high).abs() < SAME_ARITHMETIC,
+            "{estimate:?}"
+        );
+    }
+}
+
 #[test]
 fn languages_without_questions_are_left_out() {
     let outcomes = [outcome(0, 0, 0, 1.0), outcome(0, 0, 1, 1.0), outcome(0, 1, 0, 0.0)];

@@ -28,6 +28,7 @@ use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_b
 use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
 use crate::recipe::{EvaluationRecipe, Recipe};
+use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
 use crate::run::{PartFolders, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts};
 
 /// Raised when the same recipe gives other results than before.
@@ -289,6 +290,11 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
             let files =
                 recipe.stage.get(name).map(|stage| files_state(stage, &self.inputs.base)).transpose()?.flatten();
             inputs.extend(files.map(|state| (format!("data of {name}"), state)));
+        }
+        if !self.inputs.from_scratch {
+            let Self { context, inputs: StudyInputs { base, parts, .. }, .. } = self;
+            let assumptions = Assumptions::default();
+            check_patterns(&EstimateInput { context, recipe: &recipe, base, parts, shapes: &[], assumptions })?;
         }
         for name in [recipe.model.encoder_part(), recipe.model.backbone_part()] {
             if !self.inputs.from_scratch {

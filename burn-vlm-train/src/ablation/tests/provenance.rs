@@ -13,6 +13,8 @@ fn provenance_names_the_code_and_no_path() {
     assert!(!provenance.command[0].contains('/'));
     assert!(provenance.started <= provenance.finished && provenance.started.ends_with('Z'));
     assert!(provenance.cores >= 1 && !provenance.cpu.is_empty());
+    let device = provenance.device_text("flex");
+    assert!(!provenance.vectors.is_empty() && device.contains(&provenance.vectors), "{device}");
     let text = serde_json::to_string(&provenance).unwrap();
     assert_eq!(serde_json::from_str::<Provenance>(&text).unwrap(), provenance);
     provenance.command = ["x", "--only", "a/b", "it's"].map(str::to_owned).into();

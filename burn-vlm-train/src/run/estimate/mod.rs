@@ -119,25 +119,49 @@ pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
     Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, stages })
 }
 
+/// Checks that every pattern of the stages' `train` tables names a parameter, without weights: what takes a moment for all cells of a
+/// study, before the first is trained. Parts whose parameters cannot be listed (one's own) are checked when their cell begins.
+///
+/// # Errors
+/// A pattern that matches no parameter, with its stage.
+pub fn check_patterns(input: &EstimateInput<'_>) -> Result<()> {
+    let Ok(shapes) = Shapes::of(input) else { return Ok(()) };
+    for (name, stage) in input.recipe.stages.iter().filter_map(|name| Some((name, input.recipe.stage.get(name)?))) {
+        let Ok(params) = parameters(&shapes.config, stage) else { return Ok(()) };
+        rates_of(name, stage, &params)?;
+    }
+    Ok(())
+}
+
+/// What a stage may train.
+fn parameters(config: &VlmConfig, stage: &StageRecipe) -> Result<Vec<ParamInfo>> {
+    let listed = match stage.objective {
+        ObjectiveKind::Text => config.text_config.parameters()?,
+        _ => config.parameters()?,
+    };
+    Ok(listed.into_iter().map(|param| ParamInfo { path: param.path, shape: param.shape }).collect())
+}
+
+/// A stage's learning rates, checked.
+fn rates_of(name: &str, stage: &StageRecipe, params: &[ParamInfo]) -> Result<LearningRates> {
+    let of_stage = |error: TrainError| match error {
+        TrainError::Recipe(message) => TrainError::Recipe(format!("[stage.{name}]: {message}")),
+        other => other,
+    };
+    let rates = LearningRates::new(&stage.train).map_err(of_stage)?;
+    rates.check(params).map_err(of_stage)?;
+    Ok(rates)
+}
+
 fn stage_estimate(
     input: &EstimateInput<'_>,
     shapes: &Shapes,
     name: &str,
     stage: &StageRecipe,
 ) -> Result<StageEstimate> {
-    let of_stage = |error: TrainError| match error {
-        TrainError::Recipe(message) => TrainError::Recipe(format!("[stage.{name}]: {message}")),
-        other => other,
-    };
     let config = &shapes.config;
-    let listed = match stage.objective {
-        ObjectiveKind::Text => config.text_config.parameters()?,
-        _ => config.parameters()?,
-    };
-    let params: Vec<ParamInfo> =
-        listed.into_iter().map(|param| ParamInfo { path: param.path, shape: param.shape }).collect();
-    let rates = LearningRates::new(&stage.train).map_err(of_stage)?;
-    rates.check(&params).map_err(of_stage)?;
+    let params = parameters(config, stage)?;
+    let rates = rates_of(name, stage, &params)?;
     let trained = Trained::of(config, &params, &rates, stage.objective);
     let sample = samples::estimate(input, shapes, stage)?;
     let samples_per_step = stage.samples_per_step();
