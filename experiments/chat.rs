@@ -57,7 +57,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
-    /// Sample among the K likeliest tokens; 0 for all
+    /// Sample among the K likeliest tokens; 0 for all [default: the model's generation_config.json, else 50]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
 
@@ -134,6 +134,12 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     if let Some(options) = args.idle_options(&chat.generation) {
         eprintln!(
             "warning: {options} without effect: the temperature is 0, which takes the likeliest token; add --temperature 1"
+        );
+    }
+    if !chat.unread_settings.is_empty() {
+        eprintln!(
+            "warning: generation_config.json asks for {}, which this program does not do",
+            chat.unread_settings.join(", ")
         );
     }
     if !args.quiet {

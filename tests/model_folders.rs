@@ -261,7 +261,7 @@ fn from_recipe(folder: &Path, model: &str) -> PathBuf {
     let turns = r#"[{"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": "a cat"}]"#;
     let line = |id: usize| format!("{{\"id\": \"{id}\", \"image\": \"cat.png\", \"conversations\": {turns}}}\n");
     fs::write(folder.join("train.jsonl"), (0..4).map(line).collect::<String>()).unwrap();
-    let source = "[[source]]\nname = \"own\"\npath = \"train.jsonl\"\nimage_root = \".\"\nlanguage = \"en\"\n";
+    let source = "[[source]]\nname = \"own\"\npath = \"train.jsonl\"\nformat = \"llava_jsonl\"\nimage_root = \".\"\nlanguage = \"en\"\n";
     fs::write(folder.join("mixture.toml"), source).unwrap();
     let text = format!(
         "stages = [\"tune\"]\n[model]\n{model}\n[stage.tune]\nobjective = \"vlm\"\nsteps = 1\nbatch = 2\nlog_every = 1\n\
@@ -290,7 +290,7 @@ fn a_recipe_starts_from_a_whole_model() {
         }
         let recipe = from_recipe(work.path(), &format!("from = \"{}\"", at("whole").display()));
         let text = train(&recipe, &["--dry-run"]).unwrap();
-        assert!(text.contains("multi_modal_projector"), "{text}");
+        assert!(text.contains("parameters, the model's own"), "{text}");
         let out = at("out");
         train(&recipe, &["--out", &out.to_string_lossy()]).unwrap_or_else(|error| panic!("{name}: {error}"));
         let model = out.join("model");

@@ -55,16 +55,15 @@ fn without_refused_nulls<T: DeserializeOwned>(value: &Value) -> Option<Value> {
     }
     let mut bare = value.clone();
     strip_nulls(&mut bare);
-    let readable = serde_json::from_value::<T>(bare.clone()).is_ok();
+    if serde_json::from_value::<T>(bare.clone()).is_err() {
+        // Something else is wrong, which is to be told.
+        return Some(bare);
+    }
     let mut kept = bare.clone();
     for pointer in nulls {
         let mut one = bare.clone();
         put_null(&mut one, &pointer);
-        let taken = match serde_json::from_value::<T>(one) {
-            Ok(_) => true,
-            Err(error) => !readable && !error.to_string().contains("null"),
-        };
-        if taken {
+        if serde_json::from_value::<T>(one).is_ok() {
             put_null(&mut kept, &pointer);
         }
     }

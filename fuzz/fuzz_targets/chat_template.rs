@@ -34,7 +34,7 @@ fuzz_target!(init: init(), |source: &str| {
         }
     }
     let variables = [("tools", json!([{"name": "f", "parameters": {"x": [1, 2.5, null, true]}}]))];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.into())).into();
     let options = RenderOptions { add_generation_prompt: true, variables };
     let messages: Vec<Message> = turns.iter().map(Message::from).collect();
     let _ = template.render_messages(&messages, &options);

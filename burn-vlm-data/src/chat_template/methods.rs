@@ -40,12 +40,14 @@ struct Room {
     most: usize,
     bytes: usize,
     items: usize,
+    /// Whether it may not hold a namespace, the only thing that can come to hold itself.
+    no_namespace: bool,
 }
 
 impl Room {
     fn of(state: &State<'_, '_>) -> Self {
         let most = most_bytes(state);
-        Self { most, bytes: most, items: MOST_ITEMS }
+        Self { most, bytes: most, items: MOST_ITEMS, no_namespace: false }
     }
 
     fn take_bytes(&mut self, bytes: usize) -> Result<(), Error> {
@@ -55,8 +57,8 @@ impl Room {
         Ok(())
     }
 
-    fn take_item(&mut self) -> Result<(), Error> {
-        let left = self.items.checked_sub(1);
+    fn take_items(&mut self, count: usize) -> Result<(), Error> {
+        let left = self.items.checked_sub(count);
         self.items =
             left.ok_or_else(|| wrong(format!("the template makes a value of more than {MOST_ITEMS} items")))?;
         Ok(())
@@ -67,14 +69,23 @@ impl Room {
         if depth > MOST_DEPTH {
             return Err(wrong(format!("the template makes a value that is nested more than {MOST_DEPTH} deep")));
         }
+        let is_namespace = || value.as_object().is_some_and(|object| object.type_name().ends_with("Namespace"));
+        if self.no_namespace && is_namespace() {
+            return Err(wrong("a namespace cannot hold a namespace"));
+        }
         match value.kind() {
             ValueKind::String | ValueKind::Bytes => self.take_bytes(value.as_str().map_or(0, str::len)),
-            ValueKind::Seq => value.try_iter()?.try_for_each(|inner| {
-                self.take_item()?;
-                self.take(&inner, depth + 1)
-            }),
+            // Without a length it is read once only, and by somebody else.
+            ValueKind::Seq | ValueKind::Iterable => match value.len() {
+                None => Ok(()),
+                Some(length) if length > self.items => self.take_items(length),
+                Some(_) => value.try_iter()?.try_for_each(|inner| {
+                    self.take_items(1)?;
+                    self.take(&inner, depth + 1)
+                }),
+            },
             ValueKind::Map => value.try_iter()?.try_for_each(|key| {
-                self.take_item()?;
+                self.take_items(1)?;
                 self.take(&value.get_item(&key)?, depth + 1)
             }),
             _ => Ok(()),
@@ -83,9 +94,9 @@ impl Room {
 }
 
 /// The value as it is, if it is no larger than a template may make one.
-fn bounded(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
-    // A range, or a list times a number, is counted by its length: it takes no memory.
-    Room::of(state).take(value, 0).map(|()| value.clone())
+fn bounded(state: &mut State<'_, '_>, value: &Value, into_namespace: Option<bool>) -> Result<Value, Error> {
+    let mut room = Room { no_namespace: into_namespace == Some(true), ..Room::of(state) };
+    room.take(value, 0).map(|()| value.clone())
 }
 
 /// `value|join(joiner, attribute)`.
@@ -114,7 +125,7 @@ fn join(
             room.take_bytes(joiner.len())?;
             out.push_str(&joiner);
         }
-        room.take_item()?;
+        room.take_items(1)?;
         // Before it becomes a text, which of lists within lists may be far longer.
         room.take(&item, 0)?;
         out.push_str(&item.to_string());
@@ -319,34 +330,21 @@ fn split(text: &str, separator: Option<&str>, most: Option<usize>, from_end: boo
 }
 
 fn split_whitespace(text: &str, most: usize, from_end: bool) -> Vec<String> {
+    // Whitespace on the side where it begins is passed over; what is left at the end keeps its own, as in Python.
+    let trimmed = |text: &str| if from_end { text.trim_end().to_owned() } else { text.trim_start().to_owned() };
     let mut found = Vec::new();
-    let mut rest = text.trim();
+    let mut rest = trimmed(text);
     while !rest.is_empty() {
-        let at = match from_end {
-            false => rest.find(char::is_whitespace),
-            true => rest.rfind(char::is_whitespace),
-        };
-        let Some(at) = at.filter(|_| found.len() < most) else {
-            // What is left keeps its own end, as in Python.
-            let whole = match from_end {
-                false => &text[text.len() - text.trim_start().len()..],
-                true => text.trim_end(),
-            };
-            let kept = if found.is_empty() { whole.to_owned() } else { rest.to_owned() };
-            found.push(if at.is_none() { rest.to_owned() } else { kept });
+        let space = if from_end { rest.rfind(char::is_whitespace) } else { rest.find(char::is_whitespace) };
+        let Some(at) = space.filter(|_| found.len() < most) else {
+            found.push(rest);
             break;
         };
-        let space = rest[at..].chars().next().map_or(1, char::len_utf8);
-        match from_end {
-            false => {
-                found.push(rest[..at].to_owned());
-                rest = rest[at + space..].trim_start();
-            }
-            true => {
-                found.push(rest[at + space..].to_owned());
-                rest = rest[..at].trim_end();
-            }
-        }
+        let width = rest[at..].chars().next().map_or(1, char::len_utf8);
+        let (before, after) = (rest[..at].to_owned(), rest[at + width..].to_owned());
+        let (piece, left) = if from_end { (after, before) } else { (before, after) };
+        found.push(piece);
+        rest = trimmed(&left);
     }
     if from_end {
         found.reverse();

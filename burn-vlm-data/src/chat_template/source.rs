@@ -157,7 +157,9 @@ impl<'a> Tag<'a> {
 fn bounded_set(body: &str) -> String {
     match top_level(body, |rest| rest.starts_with('=') && !rest.starts_with("==")).first() {
         Some(at) if !body[at + 1..].trim().is_empty() => {
-            format!("{}= ({})|{BOUNDED} ", &body[..*at], body[at + 1..].trim())
+            // Into a namespace nothing goes that holds one: it could be itself.
+            let inside = if body[..*at].contains('.') { "(true)" } else { "" };
+            format!("{}= ({})|{BOUNDED}{inside} ", &body[..*at], body[at + 1..].trim())
         }
         Some(_) => body.to_owned(),
         None => format!("{} | {BOUNDED} ", body.trim_end()),
@@ -454,13 +456,13 @@ mod tests {
     #[test]
     fn assignments_are_measured() {
         assert_eq!(shown("{%- set a = b == c -%}"), "{%- set a = (b == c)|B -%}");
-        assert_eq!(shown("{% set ns.x = '=' ~ y %}"), "{% set ns.x = ('=' ~ y)|B %}");
+        assert_eq!(shown("{% set ns.x = '=' ~ y %}"), "{% set ns.x = ('=' ~ y)|B(true) %}");
         assert_eq!(shown("{% set x %}t{% endset %}"), "{% set x | B %}t{% endset %}");
         assert_eq!(shown("{% set x | upper %}"), "{% set x | upper | B %}");
         let found = shown("{% macro f(a, b=a.x, c='b') -%}\nt{% endmacro %}");
         assert_eq!(
             found,
-            "{% macro f(a, b=_burn_vlm_undefined, c='b')%}{% set a = a|B %}{% if b is undefined %}{% set b = (a.x) %}{% endif %}\
+            "{% macro f(a, b=_burn_vlm_undefined, c='b') %}{% set a = a|B %}{% if b is undefined %}{% set b = (a.x) %}{% endif %}\
              {% set b = b|B %}{% set c = c|B -%}\nt{% endmacro %}"
         );
         assert_eq!(shown("{% macro f() %}"), "{% macro f() %}");

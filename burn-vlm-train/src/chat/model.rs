@@ -26,6 +26,8 @@ pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub processor: Processor,
     /// How answers are generated, as `generation_config.json` says; the stop tokens are those that end a turn.
     pub generation: GenerationConfig,
+    /// What `generation_config.json` asks for and is not done, `num_beams = 4` for example.
+    pub unread_settings: Vec<String>,
     /// Texts that end an answer.
     pub stop_strings: Vec<String>,
     /// Where the model came from, for errors.
@@ -54,6 +56,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         check_kind(&folder)?;
         let processor = Processor::from_folder(&folder)?;
         let mut generation = GenerationConfig::from_folder(&folder)?;
+        let unread_settings = GenerationConfig::unread_settings(&folder)?;
         let model =
             Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
         let language = model.language_model.config();
@@ -66,7 +69,8 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
                 generation.stop_tokens.push(id);
             }
         }
-        Ok(Self { model, processor, generation, stop_strings: Vec::new(), folder, device: device.clone() })
+        let (stop_strings, device) = (Vec::new(), device.clone());
+        Ok(Self { model, processor, generation, unread_settings, stop_strings, folder, device })
     }
 
     /// A new conversation.

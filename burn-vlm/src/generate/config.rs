@@ -74,6 +74,29 @@ impl GenerationConfig {
         })
     }
 
+    /// What `generation_config.json` asks for, with a value that changes the text, and this library does not do: `num_beams = 4`,
+    /// `min_p = 0.1`, ... Texts are written without it.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] for a file that cannot be read.
+    pub fn unread_settings(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+        let path = folder.join("generation_config.json");
+        if !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(&path).map_err(CheckpointError::io(&path, "reading"))?;
+        let file: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| CheckpointError::format(&path, error.to_string()))?;
+        let acts = |(key, idle): &&(&str, f64)| match &file[*key] {
+            serde_json::Value::Number(number) => number.as_f64() != Some(*idle),
+            serde_json::Value::Array(items) => !items.is_empty(),
+            serde_json::Value::Object(entries) => !entries.is_empty(),
+            serde_json::Value::Bool(on) => *on,
+            _ => false,
+        };
+        Ok(NOT_DONE.iter().filter(acts).map(|(key, _)| format!("{key} = {}", file[*key])).collect())
+    }
+
     /// Whether every option is in its range.
     ///
     /// # Errors
@@ -95,6 +118,27 @@ impl GenerationConfig {
         Ok(())
     }
 }
+
+/// Keys of `generation_config.json` that are not read and change a text, with the number at which they do not.
+const NOT_DONE: [(&str, f64); 17] = [
+    ("bad_words_ids", 0.0),
+    ("begin_suppress_tokens", 0.0),
+    ("diversity_penalty", 0.0),
+    ("encoder_no_repeat_ngram_size", 0.0),
+    ("epsilon_cutoff", 0.0),
+    ("eta_cutoff", 0.0),
+    ("exponential_decay_length_penalty", 0.0),
+    ("forced_bos_token_id", -1.0),
+    ("guidance_scale", 1.0),
+    ("min_length", 0.0),
+    ("min_new_tokens", 0.0),
+    ("min_p", 0.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("num_beams", 1.0),
+    ("penalty_alpha", 0.0),
+    ("suppress_tokens", 0.0),
+    ("typical_p", 1.0),
+];
 
 /// The keys of `generation_config.json` that concern us; the others are Hugging Face's own matters.
 #[derive(Debug, Default, Deserialize)]
@@ -153,6 +197,13 @@ mod tests {
         assert_eq!(read(r#"{"do_sample": true, "top_k": 0}"#).unwrap().top_k, None);
         let error = read(r#"{"do_sample": true, "top_k": "many"}"#).unwrap_err().to_string();
         assert!(error.contains("generation_config.json") && error.contains("`top_k`"), "{error}");
+        let unread = |text: &str| {
+            std::fs::write(folder.path().join("generation_config.json"), text).unwrap();
+            GenerationConfig::unread_settings(folder.path()).unwrap()
+        };
+        assert_eq!(unread(r#"{"num_beams": 4, "min_p": 0.1, "typical_p": 1.0}"#), ["min_p = 0.1", "num_beams = 4"]);
+        let idle = r#"{"num_beams": 1, "min_p": null, "no_repeat_ngram_size": 0, "bad_words_ids": null, "suppress_tokens": []}"#;
+        assert!(unread(idle).is_empty());
         assert!(read("{").unwrap_err().to_string().contains("generation_config.json"));
         std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
         assert_eq!(GenerationConfig::from_folder(folder.path()).unwrap(), greedy);

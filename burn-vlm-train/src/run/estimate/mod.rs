@@ -54,6 +54,8 @@ pub struct RunEstimate {
     pub config: VlmConfig,
     /// Its parameters, the connector's among them.
     pub parameters: u64,
+    /// Whether the recipe starts from a whole model, whose connector is kept.
+    pub whole: bool,
     /// Its stages in their order.
     pub stages: Vec<StageEstimate>,
 }
@@ -116,7 +118,7 @@ pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
     });
     let stages = stages.collect::<Result<Vec<_>>>()?;
     let parameters = shapes.config.num_parameters()?;
-    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, stages })
+    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, whole: shapes.whole, stages })
 }
 
 /// Checks that every pattern of the stages' `train` tables names a parameter, without weights: what takes a moment for all cells of a

@@ -48,7 +48,8 @@ impl Display for TimedEstimate<'_> {
         }
         let all = estimate.parameters;
         let connector = all - estimate.parts.iter().map(|part| part.parameters).sum::<u64>();
-        writeln!(f, "  {:<15} {} parameters, new", "connector", thousands(connector as usize))?;
+        let whose = if estimate.whole { "the model's own" } else { "new" };
+        writeln!(f, "  {:<15} {} parameters, {whose}", "connector", thousands(connector as usize))?;
         writeln!(f, "  {:<15} {} parameters", "together", thousands(all as usize))?;
         for (number, stage) in estimate.stages.iter().enumerate() {
             writeln!(f, "\nstage {}: {}", number + 1, stage.name)?;

@@ -60,14 +60,14 @@ impl Shapes {
             Shape::Json(json) => VisionEncoder::read_config(json.clone(), &encoder.folder_or_name())?,
             Shape::Recipe(PartRecipe::Encoder { model, .. }) => model.vision_config(),
             Shape::Recipe(PartRecipe::Backbone { .. }) => {
-                return Err(wrong_kind(&model.encoder, "a backbone", "an encoder"));
+                return Err(wrong_kind(&model.encoder, "a backbone in [part.*]", "an encoder"));
             }
         };
         let language = match &backbone.shape {
             Shape::Json(json) => LanguageModel::read_config(json.clone(), &backbone.folder_or_name())?,
             Shape::Recipe(PartRecipe::Backbone { model, .. }) => model.as_ref().clone(),
             Shape::Recipe(PartRecipe::Encoder { .. }) => {
-                return Err(wrong_kind(&model.backbone, "an encoder", "a backbone"));
+                return Err(wrong_kind(&model.backbone, "an encoder in [part.*]", "a backbone"));
             }
         };
         let rows = image_rows(backbone.folder.as_deref(), &language)?;
@@ -94,15 +94,15 @@ impl Shapes {
     fn of_whole(input: &EstimateInput<'_>, name: &str) -> Result<Self> {
         let found = Found::of(input, name)?;
         let Shape::Json(json) = &found.shape else {
-            return Err(wrong_kind(name, "a part", "a whole model's folder"));
+            return Err(wrong_kind(name, "a part that the recipe describes", "a whole model's folder"));
         };
+        if found.folder.as_ref().is_some_and(|folder| !is_whole(folder)) {
+            return Err(wrong_kind(name, "no vision-language model", "a whole one"));
+        }
         let mut config = Vlm::read_config(json.clone(), &found.folder_or_name())?;
         let answer_end = input.recipe.model.answer_end;
         let own = config.text_config.vocab_size();
         if let Some(folder) = &found.folder {
-            if !is_whole(folder) {
-                return Err(wrong_kind(name, "no vision-language model", "a whole one"));
-            }
             let words = words_of(folder, answer_end)?;
             let id = whole_image_id(folder, &words, own, config.image_token_index)?;
             words.tokenizer.check_rows(own, Some(id), &folder.join("tokenizer.json"))?;
@@ -183,7 +183,7 @@ impl<'a> Found<'a> {
 }
 
 fn wrong_kind(name: &str, found: &str, expected: &str) -> TrainError {
-    TrainError::Recipe(format!("[model]: `{name}` is {found} in [part.{name}], expected {expected}"))
+    TrainError::Recipe(format!("[model]: `{name}` is {found}, expected {expected}"))
 }
 
 fn describe_vision(config: &VisionConfig) -> String {
