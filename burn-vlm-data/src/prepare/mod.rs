@@ -1,6 +1,5 @@
 //! The last way before the tensor: a sample made ready, its features if a frozen tower made them before, and micro-batches.
 
-mod cache;
 mod features;
 mod layout;
 mod maker;
