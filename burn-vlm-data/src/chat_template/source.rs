@@ -6,6 +6,7 @@
 //! - `{% generation %}`, with which training codes mark what the assistant says, is a scope of its own: `{% with %}`;
 //! - a macro's default that names an earlier argument is set in the macro's body, since the engine looks at the last one first;
 //! - `'%s' % x` becomes `'%s'|format(x)`, where the text on the left is written out;
+//! - a method of a list or dictionary that is written out, `[1].copy()`, is one of a group, `([1]).copy()`;
 //! - what a template assigns goes through a filter that measures it ([`BOUNDED`]): a value joined to itself again and again takes few
 //!   steps to fill the memory.
 
@@ -126,7 +127,7 @@ impl<'a> Tag<'a> {
     }
 
     fn rewritten(&self) -> String {
-        let body = with_percent(self.body);
+        let body = rewritten_body(self.body);
         if !self.is_statement {
             return format!("{{{{{}{body}{}}}}}", self.open, self.close);
         }
@@ -226,8 +227,9 @@ fn names_one(expression: &str, names: &[&str]) -> bool {
     false
 }
 
-/// A body in which `'text' % operand` is `'text'|format(operand)`.
-fn with_percent(body: &str) -> String {
+/// A body in which `'text' % operand` is `'text'|format(operand)`, and a list or a dictionary whose method is called stands in
+/// parentheses.
+fn rewritten_body(body: &str) -> String {
     let mut out = String::with_capacity(body.len());
     let mut at = 0;
     while at < body.len() {
@@ -244,7 +246,7 @@ fn with_percent(body: &str) -> String {
                 let operand = &behind[from + spaces..];
                 let length = operand_length(operand);
                 if length > 0 {
-                    let operand_text = with_percent(&operand[..length]);
+                    let operand_text = rewritten_body(&operand[..length]);
                     let splat = if text.contains("%(") { "**" } else { "" };
                     out.push_str(&format!("|format({splat}{})", arguments(&operand_text)));
                     at += from + spaces + length;
@@ -252,11 +254,35 @@ fn with_percent(body: &str) -> String {
             }
             continue;
         }
+        if here.starts_with(['[', '{'])
+            && begins_literal(&out)
+            && let Some(length) = group_length(here).filter(|length| here[*length..].starts_with(['.', '[']))
+        {
+            out.push_str(&format!(
+                "({}{}{})",
+                &here[..1],
+                rewritten_body(&here[1..length - 1]),
+                &here[length - 1..length]
+            ));
+            at += length;
+            continue;
+        }
         let char = here.chars().next().unwrap_or(' ');
         out.push(char);
         at += char.len_utf8();
     }
     out
+}
+
+/// Whether a bracket behind this text begins a list or a dictionary, and is no index.
+fn begins_literal(before: &str) -> bool {
+    let before = before.trim_end();
+    let rest = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
+    let name = &before[rest.len()..];
+    match name.is_empty() {
+        true => !rest.ends_with([')', ']', '}', '\'', '"']),
+        false => WORDS.contains(&name) || name == "else",
+    }
 }
 
 /// The items of a tuple as arguments; anything else as it is.
@@ -277,6 +303,7 @@ fn operand_length(text: &str) -> usize {
     at += match here.chars().next() {
         Some('\'' | '"') => string_length(here).unwrap_or(0),
         Some('(' | '[' | '{') => group_length(here).unwrap_or(0),
+        Some('0'..='9') => here.len() - here.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.').len(),
         Some(_) => here.len() - here.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len(),
         None => 0,
     };
@@ -445,7 +472,13 @@ mod tests {
             ("{{ 'a' ~ \"%d-%s\" % (n, m.b[0]) + 'c' }}", "{{ 'a' ~ \"%d-%s\"|format(n, m.b[0]) + 'c' }}"),
             ("{{ '%s' % x|upper ~ y }}", "{{ '%s'|format(x|upper) ~ y }}"),
             ("{{ '%(a)s' % d }}", "{{ '%(a)s'|format(**d) }}"),
+            ("{{ '%.1f' % 2.25 }}{{ '%d' % -3 }}", "{{ '%.1f'|format(2.25) }}{{ '%d'|format(-3) }}"),
             ("{{ '%s' % ('%d' % 3) }}", "{{ '%s'|format(('%d'|format(3))) }}"),
+            ("{{ [3, {'a': 1}.copy()].index(x[0].y) }}", "{{ ([3, ({'a': 1}).copy()]).index(x[0].y) }}"),
+            (
+                "{{ x[1].y }}{{ f(x)[0].z }}{% if 1 in [1].copy() %}",
+                "{{ x[1].y }}{{ f(x)[0].z }}{% if 1 in ([1]).copy() %}",
+            ),
             ("{{ 7 % 2 }}{{ x % 2 }}{{ '100 % 3' }}", "{{ 7 % 2 }}{{ x % 2 }}{{ '100 % 3' }}"),
             ("{% if '%s' % (a,) == b %}{% endif %}", "{% if '%s'|format(a) == b %}{% endif %}"),
         ] {

@@ -10,7 +10,8 @@ fn turns() -> Vec<Turn> {
 
 /// Renders a template on the two turns above.
 fn shown(source: &str) -> String {
-    ChatTemplate::new(source).unwrap().render(&turns(), false).unwrap()
+    let template = ChatTemplate::new(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    template.render(&turns(), false).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
 /// Renders a template with variables on no messages.

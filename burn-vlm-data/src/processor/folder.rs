@@ -95,7 +95,8 @@ struct Files<'a> {
 impl<'a> Files<'a> {
     fn read(folder: &'a Path) -> Result<Self, ProcessorError> {
         let config = read(&folder.join("config.json"))?;
-        let vision = match config.as_ref().and_then(|config| config.get("vision_config")) {
+        let own = config.as_ref().and_then(|config| config.get("vision_config")).filter(|vision| !vision.is_null());
+        let vision = match own {
             Some(vision) => Some(vision.clone()),
             None => read(&folder.join("vision_config.json"))?,
         };
