@@ -9,7 +9,7 @@ use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, Qwen2Config};
 use burn_vlm_data::conversation::{Turn, count_images};
-use burn_vlm_data::encode::{EncodeOptions, MaskStyle};
+use burn_vlm_data::encode::{EncodeError, EncodeOptions, MaskStyle};
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::source::inspect::Reader;
@@ -109,9 +109,14 @@ fn assert_same(name: &str, trained: &Processor, chat: &Processor) -> usize {
         assert_eq!(ours, theirs, "{name}: {turns:?}");
         for answer in ANSWERS {
             let whole = [turns.clone(), vec![Turn::assistant(answer)]].concat();
-            let encoded = trained.encode(&whole, &counts, &EncodeOptions::default()).unwrap();
+            let [encoded, by_chat] = [trained, chat].map(|by| by.encode(&whole, &counts, &EncodeOptions::default()));
+            // A template that writes an answer otherwise than behind its own prompt cannot be trained on, which is told.
+            let Ok(encoded) = encoded else {
+                assert!(matches!(encoded, Err(EncodeError::NotAppending { .. })) && by_chat.is_err(), "{name}: {encoded:?}");
+                continue;
+            };
             assert_eq!(encoded.ids[..theirs.len()], theirs[..], "{name}: {whole:?}");
-            assert_eq!(chat.encode(&whole, &counts, &EncodeOptions::default()).unwrap(), encoded, "{name}");
+            assert_eq!(by_chat.unwrap(), encoded, "{name}");
             compared += 1;
         }
     }

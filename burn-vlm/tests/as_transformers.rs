@@ -38,6 +38,8 @@ fn write(folder: &Path, tensors: &Tensors) {
         .iter()
         .map(|(key, shape, data)| ((*key).clone(), TensorView::new(Dtype::F32, (*shape).clone(), data).unwrap()));
     safetensors::serialize_to_file(views.collect::<Vec<_>>(), None, &folder.join("model.safetensors")).unwrap();
+    // The weights are meant to be others now.
+    burn_vlm_base::files::remove_if_there(&folder.join("seal.json")).unwrap();
 }
 
 /// Changes a folder's config.

@@ -153,6 +153,9 @@ impl StageRecipe {
         if self.steps > STAGE_SAMPLES / per_step {
             return fail(format!("`steps = {}` of {per_step} samples are more than can be counted", self.steps));
         }
+        if !self.train.values().any(|rate| *rate > 0.0) {
+            return fail("nothing would be trained: `train` needs a pattern with a learning rate above 0".into());
+        }
         match (self.steps, self.epochs) {
             (0, None) => return fail("`steps` must be at least 1, or, with a `mixture`, `epochs` given".into()),
             (1.., Some(_)) => return fail("`steps` and `epochs` both say how long; keep one".into()),
@@ -235,8 +238,9 @@ mod tests {
     #[test]
     fn sizes_are_checked_against_each_other() {
         let check = |sizes: &str| {
-            let text =
-                format!("objective = 'vlm'\ndata = {{ languages = ['en'], tasks = {{ caption = 1.0 }} }}\n{sizes}");
+            let train = if sizes.contains("train") { "" } else { "train = { language_model = 1e-3 }" };
+            let data = "data = { languages = ['en'], tasks = { caption = 1.0 } }";
+            let text = format!("objective = 'vlm'\n{data}\n{train}\n{sizes}");
             let stage: StageRecipe = toml::from_str(&text).unwrap();
             stage.check("align").map_err(|error| error.to_string())
         };
@@ -246,6 +250,8 @@ mod tests {
             ("steps = 1\nbatch = 1048577\naccumulate = 1", "1048576 samples a step"),
             ("steps = 9223372036854775807\nbatch = 2\naccumulate = 1", "more than can be counted"),
             ("steps = 1\nbatch = 0", "at least 1"),
+            ("steps = 1\nbatch = 1\ntrain = {}", "nothing would be trained"),
+            ("steps = 1\nbatch = 1\ntrain = { language_model = 0.0 }", "nothing would be trained"),
         ] {
             let error = check(sizes).unwrap_err();
             assert!(error.contains("[stage.align]") && error.contains(says), "{error}");

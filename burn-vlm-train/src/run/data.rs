@@ -281,13 +281,15 @@ fn held_out_samples(
         Some(file) => {
             let config = MixtureConfig::from_file(base.join(file))?;
             let limits = stage.mixture.as_ref().map_or_else(Limits::default, |mixture| mixture.limits);
-            // All of it is held out.
+            // All of it is held out, but for languages that the file does not draw.
             let opened = open_mixture(&config, limits, StreamOptions::seeded(0))?;
+            let drawn = opened.plan.by_language();
             let sources = opened.mixed.sources().to_vec();
             let mut all = Vec::new();
             for (number, source) in sources.iter().enumerate() {
                 let by_language = source.by_language(&mut |_| {});
-                let held = by_language.into_iter().map(|(language, records)| HeldOutRecords {
+                let by_language = by_language.into_iter().filter(|(language, _)| drawn.contains_key(language));
+                let held = by_language.map(|(language, records)| HeldOutRecords {
                     source: number,
                     language,
                     records: records.into(),
