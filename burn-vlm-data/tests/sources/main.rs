@@ -1,5 +1,6 @@
 //! Sources: what each format gives, what is left out, and that streams resume exactly.
 
+mod archives;
 mod bad;
 mod fields;
 mod files;
