@@ -6,6 +6,7 @@ mod fields;
 mod files;
 mod formats;
 mod inspect;
+mod json_columns;
 mod left_out;
 mod mixtures;
 mod streams;
