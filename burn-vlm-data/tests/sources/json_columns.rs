@@ -27,7 +27,7 @@ fn arrow_says_which_strings_are_json() {
     files::write_json(&folder, &simple_items(1));
     let json = |name: &str| {
         let metadata = [("ARROW:extension:name".to_owned(), "arrow.json".to_owned())];
-        Arc::new(Field::new(name, DataType::Utf8, true).with_metadata(metadata.into()))
+        Arc::new(Field::new(name, DataType::Utf8, true).with_metadata(metadata))
     };
     let contents = [
         r#"[{"type": "image", "image": "part/000.webp"}, {"type": "text", "text": "What \"now\"?"}]"#,
