@@ -1,6 +1,6 @@
 //! Pictures that are not plain RGB against what Pillow makes of them (tests/fixtures/README.md).
 
-use burn_vlm_data::image::{DecodeLimits, RgbImage, decode, to_rgb};
+use burn_vlm_data::image::{DecodeLimits, RgbImage, decode, lacks_end, to_rgb};
 use std::path::Path;
 
 /// JPEG decoders differ in the rounding of their cosine transform: one level a channel, which the product of ink and black
@@ -38,4 +38,43 @@ fn alpha_dropped_as_before() {
     for name in ["palette_transparent", "grey_alpha"] {
         check(&format!("{name}.png"), &format!("{name}.dropped.png"), None, 0);
     }
+}
+
+/// A GIF of 6 x 5 whose picture of 3 x 2 stands at (2, 1), as Pillow 13 wrote and reads it: colour 0 (green) around it, or, where a
+/// colour is transparent, nothing, which is white.
+#[test]
+fn a_gif_smaller_than_its_screen_has_colour_0_around_it() {
+    let gif = |control: &[u8]| {
+        let mut bytes = b"GIF89a\x06\x00\x05\x00\x87\x00\x00".to_vec();
+        let mut palette = vec![10, 200, 30, 250, 0, 0, 0, 0, 250];
+        palette.resize(768, 0);
+        bytes.extend(palette);
+        bytes.extend(control);
+        bytes.extend([44, 2, 0, 1, 0, 3, 0, 2, 0, 0, 8, 7, 0, 3, 8, 16, 40, 48, 32, 0, 59]);
+        to_rgb(decode("small.gif", &bytes, &DecodeLimits::default()).unwrap(), Some([255; 3]))
+    };
+    let (green, red, blue, white) = ([10, 200, 30], [250, 0, 0], [0, 0, 250], [255; 3]);
+    for (control, around, blue) in [(&[][..], green, blue), (&[33, 249, 4, 1, 0, 0, 2, 0], white, white)] {
+        let expected = RgbImage::from_fn(6, 5, |x, y| match (x, y) {
+            (2..5, 1..3) if (x + y) % 2 == 1 => red.into(),
+            (2..5, 1..3) => blue.into(),
+            _ => around.into(),
+        });
+        assert_eq!(gif(control).as_raw(), expected.as_raw(), "{control:?}");
+    }
+}
+
+/// All pixels of a PNG are there before its last chunk: Pillow reads it without, and so do we; cut earlier it is an error.
+#[test]
+fn a_png_without_its_end_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images/rgb_16.png");
+    let whole = std::fs::read(path).unwrap();
+    let read = |bytes: &[u8]| decode("cut.png", bytes, &DecodeLimits::default()).map(|image| to_rgb(image, None));
+    assert!(!lacks_end(&whole));
+    for cut in [1, 8, 12] {
+        let bytes = &whole[..whole.len() - cut];
+        assert!(lacks_end(bytes) && read(bytes).unwrap() == read(&whole).unwrap(), "{cut}");
+    }
+    assert!(!lacks_end(&whole[..whole.len() - 20]) && read(&whole[..whole.len() - 60]).is_err());
+    assert!(!lacks_end(&[&whole[..whole.len() - 4], &[0; 4]].concat()), "another end is no missing one");
 }

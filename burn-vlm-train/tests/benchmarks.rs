@@ -154,6 +154,34 @@ fn short_answers_are_compared_and_come_near() {
     assert_eq!(predictions[1].references, ["3"]);
 }
 
+/// Answers as objects (VQAv2), options written into a string (MMMU), placeholders with numbers: as sources read them.
+#[test]
+fn questions_as_other_benchmarks_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    (1..3).for_each(|seed| std::fs::write(images.join(format!("{seed}.png")), png(seed)).unwrap());
+    let write = |line: &str| std::fs::write(folder.path().join("q.jsonl"), line).unwrap();
+    write(r#"{"question": "Colour?", "answers": [{"answer": "red", "answer_id": 1}, {"answer": "crimson"}]}"#);
+    let opened = open(folder.path(), "kind = 'short_answer'\nfile = 'q.jsonl'\nlanguage = 'th'");
+    let predictions = only(&opened).predictions(&[Reply::Text("crimson".into())]).unwrap();
+    assert_eq!((score(&predictions[0], "mine"), predictions[0].references.len()), (1.0, 2));
+    assert_eq!(predictions[0].language.as_deref(), Some("th"));
+    write(
+        r#"{"image_1": "1.png", "image_2": "2.png", "question": "Is <image 2> like <image_1>?", "options": "['yes', 'no']",
+            "answer": "B"}"#
+            .replace('\n', " ")
+            .as_str(),
+    );
+    let settings = "kind = 'choice'\nfile = 'q.jsonl'\nlanguage = 'en'\nimage_root = 'images'";
+    let opened = open(folder.path(), settings);
+    let question = &only(&opened).questions()[0];
+    assert_eq!(question.turns[0].text, "Is <image> like <image>?");
+    let names: Vec<String> = burn_vlm_data::sample::pictures(&question.media).map(|picture| picture.name()).collect();
+    assert!(names[0].ends_with("2.png") && names[1].ends_with("1.png"), "{names:?}");
+    assert_eq!(question.ask, Ask::Likelihood { answers: vec!["yes".into(), "no".into()] });
+}
+
 #[test]
 fn draws_are_seeded_and_keys_follow_the_content() {
     let folder = tempfile::tempdir().unwrap();

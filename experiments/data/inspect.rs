@@ -13,7 +13,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{MixtureConfig, PlanSummary};
 use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, mixture_page, page};
 use burn_vlm_data::source::{
-    FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
+    Fields, FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -69,6 +69,14 @@ pub(super) struct InspectArgs {
     /// Where the image paths of the records begin [default: the folder of the file]
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
+
+    /// Follow links below the image root that lead out of it, to a shared disk for example
+    #[arg(long)]
+    allow_links: bool,
+
+    /// A field that is not read on purpose: nothing is said of it; several times for several
+    #[arg(long, value_name = "NAME")]
+    ignore: Vec<String>,
 
     /// The language of all samples: en, de, zh-Hans, ...
     #[arg(long, value_name = "TAG", conflicts_with = "language_field")]
@@ -232,6 +240,8 @@ impl InspectArgs {
         let given = [
             ("--format", self.format.is_some()),
             ("--image-root", self.image_root.is_some()),
+            ("--allow-links", self.allow_links),
+            ("--ignore", !self.ignore.is_empty()),
             ("--language", self.language.is_some()),
             ("--language-field", self.language_field.is_some()),
             ("--tag", !self.tag.is_empty()),
@@ -278,7 +288,15 @@ impl InspectArgs {
             FileFormat::WebDataset => Format::WebDataset,
             FileFormat::Tsv => Format::Tsv,
         });
-        SourceConfig { format, image_root, language, tags: self.tag.clone(), ..SourceConfig::new(name, &*self.path) }
+        SourceConfig {
+            format,
+            image_root,
+            allow_links: self.allow_links,
+            language,
+            tags: self.tag.clone(),
+            fields: Fields { ignore: self.ignore.clone(), ..Fields::default() },
+            ..SourceConfig::new(name, &*self.path)
+        }
     }
 
     fn options(&self) -> InspectOptions {

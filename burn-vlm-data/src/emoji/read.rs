@@ -219,8 +219,9 @@ fn parse_split(name: &str) -> Option<Split> {
 }
 
 fn parse_language(file: &Columns, row: usize, tag: &str) -> Result<Language, CorpusError> {
-    Language::parse(tag)
-        .map_err(|error| file.value(row, "lang", format!("a known tag such as {}", error.nearest), quote(tag)))
+    Language::parse(tag).map_err(|error| {
+        file.value(row, "lang", format!("a tag such as {}", error.nearest.as_deref().unwrap_or("de")), quote(tag))
+    })
 }
 
 fn quote(value: &str) -> String {

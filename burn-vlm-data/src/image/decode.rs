@@ -12,10 +12,14 @@
 //! - floating-point samples (TIFF) have no range that all agree on, and are refused.
 
 use super::ImageError;
-use super::truncation::is_whole;
+use super::gif::lay_ground;
+use super::truncation::{is_whole, png_with_end};
 use ::image::metadata::Orientation;
-use ::image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel, Rgb, RgbImage};
+use ::image::{
+    ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, Rgb, RgbImage,
+};
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a decoder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,28 @@ impl Default for DecodeLimits {
 /// # Errors
 /// An unknown format, damaged or truncated data, or a picture beyond the limits (found before its pixels are read); `name` says which.
 pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+    guarded(name, || {
+        // All pixels are there: Pillow reads such a file too.
+        let ended = png_with_end(bytes);
+        decode_unguarded(name, ended.as_deref().unwrap_or(bytes), limits)
+    })
+}
+
+/// Whether a PNG has all its chunks but the one that ends it. [`decode`] reads it all the same; whoever wrote it was interrupted.
+pub fn lacks_end(bytes: &[u8]) -> bool {
+    png_with_end(bytes).is_some()
+}
+
+/// A decoder that panics on what it did not expect must not end the process: that is the picture's fault.
+fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
+    // Nothing that the closure may leave half done is seen again.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let reason = "the decoder gave up on it: the file is damaged; save it again".to_owned();
+        Err(ImageError::Decode { name: name.to_owned(), reason })
+    })
+}
+
+fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
     let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
     let reader = ImageReader::new(Cursor::new(bytes));
     let mut reader = reader.with_guessed_format().map_err(|error| fail(error.to_string()))?;
@@ -61,6 +87,9 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    if format == ImageFormat::Gif {
+        lay_ground(&mut image, bytes);
+    }
     image.apply_orientation(orientation);
     Ok(image)
 }
@@ -114,7 +143,7 @@ fn over(image: &DynamicImage, background: [u8; 3]) -> RgbImage {
 mod tests {
     use super::*;
     use crate::emoji::EmojiCorpus;
-    use ::image::{ImageFormat, Rgba, RgbaImage};
+    use ::image::{Rgba, RgbaImage};
 
     fn png(image: &DynamicImage) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -154,6 +183,15 @@ mod tests {
         let limits = DecodeLimits { max_pixels: 1000, ..Default::default() };
         let error = decode("large.webp", webp, &limits).unwrap_err().to_string();
         assert!(error.contains("large.webp") && error.contains("64 x 64"), "{error}");
+    }
+
+    /// A stand-in for a decoder that fails in a way nobody foresaw.
+    #[test]
+    fn a_decoder_that_panics_is_an_error_of_the_picture() {
+        let error =
+            guarded("odd.png", || -> Result<(), ImageError> { panic!("told to fail") }).unwrap_err().to_string();
+        assert!(error.contains("odd.png") && error.contains("gave up"), "{error}");
+        assert!(guarded("good.png", || Ok(7)).is_ok_and(|value| value == 7));
     }
 
     /// A PNG that claims 60,000 x 60,000 pixels must be refused by its header.

@@ -60,6 +60,34 @@ fn bmp(bytes: &[u8]) -> Option<bool> {
     Some(bytes.len() as u64 >= needed)
 }
 
+/// Bytes of a PNG before its first chunk, and of a chunk around its data.
+const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+const CHUNK: usize = 12;
+/// The chunk that ends a PNG.
+const IEND: [u8; CHUNK] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
+
+/// A PNG whose chunks are whole but for the one that ends it, with that put behind them; `None` for any other file.
+pub(super) fn png_with_end(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut at = PNG_SIGNATURE.len();
+    let mut has_data = false;
+    bytes.starts_with(PNG_SIGNATURE).then_some(())?;
+    while let Some(&[a, b, c, d, kind @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let end = at.checked_add(length)?.checked_add(CHUNK)?;
+        if end > bytes.len() {
+            break;
+        }
+        if kind == *b"IEND" {
+            return None;
+        }
+        has_data |= kind == *b"IDAT";
+        at = end;
+    }
+    // What is left is less than the last chunk would be.
+    let rest = bytes.get(at..)?;
+    (has_data && rest.len() < CHUNK && IEND.starts_with(rest)).then(|| [&bytes[..at], &IEND].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::jpeg;

@@ -56,6 +56,9 @@ pub struct SourceConfig {
     /// The folder that image paths start from; that of the data file where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_root: Option<PathBuf>,
+    /// Follow links below `image_root` that lead out of it, to a shared disk for example.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_links: bool,
     /// The language of all its samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
@@ -83,6 +86,9 @@ pub struct SourceConfig {
     /// Names of columns (JSON keys), where they are not the format's own: `{ image = "picture" }`.
     #[serde(default, alias = "fields", skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
+    /// Columns that are not read on purpose: nothing is said of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
 }
 
 /// The format of a source.

@@ -21,6 +21,9 @@ pub struct SourceConfig {
     /// Where relative image paths begin, and what they may not leave. Records that name image files need it.
     #[serde(default)]
     pub image_root: Option<PathBuf>,
+    /// Follow links below `image_root` that lead out of it, to a shared disk for example.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_links: bool,
     /// The language of the samples.
     #[serde(default)]
     pub language: Option<LanguageRule>,
@@ -146,6 +149,7 @@ impl SourceConfig {
             path: path.into(),
             format: None,
             image_root: None,
+            allow_links: false,
             language: None,
             tags: Vec::new(),
             fields: Fields::default(),

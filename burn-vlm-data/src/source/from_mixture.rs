@@ -203,6 +203,8 @@ fn corpus_source(source: &mixture::SourceConfig) -> Result<Arc<dyn Source>, Sour
     let unread = [
         ("columns", !source.columns.is_empty()),
         ("image_root", source.image_root.is_some()),
+        ("allow_links", source.allow_links),
+        ("ignore", !source.ignore.is_empty()),
         ("language_column", source.language_column.is_some()),
         ("language_map", !source.language_map.is_empty()),
     ];
@@ -222,7 +224,7 @@ fn source_config(
     source: &mixture::SourceConfig,
     limits: Limits,
 ) -> Result<SourceConfig, SourceError> {
-    let mut fields = Fields::default();
+    let mut fields = Fields { ignore: source.ignore.clone(), ..Fields::default() };
     for (column, name) in &source.columns {
         let field = match column.as_str() {
             "id" => &mut fields.id,
@@ -232,8 +234,9 @@ fn source_config(
             "question" => &mut fields.question,
             "answer" => &mut fields.answer,
             "caption" => &mut fields.caption,
+            "system" => &mut fields.system,
             _ => {
-                let expected = "id, image, video, conversations, question, answer or caption".to_owned();
+                let expected = "id, image, video, conversations, question, answer, caption or system".to_owned();
                 let source_name = source.name.clone();
                 return Err(SourceError::Config { source_name, key: "columns", expected, found: column.clone() });
             }
@@ -262,6 +265,7 @@ fn source_config(
             }
         }),
         image_root: Some(image_root),
+        allow_links: source.allow_links,
         language,
         tags: source.tags.clone(),
         fields,

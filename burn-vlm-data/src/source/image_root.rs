@@ -1,21 +1,30 @@
 //! The folder that a source's image paths may not leave.
+//!
+//! Absolute paths and links are fine as long as they stay below it, a backslash is the separator that it is elsewhere. A link that
+//! leads out (a folder of pictures is often one, to a shared disk) is followed only where that is allowed.
 
 use super::skip::{SkipKind, SkipReason};
+use burn_vlm_base::shorten::shorten;
 use std::path::{Component, Path, PathBuf};
 
 /// A folder of pictures; paths from outside are looked up in it and nowhere else.
 #[derive(Debug, Clone)]
 pub(super) struct ImageRoot {
+    /// As it is given.
+    given: PathBuf,
     /// All links resolved.
     root: PathBuf,
+    /// Links may lead out.
+    allow_links: bool,
 }
 
 impl ImageRoot {
     /// The folder must be there.
-    pub(super) fn new(folder: &Path) -> Result<Self, std::io::Error> {
+    pub(super) fn new(folder: &Path, allow_links: bool) -> Result<Self, std::io::Error> {
         let root = folder.canonicalize()?;
         if root.is_dir() {
-            return Ok(Self { root });
+            let given = std::path::absolute(folder)?;
+            return Ok(Self { given, root, allow_links });
         }
         Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is not a folder"))
     }
@@ -27,17 +36,17 @@ impl ImageRoot {
         if path.is_file() {
             return Ok(path);
         }
-        Err(SkipReason::new(SkipKind::MissingImage, format!("{relative:?} is not a file")))
+        Err(SkipReason::new(SkipKind::MissingImage, format!("{} is not a file", shorten(relative))))
     }
 
     /// The files of a folder by name: the frames of a video.
     pub(super) fn frames(&self, relative: &str) -> Result<Vec<PathBuf>, SkipReason> {
         let path = self.resolve(relative)?;
         if !path.is_dir() {
-            let detail = format!("{relative:?} is no folder of frames; extract the frames first");
+            let detail = format!("{} is no folder of frames; extract the frames first", shorten(relative));
             return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
         }
-        let unreadable = |error| SkipReason::new(SkipKind::MissingImage, format!("{relative:?}: {error}"));
+        let unreadable = |error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", shorten(relative)));
         let mut frames = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
@@ -47,22 +56,33 @@ impl ImageRoot {
         Ok(frames)
     }
 
-    fn resolve(&self, relative: &str) -> Result<PathBuf, SkipReason> {
-        let escape = |why: &str| SkipReason::new(SkipKind::PathEscape, format!("{relative:?}: {why}"));
-        if relative.contains("://") {
-            return Err(SkipReason::new(SkipKind::MissingImage, format!("{relative:?} is an address; fetch it first")));
+    fn resolve(&self, named: &str) -> Result<PathBuf, SkipReason> {
+        let shown = || shorten(named);
+        let escape = |why: &str| SkipReason::new(SkipKind::PathEscape, format!("{}: {why}", shown()));
+        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", shown()));
+        if named.contains("://") {
+            let detail = format!("{} is an address; fetch it first", shown());
+            return Err(SkipReason::new(SkipKind::MissingImage, detail));
         }
-        // A backslash is a separator elsewhere; no picture needs one.
-        if relative.contains(['\\', '\0']) {
-            return Err(escape("a backslash or a zero byte"));
+        if named.contains('\0') {
+            return Err(escape("a zero byte"));
         }
+        // A name may hold a backslash here; else it was written where that separates folders.
+        let unix = named.replace('\\', "/");
+        let literal = !named.contains('\\') || self.root.join(named).exists();
+        let path = Path::new(if literal { named } else { &unix });
+        // An absolute path below the folder is the rest of it.
+        let below = [&self.given, &self.root].into_iter().find_map(|root| path.strip_prefix(root).ok());
+        let path = below.unwrap_or(path);
         let plain = |component: Component<'_>| matches!(component, Component::Normal(_) | Component::CurDir);
-        if relative.is_empty() || !Path::new(relative).components().all(plain) {
+        if path.as_os_str().is_empty() || !path.components().all(plain) {
             return Err(escape("only paths below the image root are read"));
         }
-        let path = self.root.join(relative).canonicalize();
-        let path = path.map_err(|error| SkipReason::new(SkipKind::MissingImage, format!("{relative:?}: {error}")))?;
-        if path.starts_with(&self.root) { Ok(path) } else { Err(escape("a link leads out of the image root")) }
+        let found = self.root.join(path).canonicalize().map_err(|error| missing(error.to_string()))?;
+        if self.allow_links || found.starts_with(&self.root) {
+            return Ok(found);
+        }
+        Err(escape("a link leads out of the image root; `allow_links = true` of the source (--allow-links) follows it"))
     }
 }
 
@@ -79,8 +99,9 @@ mod tests {
         std::fs::write(root.join("a.png"), "a").unwrap();
         std::fs::write(root.join("video/2.png"), "2").unwrap();
         std::fs::write(root.join("video/1.png"), "1").unwrap();
-        let images = ImageRoot::new(&root).unwrap();
-        for good in ["a.png", "./a.png", "video/1.png"] {
+        let images = ImageRoot::new(&root, false).unwrap();
+        let absolute = root.join("a.png").display().to_string();
+        for good in ["a.png", "./a.png", "video/1.png", "video\\1.png", ".\\video\\1.png", &absolute] {
             assert!(images.file(good).is_ok(), "{good}");
         }
         let secret = folder.path().join("secret.png").display().to_string();
@@ -103,8 +124,8 @@ mod tests {
         let frames = images.frames("video").unwrap();
         assert!(frames[0].ends_with("1.png") && frames[1].ends_with("2.png") && frames.len() == 2);
         assert_eq!(images.frames("a.png").unwrap_err().kind, SkipKind::UnsupportedVideo);
-        assert!(ImageRoot::new(&root.join("a.png")).is_err());
-        assert!(ImageRoot::new(&root.join("none")).is_err());
+        assert!(ImageRoot::new(&root.join("a.png"), false).is_err());
+        assert!(ImageRoot::new(&root.join("none"), false).is_err());
     }
 
     #[cfg(unix)]
@@ -119,9 +140,27 @@ mod tests {
         link(folder.path().join("secret.png"), "out.png");
         link(folder.path().to_owned(), "up");
         link(root.join("a.png"), "in.png");
-        let images = ImageRoot::new(&root).unwrap();
-        assert_eq!(images.file("out.png").unwrap_err().kind, SkipKind::PathEscape);
-        assert_eq!(images.file("up/secret.png").unwrap_err().kind, SkipKind::PathEscape);
+        let absolute = root.join("up/secret.png").display().to_string();
+        let images = ImageRoot::new(&root, false).unwrap();
+        for out in ["out.png", "up/secret.png", "up\\secret.png", &absolute] {
+            let reason = images.file(out).unwrap_err();
+            assert!(reason.kind == SkipKind::PathEscape && reason.detail.contains("allow_links"), "{out}: {reason}");
+        }
         assert!(images.file("in.png").is_ok());
+        // Followed where allowed; what is no link stays where it is.
+        let images = ImageRoot::new(&root, true).unwrap();
+        for good in ["out.png", "up/secret.png", "in.png", &absolute] {
+            assert!(images.file(good).is_ok(), "{good}");
+        }
+        let outside = folder.path().join("secret.png").display().to_string();
+        for bad in ["../secret.png", &outside] {
+            assert_eq!(images.file(bad).unwrap_err().kind, SkipKind::PathEscape, "{bad}");
+        }
+        // A root that is a link itself, and paths that begin with it or with where it leads.
+        link(root.clone(), "self");
+        let images = ImageRoot::new(&root.join("self"), false).unwrap();
+        for good in [root.join("self/a.png"), root.join("a.png")] {
+            assert!(images.file(&good.display().to_string()).is_ok(), "{}", good.display());
+        }
     }
 }

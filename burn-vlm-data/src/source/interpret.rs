@@ -13,6 +13,7 @@ use crate::conversation::{Role, Turn};
 use crate::language::Language;
 use crate::numbered::resolve_numbered;
 use crate::sample::{Media, Picture, Sample, count_placeholders};
+use burn_vlm_base::shorten::shorten;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -75,8 +76,10 @@ impl Interpreter {
             path: path.clone(),
             reason: format!("image_root: {error}"),
         };
-        let root = config.image_root.as_ref().map(|path| ImageRoot::new(path).map_err(|error| (path, error)));
-        let root = root.transpose().map_err(unreadable)?;
+        let root = match &config.image_root {
+            None => None,
+            Some(path) => Some(ImageRoot::new(path, config.allow_links).map_err(|error| unreadable((path, error)))?),
+        };
         Ok(Self { name: Arc::from(config.name.as_str()), tags: Arc::from(config.tags.clone()), root, config })
     }
 
@@ -171,7 +174,7 @@ impl Interpreter {
     }
 
     /// Refuses a record without pictures in which an unread field is known to hold some.
-    fn check_known<'r>(
+    pub(super) fn check_known<'r>(
         &self,
         mut fields: impl Iterator<Item = (&'r String, &'r Value)>,
         unread: &[String],
@@ -248,7 +251,11 @@ impl Interpreter {
         };
         let known = aliases.get(tag).copied().map_or_else(|| Language::parse(tag), Ok);
         known.map(Some).map_err(|error| {
-            unknown(format!("{field}: {tag:?}; did you mean {:?}? An alias can say so", error.nearest))
+            let meant = error.nearest.map_or_else(
+                || "expected a tag such as de, pt-BR or th.".to_owned(),
+                |nearest| format!("did you mean {nearest:?}?"),
+            );
+            unknown(format!("{field}: {}; {meant} An alias can say so", shorten(tag)))
         })
     }
 

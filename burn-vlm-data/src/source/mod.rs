@@ -362,7 +362,8 @@ impl Opener<'_> {
     }
 
     fn json(&self, path: Arc<Path>) -> Result<JsonFile, SourceError> {
-        JsonFile::open(path.clone(), &self.config.limits, self.max_marks).map_err(|why| self.damaged(&path, why))
+        let opened = JsonFile::open(path.clone(), &self.config.fields, &self.config.limits, self.max_marks);
+        opened.map_err(|why| self.damaged(&path, why))
     }
 
     fn tsv(&self, path: Arc<Path>) -> Result<TsvFile, SourceError> {

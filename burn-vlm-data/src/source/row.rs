@@ -2,7 +2,7 @@
 
 use super::interpret::{label, made_up_id};
 use super::record::{RawRecord, RawSkip};
-use super::skip::{Place, Skip};
+use super::skip::{Place, Skip, SkipReason};
 use super::{FileSource, Source};
 use crate::language::Language;
 use crate::sample::Media;
@@ -50,7 +50,13 @@ impl FileSource {
         let label = label(&raw);
         let RawRecord { file, place, fields, pictures, frames, .. } = raw;
         let read = self.interpreter.language(&fields);
-        let media = || self.interpreter.media(&fields, pictures, frames, &label);
+        let media = || -> Result<Vec<Media>, SkipReason> {
+            let media = self.interpreter.media(&fields, pictures, frames, &label)?;
+            if media.is_empty() {
+                self.interpreter.check_known(fields.iter(), &[])?;
+            }
+            Ok(media)
+        };
         let read = read.and_then(|language| Ok((language, media()?)));
         match read {
             Ok((language, media)) => Ok(Row { id, file, place, fields, media, language }),

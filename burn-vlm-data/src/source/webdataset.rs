@@ -1,16 +1,19 @@
 //! WebDataset: tar archives in which the entries of a sample follow each other and share a key.
 //!
-//! The key of `a/0001.left.jpg` is `a/0001`, the rest (`left.jpg`) says what the entry is. An archive is walked once when it
-//! is opened, from header to header; contents are read when a sample is asked for.
+//! The key of `a/0001.left.jpg` is `a/0001`, the rest (`left.jpg`) says what the entry is. As in webdataset and datasets, entries whose
+//! file name begins with a dot or has no ending belong to no sample, and endings that nobody reads are let be. An archive is walked once
+//! when it is opened, from header to header; contents are read when a sample is asked for.
 
 use super::checkpoints::{Checkpoints, Mark};
 use super::config::Limits;
+use super::interpret::PICTURE_ENDINGS;
 use super::record::{RawPicture, RawRecord, RawResult, RawSkip, ReadRecords};
 use super::skip::{Place, SkipKind, SkipReason};
 use super::text::parse_object;
+use burn_vlm_base::shorten::shorten;
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -19,16 +22,29 @@ use tar::{Archive, EntryType};
 
 /// Bytes of a block; every header begins at a multiple of it.
 const BLOCK: u64 = 512;
-/// Endings of pictures.
-const PICTURES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-/// Endings of texts; the first is the field that the text becomes.
+/// Endings of pictures that can be read.
+const PICTURES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// Endings of texts, each the field that the text becomes.
 const TEXTS: [&str; 3] = ["txt", "text", "caption"];
+/// Endings of videos.
+const VIDEOS: [&str; 6] = ["mp4", "webm", "avi", "mov", "mkv", "m4v"];
+/// Read at once of what follows the end mark.
+const TAIL_BUFFER: usize = 1 << 16;
 
 /// One archive.
 pub(super) struct TarFile {
     path: Arc<Path>,
     checkpoints: Checkpoints,
     limits: Limits,
+    /// What a reader must know of it.
+    notes: Vec<String>,
+}
+
+/// Entries that belong to no sample.
+#[derive(Default)]
+struct Others {
+    hidden: u64,
+    without_ending: u64,
 }
 
 /// What the header of an entry says.
@@ -49,7 +65,8 @@ impl TarFile {
         let mut checkpoints = Checkpoints::new(max_marks);
         let mut last_key: Option<String> = None;
         let mut at = 0;
-        let result = walk(&path, 0, |header, _| {
+        let mut others = Others::default();
+        let result = walk(&path, 0, Some(&mut others), |header, _| {
             at = header.begin;
             if last_key.as_deref() != Some(key(&header.name)) {
                 let line = checkpoints.records();
@@ -58,10 +75,31 @@ impl TarFile {
             }
             Ok(true)
         });
-        match result {
-            Ok(()) => Ok(Self { path, checkpoints, limits: *limits }),
-            Err(error) => Err((format!("after byte {at}"), format!("not a readable tar archive: {error}"))),
+        let unreadable =
+            |error: io::Error| (format!("after byte {at}"), format!("not a readable tar archive: {error}"));
+        let end = result.map_err(unreadable)?;
+        let mut notes = others.notes();
+        match after(&path, end).map_err(unreadable)? {
+            After::EndMark => {}
+            After::Nothing if end == 0 => {
+                return Err(("byte 0".to_owned(), "the file is empty, expected a tar archive; fetch it again".to_owned()));
+            }
+            After::Nothing => notes.push(
+                "the archive has no end mark: it may be cut off between two entries; compare it with where it comes from".to_owned(),
+            ),
+            After::More(byte) => {
+                let reason = format!(
+                    "the archive ends here, but more follows at byte {byte}: a header is zeroed, or archives were joined. What \
+                     follows would be lost; fetch it again, or keep the archives apart"
+                );
+                return Err((format!("byte {end}"), reason));
+            }
         }
+        if checkpoints.records() == 0 {
+            notes.push("the archive holds no sample".to_owned());
+        }
+        let notes = notes.iter().map(|note| format!("{}: {note}", path.display())).collect();
+        Ok(Self { path, checkpoints, limits: *limits, notes })
     }
 
     /// Reads the entries of one sample.
@@ -73,7 +111,7 @@ impl TarFile {
             return Err(fail(String::new(), reason));
         };
         let mut current: Option<(String, u64)> = None;
-        let walked = walk(&self.path, mark.offset, |header, content| {
+        let walked = walk(&self.path, mark.offset, None, |header, content| {
             let key = key(&header.name).to_owned();
             let count = match current.take() {
                 None => number,
@@ -90,7 +128,9 @@ impl TarFile {
         if let Err(error) = walked {
             sample.fail(SkipKind::DamagedFile, error.to_string());
         }
-        let Collected { key, fields, pictures: found, problem, .. } = sample;
+        sample.place_texts();
+        let Collected { key, fields, pictures: found, problem, unread, .. } = sample;
+        let unread: Vec<String> = unread.into_iter().collect();
         match problem {
             Some(reason) => Err(fail(key, reason)),
             None => {
@@ -103,7 +143,7 @@ impl TarFile {
                     fields,
                     pictures: found,
                     frames: None,
-                    unread: Arc::default(),
+                    unread: unread.into(),
                 })
             }
         }
@@ -118,6 +158,10 @@ impl ReadRecords for TarFile {
     fn read(&self, records: &[u64], pictures: bool) -> Vec<RawResult> {
         records.iter().map(|record| self.sample(*record, pictures)).collect()
     }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
 }
 
 /// The parts of a sample so far.
@@ -127,8 +171,12 @@ struct Collected<'a> {
     key: String,
     fields: Map<String, Value>,
     pictures: Vec<RawPicture>,
+    /// Texts by their whole ending.
+    texts: Vec<(String, String)>,
     /// Endings that were there already.
     seen: HashSet<String>,
+    /// Endings that nobody reads.
+    unread: BTreeSet<String>,
     /// The first thing that is wrong.
     problem: Option<SkipReason>,
 }
@@ -141,7 +189,9 @@ impl<'a> Collected<'a> {
             key: String::new(),
             fields: Map::new(),
             pictures: Vec::new(),
+            texts: Vec::new(),
             seen: HashSet::new(),
+            unread: BTreeSet::new(),
             problem: None,
         }
     }
@@ -152,16 +202,46 @@ impl<'a> Collected<'a> {
         }
     }
 
+    /// Two parts may say the same thing, but not two things of one name: one would be lost.
+    fn field(&mut self, name: String, value: Value, entry: &str) {
+        match self.fields.get(&name) {
+            Some(known) if *known != value => {
+                let detail = format!("{entry:?} has a {} that is another in a part before it", shorten(&name));
+                self.fail(SkipKind::UnexpectedEntry, detail);
+            }
+            _ => drop(self.fields.insert(name, value)),
+        }
+    }
+
+    /// Each text becomes the field of its ending: `0001.txt` and `0001.en.txt` are `txt`, both together `txt` and `en.txt`.
+    fn place_texts(&mut self) {
+        let last = |ending: &str| ending.rsplit('.').next().unwrap_or_default().to_owned();
+        let texts = std::mem::take(&mut self.texts);
+        let lasts: Vec<String> = texts.iter().map(|(ending, _)| last(ending)).collect();
+        for ((ending, text), last) in texts.into_iter().zip(&lasts) {
+            let alone = lasts.iter().filter(|other| *other == last).count() == 1;
+            let entry = format!("{}.{ending}", self.key);
+            self.field(if alone { last.clone() } else { ending }, Value::String(text), &entry);
+        }
+    }
+
     fn add(&mut self, header: &Header, content: &mut dyn Read) -> io::Result<()> {
         let ending = header.name[key(&header.name).len()..].trim_start_matches('.').to_ascii_lowercase();
         let limits = &self.archive.limits;
         let last = ending.rsplit('.').next().unwrap_or_default();
         let (is_picture, is_text, is_json) = (PICTURES.contains(&last), TEXTS.contains(&last), last == "json");
-        if !header.is_file {
+        if !is_picture && !is_text && !is_json {
+            if PICTURE_ENDINGS.contains(&last) {
+                let detail =
+                    format!("{:?}: such pictures cannot be read (those are: {})", header.name, PICTURES.join(", "));
+                self.fail(SkipKind::UnreadField, detail);
+            } else if VIDEOS.contains(&last) {
+                self.fail(SkipKind::UnsupportedVideo, format!("{:?} is a video; extract its frames", header.name));
+            } else {
+                self.unread.insert(format!(".{ending}"));
+            }
+        } else if !header.is_file {
             self.fail(SkipKind::UnexpectedEntry, format!("{:?} is no file but a link or a device", header.name));
-        } else if !is_picture && !is_text && !is_json {
-            let detail = format!("{:?} is neither a picture ({}) nor .json or .txt", header.name, PICTURES.join(", "));
-            self.fail(SkipKind::UnexpectedEntry, detail);
         } else if !self.seen.insert(ending.clone()) {
             self.fail(SkipKind::UnexpectedEntry, format!("{:?} is there twice", header.name));
         } else if header.size > limits.max_entry_bytes {
@@ -179,11 +259,11 @@ impl<'a> Collected<'a> {
                     self.pictures.push(RawPicture::Encoded(name, Bytes::from(bytes)));
                 }
                 (_, true) => match parse_object(&bytes, limits.max_depth) {
-                    Ok(fields) => self.fields.extend(fields),
+                    Ok(fields) => fields.into_iter().for_each(|(name, value)| self.field(name, value, &header.name)),
                     Err(reason) => self.fail(reason.kind, format!("{:?}: {}", header.name, reason.detail)),
                 },
                 _ => match String::from_utf8(bytes) {
-                    Ok(text) => drop(self.fields.insert(TEXTS[0].to_owned(), Value::String(text))),
+                    Ok(text) => self.texts.push((ending, text)),
                     Err(_) => self.fail(SkipKind::Malformed, format!("{:?} is not UTF-8", header.name)),
                 },
             }
@@ -215,8 +295,14 @@ impl Seek for Tail {
     }
 }
 
-/// Goes from entry to entry, directories left out, until `visit` says no; it may read the content.
-fn walk(path: &Path, begin: u64, mut visit: impl FnMut(Header, &mut dyn Read) -> io::Result<bool>) -> io::Result<()> {
+/// Goes from entry to entry of samples, until `visit` says no; it may read the content. Others are counted where that is asked for.
+/// Returns where the archive ended, if it was walked to its end.
+fn walk(
+    path: &Path,
+    begin: u64,
+    mut others: Option<&mut Others>,
+    mut visit: impl FnMut(Header, &mut dyn Read) -> io::Result<bool>,
+) -> io::Result<u64> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
     file.seek(SeekFrom::Start(begin))?;
@@ -234,12 +320,80 @@ fn walk(path: &Path, begin: u64, mut visit: impl FnMut(Header, &mut dyn Read) ->
             is_whole: content.saturating_add(size) <= end,
         };
         next = content.saturating_add(size.div_ceil(BLOCK).saturating_mul(BLOCK));
-        let is_folder = entry.header().entry_type() == EntryType::Directory;
-        if !is_folder && !visit(header, &mut entry)? {
+        if entry.header().entry_type() == EntryType::Directory {
+            continue;
+        }
+        if let Some(why) = belongs_to_none(&header.name) {
+            if let Some(others) = &mut others {
+                others.count(why);
+            }
+            continue;
+        }
+        if !visit(header, &mut entry)? {
             break;
         }
     }
-    Ok(())
+    Ok(next)
+}
+
+/// Why an entry belongs to no sample.
+enum NoSample {
+    /// Its name begins with a dot (attributes of a Mac), or it is webdataset's own (`__shard__`).
+    Hidden,
+    /// No dot in its name.
+    WithoutEnding,
+}
+
+fn belongs_to_none(name: &str) -> Option<NoSample> {
+    let first = name.split('/').next().unwrap_or_default();
+    let own = first.len() > 4 && first.starts_with("__") && first.ends_with("__");
+    match name.rsplit('/').next().unwrap_or_default() {
+        file if file.starts_with('.') || own => Some(NoSample::Hidden),
+        file if !file.contains('.') => Some(NoSample::WithoutEnding),
+        _ => None,
+    }
+}
+
+impl Others {
+    fn count(&mut self, why: NoSample) {
+        match why {
+            NoSample::Hidden => self.hidden += 1,
+            NoSample::WithoutEnding => self.without_ending += 1,
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let counts = [(self.hidden, "whose name begins with a dot"), (self.without_ending, "without an ending")];
+        let line = |(count, which): (u64, &str)| (count > 0).then(|| format!("{count} entries {which} are not read"));
+        counts.into_iter().filter_map(line).collect()
+    }
+}
+
+/// What follows the last entry.
+enum After {
+    /// Zeros, as it should be.
+    EndMark,
+    /// The file ends.
+    Nothing,
+    /// Something else after zeros, at this byte.
+    More(u64),
+}
+
+fn after(path: &Path, end: u64) -> io::Result<After> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(end))?;
+    let mut buffer = vec![0; TAIL_BUFFER];
+    let mut at = end;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(if at == end { After::Nothing } else { After::EndMark });
+        }
+        if let Some(found) = buffer[..read].iter().position(|byte| *byte != 0) {
+            return Ok(After::More(at + found as u64));
+        }
+        at += read as u64;
+    }
 }
 
 /// The part of an entry's name that its sample's entries share: up to the first dot of the file's name.

@@ -33,7 +33,8 @@ impl Prompts {
 
 /// The questions and fixed answers of `language`.
 pub fn prompts(language: Language) -> &'static Prompts {
-    &TABLE[language.index()]
+    // English stands first.
+    &TABLE[language.index().unwrap_or(0)]
 }
 
 const fn row(texts: [&'static str; 7]) -> Prompts {

@@ -219,7 +219,7 @@ fn archive_entries() {
         (Some(SkipKind::UnreadableImage), "cut.webp"),
         (Some(SkipKind::ImageTooLarge), "30000 x 30000"),
         (Some(SkipKind::UnexpectedEntry), "twice.webp"),
-        (Some(SkipKind::UnexpectedEntry), "other.exe"),
+        (Some(SkipKind::Placeholders), "1 placeholders for 0"),
         (Some(SkipKind::Malformed), "broken.json"),
         (Some(SkipKind::EntryTooLarge), "large.webp"),
         (Some(SkipKind::Placeholders), "1 placeholders for 0"),

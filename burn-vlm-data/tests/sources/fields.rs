@@ -236,6 +236,30 @@ fn numbers_that_are_none() {
     assert!(source.get(2).unwrap_err().detail.contains("not valid JSON"));
 }
 
+/// One object that holds the list is refused as what it is, however it is laid out; a record cut off is a record cut off.
+#[test]
+fn a_list_inside_an_object() {
+    let folder = temporary();
+    let open = |text: &str| {
+        let path = folder.join("data.json");
+        fs::write(&path, text).unwrap();
+        FileSource::open(SourceConfig::new("test", path.display().to_string())).map_err(|error| error.to_string())
+    };
+    let record = json!({"id": 1, "caption": "Red."});
+    let whole = json!({"version": "1 [x]", "data": [record, record]});
+    let broken = format!("{{\"version\": 1, \"data\": [\n{record},\n{record}\n]}}");
+    for text in [serde_json::to_string_pretty(&whole).unwrap(), whole.to_string(), broken] {
+        let error = open(&text).unwrap_err();
+        assert!(
+            error.contains("one object") && error.contains("\"data\"") && error.contains("one record a line"),
+            "{error}"
+        );
+    }
+    let source = open(&format!("{{\"id\": \"cut off\n{record}\n")).unwrap();
+    assert!(source.len() == 2 && source.get(0).is_err() && source.get(1).is_ok());
+    assert_eq!(open(&record.to_string()).unwrap().len(), 1);
+}
+
 /// Fields that nobody reads are told with their count: by an inspection of all records, before training of the first.
 #[test]
 fn what_is_not_read_is_told() {

@@ -14,10 +14,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
+use burn_vlm_data::numbered::resolve_numbered;
 use burn_vlm_data::sample::Media;
-use burn_vlm_data::source::{Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig};
+use burn_vlm_data::source::{
+    Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig, answer_texts, option_texts,
+};
 use burn_vlm_data::tasks::prompts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,6 +58,9 @@ pub struct FileRecipe {
     /// Where paths of pictures begin.
     #[serde(default)]
     pub image_root: Option<PathBuf>,
+    /// Follow links below `image_root` that lead out of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_links: bool,
     /// The language of all questions.
     #[serde(default)]
     pub language: Option<Language>,
@@ -85,11 +92,12 @@ pub struct FileRecipe {
 }
 
 impl FileRecipe {
-    pub(super) const KEYS: [&str; 13] = [
+    pub(super) const KEYS: [&str; 14] = [
         "name",
         "file",
         "format",
         "image_root",
+        "allow_links",
         "language",
         "language_column",
         "language_map",
@@ -112,6 +120,7 @@ impl FileRecipe {
         SourceConfig {
             format: self.format,
             image_root: self.image_root.clone(),
+            allow_links: self.allow_links,
             language: self.language.map(LanguageRule::Fixed).or_else(by_column),
             fields,
             limits: self.limits,
@@ -219,11 +228,13 @@ impl Common {
         let question = text_of(row, name).filter(|text| !text.trim().is_empty());
         let question = question.ok_or_else(|| refuse(format!("no {name}")))?;
         let hint = text_of(row, "hint").map(|hint| format!("{hint}\n")).unwrap_or_default();
-        let question = format!("{hint}{question}");
+        let mut question = format!("{hint}{question}");
+        let mut media = row.media.clone();
+        resolve_numbered([&mut question], &mut media)?;
         let language = row.language.ok_or_else(|| SkipReason::new(SkipKind::UnknownLanguage, "no language"))?;
         let placed = question.matches(IMAGE_PLACEHOLDER).count();
-        if placed > 0 && placed != row.media.len() {
-            let detail = format!("{placed} placeholders for {} pictures", row.media.len());
+        if placed > 0 && placed != media.len() {
+            let detail = format!("{placed} placeholders for {} pictures", media.len());
             return Err(SkipReason::new(SkipKind::Placeholders, detail));
         }
         let own = match &recipe.group_column {
@@ -234,8 +245,8 @@ impl Common {
             None => None,
         };
         let key = own.clone().unwrap_or_else(|| row.id.clone());
-        let group = own.or_else(|| shown(&row.media)).unwrap_or_else(|| row.id.clone());
-        Ok(Self { id: row.id.clone(), language, question, media: row.media.clone(), key, group })
+        let group = own.or_else(|| shown(&media)).unwrap_or_else(|| row.id.clone());
+        Ok(Self { id: row.id.clone(), language, question, media, key, group })
     }
 
     fn prediction(&self, benchmark: &str, question: &Question) -> Prediction {
@@ -248,26 +259,22 @@ impl Common {
     }
 }
 
-/// The answers as the record has them: a list, or one.
-fn answers(recipe: &FileRecipe, row: &Row) -> Result<Vec<Value>, SkipReason> {
+/// The answers as the record has them: a list, or one; objects by their text.
+fn answers(recipe: &FileRecipe, row: &Row) -> Result<Vec<String>, SkipReason> {
     let names: &[&str] = match &recipe.fields.answer {
         Some(name) => &[name],
         None => &["answer", "answers"],
     };
-    let value = names.iter().find_map(|name| row.fields.get(*name)).unwrap_or(&Value::Null);
-    let all = match value {
-        Value::Array(all) => all.clone(),
-        Value::Null => Vec::new(),
-        one => vec![one.clone()],
+    let found = names.iter().find_map(|name| Some((*name, row.fields.get(*name)?)));
+    let all = match found {
+        Some((_, Value::Bool(answer))) => vec![answer.to_string()],
+        Some((name, answer)) => answer_texts(name, answer)?,
+        None => Vec::new(),
     };
     if all.is_empty() {
         return Err(SkipReason::new(SkipKind::NoAnswer, format!("no {}", names[0])));
     }
-    Ok(all)
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned())
+    Ok(all.into_iter().map(|answer| answer.trim().to_owned()).collect())
 }
 
 /// Reads the rows that have a question and an answer.
@@ -355,9 +362,16 @@ fn check_tokens(name: &str, tokens: usize) -> Result<(), BenchmarkError> {
 
 /// The options: columns A, B, ... up to the first that is absent, or a list.
 fn options(row: &Row) -> Result<Vec<String>, SkipReason> {
-    let list = OPTION_LISTS.iter().find_map(|name| row.fields.get(*name)?.as_array());
-    let options: Vec<String> = match list {
-        Some(list) => list.iter().map(plain).collect(),
+    let columns = text_of(row, LETTERS[0]).is_some();
+    let list =
+        OPTION_LISTS.iter().find_map(|name| Some((*name, row.fields.get(*name).filter(|list| !list.is_null())?)));
+    let list = match list.map(|(name, list)| option_texts(name, list)) {
+        // Beside lettered columns, `options` may be anything.
+        Some(Err(_)) if columns => None,
+        list => list.transpose()?.filter(|list| !(list.is_empty() && columns)),
+    };
+    let options: Vec<String> = match &list {
+        Some(list) => list.iter().map(|option| option.trim().to_owned()).collect(),
         None => LETTERS.iter().map_while(|letter| text_of(row, letter)).map(|text| text.trim().to_owned()).collect(),
     };
     let gap = LETTERS.iter().skip(options.len()).find(|letter| list.is_none() && text_of(row, letter).is_some());
@@ -371,22 +385,23 @@ fn options(row: &Row) -> Result<Vec<String>, SkipReason> {
         return Err(refuse(format!("{} options, at most {} are possible", options.len(), LETTERS.len())));
     }
     if let Some(text) = options.iter().enumerate().find_map(|(at, text)| options[..at].contains(text).then_some(text)) {
-        return Err(refuse(format!("two options read {text:?}")));
+        return Err(refuse(format!("two options read {}", shorten(text))));
     }
     Ok(options)
 }
 
 /// The position of the right option: a letter, else an option's text, else a number, which is a position from 0.
-fn right_option(answers: &[Value], options: &[String]) -> Result<usize, SkipReason> {
+fn right_option(answers: &[String], options: &[String]) -> Result<usize, SkipReason> {
     let [answer] = answers else {
         return Err(refuse(format!("{} answers, expected one", answers.len())));
     };
-    let text = plain(answer);
+    let text = answer.as_str();
     let by_letter = LETTERS[..options.len()].iter().position(|letter| *letter == text);
-    let by_text = || options.iter().position(|option| *option == text);
+    let by_text = || options.iter().position(|option| option == text);
     let by_number = || text.parse::<usize>().ok().filter(|at| *at < options.len());
     by_letter.or_else(by_text).or_else(by_number).ok_or_else(|| {
-        refuse(format!("answer {text:?} is neither a letter nor the text of one of the {} options", options.len()))
+        let text = shorten(text);
+        refuse(format!("answer {text} is neither a letter nor the text of one of the {} options", options.len()))
     })
 }
 
@@ -480,7 +495,7 @@ impl ShortAnswer {
     pub fn open(recipe: ShortAnswerRecipe, base: &Path) -> Result<Self, BenchmarkError> {
         check_tokens(&recipe.file.name, recipe.max_new_tokens)?;
         let make = |common: Common, row: &Row| {
-            let references = answers(&recipe.file, row)?.iter().map(plain).collect();
+            let references = answers(&recipe.file, row)?;
             Ok(AnswerItem { common, references })
         };
         let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;

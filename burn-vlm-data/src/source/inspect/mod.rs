@@ -10,6 +10,7 @@ pub use page::{mixture_page, page};
 pub use reader::{Reader, Segment};
 
 use super::{Skip, SkipSummary, Source};
+use crate::image;
 use crate::loader::{LoaderError, Prefetcher};
 use crate::sample::Sample;
 use serde::Serialize;
@@ -75,6 +76,8 @@ pub struct Inspection {
     pub unread: BTreeMap<String, u64>,
     /// What a reader must know of the files as a whole, a line each.
     pub notes: Vec<String>,
+    /// Samples with a picture whose pixels are all there, but not the end of its file, and the first such picture.
+    pub without_end: Option<(u64, String)>,
     /// What cannot be used, by reason.
     pub summary: SkipSummary,
     /// The first [`KEPT_SKIPS`] records that cannot be used; [`inspect_with`] is told of all.
@@ -100,6 +103,8 @@ struct Look {
     turns: u64,
     characters: u64,
     tokens: Option<(u64, u64)>,
+    /// The first picture that lacks its end.
+    without_end: Option<String>,
 }
 
 /// Looks at all records of a source. With a reader, tokens are counted, and conversations that cannot be encoded are found.
@@ -169,10 +174,15 @@ impl Look {
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
         let mut pictures = 0;
+        let mut without_end = None;
         for picture in sample.pictures() {
             pictures += 1;
             if decode {
-                picture.decode(&limits)?;
+                let bytes = picture.read()?;
+                image::decode(&picture.name(), &bytes, &limits)?;
+                if image::lacks_end(&bytes) {
+                    without_end.get_or_insert_with(|| picture.name());
+                }
             }
         }
         let tokens = match reader {
@@ -189,6 +199,7 @@ impl Look {
             turns: sample.turns.len() as u64,
             characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
             tokens,
+            without_end,
         })
     }
 }
@@ -208,6 +219,7 @@ impl Inspection {
             trained: tokens.then(Lengths::default),
             unread: BTreeMap::new(),
             notes: source.notes(),
+            without_end: None,
             summary: SkipSummary::default(),
             skipped: Vec::new(),
         }
@@ -223,6 +235,9 @@ impl Inspection {
         *self.languages.entry(look.language).or_default() += 1;
         look.tags.iter().for_each(|tag| *self.tags.entry(tag.clone()).or_default() += 1);
         *self.pictures.entry(look.pictures).or_default() += 1;
+        if let Some(name) = look.without_end {
+            self.without_end.get_or_insert((0, name)).0 += 1;
+        }
         self.turns.add(look.turns);
         self.characters.add(look.characters);
         if let (Some(tokens), Some(trained), Some(count)) = (&mut self.tokens, &mut self.trained, look.tokens) {
@@ -278,6 +293,10 @@ impl Inspection {
             (reason.to_string(), format!("{count}, first: {example}"))
         };
         rows.extend(self.summary.reasons.iter().map(reason));
+        rows.extend(self.without_end.iter().map(|(count, name)| {
+            let value = format!("{count} samples with a PNG cut off behind its last pixels, first: {name}");
+            ("warning".to_owned(), value)
+        }));
         rows.extend(self.notes.iter().map(|note| ("note".to_owned(), note.clone())));
         rows
     }

@@ -21,6 +21,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use serde_json::Map;
 use std::fs::File;
@@ -74,6 +75,11 @@ impl ParquetFile {
                 let path = path.to_path_buf();
                 SourceError::Column { source_name: source.to_owned(), path, column, expected, found }
             })?;
+        if let Some((column, compression)) = unknown_compression(&metadata, &columns.roots(true)) {
+            let reason =
+                format!("it is compressed by {compression}, which cannot be read here; write it again with zstd");
+            return Err(damaged(&format!("column {column:?}"), reason));
+        }
         let mut group_starts = vec![0];
         let mut rows = 0u64;
         for group in metadata.metadata().row_groups() {
@@ -198,6 +204,21 @@ impl ParquetFile {
             _ => Ok(found),
         }
     }
+}
+
+/// The first of the columns to read that is compressed by what is not built in, and by what.
+fn unknown_compression(metadata: &ArrowReaderMetadata, roots: &[usize]) -> Option<(String, &'static str)> {
+    let schema = metadata.parquet_schema();
+    let columns = metadata.metadata().row_groups().iter().flat_map(|group| group.columns().iter().enumerate());
+    let mut used = columns.filter(|(leaf, _)| roots.contains(&schema.get_column_root_idx(*leaf)));
+    used.find_map(|(_, column)| {
+        let name = match column.compression() {
+            Compression::BROTLI(_) => "brotli",
+            Compression::LZO => "LZO",
+            _ => return None,
+        };
+        Some((column.column_path().string(), name))
+    })
 }
 
 impl ReadRecords for ParquetFile {

@@ -1,11 +1,13 @@
 //! LLaVA's JSON and JSONL.
 
 use super::super::checkpoints::Mark;
-use super::super::config::Limits;
+use super::super::config::{Fields, Limits};
+use super::super::conversation::{CAPTIONS, CONVERSATIONS};
 use super::super::record::{RawRecord, RawResult, RawSkip, ReadRecords};
 use super::super::skip::{SkipKind, SkipReason};
 use super::elements::ARRAY;
 use super::{Damage, Layout, TextFile};
+use burn_vlm_base::shorten::shorten;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::Read;
@@ -25,8 +27,14 @@ pub(in super::super) struct JsonFile {
 
 impl JsonFile {
     /// Walks through the file once. The error has the place and the reason.
-    pub(in super::super) fn open(path: Arc<Path>, limits: &Limits, max_marks: usize) -> Result<Self, (String, String)> {
-        Self::scan(path, limits, max_marks).map_err(|damage| (damage.place, damage.reason))
+    pub(in super::super) fn open(
+        path: Arc<Path>,
+        fields: &Fields,
+        limits: &Limits,
+        max_marks: usize,
+    ) -> Result<Self, (String, String)> {
+        let file = Self::scan(path, limits, max_marks).and_then(|file| file.check_single(fields));
+        file.map_err(|damage| (damage.place, damage.reason))
     }
 
     fn scan(path: Arc<Path>, limits: &Limits, max_marks: usize) -> Result<Self, Damage> {
@@ -39,9 +47,85 @@ impl JsonFile {
             true => (Layout::Elements, ARRAY),
             false => (Layout::Lines, Mark { offset: if bom { BOM.len() as u64 } else { 0 }, line: 1 }),
         };
+        if !array && let Some(list) = object_over_lines(text) {
+            return Err(one_object(list.as_deref()));
+        }
         let text = TextFile::scan(path, (layout, first), max_marks, limits.max_entry_bytes, None)?;
         Ok(Self { text, max_depth: limits.max_depth })
     }
+
+    /// A file of one line that is no record may hold the records in one of its lists.
+    fn check_single(self, fields: &Fields) -> Result<Self, Damage> {
+        if self.text.layout != Layout::Lines || self.text.checkpoints.records() != 1 {
+            return Ok(self);
+        }
+        let record =
+            self.text.pieces(&[0]).pop().and_then(|(_, bytes)| parse_object(&bytes.ok()?, self.max_depth).ok());
+        let Some(record) = record else { return Ok(self) };
+        let named =
+            [&fields.conversations, &fields.question, &fields.caption].into_iter().flatten().map(String::as_str);
+        let usual = CONVERSATIONS.iter().chain(&CAPTIONS).chain(&["question"]).copied();
+        if named.chain(usual).any(|name| record.contains_key(name)) {
+            return Ok(self);
+        }
+        let is_list = |value: &Value| {
+            value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
+        };
+        match record.iter().find(|(_, value)| is_list(value)) {
+            Some((name, _)) => Err(one_object(Some(name))),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Why one object is no file of records.
+fn one_object(list: Option<&str>) -> Damage {
+    let list = list.map(|name| format!(", with a list under {}", shorten(name))).unwrap_or_default();
+    let reason = format!(
+        "the file is one object{list}; expected an array of records, or one record a line: write the list alone into a file"
+    );
+    Damage { place: "line 1".to_owned(), reason }
+}
+
+/// Whether a text begins with an object that goes on over several lines, as no record of JSONL does: the first line ends where JSON goes
+/// on, outside strings. The name of the first list in it, as far as the text goes.
+fn object_over_lines(text: &[u8]) -> Option<Option<String>> {
+    let begin = text.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|at| text[*at] == b'{')?;
+    let (mut string, mut escaped, mut depth, mut over) = (false, false, 0usize, false);
+    // The last byte that is no blank, the last string of the outermost object.
+    let (mut last, mut name, mut list) = (b'{', Vec::new(), None);
+    for byte in &text[begin..] {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if string => escaped = true,
+            b'"' => {
+                string = !string;
+                if string && depth == 1 {
+                    name.clear();
+                }
+            }
+            _ if string && depth == 1 => name.push(*byte),
+            _ if string => {}
+            b'\n' if !over => {
+                // A line that ends within a value is a record cut off.
+                if depth == 0 || !b"{[,:".contains(&last) {
+                    return None;
+                }
+                over = true;
+            }
+            b'[' if depth == 1 => {
+                list = list.or_else(|| String::from_utf8(name.clone()).ok());
+                depth += 1;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if !byte.is_ascii_whitespace() {
+            last = *byte;
+        }
+    }
+    over.then_some(list)
 }
 
 impl ReadRecords for JsonFile {
@@ -147,7 +231,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap().keep();
         let path = folder.join("data.json");
         std::fs::write(&path, text).unwrap();
-        JsonFile::open(Arc::from(path), &Limits { max_entry_bytes: 200, ..Limits::default() }, max_marks)
+        let limits = Limits { max_entry_bytes: 200, ..Limits::default() };
+        JsonFile::open(Arc::from(path), &Fields::default(), &limits, max_marks)
     }
 
     fn ids(file: &JsonFile, records: &[u64]) -> Vec<String> {
