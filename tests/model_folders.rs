@@ -112,7 +112,10 @@ fn assert_same(name: &str, trained: &Processor, chat: &Processor) -> usize {
             let [encoded, by_chat] = [trained, chat].map(|by| by.encode(&whole, &counts, &EncodeOptions::default()));
             // A template that writes an answer otherwise than behind its own prompt cannot be trained on, which is told.
             let Ok(encoded) = encoded else {
-                assert!(matches!(encoded, Err(EncodeError::NotAppending { .. })) && by_chat.is_err(), "{name}: {encoded:?}");
+                assert!(
+                    matches!(encoded, Err(EncodeError::NotAppending { .. })) && by_chat.is_err(),
+                    "{name}: {encoded:?}"
+                );
                 continue;
             };
             assert_eq!(encoded.ids[..theirs.len()], theirs[..], "{name}: {whole:?}");

@@ -32,7 +32,6 @@ pub mod image;
 pub mod language;
 pub mod loader;
 pub mod mixture;
-pub mod numbered;
 pub mod plain;
 pub mod prepare;
 pub mod processor;

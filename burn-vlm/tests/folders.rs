@@ -149,7 +149,10 @@ fn a_model_is_replaced_in_a_folder_that_holds_other_things() {
     assert!(files(dir.path()).len() > 4);
     // From many shards to one file of another model: nothing of the old one stays.
     other.save_pretrained(dir.path(), StoreDtype::F32).unwrap();
-    assert_eq!(files(dir.path()).keys().collect::<Vec<_>>(), ["config.json", "model.safetensors", "notes.txt", "seal.json"]);
+    assert_eq!(
+        files(dir.path()).keys().collect::<Vec<_>>(),
+        ["config.json", "model.safetensors", "notes.txt", "seal.json"]
+    );
     let back = LanguageModel::load_pretrained(dir.path(), &device).unwrap();
     assert_eq!(back.config(), other.config());
     small.save_pretrained_with(dir.path(), &shards).unwrap();

@@ -13,7 +13,6 @@ mod gif;
 mod processor;
 mod resample;
 mod tiles;
-mod truncation;
 
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;

@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::numbered::resolve_numbered;
-use burn_vlm_data::sample::Media;
+use burn_vlm_data::sample::{Media, resolve_numbered};
 use burn_vlm_data::source::{
     Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig, answer_texts, option_texts,
 };

@@ -3,13 +3,11 @@
 //! `Mixed` stream -> [`SampleMaker`] (ids, labels, pixels or features) -> [`Layout`] (micro-batches) -> [`IntoInput`] -> the model's
 //! loss. There is no other way into training, whatever the samples come from.
 
-mod batch;
 mod contrastive;
 mod text;
 mod validation;
 mod vlm;
 
-pub use batch::{IntoInput, batch_size, int_tensor, routing_text};
 pub use burn_vlm_data::prepare::{
     Batch, Features, Layout, Packed, PreparedImage, PreparedSample, SampleMaker, SampleStream, Visual,
     next_token_targets, pixels,
@@ -17,4 +15,4 @@ pub use burn_vlm_data::prepare::{
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
 pub use text::TextObjective;
 pub use validation::{Group, HeldOut, Validation};
-pub use vlm::VlmObjective;
+pub use vlm::{IntoInput, VlmObjective, batch_size, int_tensor, routing_text};

@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_vlm::language::LanguageModel;
 
-use super::batch::{attention, grid, int_tensor, on_samples};
 use super::validation::{HeldOut, Validation};
+use super::vlm::{attention, grid, int_tensor, on_samples};
 use super::{Batch, SampleStream};
 use crate::error::Result;
 use crate::trainer::Objective;

@@ -1,19 +1,171 @@
-//! Next-token loss of a VLM on the answers to questions about pictures.
+//! Next-token loss of a VLM on the answers to questions about pictures: micro-batches of samples as objectives take them and as a model
+//! reads them. The one place where a batch becomes tensors.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::Vlm;
+use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
+use burn_vlm_data::collate::TextBatch;
+use burn_vlm_data::prepare::{Batch, Packed, SampleStream, Visual};
 
-use super::batch::on_samples;
 use super::validation::{HeldOut, Validation};
-use super::{Batch, IntoInput, SampleStream};
-use crate::error::Result;
-use crate::trainer::Objective;
+use crate::error::{Result, TrainError};
+use crate::trainer::{BatchSize, Objective};
+
+/// The parts of an objective that its samples decide alone.
+macro_rules! on_samples {
+    () => {
+        type Batch = burn_vlm_data::prepare::Batch;
+
+        fn steps(
+            self: &std::sync::Arc<Self>,
+            steps: std::ops::Range<usize>,
+            _accumulate: usize,
+            workers: usize,
+        ) -> $crate::error::Result<$crate::trainer::Steps<Self::Batch>> {
+            Ok(Box::new(self.samples.steps(steps, workers)?.map(|step| Ok(step?))))
+        }
+
+        fn ids(&self, step: usize, _accumulate: usize) -> Vec<String> {
+            self.samples.ids(step)
+        }
+
+        fn remarks(&self) -> Vec<String> {
+            self.samples.remarks()
+        }
+
+        fn size(batch: &Self::Batch) -> $crate::trainer::BatchSize {
+            $crate::objective::batch_size(batch)
+        }
+    };
+}
+pub(super) use on_samples;
+
+/// What a batch contains, for weighting and for the log.
+pub fn batch_size(batch: &Batch) -> BatchSize {
+    let tokens = batch.text.lengths.iter().sum();
+    BatchSize { weight: batch.targets.len() as f64, tokens, images: batch.visual.len() }
+}
+
+/// A batch as a model's tensors, and the loss on it.
+pub trait IntoInput {
+    /// The batch as the model's input.
+    ///
+    /// # Errors
+    /// Pictures that do not fit the tower, a connector that reads the users' words in a batch that does not know them.
+    fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput>;
+
+    /// Summed next-token loss of the batch, `[1]`.
+    ///
+    /// # Errors
+    /// As [`Self::input`]; a batch that does not fit the model.
+    fn loss<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>>;
+
+    /// The next-token loss of each target, `[targets]`.
+    ///
+    /// # Errors
+    /// As [`Self::loss`].
+    fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>>;
+}
+
+impl IntoInput for Batch {
+    fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput> {
+        let routing_text = routing_text(&vlm.multi_modal_projector, &self.text, device)?;
+        let image_positions = (!self.visual.is_empty()).then(|| int_tensor(&self.image_positions, device));
+        let VisualFeatures { features, packing } = visual_features(self.visual, vlm, device)?;
+        Ok(VlmInput {
+            features,
+            packing,
+            image_positions,
+            routing_text,
+            noise_seed: self.noise_seed,
+            attention: attention(self.packed, &self.text, device),
+            ids: grid(self.text.ids, (self.text.batch, self.text.tokens), device),
+        })
+    }
+
+    fn loss<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
+        Ok(self.losses(vlm, device)?.sum())
+    }
+
+    fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
+        let (rows, targets) = (int_tensor(&self.target_rows, device), int_tensor(&self.targets, device));
+        let input = self.input(vlm, device)?;
+        Ok(vlm.target_losses(&input, rows, targets)?)
+    }
+}
+
+/// The features of a batch's pictures: the vision tower's, unless they were computed before.
+fn visual_features<T: VisionTower, P: Projector>(
+    visual: Visual,
+    vlm: &Vlm<T, P>,
+    device: &Device,
+) -> Result<VisualFeatures> {
+    let images = visual.len();
+    Ok(match visual {
+        Visual::None => VisualFeatures::default(),
+        Visual::Features { values, shape: [tokens, width] } => {
+            Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device).into()
+        }
+        Visual::Pixels { values, tiles, sizes, tiled } => {
+            let shape = vlm.config.vision_config.shape();
+            let (channels, side) = (shape.num_channels, shape.image_size);
+            let views = tiles.iter().sum::<usize>();
+            let pixels = Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device);
+            match tiled {
+                true => vlm.encode_tiled_images(pixels, &tiles, &sizes)?,
+                false => vlm.encode_images(pixels)?.into(),
+            }
+        }
+    })
+}
+
+/// Which tokens see which others.
+pub(super) fn attention(packed: Option<Packed>, text: &TextBatch, device: &Device) -> AttentionInput {
+    let shape = (text.batch, text.tokens);
+    match packed {
+        Some(Packed { segments, positions }) => {
+            AttentionInput::packed(grid(segments, shape, device), grid(positions, shape, device))
+        }
+        // padding is on the right, so that the causal mask alone keeps it from every real position
+        None => AttentionInput::contiguous(),
+    }
+}
+
+/// A list of integers as a `[rows, tokens]` tensor.
+pub(super) fn grid(values: Vec<i64>, (rows, tokens): (usize, usize), device: &Device) -> Tensor<2, Int> {
+    Tensor::from_data(TensorData::new(values, [rows, tokens]), device)
+}
+
+/// A list of integers as a tensor.
+pub fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+/// The words that route the connector's experts, if it has any, by its text scope, as a mask over the ids.
+///
+/// # Errors
+/// A scope that needs to know where the user's turns are, in a batch that was made without.
+pub fn routing_text<P: Projector>(connector: &P, text: &TextBatch, device: &Device) -> Result<Option<Tensor<2, Bool>>> {
+    let Some(scope) = connector.text_scope().filter(|_| connector.reads_text()) else { return Ok(None) };
+    let mut mask = Vec::with_capacity(text.batch * text.tokens);
+    for (row, (labels, length)) in text.labels.chunks(text.tokens.max(1)).zip(&text.lengths).enumerate() {
+        let turns = text.user_turns.get(row).map_or(&[][..], Vec::as_slice);
+        if scope.needs_user_turns() && turns.is_empty() {
+            let message =
+                format!("connector.text_scope = {scope:?}: the batch does not know where the user's turns are");
+            return Err(TrainError::Data(message));
+        }
+        mask.extend(scope.select(&labels[..*length], turns));
+        mask.resize(mask.len() + labels.len() - length, false);
+    }
+    Ok(Some(Tensor::from_data(TensorData::new(mask, [text.batch, text.tokens]), device)))
+}
 
 /// A stream of samples and the loss on their trained tokens, for a VLM of any tower and connector.
 pub struct VlmObjective<T = VisionEncoder, P = Connector> {
