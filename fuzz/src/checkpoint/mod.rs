@@ -20,6 +20,8 @@ pub enum CheckpointError {
     NoWeights { path: PathBuf },
     #[error("{}: {reason}", path.display())]
     Format { path: PathBuf, reason: String },
+    #[error(transparent)]
+    File(#[from] burn_vlm_base::files::FileError),
 }
 
 impl CheckpointError {
