@@ -77,7 +77,7 @@ fn study_help() -> String {
         ("study", "mine.toml --dry-run", "is my study right? mistakes are told before anything is trained"),
         ("study", "mine.toml --only siglip2/en --device cuda", "one cell of it, on an NVIDIA GPU"),
     ];
-    let own = "A study of your own begins as a copy of experiments/encoder.toml; docs/benchmarks.md tells how to ask your own\n\
+    let own = "A study of your own begins as a copy of examples/own_study.toml; docs/benchmarks.md tells how to ask your own\n\
                questions, docs/training.md how to train on your own data.";
     examples(&lines, &format!("{own}\n\n{AFTER_HELP}"))
 }

@@ -14,7 +14,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{PatchRules, Provenance, Study, now, parse_toml};
 use burn_vlm_train::chat::ChatModel;
 use burn_vlm_train::device::choose;
-use burn_vlm_train::eval::{Benchmark, Benchmarks, Prediction, Scorer};
+use burn_vlm_train::eval::{Benchmark, Benchmarks, Prediction, Scorer, asked};
 use burn_vlm_train::recipe::EvaluationRecipe;
 use burn_vlm_train::report::{ModelScore, model_scores, model_scores_markdown};
 use burn_vlm_train::stats::{Axes, Bootstrap, Outcome};
@@ -121,7 +121,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let scorer = Scorer::new(&chat.model, &chosen.device, Arc::new(chat.processor), None, batch);
     let mut predictions: Vec<Prediction> = Vec::new();
     for benchmark in benchmarks.iter() {
-        reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
+        reporter.line(&asked(benchmark));
         let bar = reporter.bar(benchmark.name(), 0);
         let told = |done, total| bar.set_of(done as u64, total as u64);
         predictions.extend(burn_vlm_train::eval::evaluate(&scorer, benchmark, told)?);

@@ -15,7 +15,7 @@ use burn_vlm_train::ablation::{
 };
 use burn_vlm_train::device::{ChosenDevice, choose};
 use burn_vlm_train::error::TrainError;
-use burn_vlm_train::eval::Benchmark;
+use burn_vlm_train::eval::{Benchmark, asked};
 use burn_vlm_train::optim::thousands;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
@@ -208,7 +208,10 @@ fn dry_run<T: VisionTower, P: Projector>(
                 left += seconds.unwrap_or_default();
                 "to do"
             }
-            None => "parts to be had",
+            None => {
+                left += seconds.unwrap_or_default();
+                "parts to be had"
+            }
         };
         let tokens = cost.total_tokens().map_or("?".into(), |tokens| thousands(tokens as usize));
         println!(
@@ -220,7 +223,7 @@ fn dry_run<T: VisionTower, P: Projector>(
         );
     }
     for benchmark in job.benchmarks(plan)?.iter() {
-        println!("asks {}: {} questions", benchmark.name(), benchmark.questions().len());
+        println!("asks {}", asked(benchmark));
     }
     println!(
         "to do: about {} on {} (from a timed matrix product; evaluation not counted)",

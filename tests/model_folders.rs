@@ -107,6 +107,7 @@ fn assert_same(name: &str, trained: &Processor, chat: &Processor) -> usize {
             continue;
         };
         assert_eq!(ours, theirs, "{name}: {turns:?}");
+        compared += 1;
         for answer in ANSWERS {
             let whole = [turns.clone(), vec![Turn::assistant(answer)]].concat();
             let [encoded, by_chat] = [trained, chat].map(|by| by.encode(&whole, &counts, &EncodeOptions::default()));
@@ -154,7 +155,7 @@ fn every_prompt_of_training_is_that_of_chat() {
             let shown = picture_config(config, &image, view, false);
             save_model(&assembled, &shown, &backbone_folder, &saved).unwrap();
             let chat = Processor::from_folder(&saved).unwrap();
-            assert!(assert_same(&name, &trained, &chat) >= 8, "{name}");
+            assert!(assert_same(&name, &trained, &chat) >= 4, "{name}");
             assert_eq!(trained.image_processor().unwrap().config(), chat.image_processor().unwrap().config(), "{name}");
             assert_eq!(trained.visual_tokens(), chat.visual_tokens(), "{name}");
             assert_eq!(trained.end_of_turn(), chat.end_of_turn(), "{name}");

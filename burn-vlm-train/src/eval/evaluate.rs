@@ -11,6 +11,13 @@ use super::rows::{Kept, Row, Scorer, Shown, first_tokens, generate, likelihoods,
 use super::{Ask, Benchmark, BenchmarkError, Prediction, Reply};
 use crate::error::Result;
 
+/// What a benchmark asks, in words: how many questions, and how many of them show a picture.
+pub fn asked(benchmark: &dyn Benchmark) -> String {
+    let questions = benchmark.questions();
+    let shown = questions.iter().filter(|question| !question.media.is_empty()).count();
+    format!("{}: {} questions, {shown} of them with a picture", benchmark.name(), questions.len())
+}
+
 /// Asks a model all questions and scores what it replies. `progress` is told how many answers are done, and of how many.
 ///
 /// Questions are batched by length, and an answer that several questions ask for after the same turns and pictures is scored

@@ -33,7 +33,7 @@ pub use cloze::{Cloze, ClozeRecipe};
 pub use embedded::CorpusRecipe;
 pub(crate) use embedded::Drawn;
 pub use error::BenchmarkError;
-pub use evaluate::evaluate;
+pub use evaluate::{asked, evaluate};
 pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
 pub use lettered::Lettered;
 pub use open::Benchmarks;

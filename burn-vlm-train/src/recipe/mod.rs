@@ -239,7 +239,15 @@ impl Recipe {
         if self.compute.images_per_chunk == Some(0) {
             return Err(TrainError::Recipe("[compute]: `images_per_chunk` must be at least 1".into()));
         }
-        for name in &self.stages {
+        if self.stages.is_empty() {
+            return Err(TrainError::Recipe("`stages` is empty: nothing would be trained".into()));
+        }
+        for (number, name) in self.stages.iter().enumerate() {
+            if self.stages[..number].contains(name) {
+                let message =
+                    format!("`stages` lists `{name}` twice; a second one needs a name and a table of its own");
+                return Err(TrainError::Recipe(message));
+            }
             if !self.stage.contains_key(name) {
                 let known: Vec<&str> = self.stage.keys().map(String::as_str).collect();
                 return Err(TrainError::Recipe(format!(

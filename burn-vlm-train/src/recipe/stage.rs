@@ -156,6 +156,18 @@ impl StageRecipe {
         if !self.train.values().any(|rate| *rate > 0.0) {
             return fail("nothing would be trained: `train` needs a pattern with a learning rate above 0".into());
         }
+        let AdamWConfig { betas: (beta1, beta2), eps, weight_decay, clip } = self.optimizer;
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        if !share(beta1) || !share(beta2) || eps <= 0.0 || eps.is_nan() {
+            return fail("`optimizer`: `betas` must lie in 0..1 and `eps` above 0".into());
+        }
+        if !(weight_decay >= 0.0 && clip >= 0.0) {
+            return fail("`optimizer`: `weight_decay` and `clip` must be at least 0".into());
+        }
+        let Schedule { warmup, final_factor, .. } = self.schedule;
+        if !((0.0..=1.0).contains(&warmup) && final_factor >= 0.0 && final_factor.is_finite()) {
+            return fail("`schedule`: `warmup` is a share of the steps, 0 to 1, and `final_factor` at least 0".into());
+        }
         match (self.steps, self.epochs) {
             (0, None) => return fail("`steps` must be at least 1, or, with a `mixture`, `epochs` given".into()),
             (1.., Some(_)) => return fail("`steps` and `epochs` both say how long; keep one".into()),
@@ -251,12 +263,17 @@ mod tests {
             ("steps = 9223372036854775807\nbatch = 2\naccumulate = 1", "more than can be counted"),
             ("steps = 1\nbatch = 0", "at least 1"),
             ("steps = 1\nbatch = 1\ntrain = {}", "nothing would be trained"),
+            ("steps = 1\nbatch = 1\noptimizer = { betas = [0.9, 1.0] }", "`betas`"),
+            ("steps = 1\nbatch = 1\noptimizer = { eps = -1.0 }", "`eps`"),
+            ("steps = 1\nbatch = 1\noptimizer = { weight_decay = -0.1 }", "`weight_decay`"),
+            ("steps = 1\nbatch = 1\nschedule = { warmup = 3.0 }", "`warmup`"),
             ("steps = 1\nbatch = 1\ntrain = { language_model = 0.0 }", "nothing would be trained"),
         ] {
             let error = check(sizes).unwrap_err();
             assert!(error.contains("[stage.align]") && error.contains(says), "{error}");
         }
-        let epochs: StageRecipe = toml::from_str("objective = 'vlm'\nepochs = 1e300\nbatch = 2").unwrap();
+        let epochs: StageRecipe =
+            toml::from_str("objective = 'vlm'\nepochs = 1e300\nbatch = 2\ntrain = { a = 1e-3 }").unwrap();
         let error = epochs.steps_over("align", 1000).unwrap_err().to_string();
         assert!(error.contains("epochs") && error.contains("counted"), "{error}");
         assert_eq!(StageRecipe { epochs: Some(2.0), ..epochs }.steps_over("align", 1000).unwrap(), 1000);

@@ -563,7 +563,8 @@ mod tests {
 
     #[test]
     fn a_step_must_fit_the_machine() {
-        let stage: StageRecipe = toml::from_str("objective = 'vlm'\nsteps = 1\nbatch = 512\naccumulate = 4").unwrap();
+        let stage: StageRecipe =
+            toml::from_str("objective = 'vlm'\nsteps = 1\nbatch = 512\naccumulate = 4\ntrain = { a = 1e-3 }").unwrap();
         let picture = 3 * 384 * 384 * 4;
         assert!(fits_memory("align", &stage, picture, None).is_ok());
         assert!(fits_memory("align", &stage, picture, Some(picture * 2048)).is_ok());

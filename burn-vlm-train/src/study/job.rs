@@ -23,7 +23,7 @@ use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenan
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, evaluate};
+use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, asked, evaluate};
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
@@ -266,7 +266,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         let mut predictions = Vec::new();
         for benchmark in self.benchmarks.iter() {
             benchmark.notes().iter().for_each(|note| self.reporter.line(note));
-            self.reporter.line(&format!("{}: {} questions", benchmark.name(), benchmark.questions().len()));
+            self.reporter.line(&asked(benchmark));
             let bar = self.reporter.bar(benchmark.name(), 0);
             let told = |done, total| bar.set_of(done as u64, total as u64);
             predictions.extend(evaluate(scorer, benchmark, told)?);
