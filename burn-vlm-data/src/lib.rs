@@ -3,7 +3,7 @@
 //! - [`language`]: languages and the papers' language sets
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
-//! - [`conversation`], [`sample`]: turns, and a conversation with its origin; [`numbered`]: placeholders that name their picture
+//! - [`conversation`], [`sample`]: turns, and a conversation with its origin
 //! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
 //!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The file and the key in which this library writes the token that it puts behind an answer, see
 /// [`ChatTemplate::with_answer_end`].
 const PROCESSOR: &str = "processor_config.json";
-/// See [`PROCESSOR`].
+/// Its key in `processor_config.json`.
 pub const ANSWER_END: &str = "answer_end";
 /// The name of the template that is meant where none is named.
 const DEFAULT: &str = "default";
