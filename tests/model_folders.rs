@@ -155,7 +155,8 @@ fn every_prompt_of_training_is_that_of_chat() {
             let shown = picture_config(config, &image, view, false);
             save_model(&assembled, &shown, &backbone_folder, &saved).unwrap();
             let chat = Processor::from_folder(&saved).unwrap();
-            assert!(assert_same(&name, &trained, &chat) >= 4, "{name}");
+            let compared = assert_same(&name, &trained, &chat);
+            assert!(compared >= 2, "{name}: {compared}");
             assert_eq!(trained.image_processor().unwrap().config(), chat.image_processor().unwrap().config(), "{name}");
             assert_eq!(trained.visual_tokens(), chat.visual_tokens(), "{name}");
             assert_eq!(trained.end_of_turn(), chat.end_of_turn(), "{name}");
