@@ -44,7 +44,7 @@ fn main() -> Result<(), AnyError> {
         if step % 10 == 0 {
             println!("step {step:>3}  loss {:.3}", output.item.losses.mean().into_scalar::<f32>());
         }
-        model = optimizer.step(5e-4.into(), model, output.grads);
+        model = optimizer.step(5e-4, model, output.grads);
     }
     let (model, mut losses) = (model.valid(), Vec::new());
     for batch in valid.iter() {

@@ -26,7 +26,7 @@ use burn_vlm_data::tasks::{Task, training_source};
 use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::{Result, TrainError};
-use burn_vlm_train::learn::{Dashboard, SampleBatcher, VlmLearner};
+use burn_vlm_train::learn::{Dashboard, RowBatcher, SampleBatcher, StreamDataset, VlmLearner};
 use burn_vlm_train::objective::{Batch, PreparedSample};
 use burn_vlm_train::recipe::{ModelRecipe, StageRecipe};
 use burn_vlm_train::run::{DataOrigin, stage_objective};
@@ -146,8 +146,9 @@ fn a_training_step_has_the_gradients_of_our_objective() {
     let origin = DataOrigin { corpus: &corpus, parallel: &[], base: Path::new("") };
     let (_, objective) = stage_objective(("stage", &stage()), origin, &assembled, folder.path(), 0).unwrap();
     let samples = objective.samples();
-    let items: Vec<PreparedSample> = (0..4).map(|index| Dataset::get(samples, index).unwrap()).collect();
-    let batch: Batch = samples.layout.batch(items, &device);
+    let data = StreamDataset(samples.clone());
+    let items: Vec<PreparedSample> = (0..4).map(|index| Dataset::get(&data, index).unwrap()).collect();
+    let batch: Batch = RowBatcher(samples.layout).batch(items, &device);
 
     let model = assembled.model;
     let loss = objective.loss(&model, batch.clone(), &device).unwrap() / batch.size().weight;

@@ -20,28 +20,36 @@ use crate::objective::{Batch, Layout, PreparedSample, SampleMaker, SampleStream}
 use crate::pictures::processor_of;
 use crate::processor::stage_processor;
 use crate::recipe::{Batching, PictureView};
+use crate::run::resolved_view;
 
 /// One epoch of the stream. A record that cannot be used has another one in its place and is listed in the stream's log.
-impl Dataset<PreparedSample> for SampleStream {
+///
+/// A type of ours, because neither the stream nor the trait is of this crate.
+pub struct StreamDataset(pub Arc<SampleStream>);
+
+impl Dataset<PreparedSample> for StreamDataset {
     /// # Errors
     /// None of many records of a group can be used; more records are left out than the log allows.
     fn get(&self, index: usize) -> Result<PreparedSample, DatasetError> {
-        self.sample(index).map_err(DatasetError::new)
+        self.0.sample(index).map_err(DatasetError::new)
     }
 
     fn len(&self) -> usize {
-        usize::try_from(self.mixed().epoch_len()).unwrap_or(usize::MAX)
+        usize::try_from(self.0.mixed().epoch_len()).unwrap_or(usize::MAX)
     }
 }
 
 /// The samples as one batch, a row each, whatever [`Layout::batching`] says: packing and grouping arrange the samples of a whole
 /// optimizer step into several batches, and a loader of Burn asks for one. The batch stays on the host, the step puts it where the
 /// model is.
-impl Batcher<PreparedSample, Batch> for Layout {
+#[derive(Debug, Clone, Copy)]
+pub struct RowBatcher(pub Layout);
+
+impl Batcher<PreparedSample, Batch> for RowBatcher {
     fn batch(&self, items: Vec<PreparedSample>, _device: &Device) -> Batch {
         // A loader does not number its batches, so the seed of the noise is made of their samples.
-        let noise = items.iter().fold(self.seed, |seed, item| mix(seed, hash_bytes(item.id.as_bytes())));
-        Batch { noise_seed: Some(noise), ..self.rows(&items) }
+        let noise = items.iter().fold(self.0.seed, |seed, item| mix(seed, hash_bytes(item.id.as_bytes())));
+        Batch { noise_seed: Some(noise), ..self.0.rows(&items) }
     }
 }
 
@@ -125,7 +133,7 @@ impl SampleBatcher {
 
 impl Batcher<Sample, Batch> for SampleBatcher {
     fn batch(&self, items: Vec<Sample>, device: &Device) -> Batch {
-        self.layout.batch(items.iter().filter_map(|sample| self.make(sample)).collect(), device)
+        RowBatcher(self.layout).batch(items.iter().filter_map(|sample| self.make(sample)).collect(), device)
     }
 }
 

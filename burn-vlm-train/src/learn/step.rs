@@ -10,7 +10,7 @@ use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 
 use crate::error::Result;
-use crate::objective::Batch;
+use crate::objective::{Batch, IntoInput};
 
 /// A VLM that Burn's `Learner` and `SupervisedTraining` can train; a type of ours, because neither `Vlm` nor the traits are of this
 /// crate. The paths of its parameters begin with `vlm.`.

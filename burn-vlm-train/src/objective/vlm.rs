@@ -186,7 +186,7 @@ impl<T: VisionTower, P: Projector> VlmObjective<T, P> {
     }
 
     /// What it trains on.
-    pub fn samples(&self) -> &SampleStream {
+    pub fn samples(&self) -> &Arc<SampleStream> {
         &self.samples
     }
 }
