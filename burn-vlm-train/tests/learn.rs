@@ -27,7 +27,7 @@ use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::{Result, TrainError};
 use burn_vlm_train::learn::{Dashboard, RowBatcher, SampleBatcher, StreamDataset, VlmLearner};
-use burn_vlm_train::objective::{Batch, PreparedSample};
+use burn_vlm_train::objective::{Batch, PreparedSample, batch_size};
 use burn_vlm_train::recipe::{ModelRecipe, StageRecipe};
 use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::trainer::{Objective, Observer, StageResult, StageRun, train_stage};
@@ -87,7 +87,7 @@ fn a_loader_of_burn_gives_the_batches_of_the_layout() {
         let made: Vec<PreparedSample> = (number as u64 * 4..number as u64 * 4 + 4)
             .map(|record| batcher.maker().make(&data.0.get(record).unwrap(), None).unwrap())
             .collect();
-        assert!(batch.size().images == 4 && batch.size().weight > 4.0);
+        assert!(batch_size(batch).images == 4 && batch_size(batch).weight > 4.0);
         assert_eq!(shown(batch), shown(&batcher.layout().rows(&made)));
     }
     assert_ne!(batches[0].noise_seed, batches[1].noise_seed);
@@ -151,7 +151,7 @@ fn a_training_step_has_the_gradients_of_our_objective() {
     let batch: Batch = RowBatcher(samples.layout).batch(items, &device);
 
     let model = assembled.model;
-    let loss = objective.loss(&model, batch.clone(), &device).unwrap() / batch.size().weight;
+    let loss = objective.loss(&model, batch.clone(), &device).unwrap() / batch_size(&batch).weight;
     let value = loss.clone().into_scalar::<f32>();
     let ours = GradientsParams::from_grads(loss.backward(), &model);
 
