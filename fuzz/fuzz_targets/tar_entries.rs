@@ -26,6 +26,12 @@ fn samples(bytes: &[u8]) -> std::io::Result<u64> {
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let (folder, base) = name.rsplit_once('/').map_or((None, name.as_str()), |(folder, base)| (Some(folder), base));
+        // What a Mac or a writer adds, and what has no ending, is part of no sample.
+        let first = name.split('/').next().unwrap_or_default();
+        let own = first.len() > 4 && first.starts_with("__") && first.ends_with("__");
+        if base.starts_with('.') || own || !base.contains('.') {
+            continue;
+        }
         let stem = base.split('.').next().unwrap_or_default();
         let key = Some((folder.map(str::to_owned), stem.to_owned()));
         samples += u64::from(key != last);
