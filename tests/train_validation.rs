@@ -10,7 +10,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::source::Source;
 use burn_vlm_experiments::{DataArgs, run_data};
 use burn_vlm_train::pretrain::Context;
-use burn_vlm_train::recipe::Recipe;
+use burn_vlm_train::recipe::{Recipe, StageRecipe};
 use burn_vlm_train::run::{DataOrigin, PartFolders, TrainRun, Trained, open_stage_data, train};
 use clap::Parser;
 use safetensors::SafeTensors;
@@ -99,11 +99,14 @@ fn held_out_losses_are_told_drawn_and_resumed() {
     }
 }
 
-/// What is held out is not trained on, whatever the language or the task.
+/// What is held out is not trained on, whatever the language or the task, in no stage of the run.
 #[test]
 fn what_is_held_out_is_not_drawn() {
     let folder = tempfile::tempdir().unwrap();
-    let (recipe, context) = (recipe(CORPUS), context());
+    let (mut recipe, context) = (recipe(CORPUS), context());
+    let align = StageRecipe { eval_every: 0, validation: None, ..recipe.stage["finetune"].clone() };
+    recipe.stage.insert("align".into(), align);
+    recipe.stages.insert(0, "align".into());
     let origin = DataOrigin::new(&context, &recipe, folder.path());
     let data = open_stage_data("finetune", &recipe.stage["finetune"], origin, folder.path(), 5).unwrap();
     let held_out = data.held_out.unwrap();
@@ -113,14 +116,19 @@ fn what_is_held_out_is_not_drawn() {
         let source = &*held_out.sources[records.source];
         held.extend((0..records.records.len()).map(|rank| group(source, records.records.get(rank))));
     }
-    let drawn: BTreeSet<String> = (0..data.mixed.epoch_len())
-        .map(|position| {
-            let drawn = data.mixed.get(position, |sample| Ok(sample.group.clone().unwrap().to_string()));
-            drawn.unwrap().item
-        })
-        .collect();
-    assert!(held.len() >= 4 && drawn.len() > 300, "{} held, {} drawn", held.len(), drawn.len());
-    assert!(held.is_disjoint(&drawn), "{:?}", held.intersection(&drawn).collect::<Vec<_>>());
+    let align = tempfile::tempdir().unwrap();
+    let before = open_stage_data("align", &recipe.stage["align"], origin, align.path(), 4).unwrap();
+    assert!(before.held_out.is_none());
+    for mixed in [before.mixed, data.mixed] {
+        let drawn: BTreeSet<String> = (0..mixed.epoch_len())
+            .map(|position| {
+                let drawn = mixed.get(position, |sample| Ok(sample.group.clone().unwrap().to_string()));
+                drawn.unwrap().item
+            })
+            .collect();
+        assert!(held.len() >= 4 && drawn.len() > 300, "{} held, {} drawn", held.len(), drawn.len());
+        assert!(held.is_disjoint(&drawn), "{:?}", held.intersection(&drawn).collect::<Vec<_>>());
+    }
 }
 
 /// The model's tensors in a checkpoint, without the optimizer's.
@@ -195,6 +203,15 @@ fn own_data_is_held_out_too() {
         assert_eq!(entry.by_source.keys().collect::<Vec<_>>(), ["caption", "yes_no"]);
         assert!(said.iter().any(|line| line.contains("validated on 16 held-out samples")), "{said:?}");
     }
+    // A file is what an epoch of it would draw: its languages, its total.
+    let val = fs::read_to_string(folder.path().join("val/mixture.toml")).unwrap();
+    fs::write(folder.path().join("val/few.toml"), format!("languages = {{ list = [\"de\"], total = 10 }}\n{val}"))
+        .unwrap();
+    let few = recipe(&format!("{mixture}\nvalidation = {{ file = \"val/few.toml\", samples = 16 }}"));
+    let (trained, _) = run(&few, folder.path(), &folder.path().join("few")).unwrap();
+    let entry = &trained.stages[0].validations[0].validation;
+    assert_eq!(entry.samples, 10);
+    assert_eq!(entry.by_language.keys().collect::<Vec<_>>(), ["de"]);
     let nothing = recipe(&format!("{mixture}\nvalidation = {{ share = \"0%\" }}"));
     let error = run(&nothing, folder.path(), &folder.path().join("nothing")).unwrap_err();
     assert!(error.contains("[stage.finetune.validation]") && error.contains("raise `share`"), "{error}");

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files;
+
 /// Weights that can be read.
 const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 /// Tokenizers in other formats than `tokenizer.json`, and what they are.
@@ -128,11 +130,7 @@ fn snapshot(repository: &Path) -> Option<PathBuf> {
 
 /// Names in a folder, in order; none where it cannot be listed.
 fn names_in(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    files::list_dir(folder).unwrap_or_default()
 }
 
 /// What to say of a folder without `tokenizer.json`: which tokenizer it has instead, and the command that converts it.

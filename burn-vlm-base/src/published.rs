@@ -15,8 +15,9 @@ const MAX_KEYS: usize = 500;
 /// # Errors
 /// What serde said, behind the key that is to blame where one is: "`text_config.hidden_size`: invalid type: ...".
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    let Err(error) = serde_json::from_value::<T>(value.clone()) else {
-        return serde_json::from_value(value).map_err(|error| error.to_string());
+    let error = match serde_json::from_value(value.clone()) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
     };
     let without = without_refused_nulls::<T>(&value);
     if let Some(read) = without.as_ref().and_then(|value| serde_json::from_value(value.clone()).ok()) {

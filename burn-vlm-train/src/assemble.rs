@@ -41,8 +41,8 @@ pub struct Assembled<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub encoder: PathBuf,
 }
 
-/// The whole model in `encoder` where the recipe starts from one (`model.from`). Else joins the parts in `encoder` and `backbone` (folders with config.json and weights) by a connector that is
-/// initialised from `seed`. A tokenizer without `<image>` (a language model's own) is given one, with a row of the embeddings.
+/// The whole model in `encoder` where the recipe starts from one (`model.from`). Else joins the parts in `encoder` and `backbone`
+/// (folders with config.json and weights) by a connector that is initialised from `seed`. A tokenizer without `<image>` (a language model's own) is given one, with a row of the embeddings.
 ///
 /// # Errors
 /// A folder that does not hold a usable part, or parts that do not fit.

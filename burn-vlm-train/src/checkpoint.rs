@@ -2,8 +2,9 @@
 //!
 //! One folder a checkpoint, `step-00000500/`: `state.safetensors` (every parameter in f32 under `model.<path>`, the
 //! optimizer's moments under `exp_avg.<path>` and `exp_avg_sq.<path>`), `state.json` (step, optimizer steps, a
-//! fingerprint of the recipe) and `seal.json` (the hashes of both: a flipped bit would train on as another model). Data
-//! order, augmentation and noise are pure functions of the seed and the step, so the step is the data cursor and the state of every random generator at once.
+//! fingerprint of the recipe) and `seal.json` (the hashes of both: a flipped bit would train on as another model).
+//! Data order, augmentation and noise are pure functions of the seed and the step, so the step is the data cursor and
+//! the state of every random generator at once.
 //!
 //! A checkpoint is written under a temporary name, synced, and renamed into place: it is there whole or not at all.
 

@@ -41,9 +41,8 @@ pub fn stage_processor(
     Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
 }
 
-/// The processor of a model that is made of parts: `backbone` is the folder of its tokenizer and template,
-/// `answer_end` the recipe's rule for answers without an end, `image` how it is shown
-/// pictures.
+/// The processor of a model that is made of parts: `backbone` is the folder of its tokenizer and template, `answer_end` the recipe's
+/// rule for answers without an end, `image` how it is shown pictures.
 ///
 /// # Errors
 /// A file that is missing or damaged, an image processor that does not fit the tower.

@@ -147,6 +147,20 @@ fn a_model_is_replaced_in_a_folder_that_holds_other_things() {
     let shards = SaveOptions { max_shard_size: 2_000, ..SaveOptions::default() };
     small.save_pretrained_with(dir.path(), &shards).unwrap();
     assert!(files(dir.path()).len() > 4);
+    // With companions, twice: what is replaced in place are the files, in their folder too.
+    let backbone = tempfile::tempdir().unwrap();
+    std::fs::create_dir(backbone.path().join("additional_chat_templates")).unwrap();
+    for (number, text) in ["first", "second"].iter().enumerate() {
+        std::fs::write(backbone.path().join("additional_chat_templates/tool_use.jinja"), text).unwrap();
+        std::fs::write(backbone.path().join("chat_template.jinja"), text).unwrap();
+        let companions = SaveOptions { companions: Some(backbone.path().into()), ..SaveOptions::default() };
+        let with = dir.path().join("with");
+        small.save_pretrained_with(&with, &companions).unwrap();
+        for name in ["additional_chat_templates/tool_use.jinja", "chat_template.jinja"] {
+            assert_eq!(std::fs::read_to_string(with.join(name)).unwrap(), *text, "{number}");
+        }
+    }
+    std::fs::remove_dir_all(dir.path().join("with")).unwrap();
     // From many shards to one file of another model: nothing of the old one stays.
     other.save_pretrained(dir.path(), StoreDtype::F32).unwrap();
     assert_eq!(

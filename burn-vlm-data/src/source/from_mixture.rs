@@ -24,14 +24,16 @@ pub struct OpenMixture {
     /// What is drawn of which source in which language.
     pub plan: Plan,
     /// Records that are held out ([`StreamOptions::held_out`]), by source (its number in the stream) and language.
-    pub held_out: Vec<HeldOutRecords>,
+    pub held_out: Vec<LanguageRecords>,
+    /// Records that an epoch draws, each once however often it does.
+    pub drawn: Vec<LanguageRecords>,
     /// Records without a usable language, which belong to no group; for the [`SkipLog`](super::SkipLog).
     pub skipped: Vec<Skip>,
 }
 
-/// Held-out records of one source in one language.
+/// Some records of one source in one language.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldOutRecords {
+pub struct LanguageRecords {
     /// Number of the source in the stream.
     pub source: usize,
     /// The language.
@@ -153,7 +155,7 @@ pub fn mix_sources(
                 let (kept, held): (Vec<u64>, Vec<u64>) = records.iter().partition(|record| kept(record));
                 *records = kept;
                 if !held.is_empty() {
-                    held_out.push(HeldOutRecords { source: sources.len(), language: *language, records: held.into() });
+                    held_out.push(LanguageRecords { source: sources.len(), language: *language, records: held.into() });
                 }
             }
         }
@@ -163,7 +165,7 @@ pub fn mix_sources(
     }
     let plan = Plan::new(config, &counts)?;
     // What the mixture does not draw of is not validated on either.
-    let drawn = |held: &HeldOutRecords| {
+    let drawn = |held: &LanguageRecords| {
         plan.cells().iter().any(|cell| cell.language == held.language && chosen[cell.source].0 == held.source)
     };
     held_out.retain(drawn);
@@ -182,8 +184,20 @@ pub fn mix_sources(
         let rest = (!rest.is_empty()).then(|| group(rest, 1));
         all.into_iter().chain(rest).collect::<Vec<_>>()
     });
-    let mixed = Arc::new(Mixed::new(sources, groups.collect(), options)?);
-    Ok(OpenMixture { mixed, plan, held_out, skipped })
+    let groups = groups.collect();
+    let records = plan.cells().iter().map(|cell| {
+        let (source, groups) = &chosen[cell.source];
+        let records = groups.get(&cell.language).map(Vec::as_slice).unwrap_or_default();
+        let drawn = records.iter().enumerate().filter(|(rank, _)| cell.copies(*rank as u64) > 0);
+        LanguageRecords {
+            source: *source,
+            language: cell.language,
+            records: drawn.map(|(_, record)| *record).collect(),
+        }
+    });
+    let drawn = records.filter(|drawn| !drawn.records.is_empty()).collect();
+    let mixed = Arc::new(Mixed::new(sources, groups, options)?);
+    Ok(OpenMixture { mixed, plan, held_out, drawn, skipped })
 }
 
 /// Training samples of the embedded corpus.

@@ -49,7 +49,7 @@ pub use answers::{answer_texts, option_texts};
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
 pub use from_mixture::{
-    HeldOutRecords, OpenMixture, OpenMixtureError, mix_sources, mixture_files, open_mixture, open_sources,
+    LanguageRecords, OpenMixture, OpenMixtureError, mix_sources, mixture_files, open_mixture, open_sources,
 };
 pub use list::ListSource;
 pub use row::Row;

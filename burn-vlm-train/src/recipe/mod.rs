@@ -45,6 +45,7 @@ use burn_vlm::nn::Activation;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens};
 use burn_vlm_base::suggest;
 use burn_vlm_data::encode::AnswerEnd;
+use burn_vlm_data::mixture::Share;
 use burn_vlm_data::processor::TilingPreset;
 use serde::{Deserialize, Serialize};
 
@@ -220,6 +221,12 @@ impl Recipe {
         })?;
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// The share of the data that is held out of every stage: the largest that one of them validates on.
+    pub fn held_out_share(&self) -> Share {
+        let stages = self.stages.iter().filter_map(|name| self.stage.get(name));
+        stages.map(StageRecipe::held_out_share).max().unwrap_or(Share::ZERO)
     }
 
     fn check(&self) -> Result<()> {

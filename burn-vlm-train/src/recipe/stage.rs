@@ -133,9 +133,7 @@ impl StageRecipe {
 
     /// The share of the training data that is held out.
     pub fn held_out_share(&self) -> Share {
-        self.validation()
-            .filter(|validation| validation.file.is_none())
-            .map_or(Share::ZERO, |validation| validation.share)
+        self.validation().map_or(Share::ZERO, |validation| validation.share())
     }
 
     pub(super) fn check(&self, name: &str) -> Result<()> {
@@ -182,6 +180,9 @@ impl StageRecipe {
         if let Some(validation) = &self.validation {
             if self.eval_every == 0 {
                 return fail("`validation` needs `eval_every`, the steps between two of them".into());
+            }
+            if validation.share.is_some() && validation.file.is_some() {
+                return fail("`validation`: `share` and `file` both say what is held out; keep one".into());
             }
             if validation.samples == 0 || validation.early_stop == Some(0) {
                 return fail("`validation`: `samples` and `early_stop` must be at least 1".into());

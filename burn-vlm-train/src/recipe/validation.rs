@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationRecipe {
     /// The share of each source that is held out of training, by a hash of its records (of what they are about, where a source knows
-    /// that, so that translations stay together).
-    pub share: Share,
+    /// that, so that translations stay together). The largest share of any stage is held out of all of them. Absent, 2 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     /// Instead of `share`: a mixture file whose samples are all held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
@@ -24,9 +25,19 @@ pub struct ValidationRecipe {
     pub keep_best: bool,
 }
 
+impl ValidationRecipe {
+    /// The share that is held out, where no file is.
+    pub fn share(&self) -> Share {
+        match self.file {
+            Some(_) => Share::ZERO,
+            None => self.share.unwrap_or(Share::percent(2)),
+        }
+    }
+}
+
 impl Default for ValidationRecipe {
     /// 2 % held out, at most 512 samples looked at, no consequences.
     fn default() -> Self {
-        Self { share: Share::percent(2), file: None, samples: 512, early_stop: None, keep_best: false }
+        Self { share: None, file: None, samples: 512, early_stop: None, keep_best: false }
     }
 }

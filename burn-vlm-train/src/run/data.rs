@@ -11,7 +11,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
 use burn_vlm_data::source::{
-    Group, HeldOutRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
+    Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
     mixture_files, open_mixture, told,
 };
 use burn_vlm_data::tasks::training_source;
@@ -52,12 +52,15 @@ pub struct DataOrigin<'a> {
     pub parallel: &'a [Language],
     /// Where relative paths of mixtures begin.
     pub base: &'a Path,
+    /// What is held out of every stage's data: what one stage validates on no other may train on.
+    pub held_out: Share,
 }
 
 impl<'a> DataOrigin<'a> {
     /// Of a recipe whose relative paths begin in `base`.
     pub fn new(context: &'a Context, recipe: &'a Recipe, base: &'a Path) -> Self {
-        Self { corpus: &context.corpus, parallel: &recipe.tokenizer.languages, base }
+        let held_out = recipe.held_out_share();
+        Self { corpus: &context.corpus, parallel: &recipe.tokenizer.languages, base, held_out }
     }
 }
 
@@ -65,7 +68,7 @@ impl<'a> DataOrigin<'a> {
 struct Opened {
     mixed: Arc<Mixed>,
     languages: LanguageCounts,
-    held_out: Vec<HeldOutRecords>,
+    held_out: Vec<LanguageRecords>,
     skipped: Vec<Skip>,
     limit: SkipLimit,
 }
@@ -84,7 +87,7 @@ pub fn open_stage_data(
     seed: u64,
 ) -> Result<StageData> {
     let within = || format!("[stage.{name}]");
-    let share = stage.held_out_share();
+    let share = origin.held_out;
     let opened = match &stage.mixture {
         Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
         None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
@@ -112,7 +115,7 @@ pub fn open_stage_sources(
             let held = |record: &u64| share.holds_out(source.split_key(*record));
             let (held, kept): (Vec<u64>, Vec<u64>) = records.into_iter().partition(held);
             if !held.is_empty() {
-                held_out.push(HeldOutRecords { source: number, language, records: held.into() });
+                held_out.push(LanguageRecords { source: number, language, records: held.into() });
             }
             let draws = kept.len() as u64;
             if draws > 0 {
@@ -230,7 +233,11 @@ fn open_corpus(
             let held = |record: &u64| share.holds_out(source.split_key(*record));
             let (held, kept): (Vec<u64>, Vec<u64>) = (0..source.len()).partition(held);
             if !held.is_empty() {
-                held_out.push(HeldOutRecords { source: sources.len(), language: Some(language), records: held.into() });
+                held_out.push(LanguageRecords {
+                    source: sources.len(),
+                    language: Some(language),
+                    records: held.into(),
+                });
             }
             let all = kept.len() as u64 == source.len();
             parts.push((language, if all { Records::Range(0..source.len()) } else { Records::List(kept.into()) }));
@@ -274,29 +281,16 @@ fn held_out_samples(
     stage: &StageRecipe,
     base: &Path,
     mixed: &Mixed,
-    held_out: &[HeldOutRecords],
+    held_out: &[LanguageRecords],
 ) -> Result<HeldOut> {
     let (sources, held_out) = match &validation.file {
         None => (mixed.sources().to_vec(), held_out.to_vec()),
         Some(file) => {
             let config = MixtureConfig::from_file(base.join(file))?;
             let limits = stage.mixture.as_ref().map_or_else(Limits::default, |mixture| mixture.limits);
-            // All of it is held out, but for languages that the file does not draw.
+            // All that an epoch of it would draw.
             let opened = open_mixture(&config, limits, StreamOptions::seeded(0))?;
-            let drawn = opened.plan.by_language();
-            let sources = opened.mixed.sources().to_vec();
-            let mut all = Vec::new();
-            for (number, source) in sources.iter().enumerate() {
-                let by_language = source.by_language(&mut |_| {});
-                let by_language = by_language.into_iter().filter(|(language, _)| drawn.contains_key(language));
-                let held = by_language.map(|(language, records)| HeldOutRecords {
-                    source: number,
-                    language,
-                    records: records.into(),
-                });
-                all.extend(held);
-            }
-            (sources, all)
+            (opened.mixed.sources().to_vec(), opened.drawn)
         }
     };
     let total: u64 = held_out.iter().map(|held| held.records.len() as u64).sum();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_vlm::checkpoint::{Pretrained, StoreDtype};
+use burn_vlm::checkpoint::{Pretrained, StoreDtype, copy_words};
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::VlmConfig;
@@ -19,23 +19,6 @@ use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
 use crate::recipe::Recipe;
-
-/// The files of a backbone that say how conversations are written, in all formats: other programs read the older ones.
-const COPIED: [&str; 11] = [
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-];
-/// Templates besides the default one.
-const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// Writes the recipe into the folder, or checks that it is the one that is there.
 pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
@@ -106,15 +89,7 @@ pub fn save_model<T: VisionTower, P: Projector>(
     let Assembled { model, tokenizer, template, .. } = assembled;
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, StoreDtype::F32)?;
-    copy_files(backbone, folder, &COPIED.map(str::to_owned))?;
-    let more = backbone.join(MORE_TEMPLATES);
-    if more.is_dir() {
-        let to = folder.join(MORE_TEMPLATES);
-        fs::create_dir_all(&to).map_err(|e| TrainError::io("cannot create", &to, e))?;
-        let mut names = list_dir(&more)?;
-        names.retain(|name| name.ends_with(".jinja"));
-        copy_files(&more, &to, &names)?;
-    }
+    copy_words(backbone, folder)?;
     if assembled.image_token_added {
         tokenizer.save(folder.join("tokenizer.json"))?;
     }
@@ -132,17 +107,6 @@ pub fn save_model<T: VisionTower, P: Projector>(
         counts[ANSWER_END] = json!(end);
     }
     Ok(write_json_atomic(&folder.join("processor_config.json"), &counts)?)
-}
-
-/// Copies those files that are there.
-fn copy_files(from: &Path, to: &Path, names: &[String]) -> Result<()> {
-    for name in names {
-        let (from, to) = (from.join(name), to.join(name));
-        if from.is_file() {
-            fs::copy(&from, &to).map_err(|e| TrainError::io("cannot copy to", &to, e))?;
-        }
-    }
-    Ok(())
 }
 
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.

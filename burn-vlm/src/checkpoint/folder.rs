@@ -15,15 +15,13 @@ use super::{CheckpointError, StoreDtype};
 /// 5 GB, as the Hugging Face hub has it.
 const MAX_SHARD_SIZE: u64 = 5_000_000_000;
 
-/// Tokenizer and processor files, which are copied as they are.
-const COMPANIONS: [&str; 13] = [
+/// The files that say how conversations are written, in all formats: other programs read the older ones.
+const WORDS: [&str; 11] = [
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
-    "generation_config.json",
     "merges.txt",
-    "preprocessor_config.json",
-    "processor_config.json",
+    "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
     "tokenizer.json",
@@ -31,6 +29,12 @@ const COMPANIONS: [&str; 13] = [
     "tokenizer_config.json",
     "vocab.json",
 ];
+
+/// The folder of chat templates besides the default one.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+
+/// The files that say how pictures are prepared and texts are generated.
+const SETTINGS: [&str; 3] = ["generation_config.json", "preprocessor_config.json", "processor_config.json"];
 
 /// How a model is written.
 #[derive(Debug, Clone)]
@@ -49,15 +53,36 @@ impl Default for SaveOptions {
     }
 }
 
-/// Copies tokenizer and processor files that are there.
+/// Copies tokenizer, template and processor files that are there.
 pub(super) fn copy_companions(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     if !from.is_dir() {
         return Err(CheckpointError::format(from, "is no folder: tokenizer and processor files are copied from here"));
     }
-    for name in COMPANIONS {
-        let source = from.join(name);
+    copy_words(from, to)?;
+    copy(from, to, SETTINGS)
+}
+
+/// Copies what a model's folder has of tokenizer and chat templates, as it is, into another folder.
+///
+/// # Errors
+/// [`CheckpointError::Io`] for a file that cannot be read or written.
+pub fn copy_words(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    copy(from, to, WORDS)?;
+    let (from, to) = (from.join(MORE_TEMPLATES), to.join(MORE_TEMPLATES));
+    let templates: Vec<String> = files::list_dir(&from)?.into_iter().filter(|name| name.ends_with(".jinja")).collect();
+    if templates.is_empty() {
+        return Ok(());
+    }
+    files::create_dir_all(&to)?;
+    copy(&from, &to, &templates)
+}
+
+/// Copies those files that are there.
+fn copy(from: &Path, to: &Path, names: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<(), CheckpointError> {
+    for name in names {
+        let source = from.join(&name);
         if source.is_file() {
-            fs::copy(&source, to.join(name)).map_err(CheckpointError::io(&source, "copying"))?;
+            fs::copy(&source, to.join(&name)).map_err(CheckpointError::io(&source, "copying"))?;
         }
     }
     Ok(())
@@ -84,24 +109,21 @@ pub(super) fn publish(
 
 /// Replaces a model in a folder that may hold other things.
 fn move_files(staging: &Path, folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
-    let remove = |path: &Path| match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(CheckpointError::io(path, "removing the old file")(error))
-        }
-        _ => Ok(()),
-    };
-    remove(&folder.join(CONFIG))?;
-    for entry in fs::read_dir(folder).map_err(CheckpointError::io(folder, "listing"))? {
-        let entry = entry.map_err(CheckpointError::io(folder, "listing"))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    files::remove_if_there(&folder.join(CONFIG))?;
+    for name in files::list_dir(folder)? {
         if is_weights(&name) && !names.contains(&name) {
-            remove(&entry.path())?;
+            files::remove_if_there(&folder.join(name))?;
         }
     }
     let (last, first): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.as_str() == CONFIG);
     for name in first.into_iter().chain(last) {
-        let path = folder.join(name);
-        fs::rename(staging.join(name), &path).map_err(CheckpointError::io(&path, "renaming the finished file"))?;
+        let (from, to) = (staging.join(name), folder.join(name));
+        if from.is_dir() && to.is_dir() {
+            // A folder cannot be put into the place of one that holds something.
+            move_files(&from, &to, &files::list_dir(&from)?)?;
+        } else {
+            fs::rename(from, &to).map_err(CheckpointError::io(&to, "renaming the finished file"))?;
+        }
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ mod pretrained;
 mod reader;
 mod save;
 
-pub use folder::SaveOptions;
+pub use folder::{SaveOptions, copy_words};
 pub use keys::{Parameter, parameters};
 pub use load::{LoadOptions, load_parameters, load_parameters_with};
 pub use pretrained::{Layout, Pretrained, load_tower};
