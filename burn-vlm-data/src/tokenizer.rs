@@ -462,7 +462,7 @@ impl Tokenizer {
 }
 
 /// A special token of a file, written as a text or as an object with `content`; a wrong value comes back as it is written.
-fn special_token(file: Option<&Value>, key: &str) -> Result<Option<String>, String> {
+pub(crate) fn special_token(file: Option<&Value>, key: &str) -> Result<Option<String>, String> {
     match file.and_then(|file| file.get(key)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(token)) => Ok(Some(token.clone())),

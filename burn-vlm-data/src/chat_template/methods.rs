@@ -111,10 +111,15 @@ fn join(
     let attribute = attribute.or(kwargs.get::<Option<String>>("attribute")?);
     kwargs.assert_all_used()?;
     let joiner = joiner.or(named.as_ref()).map(|joiner| joiner.to_string()).unwrap_or_default();
+    joined(state, value, &joiner, attribute.as_deref())
+}
+
+/// The items of a value, or what a path of attributes finds in each, with a text between them.
+fn joined(state: &State<'_, '_>, value: &Value, joiner: &str, attribute: Option<&str>) -> Result<String, Error> {
     let mut room = Room::of(state);
     let mut out = String::new();
     for (number, item) in value.try_iter()?.enumerate() {
-        let item = match &attribute {
+        let item = match attribute {
             None => item,
             Some(path) => path.split('.').try_fold(item, |item, name| match name.parse::<usize>() {
                 Ok(index) => item.get_item_by_index(index),
@@ -123,7 +128,7 @@ fn join(
         };
         if number > 0 {
             room.take_bytes(joiner.len())?;
-            out.push_str(&joiner);
+            out.push_str(joiner);
         }
         room.take_items(1)?;
         // Before it becomes a text, which of lists within lists may be far longer.
@@ -281,16 +286,7 @@ fn string_method(state: &State<'_, '_>, text: &str, name: &str, args: &[Value]) 
         }
         "join" => {
             let (items,): (&Value,) = from_args(args)?;
-            let mut room = Room::of(state);
-            let mut out = String::new();
-            for (number, item) in items.try_iter()?.enumerate() {
-                let separator = if number > 0 { text } else { "" };
-                room.take_bytes(separator.len())?;
-                room.take(&item, 0)?;
-                out.push_str(separator);
-                out.push_str(&item.to_string());
-            }
-            Value::from(out)
+            Value::from(joined(state, items, text, None)?)
         }
         "isdecimal" => {
             let () = from_args(args)?;

@@ -33,7 +33,7 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
     let mut out = String::with_capacity(source.len() + source.len() / 4);
     let mut rest = source.as_str();
     let mut elifs = 0;
-    while let Some(begin) = rest.find("{%").into_iter().chain(rest.find("{{")).chain(rest.find("{#")).min() {
+    while let Some(begin) = opening(rest) {
         out.push_str(&rest[..begin]);
         rest = &rest[begin..];
         if rest.starts_with("{#") {
@@ -61,6 +61,12 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// Where the next tag or comment begins.
+fn opening(text: &str) -> Option<usize> {
+    let mut braces = text.match_indices('{').map(|(at, _)| at);
+    braces.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'%' | b'{' | b'#')))
 }
 
 /// Where the tag that ends a raw block begins.
@@ -96,26 +102,19 @@ impl<'a> Tag<'a> {
         let end = if is_statement { "%}" } else { "}}" };
         let open = sign_at(text, 2);
         let from = 2 + open.len();
-        let mut depth = 0usize;
         let mut at = from;
         while at < text.len() {
             let here = &text[at..];
-            if here.starts_with(end) && depth == 0 {
+            if here.starts_with(end) {
                 let close = if text[from..at].ends_with(['-', '+']) { &text[at - 1..at] } else { "" };
                 let body = &text[from..at - close.len()];
                 return Some(Self { is_statement, open, body, close, length: at + end.len() });
             }
-            let char = here.chars().next()?;
-            match char {
-                '\'' | '"' => {
-                    at += string_length(here)?;
-                    continue;
-                }
-                '(' | '[' | '{' => depth += 1,
-                ')' | ']' | '}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            at += char.len_utf8();
+            at += match here.chars().next()? {
+                '\'' | '"' => string_length(here)?,
+                '(' | '[' | '{' => group_length(here)?,
+                char => char.len_utf8(),
+            };
         }
         None
     }
@@ -281,7 +280,7 @@ fn begins_literal(before: &str) -> bool {
     let name = &before[rest.len()..];
     match name.is_empty() {
         true => !rest.ends_with([')', ']', '}', '\'', '"']),
-        false => WORDS.contains(&name) || name == "else",
+        false => WORDS.contains(&name) || matches!(name, "else" | "elif"),
     }
 }
 
@@ -479,6 +478,7 @@ mod tests {
                 "{{ x[1].y }}{{ f(x)[0].z }}{% if 1 in [1].copy() %}",
                 "{{ x[1].y }}{{ f(x)[0].z }}{% if 1 in ([1]).copy() %}",
             ),
+            ("{% elif [1].copy() %}", "{% elif ([1]).copy() %}"),
             ("{{ 7 % 2 }}{{ x % 2 }}{{ '100 % 3' }}", "{{ 7 % 2 }}{{ x % 2 }}{{ '100 % 3' }}"),
             ("{% if '%s' % (a,) == b %}{% endif %}", "{% if '%s'|format(a) == b %}{% endif %}"),
         ] {
@@ -509,6 +509,8 @@ mod tests {
         assert!(error.contains("line 3") && error.contains("401 operators"), "{error}");
         assert!(prepared(&"x".repeat(MAX_SOURCE)).is_ok());
         assert!(prepared(&"x".repeat(MAX_SOURCE + 1)).unwrap_err().contains("1048577 bytes"));
+        // Many tags take no longer than their length: none is looked for from the beginning again.
+        assert!(prepared(&"{{}}".repeat(MAX_SOURCE / 4)).is_ok());
         let elif = |count: usize| format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(count));
         assert!(prepared(&elif(MAX_ELIF)).is_ok() && prepared(&elif(MAX_ELIF + 1)).is_err());
     }

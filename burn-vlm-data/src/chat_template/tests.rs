@@ -18,7 +18,7 @@ fn shown(source: &str) -> String {
 fn with(source: &str, variables: serde_json::Value) -> String {
     let serde_json::Value::Object(variables) = variables else { panic!("an object") };
     let options = RenderOptions {
-        variables: variables.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        variables: variables.into_iter().map(|(name, value)| (name, serde_json::from_value(value).unwrap())).collect(),
         ..Default::default()
     };
     ChatTemplate::new(source).unwrap().render_messages(&[], &options).unwrap()
@@ -182,7 +182,8 @@ fn values_have_a_limit() {
         ("{{ 'x'.ljust(99999999999) }}".to_owned(), "bytes"),
         ("{{ 'xxxx'.replace('x', 'y' * 9999999) }}".to_owned(), "bytes"),
         ("{{ ['a'] | join('y' * 10) }}{{ range(99999) | join('y' * 99) }}".to_owned(), "bytes"),
-        ("{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('xxxxxxxx') }}".to_owned(), ""),
+        ("{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('xxxxxxxx') }}".to_owned(), "bytes"),
+        ("{{ ''.join([10**18] * 100000000) }}".to_owned(), "items"),
     ] {
         let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();
         assert!(error.contains(word), "{source}: {error}");
@@ -232,11 +233,11 @@ fn llama_3_style() {
     let template = ChatTemplate::new(source).unwrap().with_special_tokens("<|begin_of_text|>", "<|eot_id|>");
     let messages = [Message::text("system", " Be brief. "), Message::text("user", "Hi\n")];
     let mut options = prompt();
-    options.variables.insert("date_string".to_owned(), json!("26 Jul 2024").into());
+    options.variables.insert("date_string".to_owned(), serde_json::from_value(json!("26 Jul 2024")).unwrap());
     let expected = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|>\
         <|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
     assert_eq!(template.render_messages(&messages, &options).unwrap(), expected);
-    options.variables.insert("tools".to_owned(), json!([{"name": "f"}]).into());
+    options.variables.insert("tools".to_owned(), serde_json::from_value(json!([{"name": "f"}])).unwrap());
     let text = template.render_messages(&messages, &options).unwrap();
     assert!(text.contains("<|eot_id|>[\n  {\n    \"name\": \"f\"\n  }\n]<|start"), "{text}");
 }
@@ -258,7 +259,7 @@ fn qwen_2_vl_style() {
         Message::text("user", "Why?"),
     ];
     let mut options = prompt();
-    options.variables.insert("add_vision_id".to_owned(), json!(true).into());
+    options.variables.insert("add_vision_id".to_owned(), serde_json::from_value(json!(true)).unwrap());
     let expected = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n\
         Picture 1: <|vision_start|><|image_pad|><|vision_end|>Picture 2: <|vision_start|><|image_pad|><|vision_end|>Which?<|im_end|>\n\
         <|im_start|>assistant\nThe first.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n";

@@ -3,63 +3,44 @@
 /// The longest tag that is accepted; RFC 5646 recommends room for 35 characters.
 const LONGEST: usize = 35;
 
-/// Languages of two letters (ISO 639-1): other pairs of letters are slips.
-const TWO_LETTERS: [&str; 185] = [
-    "aa", "ab", "ae", "af", "ak", "am", "an", "ar", "as", "av", "ay", "az", "ba", "be", "bg", "bh", "bi", "bm", "bn",
-    "bo", "br", "bs", "ca", "ce", "ch", "co", "cr", "cs", "cu", "cv", "cy", "da", "de", "dv", "dz", "ee", "el", "en",
-    "eo", "es", "et", "eu", "fa", "ff", "fi", "fj", "fo", "fr", "fy", "ga", "gd", "gl", "gn", "gu", "gv", "ha", "he",
-    "hi", "ho", "hr", "ht", "hu", "hy", "hz", "ia", "id", "ie", "ig", "ii", "ik", "io", "is", "it", "iu", "ja", "jv",
-    "ka", "kg", "ki", "kj", "kk", "kl", "km", "kn", "ko", "kr", "ks", "ku", "kv", "kw", "ky", "la", "lb", "lg", "li",
-    "ln", "lo", "lt", "lu", "lv", "mg", "mh", "mi", "mk", "ml", "mn", "mr", "ms", "mt", "my", "na", "nb", "nd", "ne",
-    "ng", "nl", "nn", "no", "nr", "nv", "ny", "oc", "oj", "om", "or", "os", "pa", "pi", "pl", "ps", "pt", "qu", "rm",
-    "rn", "ro", "ru", "rw", "sa", "sc", "sd", "se", "sg", "sh", "si", "sk", "sl", "sm", "sn", "so", "sq", "sr", "ss",
-    "st", "su", "sv", "sw", "ta", "te", "tg", "th", "ti", "tk", "tl", "tn", "to", "tr", "ts", "tt", "tw", "ty", "ug",
-    "uk", "ur", "uz", "ve", "vi", "vo", "wa", "wo", "xh", "yi", "yo", "za", "zh", "zu",
+/// Languages of two letters (ISO 639-1; other pairs of letters are slips), each with its codes of three (ISO 639-2 T and B): where a
+/// language has two letters, BCP 47 knows no other tag for it.
+#[rustfmt::skip]
+const TWO_LETTERS: [(&str, &str); 185] = [
+    ("aa", "aar"), ("ab", "abk"), ("ae", "ave"), ("af", "afr"), ("ak", "aka"), ("am", "amh"), ("an", "arg"), ("ar", "ara"),
+    ("as", "asm"), ("av", "ava"), ("ay", "aym"), ("az", "aze"), ("ba", "bak"), ("be", "bel"), ("bg", "bul"), ("bh", "bih"), ("bi", "bis"),
+    ("bm", "bam"), ("bn", "ben"), ("bo", "bod tib"), ("br", "bre"), ("bs", "bos"), ("ca", "cat"), ("ce", "che"), ("ch", "cha"),
+    ("co", "cos"), ("cr", "cre"), ("cs", "ces cze"), ("cu", "chu"), ("cv", "chv"), ("cy", "cym wel"), ("da", "dan"), ("de", "deu ger"),
+    ("dv", "div"), ("dz", "dzo"), ("ee", "ewe"), ("el", "ell gre"), ("en", "eng"), ("eo", "epo"), ("es", "spa"), ("et", "est"),
+    ("eu", "baq eus"), ("fa", "fas per"), ("ff", "ful"), ("fi", "fin"), ("fj", "fij"), ("fo", "fao"), ("fr", "fra fre"), ("fy", "fry"),
+    ("ga", "gle"), ("gd", "gla"), ("gl", "glg"), ("gn", "grn"), ("gu", "guj"), ("gv", "glv"), ("ha", "hau"), ("he", "heb"),
+    ("hi", "hin"), ("ho", "hmo"), ("hr", "hrv"), ("ht", "hat"), ("hu", "hun"), ("hy", "arm hye"), ("hz", "her"), ("ia", "ina"),
+    ("id", "ind"), ("ie", "ile"), ("ig", "ibo"), ("ii", "iii"), ("ik", "ipk"), ("io", "ido"), ("is", "ice isl"), ("it", "ita"),
+    ("iu", "iku"), ("ja", "jpn"), ("jv", "jav"), ("ka", "geo kat"), ("kg", "kon"), ("ki", "kik"), ("kj", "kua"), ("kk", "kaz"),
+    ("kl", "kal"), ("km", "khm"), ("kn", "kan"), ("ko", "kor"), ("kr", "kau"), ("ks", "kas"), ("ku", "kur"), ("kv", "kom"),
+    ("kw", "cor"), ("ky", "kir"), ("la", "lat"), ("lb", "ltz"), ("lg", "lug"), ("li", "lim"), ("ln", "lin"), ("lo", "lao"),
+    ("lt", "lit"), ("lu", "lub"), ("lv", "lav"), ("mg", "mlg"), ("mh", "mah"), ("mi", "mao mri"), ("mk", "mac mkd"), ("ml", "mal"),
+    ("mn", "mon"), ("mr", "mar"), ("ms", "may msa"), ("mt", "mlt"), ("my", "bur mya"), ("na", "nau"), ("nb", "nob"), ("nd", "nde"),
+    ("ne", "nep"), ("ng", "ndo"), ("nl", "dut nld"), ("nn", "nno"), ("no", "nor"), ("nr", "nbl"), ("nv", "nav"), ("ny", "nya"),
+    ("oc", "oci"), ("oj", "oji"), ("om", "orm"), ("or", "ori"), ("os", "oss"), ("pa", "pan"), ("pi", "pli"), ("pl", "pol"),
+    ("ps", "pus"), ("pt", "por"), ("qu", "que"), ("rm", "roh"), ("rn", "run"), ("ro", "ron rum"), ("ru", "rus"), ("rw", "kin"),
+    ("sa", "san"), ("sc", "srd"), ("sd", "snd"), ("se", "sme"), ("sg", "sag"), ("sh", "hbs"), ("si", "sin"), ("sk", "slk slo"),
+    ("sl", "slv"), ("sm", "smo"), ("sn", "sna"), ("so", "som"), ("sq", "alb sqi"), ("sr", "srp"), ("ss", "ssw"), ("st", "sot"),
+    ("su", "sun"), ("sv", "swe"), ("sw", "swa"), ("ta", "tam"), ("te", "tel"), ("tg", "tgk"), ("th", "tha"), ("ti", "tir"),
+    ("tk", "tuk"), ("tl", "tgl"), ("tn", "tsn"), ("to", "ton"), ("tr", "tur"), ("ts", "tso"), ("tt", "tat"), ("tw", "twi"),
+    ("ty", "tah"), ("ug", "uig"), ("uk", "ukr"), ("ur", "urd"), ("uz", "uzb"), ("ve", "ven"), ("vi", "vie"), ("vo", "vol"),
+    ("wa", "wln"), ("wo", "wol"), ("xh", "xho"), ("yi", "yid"), ("yo", "yor"), ("za", "zha"), ("zh", "chi zho"), ("zu", "zul"),
 ];
 
-/// Codes of three letters (ISO 639-2) of the table's languages, whose tags have two: BCP 47 knows no others for them.
-const THREE_LETTERS: [(&str, &str); 36] = [
-    ("eng", "en"),
-    ("deu", "de"),
-    ("ger", "de"),
-    ("nld", "nl"),
-    ("dut", "nl"),
-    ("spa", "es"),
-    ("fra", "fr"),
-    ("fre", "fr"),
-    ("por", "pt-PT"),
-    ("ukr", "uk"),
-    ("hin", "hi"),
-    ("zho", "zh-Hans"),
-    ("chi", "zh-Hans"),
-    ("rus", "ru"),
-    ("ces", "cs"),
-    ("cze", "cs"),
-    ("kor", "ko"),
-    ("jpn", "ja"),
-    ("ita", "it"),
-    ("pol", "pl"),
-    ("ron", "ro"),
-    ("rum", "ro"),
-    ("nno", "nn"),
-    ("nob", "nb"),
-    ("ara", "ar"),
-    ("tur", "tr"),
-    ("dan", "da"),
-    ("fin", "fi"),
-    ("hun", "hu"),
-    ("isl", "is"),
-    ("ice", "is"),
-    ("swe", "sv"),
-    ("ben", "bn"),
-    ("sin", "si"),
-    ("tam", "ta"),
-    ("urd", "ur"),
-];
-
-/// The table's tag of a code of three letters.
+/// The tag of a language whose code of three letters is none in BCP 47.
 pub(super) fn of_three_letters(code: &str) -> Option<&'static str> {
-    THREE_LETTERS.iter().find(|(three, _)| *three == code).map(|(_, tag)| *tag)
+    let known = TWO_LETTERS.iter().find(|(_, three)| three.split(' ').any(|three| three == code));
+    known.map(|(two, _)| match *two {
+        // The table of languages has these by script and region.
+        "zh" => "zh-Hans",
+        "pt" => "pt-PT",
+        two => two,
+    })
 }
 
 /// A well-formed tag in its usual case (`sr-Latn-RS`); `None` for anything else.
@@ -74,7 +55,8 @@ pub(super) fn canonical(tag: &str) -> Option<String> {
     let digits = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
     let word = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let language = subtags.next()?;
-    let known = TWO_LETTERS.contains(&language) || (letters(language, 3) && of_three_letters(language).is_none());
+    let known = TWO_LETTERS.iter().any(|(two, _)| *two == language)
+        || (letters(language, 3) && of_three_letters(language).is_none());
     if !known {
         return None;
     }
@@ -140,6 +122,8 @@ mod tests {
             "en-USAB-",
             "en-u",
             "deu",
+            "tha",
+            "per",
             "日本",
             "en-a-b-c-d-e-f-g",
         ] {

@@ -6,7 +6,7 @@ use crate::chat_template::ChatTemplate;
 use crate::conversation::IMAGE_PLACEHOLDER;
 use crate::encode::Style;
 use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageProcessorConfig};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, special_token};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -166,13 +166,9 @@ impl<'a> Files<'a> {
         let config = self.config.as_ref();
         let id = ["image_token_index", "image_token_id"].iter().find_map(|key| config?.get(key)?.as_u64());
         let by_id = id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
-        let named = self.processor.as_ref().and_then(|file| file.get("image_token")).filter(|token| !token.is_null());
-        let named = named.map(|token| {
-            let content = token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned);
-            let expected = "a token".to_owned();
-            content.ok_or_else(|| self.wrong("processor_config.json", "image_token", expected, token.to_string()))
-        });
-        let named = named.transpose()?.or(by_id);
+        let named = special_token(self.processor.as_ref(), "image_token");
+        let wrong = |found| self.wrong("processor_config.json", "image_token", "a token".to_owned(), found);
+        let named = named.map_err(wrong)?.or(by_id);
         let is_named = named.is_some() || id.is_some();
         let token = named.unwrap_or_else(|| IMAGE_PLACEHOLDER.to_owned());
         match (tokenizer.token_id(&token), id) {
