@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::{RgbImage, encode_png};
+use burn_vlm_data::source::{FileSource, Source, SourceConfig};
 use burn_vlm_train::ablation::Column;
 use burn_vlm_train::error::Result;
 use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Reply};
@@ -133,6 +134,29 @@ fn jsonl_and_parquet_are_benchmarks_too() {
     let benchmark = only(&opened);
     assert_eq!(benchmark.questions().len(), 20);
     assert!(benchmark.questions().iter().all(|question| question.media.len() == 1));
+}
+
+/// A number is a place from 0 for a benchmark as for training, even where another option reads so; of a text the option goes first.
+#[test]
+fn the_right_option_is_the_one_that_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    for (answer, right) in [("1", 1), ("\"1\"", 0), ("\"C\"", 2), ("\"0.0\"", 0), ("[2]", 2)] {
+        for options in [r#""choices": ["1", "2", "3"]"#, r#""A": "1", "B": "2", "C": "3""#] {
+            let line = format!(r#"{{"question": "Which?", {options}, "answer": {answer}}}"#);
+            let path = folder.path().join("q.jsonl");
+            std::fs::write(&path, line).unwrap();
+            let opened = open(folder.path(), "kind = 'choice'\nfile = 'q.jsonl'\nlanguage = 'en'");
+            let predictions = only(&opened).predictions(&[Reply::Scores(vec![0.0, 1.0, 2.0])]).unwrap();
+            assert_eq!(predictions[0].answer, Some(right), "{options}, {answer}");
+            let source = FileSource::open(SourceConfig::new("q", path.display().to_string())).unwrap();
+            let trained = source.get(0).unwrap().answer().to_owned();
+            let meant = [["A", "1"], ["B", "2"], ["C", "3"]][right];
+            assert!(meant.contains(&trained.as_str()), "{options}, {answer}: {trained}");
+        }
+    }
+    std::fs::write(folder.path().join("q.jsonl"), r#"{"question": "?", "choices": ["3", "4"], "answer": 3}"#).unwrap();
+    let error = try_open(folder.path(), &table("kind = 'choice'\nfile = 'q.jsonl'\nlanguage = 'en'"));
+    assert!(error.err().unwrap().to_string().contains("answer is 3, expected a place among 2 options"));
 }
 
 #[test]

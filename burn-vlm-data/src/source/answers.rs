@@ -1,5 +1,6 @@
 //! Answers and options as published data writes them: texts, lists, objects, a place in a list.
 
+use super::named::is_there;
 use super::skip::{SkipKind, SkipReason};
 use super::text::{kind, listing};
 use burn_vlm_base::shorten::shorten;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 /// Letters of options.
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /// Keys of an object that hold its text.
-const TEXTS: [&str; 3] = ["answer", "text", "value"];
+pub(super) const TEXTS: [&str; 3] = ["answer", "text", "value"];
 /// How deep lists and objects of answers lie in each other.
 const DEPTH: usize = 4;
 
@@ -42,7 +43,7 @@ fn texts(name: &str, value: &Value, depth: usize) -> Result<Vec<String>, SkipRea
 }
 
 /// The options of a value: a list of texts or of objects with `text`, the same written into a string, an object of lists (`text` beside
-/// `label`) or of letters (`{"A": "a cat"}`).
+/// `label`) or of letters (`{"A": "a cat"}`). What is null at the end is no option: tables have as many places in every row.
 ///
 /// # Errors
 /// What is no list of options.
@@ -60,20 +61,28 @@ pub fn option_texts(name: &str, value: &Value) -> Result<Vec<String>, SkipReason
                 Ok([text]) => Ok(text),
                 Err(_) => Err(wrong("a list with an item that is no text")),
             };
-            items.iter().map(one).collect()
+            let count = items.iter().rposition(|item| !item.is_null()).map_or(0, |last| last + 1);
+            items[..count].iter().map(one).collect()
         }
         Value::Object(fields) => match fields.get("text") {
             Some(texts @ Value::Array(_)) => option_texts(name, texts),
+            _ if fields.values().all(Value::is_null) => Ok(Vec::new()),
             _ => lettered(fields).ok_or_else(|| wrong("an object")),
         },
         other => Err(wrong(kind(other))),
     }
 }
 
-/// The texts of `A`, `B`, ... where an object has these keys and no others.
+/// The texts of `A`, `B`, ... where an object has these keys and no others but for such that are null or empty.
 fn lettered(fields: &Map<String, Value>) -> Option<Vec<String>> {
-    let texts = letters(fields.len()).map(|letter| Some(fields.get(&letter)?.as_str()?.to_owned()));
-    texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let count = fields.values().filter(|value| is_there(value)).count();
+    let texts = letters(count).map(|letter| text(fields.get(&letter).filter(|value| is_there(value))?));
+    texts.collect::<Option<Vec<_>>>().filter(|texts| texts.len() == count && count > 0)
 }
 
 /// The first letters.
@@ -84,23 +93,53 @@ pub(super) fn letters(count: usize) -> impl Iterator<Item = String> {
 /// The most options that have a letter.
 pub(super) const MOST_OPTIONS: usize = LETTERS.len();
 
-/// The answer to a question whose options stand in the prompt with letters: a place in the list, from 0, becomes its letter; a letter,
-/// an option's text and any other text stay.
-pub(super) fn chosen(name: &str, answer: &Value, options: &[String]) -> Result<Option<String>, SkipReason> {
-    let given = answer_texts(name, answer)?.into_iter().find(|answer| !answer.trim().is_empty());
-    let Some(given) = given else { return Ok(None) };
+/// The place of the right option, from 0: training and benchmarks read it by this rule alone. A JSON number is a place; of a text, a
+/// letter before the option that reads so, and that before a place written out. `None` where no answer is given, or a text that means no
+/// option.
+///
+/// # Errors
+/// A number that is no place among the options; what is no answer at all, as [`answer_texts`].
+pub fn option_place(name: &str, answer: &Value, options: &[String]) -> Result<Option<usize>, SkipReason> {
+    let Some(given) = given(name, answer)? else { return Ok(None) };
     let text = given.trim();
-    if !answer.is_number() && options.iter().any(|option| option.trim() == text) {
-        return Ok(Some(given));
-    }
-    let Some(place) = number(text) else { return Ok(Some(given)) };
-    match usize::try_from(place).ok().filter(|place| *place < options.len()) {
-        Some(place) => Ok(letters(options.len()).nth(place)),
-        None => {
-            let detail = format!("{name} is {text}, expected a place in {} options, from 0", options.len());
-            Err(SkipReason::malformed(detail))
+    if !is_number(answer) {
+        let by_letter = letters(options.len()).position(|letter| letter == text);
+        let meant = by_letter.or_else(|| options.iter().position(|option| option.trim() == text));
+        if meant.is_some() {
+            return Ok(meant);
         }
     }
+    match number(text) {
+        Some(place) => match usize::try_from(place).ok().filter(|place| *place < options.len()) {
+            Some(place) => Ok(Some(place)),
+            None => {
+                let detail = format!("{name} is {text}, expected a place among {} options, from 0", options.len());
+                Err(SkipReason::malformed(detail))
+            }
+        },
+        None => Ok(None),
+    }
+}
+
+/// A number of JSON, or a list of one.
+fn is_number(answer: &Value) -> bool {
+    answer.is_number() || answer.as_array().is_some_and(|items| matches!(items.as_slice(), [Value::Number(_)]))
+}
+
+/// The first answer that is not blank.
+fn given(name: &str, answer: &Value) -> Result<Option<String>, SkipReason> {
+    Ok(answer_texts(name, answer)?.into_iter().find(|answer| !answer.trim().is_empty()))
+}
+
+/// The answer to a question whose options stand in the prompt with letters: a place becomes its letter; a letter, an option's text and
+/// any other text stay.
+pub(super) fn chosen(name: &str, answer: &Value, options: &[String]) -> Result<Option<String>, SkipReason> {
+    let place = option_place(name, answer, options)?;
+    let (Some(given), Some(place)) = (given(name, answer)?, place) else { return given(name, answer) };
+    let text = given.trim();
+    let letter = letters(options.len()).nth(place);
+    let stays = letter.as_deref() == Some(text) || options.get(place).is_some_and(|option| option.trim() == text);
+    Ok(if stays && !is_number(answer) { Some(given) } else { letter })
 }
 
 /// A whole number, also as a column with holes writes it (`1.0`).
@@ -139,11 +178,23 @@ mod tests {
             json!([{"label": "A", "text": "a cat"}, {"label": "B", "text": "a dog"}]),
             json!({"text": ["a cat", "a dog"], "label": ["A", "B"]}),
             json!({"A": "a cat", "B": "a dog"}),
+            // A table has as many places in every row.
+            json!({"A": "a cat", "B": "a dog", "C": null, "D": ""}),
+            json!(["a cat", "a dog", null, null]),
+            json!({"text": ["a cat", "a dog", null], "label": ["A", "B", null]}),
+            json!("['a cat', 'a dog', None]"),
+            json!("[\"a cat\", \"a dog\", null]"),
         ] {
             assert_eq!(option_texts("choices", &value).unwrap(), ["a cat", "a dog"], "{value}");
         }
-        assert!(option_texts("choices", &json!([])).unwrap().is_empty());
-        for value in [json!("a cat or a dog"), json!(3), json!({"first": "a"}), json!([["a", "b"]])] {
+        for nothing in [json!([]), json!([null, null]), json!({"A": null, "B": null})] {
+            assert!(option_texts("choices", &nothing).unwrap().is_empty(), "{nothing}");
+        }
+        assert_eq!(option_texts("choices", &json!({"A": 1, "B": 2.5})).unwrap(), ["1", "2.5"]);
+        // A hole is no end.
+        let holes = [json!(["a", null, "b"]), json!({"A": "a", "B": null, "C": "b"}), json!("['a', None, 'b']")];
+        let wrong = [json!("a cat or a dog"), json!(3), json!({"first": "a"}), json!([["a", "b"]])];
+        for value in holes.into_iter().chain(wrong) {
             let reason = option_texts("choices", &value).unwrap_err();
             assert!(reason.kind == SkipKind::UnreadField && reason.detail.contains("choices"), "{value}: {reason}");
         }
@@ -159,6 +210,8 @@ mod tests {
             (json!("1.0"), "B"),
             // The text of an option is that option, and no place.
             (json!("3"), "3"),
+            // A number is a place, whatever the options read.
+            (json!([0]), "A"),
             (json!("C"), "C"),
             (json!("a dog"), "a dog"),
             (json!("It is a dog."), "It is a dog."),

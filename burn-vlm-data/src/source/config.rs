@@ -79,14 +79,14 @@ pub struct Fields {
     pub id: Option<String>,
     /// The picture or pictures (`image`, `images`, `image_path`, `image_paths`; `file_name`, `file_names`; `image_1`, `image_2`, ...).
     pub image: Option<String>,
-    /// The frames of a video (`video`).
+    /// The frames of a video (`video`): files, or the folder that holds them.
     pub video: Option<String>,
     /// The conversation (`conversations`, `messages`, `texts`).
     pub conversations: Option<String>,
     /// The question (`question`); lettered options beside it are in `A`, `B`, ..., a hint in `hint`.
     pub question: Option<String>,
-    /// The answer (`answer`, `answers`); of a list the first, of objects their `answer`; a number beside a list of options is a
-    /// place in it, from 0.
+    /// The answer (`answer`, `answers`); of a list the first, of objects their `answer`; a number beside options is a place among them,
+    /// from 0.
     pub answer: Option<String>,
     /// The caption (`caption`, `text`, `txt`).
     pub caption: Option<String>,
@@ -95,11 +95,27 @@ pub struct Fields {
     /// What the system says before the conversation (`system`, `system_prompt`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Fields that are not read on purpose: nothing is said of them, and none is a reason to leave a record out.
+    /// Fields that are not read on purpose: nothing is said of them, and none is a reason to leave a record out. Keys of turns as
+    /// reports name them (`conversations: image`), entries of archives by their ending (`.mp4`). A field that is named otherwise
+    /// here is read all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
     /// Other fields that [`FileSource::rows`](super::FileSource::rows) shall have; only parquet files leave out what is not named.
     pub more: Vec<String>,
+}
+
+impl Fields {
+    /// Whether a field is not read on purpose.
+    pub(super) fn ignores(&self, name: &str) -> bool {
+        self.ignore.iter().any(|ignored| ignored == name) && !self.named().any(|named| named == name)
+    }
+
+    /// The names that were chosen.
+    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
+        let Self { id, image, video, conversations, question, answer, caption, system, more, .. } = self;
+        let named = [id, image, video, conversations, question, answer, caption, system];
+        named.into_iter().flatten().chain(more).map(String::as_str)
+    }
 }
 
 /// What is done with conversations that show no placeholder for their pictures.

@@ -71,11 +71,12 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// The turns of a record.
+/// The turns of a record; the keys of turns that are not read only where they are to be told.
 pub(super) fn conversation<'r>(
     record: &'r Record,
     fields: &Fields,
     max_depth: usize,
+    told: bool,
 ) -> Result<Conversation<'r>, SkipReason> {
     let mut reading = Reading { record, read: BTreeSet::new() };
     let other = fields.question.is_some() || fields.caption.is_some();
@@ -83,7 +84,7 @@ pub(super) fn conversation<'r>(
     let found = reading.field(&fields.conversations, usual);
     // `texts` and the like may be a plain string, which is no conversation.
     let found = found.filter(|(_, turns)| fields.conversations.is_some() || !is_plain(turns));
-    let mut listed = Listed::default();
+    let mut listed = Listed::new(&fields.ignore, told);
     let mut places_pictures = true;
     if let Some(found) = found {
         let (name, turns) = reading.read(found);
@@ -147,12 +148,16 @@ fn asked(reading: &mut Reading<'_>, fields: &Fields, question: String) -> Result
                 let detail = format!("{name} has {} options, at most {MOST_OPTIONS} have a letter", texts.len());
                 return Err(SkipReason::new(SkipKind::UnreadField, detail));
             }
-            let place = || reading.find(&OPTION_PLACES);
-            if let Some(found) = answer.filter(|(_, answer)| is_there(answer)).or_else(place) {
-                let (name, answer) = reading.read(found);
-                answer_text = chosen(name, answer, &texts)?;
-            }
             options = letters(texts.len()).zip(texts).collect();
+        }
+    }
+    // Where a letter is left out, it is not said which places are counted.
+    if !options.is_empty() && letters(options.len()).zip(&options).all(|(letter, (name, _))| letter == *name) {
+        let place = || reading.find(&OPTION_PLACES);
+        if let Some(found) = answer.filter(|(_, answer)| is_there(answer)).or_else(place) {
+            let (name, answer) = reading.read(found);
+            let texts: Vec<String> = options.iter().map(|(_, text)| text.clone()).collect();
+            answer_text = chosen(name, answer, &texts)?;
         }
     }
     let answer = match (answer_text, answer) {
@@ -226,7 +231,7 @@ mod tests {
 
     fn turns(record: Value) -> Result<Vec<Turn>, SkipReason> {
         let Value::Object(record) = record else { panic!("an object") };
-        conversation(&record, &Fields::default(), 32).map(|conversation| conversation.turns)
+        conversation(&record, &Fields::default(), 32, false).map(|conversation| conversation.turns)
     }
 
     #[test]
@@ -255,6 +260,11 @@ mod tests {
         let expected = "Hint: Look.\nQuestion: Which?\nOptions:\nA. cat\nB. dog\n\
                         Please select the correct answer from the options above.";
         assert_eq!(turns(record).unwrap(), [Turn::user(expected), Turn::assistant("B")]);
+        // A place among them is a letter, as in a list; where one is left out, what is there stays.
+        for (second, answer, expected) in [("B", json!(1), "B"), ("B", json!("0"), "A"), ("C", json!("1"), "1")] {
+            let record = json!({"question": "Which?", "A": "cat", second: "dog", "answer": answer});
+            assert_eq!(turns(record.clone()).unwrap()[1].text, expected, "{record}");
+        }
         let record = json!({"question": "Which?", "A": "a column of something else", "answer": "B"});
         assert_eq!(turns(record).unwrap()[0].text, "Which?");
     }

@@ -4,8 +4,18 @@
 //! leads out (a folder of pictures is often one, to a shared disk) is followed only where that is allowed.
 
 use super::skip::{SkipKind, SkipReason};
-use burn_vlm_base::shorten::shorten;
 use std::path::{Component, Path, PathBuf};
+
+/// The most characters of a path that a message shows.
+const SHOWN: usize = 120;
+
+/// A path in quotes as a message shows it; of a long one the end, where the file's name stands.
+fn shown(path: &str) -> String {
+    match path.char_indices().rev().nth(SHOWN - 1) {
+        Some((at, _)) if at > 0 => format!("...{:?} ({} characters)", &path[at..], path.chars().count()),
+        _ => format!("{path:?}"),
+    }
+}
 
 /// A folder of pictures; paths from outside are looked up in it and nowhere else.
 #[derive(Debug, Clone)]
@@ -36,32 +46,35 @@ impl ImageRoot {
         if path.is_file() {
             return Ok(path);
         }
-        Err(SkipReason::new(SkipKind::MissingImage, format!("{} is not a file", shorten(relative))))
+        Err(SkipReason::new(SkipKind::MissingImage, format!("{} is not a file", shown(relative))))
     }
 
     /// The files of a folder by name: the frames of a video.
     pub(super) fn frames(&self, relative: &str) -> Result<Vec<PathBuf>, SkipReason> {
         let path = self.resolve(relative)?;
         if !path.is_dir() {
-            let detail = format!("{} is no folder of frames; extract the frames first", shorten(relative));
+            let detail = format!("{} is no folder of frames; extract the frames first", shown(relative));
             return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
         }
-        let unreadable = |error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", shorten(relative)));
+        let unreadable = |error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", shown(relative)));
         let mut frames = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
             frames.push(self.file(&format!("{relative}/{}", name.to_string_lossy()))?);
+        }
+        if frames.is_empty() {
+            let detail = format!("{} is an empty folder, expected the frames of a video", shown(relative));
+            return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
         }
         frames.sort();
         Ok(frames)
     }
 
     fn resolve(&self, named: &str) -> Result<PathBuf, SkipReason> {
-        let shown = || shorten(named);
-        let escape = |why: &str| SkipReason::new(SkipKind::PathEscape, format!("{}: {why}", shown()));
-        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", shown()));
+        let escape = |why: &str| SkipReason::new(SkipKind::PathEscape, format!("{}: {why}", shown(named)));
+        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", shown(named)));
         if named.contains("://") {
-            let detail = format!("{} is an address; fetch it first", shown());
+            let detail = format!("{} is an address; fetch it first", shown(named));
             return Err(SkipReason::new(SkipKind::MissingImage, detail));
         }
         if named.contains('\0') {
@@ -123,6 +136,14 @@ mod tests {
         }
         let frames = images.frames("video").unwrap();
         assert!(frames[0].ends_with("1.png") && frames[1].ends_with("2.png") && frames.len() == 2);
+        std::fs::create_dir(root.join("nothing")).unwrap();
+        assert!(images.frames("nothing").unwrap_err().detail.contains("empty folder"));
+        // Of a long path its end is shown.
+        let long = format!("{}/the_name.png", "folder/".repeat(1000));
+        let detail = images.file(&long).unwrap_err().detail;
+        assert!(detail.contains("/the_name.png\" (7013 characters)") && detail.len() < 300, "{detail}");
+        let long = "語".repeat(121);
+        assert!(images.file(&long).unwrap_err().detail.starts_with("...\"語"));
         assert_eq!(images.frames("a.png").unwrap_err().kind, SkipKind::UnsupportedVideo);
         assert!(ImageRoot::new(&root.join("a.png"), false).is_err());
         assert!(ImageRoot::new(&root.join("none"), false).is_err());

@@ -7,7 +7,7 @@ use super::image_root::ImageRoot;
 use super::named::{is_there, named};
 use super::record::{RawPicture, RawRecord};
 use super::skip::{Place, SkipKind, SkipReason};
-use super::text::kind;
+use super::text::{kind, listing};
 use super::turns::NamedPart;
 use crate::conversation::{Role, Turn};
 use crate::language::Language;
@@ -19,11 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Names of fields that hold the id.
-const IDS: [&str; 3] = ["id", "index", "__key__"];
+pub(super) const IDS: [&str; 3] = ["id", "index", "__key__"];
 /// Names of fields that name pictures or hold them.
 pub(super) const IMAGES: [&str; 4] = ["image", "images", "image_path", "image_paths"];
 /// Names of fields that name pictures if their values end as pictures do (the metadata of an imagefolder).
-const FILE_NAMES: [&str; 2] = ["file_name", "file_names"];
+pub(super) const FILE_NAMES: [&str; 2] = ["file_name", "file_names"];
 /// Endings of pictures, whether they can be read or not.
 pub(super) const PICTURE_ENDINGS: [&str; 20] = [
     "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "jxl", "ppm",
@@ -58,6 +58,9 @@ pub(super) const KNOWN_PICTURES: [&str; 25] = [
     "mp4",
 ];
 
+/// Those among them that hold videos.
+const KNOWN_VIDEOS: [&str; 5] = ["videos", "video_path", "video_file", "frames", "mp4"];
+
 /// What a source's configuration says about every record.
 pub(super) struct Interpreter {
     config: SourceConfig,
@@ -91,25 +94,23 @@ impl Interpreter {
 
     fn parts(&self, record: RawRecord, id: String) -> Result<Sample, SkipReason> {
         let label = label(&record);
-        let RawRecord { fields, pictures, frames, unread, .. } = record;
+        let unread = record.unknown_columns();
+        let RawRecord { fields, pictures, frames, .. } = record;
         let language = self.language(&fields)?;
-        let conversation = conversation(&fields, &self.config.fields, self.config.limits.max_depth)?;
-        let Conversation { mut turns, places_pictures, named: in_parts, read, .. } = conversation;
+        let Conversation { mut turns, places_pictures, named: in_parts, read, .. } =
+            conversation(&fields, &self.config.fields, self.config.limits.max_depth, false)?;
         let answers = |turn: &Turn| turn.role == Role::Assistant && !turn.text.trim().is_empty();
         if !turns.iter().any(answers) {
             return Err(SkipReason::new(SkipKind::NoAnswer, "the assistant says nothing"));
         }
-        let holds_pictures = pictures.is_some();
         let mut media = self.media(&fields, pictures, frames, &label)?;
         if media.is_empty() && in_parts.is_empty() {
-            // Whether a column that is not read has something in this record is not known.
-            let columns: &[String] = if holds_pictures { &[] } else { &unread };
-            self.check_known(fields.iter().filter(|(name, _)| !read.contains(name.as_str())), columns)?;
+            self.check_known(fields.iter().filter(|(name, _)| !read.contains(name.as_str())), &unread)?;
         }
-        let numbered = resolve_numbered(turns.iter_mut().map(|turn| &mut turn.text), &mut media)?;
+        resolve_numbered(turns.iter_mut().map(|turn| &mut turn.text), &mut media)?;
         media = self.with_parts(media, in_parts, count_placeholders(&turns), &label)?;
         let missing = !media.is_empty() && count_placeholders(&turns) == 0;
-        if missing && !numbered && (!places_pictures || self.config.placeholders == Placeholders::Prepend) {
+        if missing && (!places_pictures || self.config.placeholders == Placeholders::Prepend) {
             let images = media.iter().filter(|media| matches!(media, Media::Image(_))).count();
             prepend(&mut turns, images, media.len() - images);
         }
@@ -181,14 +182,17 @@ impl Interpreter {
         let names = &self.config.fields;
         // Who names the pictures' field has said where they are.
         let chosen = names.image.is_some() || names.video.is_some();
-        let known = |name: &str| KNOWN_PICTURES.contains(&name) && !names.ignore.iter().any(|ignored| ignored == name);
+        let known = |name: &str| {
+            KNOWN_PICTURES.contains(&name) && !names.ignores(name) && !names.named().any(|named| named == name)
+        };
         let found = fields.find(|(name, value)| known(name) && is_there(value)).map(|(name, _)| name);
         match found.or_else(|| unread.iter().find(|name| known(name))).filter(|_| !chosen) {
             None => Ok(()),
             Some(name) => {
+                let key = if KNOWN_VIDEOS.contains(&name.as_str()) { "video" } else { "image" };
                 let detail = format!(
-                    "the field {name:?} holds a picture or video and is not read: name it as the field of pictures \
-                     (image = {name:?}), or among those to ignore"
+                    "the field {name:?} holds a picture or video and is not read: name it as the field of pictures or \
+                     frames ({key} = {name:?}), or among those to ignore"
                 );
                 Err(SkipReason::new(SkipKind::UnreadField, detail))
             }
@@ -198,15 +202,11 @@ impl Interpreter {
     /// What of a record is there and not read, each name once; of a record that cannot be used, nothing.
     pub(super) fn unread(&self, record: &RawRecord) -> BTreeSet<String> {
         let names = &self.config.fields;
-        let Ok(conversation) = conversation(&record.fields, names, self.config.limits.max_depth) else {
+        let Ok(conversation) = conversation(&record.fields, names, self.config.limits.max_depth, true) else {
             return BTreeSet::new();
         };
-        let language = match &self.config.language {
-            Some(LanguageRule::Field { field, .. }) => Some(field),
-            _ => None,
-        };
-        let named = [&names.id, &names.image, &names.video].into_iter().flatten().chain(language).chain(&names.more);
-        let named: BTreeSet<&str> = named.map(String::as_str).collect();
+        let named = [&names.id, &names.image, &names.video].into_iter().flatten().chain(&names.more);
+        let named: BTreeSet<&str> = named.map(String::as_str).chain(self.language_field()).collect();
         let image = self.image_fields(&record.fields);
         let is_read = |name: &str| {
             conversation.read.contains(name)
@@ -219,8 +219,21 @@ impl Interpreter {
         let fields = fields.map(|(name, _)| name.clone());
         let mut unread: BTreeSet<String> =
             fields.chain(record.unread.iter().cloned()).chain(conversation.unread.clone()).collect();
-        unread.retain(|name| !names.ignore.contains(name));
+        unread.retain(|name| !names.ignores(name));
         unread
+    }
+
+    /// Leaves out the fields that are not read on purpose; whatever is made of a record, they have no part in it.
+    pub(super) fn leave_ignored(&self, fields: &mut Record) {
+        let names = &self.config.fields;
+        fields.retain(|name, _| !names.ignores(name) || self.language_field() == Some(name.as_str()));
+    }
+
+    fn language_field(&self) -> Option<&str> {
+        match &self.config.language {
+            Some(LanguageRule::Field { field, .. }) => Some(field.as_str()),
+            _ => None,
+        }
     }
 
     /// The id as the record has it.
@@ -324,8 +337,9 @@ impl Interpreter {
     /// The frames of a video: a list of files, or a folder of them.
     fn video(&self, video: Option<&Value>, label: &str) -> Result<Vec<Picture>, SkipReason> {
         match video {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::String(folder)) => {
+            None => Ok(Vec::new()),
+            Some(nothing) if !is_there(nothing) => Ok(Vec::new()),
+            Some(Value::String(folder)) if listing(folder).is_none() => {
                 let frames = self.root()?.frames(folder)?;
                 Ok(frames.into_iter().map(|path| self.picture(path)).collect())
             }

@@ -45,7 +45,7 @@ mod turns;
 mod webdataset;
 pub mod write;
 
-pub use answers::{answer_texts, option_texts};
+pub use answers::{answer_texts, option_place, option_texts};
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
 pub use from_mixture::{
@@ -73,10 +73,15 @@ use webdataset::TarFile;
 const MAX_MARKS: usize = 1 << 18;
 /// Records that are looked at for fields that are not read, before training; an inspection looks at all.
 const TOLD_RECORDS: u64 = 256;
+/// How many of them are held at once: each may hold its pictures in base64.
+const TOLD_AT_ONCE: usize = 16;
 /// The most of these that are named.
 const TOLD_FIELDS: usize = 20;
 /// Records read at once when all are walked through.
 const WALK: u64 = 64;
+
+/// Samples, and how many of their records have a field that is not read, by its name.
+pub type Told = (Vec<Result<Sample, Box<Skip>>>, BTreeMap<String, u64>);
 
 /// Numbered records, each a pure function of its number, whatever they come from.
 ///
@@ -130,6 +135,11 @@ pub trait Source: Send + Sync {
         BTreeMap::new()
     }
 
+    /// [`Self::get_many`] and [`Self::unread`] of the same records, which a source of files reads once for both.
+    fn get_many_told(&self, records: &[u64]) -> Told {
+        (self.get_many(records), self.unread(records))
+    }
+
     /// What a reader must know of the files as a whole, a line each: an archive without its end, for example.
     fn notes(&self) -> Vec<String> {
         Vec::new()
@@ -165,7 +175,10 @@ pub trait Source: Send + Sync {
 pub fn told(source: &dyn Source) -> Vec<String> {
     let first: Vec<u64> = (0..source.len().min(TOLD_RECORDS)).collect();
     let mut lines: Vec<String> = source.notes();
-    let unread = source.unread(&first);
+    let mut unread: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in first.chunks(TOLD_AT_ONCE).flat_map(|records| source.unread(records)) {
+        *unread.entry(name).or_default() += count;
+    }
     if !unread.is_empty() {
         let fields: Vec<String> =
             unread.iter().take(TOLD_FIELDS).map(|(name, count)| format!("{name} {count}")).collect();
@@ -221,6 +234,20 @@ impl FileSource {
         &self.config
     }
 
+    /// Reads records without the fields that are not read on purpose.
+    fn read(&self, records: &[u64], pictures: bool) -> Vec<RawResult> {
+        let mut raw = self.records.read(records, pictures);
+        if !self.config.fields.ignore.is_empty() {
+            raw.iter_mut().flatten().for_each(|raw| self.interpreter.leave_ignored(&mut raw.fields));
+        }
+        raw
+    }
+
+    fn count_unread(&self, raw: &RawResult, counts: &mut BTreeMap<String, u64>) {
+        let names = raw.iter().flat_map(|raw| self.interpreter.unread(raw));
+        names.for_each(|name| *counts.entry(name).or_default() += 1);
+    }
+
     fn interpret(&self, raw: RawResult, record: u64) -> Result<Sample, Box<Skip>> {
         let sample = raw.and_then(|raw| {
             let (file, place) = (raw.file.clone(), raw.place.clone());
@@ -273,11 +300,27 @@ impl Source for FileSource {
 
     fn get_many(&self, records: &[u64]) -> Vec<Result<Sample, Box<Skip>>> {
         let inside = records.partition_point(|record| *record < self.len());
-        let raw = self.records.read(&records[..inside], true);
+        let raw = self.read(&records[..inside], true);
         let mut samples: Vec<_> =
             raw.into_iter().zip(records).map(|(raw, record)| self.interpret(raw, *record)).collect();
         samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
         samples
+    }
+
+    fn get_many_told(&self, records: &[u64]) -> Told {
+        let inside = records.partition_point(|record| *record < self.len());
+        let mut counts = BTreeMap::new();
+        let mut samples: Vec<_> = self
+            .read(&records[..inside], true)
+            .into_iter()
+            .zip(records)
+            .map(|(raw, record)| {
+                self.count_unread(&raw, &mut counts);
+                self.interpret(raw, *record)
+            })
+            .collect();
+        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        (samples, counts)
     }
 
     /// Reads all texts once where the language stands in the records, but no pictures.
@@ -285,7 +328,7 @@ impl Source for FileSource {
         let mut groups: BTreeMap<Option<Language>, Vec<u64>> = BTreeMap::new();
         for begin in (0..self.len()).step_by(WALK as usize) {
             let records: Vec<u64> = (begin..self.len().min(begin + WALK)).collect();
-            for (raw, record) in self.records.read(&records, false).into_iter().zip(records) {
+            for (raw, record) in self.read(&records, false).into_iter().zip(records) {
                 let language = raw.and_then(|raw| {
                     let RawRecord { file, place, fields, .. } = raw;
                     let language = self.interpreter.language(&fields);
@@ -303,9 +346,7 @@ impl Source for FileSource {
     fn unread(&self, records: &[u64]) -> BTreeMap<String, u64> {
         let inside = records.partition_point(|record| *record < self.len());
         let mut counts = BTreeMap::new();
-        for raw in self.records.read(&records[..inside], false).into_iter().flatten() {
-            self.interpreter.unread(&raw).into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
-        }
+        self.read(&records[..inside], false).iter().for_each(|raw| self.count_unread(raw, &mut counts));
         counts
     }
 
@@ -372,7 +413,8 @@ impl Opener<'_> {
     }
 
     fn webdataset(&self, path: Arc<Path>) -> Result<TarFile, SourceError> {
-        TarFile::open(path.clone(), &self.config.limits, self.max_marks).map_err(|why| self.damaged(&path, why))
+        TarFile::open(path.clone(), &self.config.fields, &self.config.limits, self.max_marks)
+            .map_err(|why| self.damaged(&path, why))
     }
 
     fn parquet(&self, path: Arc<Path>) -> Result<ParquetFile, SourceError> {

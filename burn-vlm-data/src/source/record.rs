@@ -23,6 +23,14 @@ pub(super) struct RawRecord {
     pub(super) unread: Arc<[String]>,
 }
 
+impl RawRecord {
+    /// Columns and entries of which it is not known whether they hold the record's pictures: none where the format itself found some
+    /// place for them.
+    pub(super) fn unknown_columns(&self) -> Arc<[String]> {
+        if self.pictures.is_some() { Arc::default() } else { self.unread.clone() }
+    }
+}
+
 /// A picture as a record has it.
 #[derive(Debug, Clone)]
 pub(super) enum RawPicture {

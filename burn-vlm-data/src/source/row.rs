@@ -19,7 +19,7 @@ pub struct Row {
     pub file: Arc<Path>,
     /// Where in the file.
     pub place: Place,
-    /// The fields but for the pictures. In TSV files every cell is a string, and an empty one is absent.
+    /// The fields but for the pictures and those that are not read on purpose. In TSV files every cell is a string, and an empty one is absent.
     pub fields: Map<String, Value>,
     /// The pictures, none where the record has none.
     pub media: Vec<Media>,
@@ -34,7 +34,7 @@ impl FileSource {
     /// One result a record: why it cannot be read, its pictures are not there, or its language is not known.
     pub fn rows(&self, records: &[u64]) -> Vec<Result<Row, Box<Skip>>> {
         let inside = records.partition_point(|record| *record < self.len());
-        let raw = self.records.read(&records[..inside], true);
+        let raw = self.read(&records[..inside], true);
         let mut rows: Vec<_> = raw
             .into_iter()
             .zip(records)
@@ -48,12 +48,13 @@ impl FileSource {
         let given = self.interpreter.given_id(&raw.fields);
         let id = given.clone().unwrap_or_else(|| made_up_id(&raw));
         let label = label(&raw);
+        let unread = raw.unknown_columns();
         let RawRecord { file, place, fields, pictures, frames, .. } = raw;
         let read = self.interpreter.language(&fields);
         let media = || -> Result<Vec<Media>, SkipReason> {
             let media = self.interpreter.media(&fields, pictures, frames, &label)?;
             if media.is_empty() {
-                self.interpreter.check_known(fields.iter(), &[])?;
+                self.interpreter.check_known(fields.iter(), &unread)?;
             }
             Ok(media)
         };

@@ -5,7 +5,7 @@
 //! when it is opened, from header to header; contents are read when a sample is asked for.
 
 use super::checkpoints::{Checkpoints, Mark};
-use super::config::Limits;
+use super::config::{Fields, Limits};
 use super::interpret::PICTURE_ENDINGS;
 use super::record::{RawPicture, RawRecord, RawResult, RawSkip, ReadRecords};
 use super::skip::{Place, SkipKind, SkipReason};
@@ -36,6 +36,8 @@ pub(super) struct TarFile {
     path: Arc<Path>,
     checkpoints: Checkpoints,
     limits: Limits,
+    /// Endings that are not read on purpose, each with its dot.
+    ignore: Vec<String>,
     /// What a reader must know of it.
     notes: Vec<String>,
 }
@@ -44,6 +46,7 @@ pub(super) struct TarFile {
 #[derive(Default)]
 struct Others {
     hidden: u64,
+    own: u64,
     without_ending: u64,
 }
 
@@ -61,7 +64,12 @@ struct Header {
 
 impl TarFile {
     /// Walks through the headers. The error has the place and the reason.
-    pub(super) fn open(path: Arc<Path>, limits: &Limits, max_marks: usize) -> Result<Self, (String, String)> {
+    pub(super) fn open(
+        path: Arc<Path>,
+        fields: &Fields,
+        limits: &Limits,
+        max_marks: usize,
+    ) -> Result<Self, (String, String)> {
         let mut checkpoints = Checkpoints::new(max_marks);
         let mut last_key: Option<String> = None;
         let mut at = 0;
@@ -99,7 +107,8 @@ impl TarFile {
             notes.push("the archive holds no sample".to_owned());
         }
         let notes = notes.iter().map(|note| format!("{}: {note}", path.display())).collect();
-        Ok(Self { path, checkpoints, limits: *limits, notes })
+        let ignore = fields.ignore.iter().filter(|name| name.starts_with('.')).cloned().collect();
+        Ok(Self { path, checkpoints, limits: *limits, ignore, notes })
     }
 
     /// Reads the entries of one sample.
@@ -230,6 +239,11 @@ impl<'a> Collected<'a> {
         let limits = &self.archive.limits;
         let last = ending.rsplit('.').next().unwrap_or_default();
         let (is_picture, is_text, is_json) = (PICTURES.contains(&last), TEXTS.contains(&last), last == "json");
+        let is_ignored =
+            |name: &String| name.strip_prefix('.').is_some_and(|ignored| ignored == ending || ignored == last);
+        if self.archive.ignore.iter().any(is_ignored) {
+            return Ok(());
+        }
         if !is_picture && !is_text && !is_json {
             if PICTURE_ENDINGS.contains(&last) {
                 let detail =
@@ -338,8 +352,10 @@ fn walk(
 
 /// Why an entry belongs to no sample.
 enum NoSample {
-    /// Its name begins with a dot (attributes of a Mac), or it is webdataset's own (`__shard__`).
+    /// Its name begins with a dot (attributes of a Mac).
     Hidden,
+    /// It is webdataset's own (`__shard__`).
+    Own,
     /// No dot in its name.
     WithoutEnding,
 }
@@ -348,7 +364,8 @@ fn belongs_to_none(name: &str) -> Option<NoSample> {
     let first = name.split('/').next().unwrap_or_default();
     let own = first.len() > 4 && first.starts_with("__") && first.ends_with("__");
     match name.rsplit('/').next().unwrap_or_default() {
-        file if file.starts_with('.') || own => Some(NoSample::Hidden),
+        file if file.starts_with('.') => Some(NoSample::Hidden),
+        _ if own => Some(NoSample::Own),
         file if !file.contains('.') => Some(NoSample::WithoutEnding),
         _ => None,
     }
@@ -358,12 +375,17 @@ impl Others {
     fn count(&mut self, why: NoSample) {
         match why {
             NoSample::Hidden => self.hidden += 1,
+            NoSample::Own => self.own += 1,
             NoSample::WithoutEnding => self.without_ending += 1,
         }
     }
 
     fn notes(&self) -> Vec<String> {
-        let counts = [(self.hidden, "whose name begins with a dot"), (self.without_ending, "without an ending")];
+        let counts = [
+            (self.hidden, "whose name begins with a dot"),
+            (self.own, "of webdataset itself (__meta__ and the like)"),
+            (self.without_ending, "without an ending"),
+        ];
         let line = |(count, which): (u64, &str)| (count > 0).then(|| format!("{count} entries {which} are not read"));
         counts.into_iter().filter_map(line).collect()
     }

@@ -83,7 +83,60 @@ fn known_pictures_that_are_not_read_are_refused() {
     }
     let turn = json!([{"from": "human", "value": "What?", "image": "red.png"}, {"from": "gpt", "value": "This."}]);
     let skip = one(json!({"conversations": turn})).unwrap_err();
-    assert!(skip.reason == SkipKind::UnreadField && skip.detail.contains("image"), "{skip}");
+    assert!(skip.reason == SkipKind::UnreadField && skip.detail.contains("conversations: image"), "{skip}");
+}
+
+/// What is not read on purpose is no reason to leave a record out, whatever it holds and wherever it stands, and is not told.
+#[test]
+fn ignored_fields_have_no_part_in_a_record() {
+    let turn = json!([{"from": "human", "value": "What?", "image": "red.png"}, {"from": "gpt", "value": "This."}]);
+    for (name, record) in [
+        ("options", json!({"question": "What?", "answer": "This.", "options": "one of two"})),
+        ("choices", json!({"question": "What?", "answer": "This.", "choices": 7})),
+        ("system", json!({"question": "What?", "answer": "This.", "system": {"os": "x"}})),
+        ("hint", json!({"question": "What?", "answer": "This.", "hint": [], "A": "", "B": ""})),
+        ("image", json!({"question": "What?", "answer": "This.", "image": "none.png"})),
+        ("video", json!({"question": "What?", "answer": "This.", "video": "none.mp4"})),
+        ("messages", json!({"question": "What?", "answer": "This.", "messages": 3})),
+        ("conversations: image", json!({"conversations": turn})),
+    ] {
+        let fields = Fields { ignore: vec![name.to_owned()], ..Fields::default() };
+        let source = source_with(std::slice::from_ref(&record), fields);
+        let sample = source.get(0).unwrap_or_else(|skip| panic!("{record}: {skip}"));
+        assert_eq!(sample.turns, [Turn::user("What?"), Turn::assistant("This.")], "{record}");
+        assert!(told(&source).is_empty(), "{:?}", told(&source));
+        let row = source.rows(&[0]).pop().unwrap().unwrap();
+        assert!(row.media.is_empty() && !row.fields.contains_key(name));
+    }
+    // A field that is read on purpose, too, is read.
+    let ignore = ["this", "tongue", "id"].map(str::to_owned).to_vec();
+    let fields = Fields { question: Some("this".into()), id: Some("id".into()), ignore, ..Fields::default() };
+    let record = json!({"id": "x", "this": "What?", "answer": "This.", "tongue": 7});
+    let sample = source_with(&[record], fields).get(0).unwrap();
+    assert_eq!((sample.id.as_str(), sample.turns[0].text.as_str()), ("x", "What?"));
+}
+
+/// An empty text is no video, as it is no picture.
+#[test]
+fn nothing_is_no_video() {
+    for nothing in [json!(""), json!(" "), json!([]), json!({}), json!(null)] {
+        let record = json!({"image": "red.png", "video": nothing, "caption": "Red."});
+        assert_eq!(one(record).unwrap().turns[0].text, "<image>");
+    }
+}
+
+/// Records are read once for what they are and for what of them is not read, and a few at once before training.
+#[test]
+fn samples_and_what_they_hold_beside() {
+    let record = |number: usize| json!({"id": number, "image": "red.png", "conversations": chat(), "extra": 1});
+    let mut records: Vec<Value> = (0..70).map(record).collect();
+    records[3]["image"] = json!("none.png");
+    let source = source_with(&records, Fields::default());
+    let (samples, unread) = source.get_many_told(&[0, 3, 69, 99]);
+    assert_eq!(samples.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false]);
+    assert_eq!(unread, source.unread(&[0, 3, 69]));
+    assert_eq!(unread, [("extra".to_owned(), 3)].into());
+    assert_eq!(told(&source), ["test: fields of its first 70 records that are not read: extra 70"]);
 }
 
 #[test]
@@ -125,6 +178,8 @@ fn pictures_inside_content_parts() {
         json!({"type": "image", "image": {"bytes": null, "path": "red.png"}}),
         json!({"type": "image", "text": null, "image": "red.png", "max_pixels": 100}),
         json!({"image": "red.png"}),
+        // As a table writes parts: every key in each.
+        json!({"type": "image", "text": "", "image": "red.png", "video": []}),
         json!({"type": "image_url", "image_url": {"url": uri}}),
         json!({"type": "image", "base64": bytes}),
         json!({"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": bytes}}),
@@ -159,6 +214,25 @@ fn pictures_inside_content_parts() {
         (json!({"type": "image", "uri": "red.png"}), json!(null), SkipKind::UnreadField, "uri"),
         (json!({"type": "image", "image": ["red.png", "red.png"]}), json!(null), SkipKind::Placeholders, "names 2"),
         (json!({"type": "audio", "audio": "a.wav"}), json!(null), SkipKind::Malformed, "audio"),
+        // Two things in one part: neither may be lost.
+        (json!({"type": "text", "text": "?", "image": "red.png"}), json!(null), SkipKind::UnreadField, "\"image\" too"),
+        (
+            json!({"type": "text", "text": "?", "video": ["red.png"]}),
+            json!(null),
+            SkipKind::UnreadField,
+            "\"video\" too",
+        ),
+        (json!({"type": "image", "text": "?", "image": "red.png"}), json!(null), SkipKind::UnreadField, "\"text\" too"),
+        (json!({"text": "?", "image": "red.png"}), json!(null), SkipKind::UnreadField, "\"text\" too"),
+        (json!({"type": "image", "text": "?"}), json!("red.png"), SkipKind::UnreadField, "\"text\" too"),
+        (json!({"image": "red.png", "video": ["red.png"]}), json!(null), SkipKind::UnreadField, "\"video\" too"),
+        (
+            json!({"type": "video", "video": ["red.png"], "text": "?"}),
+            json!(null),
+            SkipKind::UnreadField,
+            "\"text\" too",
+        ),
+        (json!({"type": "video", "url": "a.mp4"}), json!(null), SkipKind::UnreadField, "url"),
     ] {
         let turns = json!([{"role": "user", "content": [part]}, {"role": "assistant", "content": "This."}]);
         let skip = one(json!({"messages": turns, "images": images})).unwrap_err();

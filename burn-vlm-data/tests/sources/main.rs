@@ -2,6 +2,7 @@
 
 mod archives;
 mod bad;
+mod columns;
 mod fields;
 mod files;
 mod formats;

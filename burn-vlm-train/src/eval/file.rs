@@ -19,7 +19,8 @@ use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, resolve_numbered};
 use burn_vlm_data::source::{
-    Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig, answer_texts, option_texts,
+    Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig, answer_texts, option_place,
+    option_texts,
 };
 use burn_vlm_data::tasks::prompts;
 use serde::{Deserialize, Serialize};
@@ -258,22 +259,23 @@ impl Common {
     }
 }
 
-/// The answers as the record has them: a list, or one; objects by their text.
-fn answers(recipe: &FileRecipe, row: &Row) -> Result<Vec<String>, SkipReason> {
-    let names: &[&str] = match &recipe.fields.answer {
-        Some(name) => &[name],
-        None => &["answer", "answers"],
+/// The answers as the record has them: a list, or one; objects by their text. And the field that they stand in.
+fn answers<'r>(recipe: &'r FileRecipe, row: &'r Row) -> Result<(Vec<String>, (&'r str, &'r Value)), SkipReason> {
+    let names = match &recipe.fields.answer {
+        Some(name) => vec![name.as_str()],
+        None => vec!["answer", "answers"],
     };
-    let found = names.iter().find_map(|name| Some((*name, row.fields.get(*name)?)));
-    let all = match found {
-        Some((_, Value::Bool(answer))) => vec![answer.to_string()],
-        Some((name, answer)) => answer_texts(name, answer)?,
-        None => Vec::new(),
+    let none = || SkipReason::new(SkipKind::NoAnswer, format!("no {}", names[0]));
+    let found = names.iter().find_map(|name| Some((*name, row.fields.get(*name).filter(|found| !found.is_null())?)));
+    let (name, answer) = found.ok_or_else(none)?;
+    let all = match answer {
+        Value::Bool(answer) => vec![answer.to_string()],
+        answer => answer_texts(name, answer)?,
     };
     if all.is_empty() {
-        return Err(SkipReason::new(SkipKind::NoAnswer, format!("no {}", names[0])));
+        return Err(none());
     }
-    Ok(all.into_iter().map(|answer| answer.trim().to_owned()).collect())
+    Ok((all.into_iter().map(|answer| answer.trim().to_owned()).collect(), (name, answer)))
 }
 
 /// Reads the rows that have a question and an answer.
@@ -324,7 +326,8 @@ impl Choice {
         check_tokens(&recipe.file.name, recipe.max_new_tokens)?;
         let make = |common: Common, row: &Row| {
             let options = options(row)?;
-            let answer = right_option(&answers(&recipe.file, row)?, &options)?;
+            let (answers, field) = answers(&recipe.file, row)?;
+            let answer = right_option(&answers, field, &options)?;
             Ok(ChoiceItem { common, options, answer })
         };
         let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;
@@ -389,17 +392,17 @@ fn options(row: &Row) -> Result<Vec<String>, SkipReason> {
     Ok(options)
 }
 
-/// The position of the right option: a letter, else an option's text, else a number, which is a position from 0.
-fn right_option(answers: &[String], options: &[String]) -> Result<usize, SkipReason> {
+/// The position of the right option, by the rule by which sources read it ([`option_place`]).
+fn right_option(answers: &[String], (name, value): (&str, &Value), options: &[String]) -> Result<usize, SkipReason> {
     let [answer] = answers else {
         return Err(refuse(format!("{} answers, expected one", answers.len())));
     };
-    let text = answer.as_str();
-    let by_letter = LETTERS[..options.len()].iter().position(|letter| *letter == text);
-    let by_text = || options.iter().position(|option| option == text);
-    let by_number = || text.parse::<usize>().ok().filter(|at| *at < options.len());
-    by_letter.or_else(by_text).or_else(by_number).ok_or_else(|| {
-        let text = shorten(text);
+    let place = match value {
+        Value::Bool(_) => option_place(name, &Value::String(answer.clone()), options)?,
+        value => option_place(name, value, options)?,
+    };
+    place.ok_or_else(|| {
+        let text = shorten(answer);
         refuse(format!("answer {text} is neither a letter nor the text of one of the {} options", options.len()))
     })
 }
@@ -494,7 +497,7 @@ impl ShortAnswer {
     pub fn open(recipe: ShortAnswerRecipe, base: &Path) -> Result<Self, BenchmarkError> {
         check_tokens(&recipe.file.name, recipe.max_new_tokens)?;
         let make = |common: Common, row: &Row| {
-            let references = answers(&recipe.file, row)?;
+            let (references, _) = answers(&recipe.file, row)?;
             Ok(AnswerItem { common, references })
         };
         let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;

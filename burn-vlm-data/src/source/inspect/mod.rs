@@ -134,8 +134,8 @@ pub fn inspect_with(
     let (worker_source, worker_reader) = (source.clone(), reader.cloned());
     let batch = move |batch: u64| {
         let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
-        let unread = worker_source.unread(&numbers);
-        let samples = worker_source.get_many(&numbers).into_iter().zip(numbers);
+        let (samples, unread) = worker_source.get_many_told(&numbers);
+        let samples = samples.into_iter().zip(numbers);
         let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
             let look = Look::at(&*worker_source, worker_reader.as_deref(), &sample, options.decode);

@@ -1,10 +1,11 @@
 //! Which columns of a parquet file are read, and whether they have the types that are needed.
 
+use super::super::answers::TEXTS;
 use super::super::config::Fields;
 use super::super::conversation::{
     ANSWERS, CAPTIONS, CONVERSATIONS, HINT, OPTION_LISTS, OPTION_PLACES, OPTIONS, SYSTEMS,
 };
-use super::super::interpret::{IMAGES, numbered_fields};
+use super::super::interpret::{FILE_NAMES, IDS, IMAGES, numbered_fields};
 use super::json_columns::JsonColumns;
 use arrow_schema::{DataType, Field, Schema};
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) struct Columns {
     pub(super) texts: Vec<String>,
     /// Pictures, in the order in which they are shown.
     pub(super) images: Vec<String>,
+    /// Files may be named beside them, where they have nothing.
+    pub(super) names_files: bool,
     /// Frames.
     pub(super) video: Option<String>,
     /// The id, whether there is such a column or not.
@@ -37,7 +40,10 @@ enum Wanted {
     Pictures,
     Conversation,
     Text,
+    /// A text or a number.
+    Said,
     Answer,
+    Options,
     Id,
     Any,
 }
@@ -50,7 +56,10 @@ impl Columns {
         fields: &Fields,
         language: Option<&str>,
     ) -> Result<Self, Wrong> {
-        let has = |name: &str| schema.index_of(name).is_ok();
+        let read = |name: &str| schema.index_of(name).is_ok() && !fields.ignores(name);
+        // A column of nothing is of no type; another of the usual names may hold what is looked for.
+        let is_null = |name: &str| schema.field_with_name(name).is_ok_and(|field| field.data_type().is_null());
+        let has = |name: &str| read(name) && !is_null(name);
         let first = |names: &[&str]| names.iter().find(|name| has(name)).map(|name| (*name).to_owned());
         let mut texts: Vec<(String, Wanted)> = Vec::new();
         let conversation = fields.conversations.clone().or_else(|| {
@@ -64,46 +73,80 @@ impl Columns {
             (None, Some(question), _) => {
                 texts.push((question, Wanted::Text));
                 let answer = fields.answer.clone().or_else(|| first(&ANSWERS));
-                let place = first(&OPTION_PLACES).filter(|_| first(&OPTION_LISTS).is_some());
+                // One option is no choice, but a column that happens to be called A.
+                let lettered: Vec<&&str> = OPTIONS.iter().filter(|name| has(name)).collect();
+                let lettered = if lettered.len() >= 2 { lettered } else { Vec::new() };
+                let place = first(&OPTION_PLACES);
+                let place = place.filter(|_| !lettered.is_empty() || first(&OPTION_LISTS).is_some());
                 // The place of the right option stands in for an answer.
                 if answer.is_some() || place.is_none() {
-                    texts.push((answer.unwrap_or_else(|| "answer".to_owned()), Wanted::Answer));
+                    let nothing = || ANSWERS.iter().find(|name| read(name)).map_or("answer", |name| name);
+                    texts.push((answer.unwrap_or_else(|| nothing().to_owned()), Wanted::Answer));
                 }
-                texts.extend(place.map(|name| (name, Wanted::Any)));
-                let options = OPTIONS.iter().chain(&HINT).filter(|name| has(name));
-                texts.extend(options.map(|name| ((*name).to_owned(), Wanted::Text)));
-                texts.extend(first(&OPTION_LISTS).map(|name| (name, Wanted::Any)));
+                texts.extend(place.map(|name| (name, Wanted::Answer)));
+                let said = lettered.into_iter().chain(HINT.iter().filter(|name| has(name)));
+                texts.extend(said.map(|name| ((*name).to_owned(), Wanted::Said)));
+                texts.extend(first(&OPTION_LISTS).map(|name| (name, Wanted::Options)));
             }
-            (None, None, Some(caption)) => texts.push((caption, Wanted::Text)),
-            (None, None, None) => texts.push(("conversations".to_owned(), Wanted::Conversation)),
+            (None, None, Some(caption)) => texts.push((caption, Wanted::Answer)),
+            (None, None, None) => {
+                let nothing = CONVERSATIONS.iter().chain(&["question"]).chain(&CAPTIONS).find(|name| read(name));
+                texts.push((nothing.map_or("conversations", |name| name).to_owned(), Wanted::Conversation));
+            }
         }
-        texts.extend(fields.system.clone().or_else(|| first(&SYSTEMS)).map(|name| (name, Wanted::Text)));
+        // A column that is only called as a system text usually is does not make the file unreadable.
+        let system = fields.system.clone().map(|name| (name, Wanted::Text));
+        texts.extend(system.or_else(|| Some((first(&SYSTEMS)?, Wanted::Any))));
         texts.extend(language.map(|name| (name.to_owned(), Wanted::Text)));
-        let id = fields.id.clone().or_else(|| first(&["id", "index"]));
+        let id = fields.id.clone().or_else(|| first(&IDS));
         texts.extend(id.clone().map(|name| (name, Wanted::Id)));
         texts.extend(fields.more.iter().map(|name| (name.clone(), Wanted::Any)));
-        let mut seen = std::collections::HashSet::new();
-        texts.retain(|(name, _)| seen.insert(name.clone()));
 
         let image = fields.image.clone().or_else(|| first(&IMAGES));
         let names = schema.fields().iter().map(|field| field.name().as_str());
+        let mut names_files = false;
         let images = match image {
             Some(image) => vec![image],
-            None => numbered_fields(names.clone()).into_iter().map(str::to_owned).collect(),
+            None => {
+                // Whether they name pictures, their endings tell record by record.
+                let files = FILE_NAMES.iter().filter(|name| has(name));
+                texts.extend(files.map(|name| ((*name).to_owned(), Wanted::Any)));
+                names_files = FILE_NAMES.iter().any(|name| has(name));
+                numbered_fields(names.clone().filter(|name| has(name))).into_iter().map(str::to_owned).collect()
+            }
         };
         // Pictures named in JSON are fields like others.
         let (in_json, images): (Vec<String>, Vec<String>) = images.into_iter().partition(|name| json.is_json(name));
         texts.extend(in_json.into_iter().map(|name| (name, Wanted::Any)));
-        let pictures: Vec<&String> = images.iter().chain(&fields.video).collect();
+        // So are videos that are named: a folder of frames, or a list of them.
+        let video = match &fields.video {
+            Some(name) => Some((name.clone(), true)),
+            None => first(&["video"]).map(|name| (name, false)),
+        };
+        let video = video.filter(|(name, is_chosen)| {
+            let found = schema.field_with_name(name).map(Field::data_type);
+            let is_field = match found {
+                Ok(found) => is_named(found) || (!is_chosen && !Wanted::Pictures.fits(found)),
+                Err(_) => false,
+            };
+            if is_field {
+                texts.push((name.clone(), Wanted::Any));
+            }
+            !is_field
+        });
+        let video = video.map(|(name, _)| name);
+        let mut seen = std::collections::HashSet::new();
+        texts.retain(|(name, _)| seen.insert(name.clone()));
+        let pictures: Vec<&String> = images.iter().chain(&video).collect();
         let text_roots = texts.iter().map(|(name, wanted)| check(schema, name, *wanted)).collect::<Result<_, _>>()?;
         let picture_roots: Vec<usize> =
             pictures.iter().map(|name| check(schema, name, Wanted::Pictures)).collect::<Result<_, _>>()?;
         let texts: Vec<String> = texts.into_iter().map(|(name, _)| name).collect();
         let is_read = |name: &str| texts.iter().chain(pictures.iter().copied()).any(|read| read == name);
-        let unread: Vec<String> = names.filter(|name| !is_read(name)).map(str::to_owned).collect();
+        let unread: Vec<String> = names.filter(|name| !is_read(name) && !is_null(name)).map(str::to_owned).collect();
         let id = id.unwrap_or_else(|| "id".to_owned());
-        let (video, unread) = (fields.video.clone(), Arc::from(unread));
-        Ok(Self { texts, images, video, id, unread, json, text_roots, picture_roots })
+        let unread = Arc::from(unread);
+        Ok(Self { texts, images, names_files, video, id, unread, json, text_roots, picture_roots })
     }
 
     /// Numbers of the columns to read.
@@ -132,26 +175,67 @@ impl Wanted {
             Self::Pictures => "a struct of bytes and path, a column of bytes or of paths, or lists of these",
             Self::Conversation => "a list of structs (from and value, role and content, or user and assistant)",
             Self::Text => "a column of strings",
-            Self::Answer => "a column of strings, of lists of strings or of structs with answer, or of whole numbers",
+            Self::Said => "a column of strings or numbers",
+            Self::Answer => {
+                "a column of strings, of lists of strings or of structs with answer, or of numbers (whole ones or floats of 32 or \
+                 64 bits)"
+            }
+            Self::Options => "a column of lists of strings or numbers",
             Self::Id => "a column of strings or whole numbers",
             Self::Any => "a column",
         }
     }
 
     fn fits(self, found: &DataType) -> bool {
+        // A column of nothing fits everything: nothing is found in it.
+        if found.is_null() {
+            return true;
+        }
         match self {
-            Self::Pictures => is_picture(item(found).unwrap_or(found)),
+            Self::Pictures => item(found).unwrap_or(found).is_null() || is_picture(item(found).unwrap_or(found)),
             // A conversation may also be written as JSON in a string.
-            Self::Conversation => is_text(found) || item(found).is_some_and(|item| matches!(item, DataType::Struct(_))),
-            Self::Text => is_text(found),
-            Self::Answer => {
-                let one = item(found).unwrap_or(found);
-                is_text(one) || matches!(one, DataType::Struct(_)) || found.is_numeric()
+            Self::Conversation => {
+                let turns = |item: &DataType| matches!(item, DataType::Struct(_) | DataType::Null);
+                is_text(found) || item(found).is_some_and(turns)
             }
+            Self::Text => is_text(found),
+            Self::Said => is_text(found) || is_number(found),
+            Self::Answer => is_answer(found),
+            Self::Options => is_option(found),
             Self::Id => is_text(found) || found.is_integer(),
             Self::Any => true,
         }
     }
+}
+
+/// Texts, numbers, lists of them, structs with one under a known key.
+fn is_answer(found: &DataType) -> bool {
+    match found {
+        DataType::Struct(fields) => {
+            let text = TEXTS.iter().find_map(|key| fields.find(key));
+            text.is_some_and(|(_, field)| is_answer(field.data_type()))
+        }
+        found => found.is_null() || is_text(found) || is_number(found) || item(found).is_some_and(is_answer),
+    }
+}
+
+/// What JSON has words for throughout: the others would read as nothing, and an option would be lost.
+fn is_option(found: &DataType) -> bool {
+    match found {
+        DataType::Struct(fields) => fields.iter().all(|field| is_option(field.data_type())),
+        DataType::Null | DataType::Boolean => true,
+        found => is_text(found) || is_number(found) || item(found).is_some_and(is_option),
+    }
+}
+
+/// Numbers that become one of JSON; decimals and halves have no exact one here.
+fn is_number(found: &DataType) -> bool {
+    found.is_integer() || matches!(found, DataType::Float32 | DataType::Float64)
+}
+
+/// Names of files, or lists of them.
+fn is_named(found: &DataType) -> bool {
+    item(found).unwrap_or(found).is_string()
 }
 
 /// The type of a list's items.

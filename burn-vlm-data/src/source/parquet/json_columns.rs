@@ -35,6 +35,13 @@ impl JsonColumns {
         self.0.contains(path)
     }
 
+    /// Whether a column is JSON or has such columns in it.
+    pub(super) fn is_within(&self, path: &str) -> bool {
+        let inside =
+            |json: &String| json.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.0.iter().any(inside)
+    }
+
     fn add_parquet(&mut self, path: &str, found: &Type) {
         let info = found.get_basic_info();
         let is_list =

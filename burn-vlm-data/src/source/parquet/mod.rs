@@ -151,11 +151,13 @@ impl ParquetFile {
 
     fn record(&self, batch: &RecordBatch, row: usize, number: u64, pictures: bool) -> RawResult {
         let (file, place) = (self.path.clone(), Place::Row(number));
-        let reader = values::Values { json: &self.columns.json, max_depth: self.limits.max_depth };
+        let json = &self.columns.json;
+        let reader = values::Values { json, max_depth: self.limits.max_depth };
         let mut fields = Map::new();
         for name in &self.columns.texts {
+            let path = Some(name.as_str()).filter(|name| json.is_within(name));
             let value =
-                batch.column_by_name(name).map_or(Ok(serde_json::Value::Null), |column| reader.json(name, column, row));
+                batch.column_by_name(name).map_or(Ok(serde_json::Value::Null), |column| reader.json(path, column, row));
             match value {
                 Ok(value) => drop(fields.insert(name.clone(), value)),
                 Err(reason) => {
@@ -173,6 +175,7 @@ impl ParquetFile {
         };
         match find(&self.columns.images).and_then(|images| Ok((images, find(self.columns.video.as_slice())?))) {
             Ok((images, frames)) => {
+                let images = images.filter(|images| !(images.is_empty() && self.columns.names_files));
                 let unread = self.columns.unread.clone();
                 Ok(RawRecord { file, place, fields, pictures: images, frames, unread })
             }

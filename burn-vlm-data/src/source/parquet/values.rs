@@ -24,7 +24,8 @@ pub(super) struct Values<'a> {
 
 impl Values<'_> {
     /// A value of a column as JSON; types that JSON has no word for (dates, decimals) become null, since no field of a sample has them.
-    pub(super) fn json(&self, path: &str, column: &dyn Array, row: usize) -> Result<Value, String> {
+    /// The path is that of the column, where there is JSON in it.
+    pub(super) fn json(&self, path: Option<&str>, column: &dyn Array, row: usize) -> Result<Value, String> {
         if column.is_null(row) {
             return Ok(Value::Null);
         }
@@ -38,11 +39,15 @@ impl Values<'_> {
             DataType::UInt16 => column.as_primitive::<UInt16Type>().value(row).into(),
             DataType::UInt32 => column.as_primitive::<UInt32Type>().value(row).into(),
             DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
-            DataType::Float32 => column.as_primitive::<Float32Type>().value(row).into(),
+            // As it is written with its own precision: 0.1 is 0.1, and not the nearest number of 64 bits.
+            DataType::Float32 => match column.as_primitive::<Float32Type>().value(row) {
+                value if value.is_finite() => value.to_string().parse::<f64>().unwrap_or(f64::from(value)).into(),
+                _ => Value::Null,
+            },
             DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
             DataType::Struct(_) => self.object(path, column.as_struct(), row)?,
             _ => match (bytes(column, row), items(column, row)) {
-                (Some(bytes), _) if self.json.is_json(path) => {
+                (Some(bytes), _) if path.is_some_and(|path| self.json.is_json(path)) => {
                     parse_value(bytes, self.max_depth).map_err(|reason| reason.detail)?
                 }
                 (Some(bytes), _) => match std::str::from_utf8(bytes) {
@@ -58,11 +63,11 @@ impl Values<'_> {
         })
     }
 
-    fn object(&self, path: &str, column: &StructArray, row: usize) -> Result<Value, String> {
+    fn object(&self, path: Option<&str>, column: &StructArray, row: usize) -> Result<Value, String> {
         let fields = column.fields().iter().zip(column.columns());
         let fields = fields.map(|(field, values)| {
-            let path = format!("{path}.{}", field.name());
-            Ok((field.name().clone(), self.json(&path, values, row)?))
+            let path = path.map(|path| format!("{path}.{}", field.name()));
+            Ok((field.name().clone(), self.json(path.as_deref(), values, row)?))
         });
         Ok(Value::Object(fields.collect::<Result<Map<String, Value>, String>>()?))
     }

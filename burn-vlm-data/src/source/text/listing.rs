@@ -1,20 +1,38 @@
 //! Lists written into one string, as JSON or as Python prints them.
 
-/// The items of a list of strings or numbers: `["a", "b"]`, `['a', "it's"]`, `[1, 2]`. `None` where the text is no such list.
+/// Words without quotes that stand for nothing.
+const NOTHING: [&str; 4] = ["None", "null", "nan", "NaN"];
+
+/// The items of a list of strings or numbers: `["a", "b"]`, `['a', "it's"]`, `[1, 2]`; nothing (`null`, `None`) may stand at its end
+/// and is no item. `None` where the text is no such list.
 pub(in super::super) fn listing(text: &str) -> Option<Vec<String>> {
-    let mut rest = text.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
+    let text = text.trim();
+    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
+    let mut items = serde_json::from_str::<Vec<Option<String>>>(text).ok().or_else(|| printed(inside.trim()))?;
+    while let Some(None) = items.last() {
+        items.pop();
+    }
+    items.into_iter().collect()
+}
+
+/// The items between the brackets of a list as Python prints it, or of words without quotes.
+fn printed(mut rest: &str) -> Option<Vec<Option<String>>> {
     let mut items = Vec::new();
     while !rest.is_empty() {
         let (item, after) = match rest.chars().next()? {
-            quote @ ('"' | '\'') => quoted(&rest[1..], quote)?,
+            quote @ ('"' | '\'') => {
+                let (item, after) = quoted(&rest[1..], quote)?;
+                (Some(item), after)
+            }
             _ => {
                 let end = rest.find(',').unwrap_or(rest.len());
-                (rest[..end].trim().to_owned(), &rest[end..])
+                let word = rest[..end].trim();
+                if word.contains(['[', '{']) {
+                    return None;
+                }
+                (Some(word).filter(|word| !NOTHING.contains(word)).map(str::to_owned), &rest[end..])
             }
         };
-        if item.contains(['[', '{']) && !rest.starts_with(['"', '\'']) {
-            return None;
-        }
         items.push(item);
         let after = after.trim_start();
         match after.strip_prefix(',') {
@@ -26,7 +44,8 @@ pub(in super::super) fn listing(text: &str) -> Option<Vec<String>> {
     Some(items)
 }
 
-/// The text up to the closing quote, and what follows it.
+/// The text up to the closing quote, and what follows it. Escapes are Python's: before a letter that means nothing, the backslash
+/// stays.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut item = String::new();
     let mut characters = text.char_indices();
@@ -36,12 +55,22 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
                 'n' => item.push('\n'),
                 't' => item.push('\t'),
                 'r' => item.push('\r'),
-                code @ ('u' | 'x') => {
-                    let digits = if code == 'u' { 4 } else { 2 };
+                'a' => item.push('\x07'),
+                'b' => item.push('\x08'),
+                'f' => item.push('\x0c'),
+                'v' => item.push('\x0b'),
+                '\n' => {}
+                same @ ('\\' | '\'' | '"') => item.push(same),
+                code @ ('x' | 'u' | 'U') => {
+                    let digits = match code {
+                        'x' => 2,
+                        'u' => 4,
+                        _ => 8,
+                    };
                     let number: String = (0..digits).map_while(|_| characters.next().map(|(_, digit)| digit)).collect();
                     item.push(char::from_u32(u32::from_str_radix(&number, 16).ok()?)?);
                 }
-                other => item.push(other),
+                other => item.extend(['\\', other]),
             },
             _ if character == quote => return Some((item, &text[at + character.len_utf8()..])),
             _ => item.push(character),
@@ -64,6 +93,14 @@ mod tests {
             ("[]", &[]),
             ("['a',]", &["a"]),
             ("[a.png, b.png]", &["a.png", "b.png"]),
+            // Halves of a character outside the basic plane are JSON's, its number is Python's.
+            (r#"["\ud83d\ude00", "a\/b"]"#, &["😀", "a/b"]),
+            (r"['\U0001f600', 'it\'s']", &["😀", "it's"]),
+            (r"['\d+ \\ C:\pictures', '\x41']", &[r"\d+ \ C:\pictures", "A"]),
+            (r"['a\/b']", &[r"a\/b"]),
+            ("[1.50, 2.00]", &["1.50", "2.00"]),
+            ("['a', None, None]", &["a"]),
+            ("['None', 'nan']", &["None", "nan"]),
         ] {
             assert_eq!(
                 listing(text).as_deref(),
@@ -71,7 +108,8 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["a", "['a", "['a' 'b']", "[['a']]", r#"[{"a": 1}]"#, "['a\\u12'", ""] {
+        for text in ["a", "['a", "['a' 'b']", "[['a']]", r#"[{"a": 1}]"#, "['a\\u12'", "['\\ud83d']", "[None, 'a']", ""]
+        {
             assert_eq!(listing(text), None, "{text}");
         }
     }

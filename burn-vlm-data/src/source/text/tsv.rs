@@ -55,8 +55,9 @@ impl TsvFile {
             return Err(Damage { place: "line 1".to_owned(), reason });
         }
         let find = |name: &str| columns.iter().position(|column| column == name);
-        let (index, image) = (find("index"), find(fields.image.as_deref().unwrap_or("image")));
-        let image_path = find("image_path");
+        let read = |name: &str| find(name).filter(|_| !fields.ignores(name));
+        let (index, image) = (find("index"), read(fields.image.as_deref().unwrap_or("image")));
+        let image_path = read("image_path");
         let mut rows = HashMap::new();
         let mut note = |record: u64, row: &[u8]| {
             let cell = |column: Option<usize>, cells: &[String]| column.and_then(|column| cells.get(column).cloned());
