@@ -23,13 +23,14 @@ fn help() -> String {
     let lines = [
         ("chat", "--model llava-1.5-7b-hf --image cat.jpg", "a conversation about a picture"),
         ("chat", cell, "one question to a model trained here"),
+        ("chat", "--model SmolLM2-135M-Instruct", "a conversation with a language model alone, without pictures"),
     ];
     let folder = "DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
-                  template, preprocessor_config.json.";
+                  template, preprocessor_config.json (a language model alone needs none).";
     examples(&lines, folder)
 }
 
-/// Talk to a vision-language model about pictures
+/// Talk to a vision-language model about pictures, or to a language model alone
 #[derive(Debug, Parser)]
 #[command(name = "chat", max_term_width = 100, after_help = help())]
 pub(crate) struct ChatArgs {

@@ -116,9 +116,10 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let chosen = choose(args.place.device)?;
     let began = std::time::Instant::now();
     let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
+    let (model, processor) = chat.into_vlm()?;
     reporter.line(&format!("{} on {}", args.model.display(), chosen.choice));
     let batch = args.batch.map_or(recipe.batch, |batch| batch as usize);
-    let scorer = Scorer::new(&chat.model, &chosen.device, Arc::new(chat.processor), None, batch);
+    let scorer = Scorer::new(&model, &chosen.device, Arc::new(processor), None, batch);
     let mut predictions: Vec<Prediction> = Vec::new();
     for benchmark in benchmarks.iter() {
         reporter.line(&asked(benchmark));

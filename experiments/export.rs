@@ -2,7 +2,8 @@
 //!
 //! Towers and decoders alone, dual encoders, LLaVA and LLaVA-NeXT, Parrot. LLaVA's original layout is written as transformers'. With
 //! `--outputs` this library's outputs on made-up inputs stand beside it, for `tests/python/roundtrip.py` to compare with
-//! transformers' (tiled pictures of two shapes in one row). transformers knows no Parrot: its folder is written, without outputs.
+//! transformers' (tiled pictures of two shapes in one row), or, of a language model, on texts and conversations of one's own
+//! (`--texts`, for `tests/python/real_weights.py`). transformers knows no Parrot: its folder is written, without outputs.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +14,14 @@ use burn_vlm::init::seeded_normal;
 use burn_vlm::language::{AttentionInput, LanguageModel};
 use burn_vlm::vision::VisionEncoder;
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_data::conversation::{Role, Turn};
+use burn_vlm_data::encode::EncodeOptions;
+use burn_vlm_data::processor::Processor;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use clap::Parser;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::AnyError;
@@ -66,6 +71,11 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     outputs: bool,
 
+    /// Of a language model: outputs on these in place of made-up ids, a JSON list of texts and of conversations
+    /// ([{"role": "user", "content": "Hello"}]); `ids.N` and `logits.N` are those of the N-th, counted from 0
+    #[arg(long, value_name = "FILE", requires = "outputs")]
+    texts: Option<PathBuf>,
+
     /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
@@ -90,15 +100,23 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let kind = config["model_type"].as_str().unwrap_or_default();
+    let language_kind = ["gemma2", "llama", "mistral", "qwen2"].contains(&kind);
+    let texts = args.texts.as_deref().map(read_texts).transpose()?;
+    if texts.is_some() && !language_kind {
+        return Err(format!("--texts is for language models, {} is {kind:?}", source.display()).into());
+    }
     let device = &choose(args.device)?.device;
     let outputs = match kind {
         "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
             write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
         }
         "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
-        "gemma2" | "llama" | "mistral" | "qwen2" => {
-            write_model(args, device)?.map(|model| language(&model, device)).transpose()?
-        }
+        _ if language_kind => write_model(args, device)?
+            .map(|model| match &texts {
+                Some(texts) => of_texts(&model, target, texts, device),
+                None => language(&model, device),
+            })
+            .transpose()?,
         "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
             write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
         }
@@ -132,13 +150,14 @@ fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Opti
 
 /// A named tensor, as little-endian bytes.
 struct Output {
-    name: &'static str,
+    name: String,
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-fn floats<const D: usize>(name: &'static str, tensor: Tensor<D>) -> Result<Output> {
+fn floats<const D: usize>(name: impl Into<String>, tensor: Tensor<D>) -> Result<Output> {
+    let name = name.into();
     let shape = tensor.dims().to_vec();
     let values = tensor.into_data().try_into_vec::<f32>().map_err(|error| format!("{name}: {error:?}"))?;
     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -146,15 +165,15 @@ fn floats<const D: usize>(name: &'static str, tensor: Tensor<D>) -> Result<Outpu
 }
 
 /// Integers as `[n, width]`.
-fn ints(name: &'static str, values: &[i64], width: usize) -> Output {
+fn ints(name: impl Into<String>, values: &[i64], width: usize) -> Output {
     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    Output { name, dtype: Dtype::I64, shape: vec![values.len() / width, width], bytes }
+    Output { name: name.into(), dtype: Dtype::I64, shape: vec![values.len() / width, width], bytes }
 }
 
 fn write(path: &Path, outputs: &[Output]) -> Result<()> {
     let views = outputs
         .iter()
-        .map(|output| Ok((output.name, TensorView::new(output.dtype, output.shape.clone(), &output.bytes)?)))
+        .map(|output| Ok((output.name.as_str(), TensorView::new(output.dtype, output.shape.clone(), &output.bytes)?)))
         .collect::<Result<Vec<_>>>()?;
     Ok(safetensors::serialize_to_file(views, None, path)?)
 }
@@ -174,6 +193,67 @@ fn language(model: &LanguageModel, device: &Device) -> Result<Vec<Output>> {
     let embeds = model.embed(tensor(&ids, TOKENS, device));
     let logits = model.logits(model.forward(embeds, &AttentionInput::contiguous(), None)?);
     Ok(vec![ints("input_ids", &ids, TOKENS), floats("logits", logits)?])
+}
+
+/// What `--texts` lists.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Words {
+    /// With the tokens that the tokenizer adds around a text.
+    Text(String),
+    /// As its template writes it; one that ends with a question, up to where the answer begins.
+    Conversation(Vec<Said>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    role: Role,
+    content: String,
+}
+
+fn read_texts(path: &Path) -> Result<Vec<Words>> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let texts: Vec<Words> = serde_json::from_str(&text).map_err(|error| {
+        format!(
+            "{}: expected a JSON list of texts and of conversations, lists of {{\"role\", \"content\"}}: {error}",
+            path.display()
+        )
+    })?;
+    if texts.is_empty() { Err(format!("{}: the list is empty", path.display()).into()) } else { Ok(texts) }
+}
+
+/// Ids and logits of every text, one batch each.
+fn of_texts(model: &LanguageModel, folder: &Path, texts: &[Words], device: &Device) -> Result<Vec<Output>> {
+    let processor = Processor::text_from_folder(folder)?;
+    let mut outputs = Vec::new();
+    for (at, words) in texts.iter().enumerate() {
+        let named = |error: &dyn std::fmt::Display| format!("--texts, entry {at}: {error}");
+        let ids = match words {
+            Words::Text(text) => {
+                processor.tokenizer().encode_with_special_tokens(text).map_err(|error| named(&error))?
+            }
+            Words::Conversation(said) => {
+                let turns: Vec<Turn> =
+                    said.iter().map(|said| Turn { role: said.role, text: said.content.clone() }).collect();
+                let answered = turns.last().is_some_and(|turn| turn.role == Role::Assistant);
+                match answered {
+                    true => processor.encode(&turns, &[], &EncodeOptions::default()).map(|encoded| encoded.ids),
+                    false => processor.encode_prompt(&turns, &[]),
+                }
+                .map_err(|error| named(&error))?
+            }
+        };
+        if ids.is_empty() {
+            return Err(named(&"it has no token").into());
+        }
+        model.config().check_ids(std::slice::from_ref(&ids), None)?;
+        let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
+        let embeds = model.embed(tensor(&ids, ids.len(), device));
+        let logits = model.logits(model.forward(embeds, &AttentionInput::contiguous(), None)?);
+        outputs.extend([ints(format!("ids.{at}"), &ids, ids.len()), floats(format!("logits.{at}"), logits)?]);
+    }
+    Ok(outputs)
 }
 
 fn vision(model: &VisionEncoder, device: &Device) -> Result<Vec<Output>> {

@@ -12,8 +12,10 @@ use burn_vlm::init::{Fill, Scope};
 use burn_vlm::nn::Linear;
 use burn_vlm::parts::Either;
 use burn_vlm::vision::VisionEncoder;
+use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_experiments::{ENCODER, StudyArgs, execute_of};
 use clap::Parser;
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 const COMMANDS: [&str; 8] = ["study", "train", "evaluate", "chat", "data", "pretrain", "export", "completions"];
@@ -266,6 +268,56 @@ fn a_model_is_trained_and_scored() {
     assert!(Path::new(&copy).join("model.safetensors.index.json").is_file());
     let again = said(&["evaluate", &questions, "--model", &copy, "--device", "flex", "--quiet"]);
     assert_eq!(again, table, "a model written again answers the same");
+}
+
+/// The shipped backbone without an encoder: `chat` talks to it, `export --texts` writes what it makes of texts, and what needs
+/// pictures says that it takes none.
+#[test]
+fn a_language_model_alone_is_talked_to_and_its_outputs_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (backbone, picture) = ("parts/backbone", "tests/fixtures/images/cat_451x300.png");
+    let ask = ["chat", "--model", backbone, "--prompt", "What is this?", "--device", "flex", "--quiet"];
+    let first = said(&[&ask[..], &["--max-new-tokens", "1"]].concat());
+    refused(1, &[&ask[..], &["--image", picture]].concat(), &["config.json", "language model alone", "no pictures"]);
+    refused(1, &["evaluate", "encoder", "--model", backbone, "--device", "flex"], &["config.json", "no pictures"]);
+
+    let texts = at("texts.json");
+    fs::write(&texts, r#"["a red apple", [{"role": "user", "content": "What is this?"}]]"#).unwrap();
+    let out = at("out");
+    said(&["export", backbone, &out, "--outputs", "--texts", &texts, "--device", "flex"]);
+    let bytes = fs::read(folder.path().join("out/outputs.safetensors")).unwrap();
+    let outputs = SafeTensors::deserialize(&bytes).unwrap();
+    let tokenizer = Tokenizer::from_file(root().join(backbone).join("tokenizer.json")).unwrap();
+    let ids = |name: &str| -> Vec<u32> {
+        let (words, _) = outputs.tensor(name).unwrap().data().as_chunks::<8>();
+        words.iter().map(|bytes| i64::from_le_bytes(*bytes) as u32).collect()
+    };
+    assert_eq!(ids("ids.0"), tokenizer.encode_with_special_tokens("a red apple").unwrap());
+    assert!(tokenizer.decode(&ids("ids.1"), false).unwrap().contains("What is this?"));
+    let logits = outputs.tensor("logits.1").unwrap();
+    let shape = logits.shape().to_vec();
+    assert_eq!(shape[..2], [1, ids("ids.1").len()]);
+    let (words, _) = logits.data().as_chunks::<4>();
+    let last = words[words.len() - shape[2]..].iter().map(|bytes| f32::from_le_bytes(*bytes)).enumerate();
+    let (likeliest, _) = last.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert_eq!(tokenizer.decode(&[likeliest as u32], true).unwrap().trim(), first.trim());
+
+    fs::write(&texts, r#"["a", {"role": "user"}]"#).unwrap();
+    let export = |source: &str, out: &str| -> Vec<String> {
+        let source = root().join(source).to_string_lossy().into_owned();
+        ["export", &source, out, "--outputs", "--texts", &texts].map(str::to_owned).to_vec()
+    };
+    let of = |source: &str, words: &[&str]| {
+        let args = export(source, &at("other"));
+        refused(1, &args.iter().map(String::as_str).collect::<Vec<_>>(), words);
+        assert!(!Path::new(&at("other")).exists(), "nothing is written");
+    };
+    of(backbone, &["texts.json", "a JSON list of texts and of conversations"]);
+    fs::write(&texts, "[]").unwrap();
+    of(backbone, &["texts.json", "the list is empty"]);
+    fs::write(&texts, r#"["a"]"#).unwrap();
+    of("parts/siglip2", &["--texts is for language models", "\"siglip\""]);
 }
 
 /// Waits until `there` is true.

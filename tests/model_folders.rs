@@ -325,7 +325,7 @@ fn a_recipe_starts_from_a_whole_model() {
         assert_eq!(config(&after).0, !newline, "{name}: padded");
         let chat: ChatModel = ChatModel::load(&model, &Device::flex()).unwrap();
         let whole: ChatModel = ChatModel::load(&at("whole"), &Device::flex()).unwrap();
-        let (ours, theirs) = (&chat.model.config, &whole.model.config);
+        let (ours, theirs) = (&chat.vlm().unwrap().config, &whole.vlm().unwrap().config);
         assert_eq!(ours.vision_feature_layer, theirs.vision_feature_layer, "{name}");
         assert_eq!(ours.scales_visual_embeds(), theirs.scales_visual_embeds(), "{name}");
         assert_eq!(ours.softcaps_logits(), theirs.softcaps_logits(), "{name}");

@@ -1,9 +1,15 @@
-//! Everything against Hugging Face's own outputs: walks the folders of `tests/fixtures`, and those of every parent named in
-//! `BURN_VLM_FIXTURES` (separated by colons), and checks each by its kind. One line a check; a tensor that no check looked at
-//! is a failure, and so is a folder of a kind that is not supported. Each folder's README.txt says how it was made.
+//! Everything against Hugging Face's own outputs: walks the folders of `tests/fixtures` and `tests/parity/folders`, and those of every folder named in
+//! `BURN_VLM_FIXTURES` (separated by colons: a parent of such folders, or one of them), and checks each by its kind. One line a
+//! check. What a folder does not have is said and skipped; what it has and no check looked at is a failure, and so is a folder
+//! of a kind that is not supported.
 //!
 //! `cargo test --release --test parity` for all, `cargo test --release --test parity -- gemma` for the folders whose name
 //! contains a word. A word that no name contains is a failure, and so is a folder without expected outputs.
+//!
+//! The form of a folder (docs/checkpoints.md has more): what transformers reads (config.json with weights,
+//! preprocessor_config.json, tokenizer.json with a chat template), `expected.safetensors` and `expected.json` with inputs and
+//! outputs by the names that the folders here have, README.txt with how it was made. Pictures are files of `images` beside the
+//! folder, in the order in which README.txt lists them.
 
 #[path = "../../burn-vlm/tests/common/mod.rs"]
 mod common;
@@ -11,6 +17,7 @@ mod dual;
 mod greedy;
 mod language;
 mod parrot;
+mod pictures;
 mod processor;
 mod tokenizer;
 mod versions;
@@ -24,12 +31,16 @@ use std::process::ExitCode;
 
 use common::Fixture;
 
-/// Parents of more fixture folders.
+/// More fixture folders, or parents of them.
 const VARIABLE: &str = "BURN_VLM_FIXTURES";
+
+/// The project's own: the fixtures, and folders that differ from them in what must not be taken for granted
+/// (tests/python/parity_folders.py).
+const FOLDERS: [&str; 2] = ["tests/fixtures", "tests/parity/folders"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut parents = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")];
+    let mut parents = FOLDERS.map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).to_vec();
     parents.extend(
         std::env::var(VARIABLE).unwrap_or_default().split(':').filter(|path| !path.is_empty()).map(PathBuf::from),
     );
@@ -63,26 +74,55 @@ fn main() -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The folder of the pictures that others use.
-const PICTURES: &str = "images";
+/// Files that say what a folder is.
+const KINDS: [&str; 4] =
+    ["config.json", "preprocessor_config.json", "tokenizer.json", "video_preprocessor_config.json"];
+/// Files with outputs.
+const EXPECTED: [&str; 3] = ["expected.safetensors", "expected.json", versions::FILE];
 
-/// The fixture folders below a parent: all but that of the pictures and hidden ones.
+fn has_any(folder: &Path, files: &[&str]) -> bool {
+    files.iter().any(|file| folder.join(file).is_file())
+}
+
+/// A folder of the form itself, or the fixture folders below a parent: all but that of the pictures, hidden ones, and those that
+/// have nothing of the form, which are said.
 fn folders(parent: &Path) -> Result<Vec<PathBuf>, String> {
+    if has_any(parent, &KINDS) && has_any(parent, &EXPECTED) {
+        // Its name, where it was given as `.` or through a link.
+        return parent.canonicalize().map(|folder| vec![folder]).map_err(|error| error.to_string());
+    }
     let entries = std::fs::read_dir(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     let is_fixture = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.is_dir() && name != PICTURES && !name.starts_with('.')
+        path.is_dir() && name != pictures::FOLDER && !name.starts_with('.')
     };
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_fixture).collect();
     folders.sort();
+    folders.retain(|folder| {
+        let of_the_form = has_any(folder, &KINDS) || has_any(folder, &EXPECTED);
+        if !of_the_form {
+            println!("{}: none of {} and {}, skipped", folder.display(), KINDS.join(", "), EXPECTED.join(", "));
+        }
+        of_the_form
+    });
     Ok(folders)
+}
+
+/// Files with outputs that no check of the kind reads.
+fn unread(folder: &Path, read: &[&str]) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let outputs = |name: &String| {
+        let tensors = name.ends_with(".safetensors") && !name.starts_with("model");
+        (tensors || name.starts_with("expected")) && !read.contains(&name.as_str())
+    };
+    names.filter(outputs).collect()
 }
 
 /// Checks a folder by its kind: the model type of its config.json, else what other files it has.
 fn check(folder: &Path) {
-    let expected = ["expected.safetensors", "expected.json", versions::FILE];
-    let has_expected = expected.iter().any(|file| folder.join(file).is_file());
-    assert!(has_expected, "{}: none of {}: nothing to compare with", folder.display(), expected.join(", "));
+    let has_expected = has_any(folder, &EXPECTED);
+    assert!(has_expected, "{}: none of {}: nothing to compare with", folder.display(), EXPECTED.join(", "));
     let fixture = Fixture::open_dir(folder);
     let kind = if folder.join("config.json").is_file() {
         fixture.json("config.json")["model_type"].as_str().unwrap_or("config.json without model_type").to_string()
@@ -93,15 +133,25 @@ fn check(folder: &Path) {
     } else {
         "neither model, image processor nor tokenizer".to_string()
     };
+    let of_versions = folder.join(versions::FILE).is_file() && matches!(kind.as_str(), "llava" | "llava_next");
+    let read: &[&str] = match (of_versions, kind.as_str()) {
+        (true, _) => &[versions::FILE, versions::AS_LOADED],
+        (_, "llava" | "llava_next" | "parrot_qwen2" | "tokenizer" | "gemma2" | "llama" | "mistral" | "qwen2") => {
+            &["expected.safetensors", "expected.json"]
+        }
+        _ => &["expected.safetensors"],
+    };
+    let unread = unread(folder, read);
     match kind.as_str() {
         "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => vision::check(fixture),
         "siglip" | "clip" => dual::check(fixture),
         "gemma2" | "llama" | "mistral" | "qwen2" => language::check(fixture),
-        "llava" | "llava_next" if folder.join(versions::FILE).is_file() => versions::check(fixture),
+        "llava" | "llava_next" if of_versions => versions::check(fixture),
         "llava" | "llava_next" => vlm::check(fixture),
         "parrot_qwen2" => parrot::check(fixture),
         "image processor" => processor::check(fixture),
         "tokenizer" => tokenizer::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),
     }
+    assert!(unread.is_empty(), "{}: no check of this kind reads {}", folder.display(), unread.join(", "));
 }

@@ -1,4 +1,4 @@
-//! Talking to a vision-language model: a folder, pictures, turns, and the answer as it is written.
+//! Talking to a vision-language model, or to a language model alone: a folder, pictures, turns, and the answer as it is written.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,5 +27,5 @@ mod session;
 mod tests;
 
 pub use answer::{Answer, AnswerStats};
-pub use model::ChatModel;
+pub use model::{ChatModel, Talker};
 pub use session::ChatSession;

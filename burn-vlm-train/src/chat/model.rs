@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::GenerationConfig;
+use burn_vlm::language::LanguageModel;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::model_folder::describe;
@@ -14,14 +15,40 @@ use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::processor::Processor;
 
 use super::ChatSession;
-use crate::assemble::VLM_KINDS;
+use crate::assemble::{LANGUAGE_KINDS, VLM_KINDS};
 use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
 
-/// A vision-language model with its tokenizer, chat template and image processor.
+/// What answers.
+pub enum Talker<T: VisionTower = VisionEncoder, P: Projector = Connector> {
+    /// A vision-language model.
+    Vlm(Box<Vlm<T, P>>),
+    /// A language model alone, which is shown no pictures.
+    Language(Box<LanguageModel>),
+}
+
+impl<T: VisionTower, P: Projector> Talker<T, P> {
+    /// What writes the words.
+    pub fn language_model(&self) -> &LanguageModel {
+        match self {
+            Self::Vlm(model) => &model.language_model,
+            Self::Language(model) => model,
+        }
+    }
+
+    /// The vision-language model; `None` where there is a language model alone.
+    pub fn vlm(&self) -> Option<&Vlm<T, P>> {
+        match self {
+            Self::Vlm(model) => Some(model),
+            Self::Language(_) => None,
+        }
+    }
+}
+
+/// A vision-language model with its tokenizer, chat template and image processor, or a language model with the first two.
 pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// The model.
-    pub model: Vlm<T, P>,
+    pub model: Talker<T, P>,
     /// Everything before the tensor.
     pub processor: Processor,
     /// How answers are generated, as `generation_config.json` says; the stop tokens are those that end a turn.
@@ -36,11 +63,11 @@ pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
 }
 
 impl ChatModel {
-    /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one. Weights are held as
-    /// f32.
+    /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one; a language model's
+    /// too. Weights are held as f32.
     ///
     /// # Errors
-    /// A folder without a vision-language model, a file that is missing or damaged.
+    /// A folder without such a model, a file that is missing or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_as(folder, device, StoreDtype::F32)
     }
@@ -53,18 +80,25 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     /// As [`ChatModel::load`]; a device that does not compute in the element type.
     pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
         let folder = model_folder(folder)?;
-        check_kind(&folder)?;
-        let processor = Processor::from_folder(&folder)?;
+        let with_pictures = sees(&folder)?;
+        let processor =
+            if with_pictures { Processor::from_folder(&folder)? } else { Processor::text_from_folder(&folder)? };
         let mut generation = GenerationConfig::from_folder(&folder)?;
         let unread_settings = GenerationConfig::unread_settings(&folder)?;
-        let model =
-            Vlm::<T, P>::load_pretrained_with(&folder, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
-        let language = model.language_model.config();
-        let tokens = (language.vocab_size(), processor.image_token_id());
-        processor.tokenizer().check_rows(tokens.0, tokens.1, &folder.join("tokenizer.json"))?;
+        let options = LoadOptions { dtype, ..LoadOptions::default() };
+        let model = if with_pictures {
+            Talker::Vlm(Box::new(Vlm::<T, P>::load_pretrained_with(&folder, device, &options)?))
+        } else {
+            Talker::Language(Box::new(LanguageModel::load_pretrained_with(&folder, device, &options)?))
+        };
+        let rows = model.language_model().config().vocab_size();
+        processor.tokenizer().check_rows(rows, processor.image_token_id(), &folder.join("tokenizer.json"))?;
         // The model knows its own connector; a published count may be another's.
-        let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
-        for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {
+        let processor = match model.vlm() {
+            Some(model) => processor.with_visual_tokens(model_visual_tokens(&model.config)),
+            None => processor,
+        };
+        for id in processor.end_of_turn().into_iter().chain(model.language_model().config().eos_token_ids()) {
             if !generation.stop_tokens.contains(&id) {
                 generation.stop_tokens.push(id);
             }
@@ -78,6 +112,25 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         ChatSession::new(self)
     }
 
+    /// The vision-language model.
+    ///
+    /// # Errors
+    /// A language model alone, which takes no pictures.
+    pub fn vlm(&self) -> Result<&Vlm<T, P>> {
+        self.model.vlm().ok_or_else(|| words_alone(&self.folder, self.model.language_model()))
+    }
+
+    /// The vision-language model with its processor.
+    ///
+    /// # Errors
+    /// As [`Self::vlm`].
+    pub fn into_vlm(self) -> Result<(Box<Vlm<T, P>>, Processor)> {
+        match self.model {
+            Talker::Vlm(model) => Ok((model, self.processor)),
+            Talker::Language(model) => Err(words_alone(&self.folder, &model)),
+        }
+    }
+
     /// The ids of a conversation up to where the answer begins, with as many image tokens as `counts` says.
     ///
     /// # Errors
@@ -88,18 +141,34 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     }
 }
 
-/// Says first what matters most: that a folder holds another kind of model.
-fn check_kind(folder: &Path) -> Result<()> {
+/// The error where somebody shows pictures to a language model.
+fn words_alone(folder: &Path, model: &LanguageModel) -> TrainError {
+    let message = format!(
+        "this is a language model alone ({}), which is shown no pictures; name the folder of a vision-language model ({})",
+        model.config().name(),
+        VLM_KINDS.join(", ")
+    );
+    TrainError::invalid(folder.join("config.json"), message)
+}
+
+/// Whether a folder's model is shown pictures. Says first what matters most: that it holds another kind of model.
+fn sees(folder: &Path) -> Result<bool> {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io("cannot read", &path, error))?;
     let config: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| TrainError::invalid(&path, error.to_string()))?;
     let kind = config["model_type"].as_str().unwrap_or("none");
     if VLM_KINDS.contains(&kind) {
-        return Ok(());
+        return Ok(true);
     }
-    let message =
-        format!("model_type `{kind}` is no vision-language model to talk to; expected {}", VLM_KINDS.join(", "));
+    if LANGUAGE_KINDS.contains(&kind) {
+        return Ok(false);
+    }
+    let message = format!(
+        "model_type `{kind}` is no model to talk to; expected a vision-language model ({}) or a language model ({})",
+        VLM_KINDS.join(", "),
+        LANGUAGE_KINDS.join(", ")
+    );
     Err(TrainError::invalid(&path, message))
 }
 

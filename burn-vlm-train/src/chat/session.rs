@@ -7,7 +7,7 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::{VisualFeatures, VlmInput};
+use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use burn_vlm_data::image::{ImageError, RgbImage};
 use burn_vlm_data::processor::PictureInput;
@@ -84,6 +84,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// Bytes that are no picture, a picture that the model does not take; `name` says which.
     pub fn add_image(&mut self, name: &str, bytes: &[u8]) -> Result<usize> {
         let begin = Instant::now();
+        self.chat.vlm()?;
         let processor = self.chat.processor.image_processor().ok_or(ImageError::NoProcessor)?;
         let image = processor.decode(name, bytes)?;
         self.preparing += begin.elapsed();
@@ -117,13 +118,13 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
 
     /// Processes and encodes a picture that is one of `among`.
     fn see(&self, image: &RgbImage, among: usize) -> Result<Seen> {
-        let processor = &self.chat.processor;
+        let (model, processor) = (self.chat.vlm()?, &self.chat.processor);
         let image = processor.process_image(PictureInput::Rgb(image), among)?;
         let tokens = processor.num_image_tokens(&image);
         let (tiles, size) = (image.tiles, size(&image));
         let shape = [tiles, 3, image.height, image.width];
         let pixels = Tensor::<4>::from_data(TensorData::new(image.data, shape), &self.chat.device);
-        Ok(Seen { features: self.chat.model.encode_images(pixels)?, tiles, size, tokens })
+        Ok(Seen { features: model.encode_images(pixels)?, tiles, size, tokens })
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
@@ -157,10 +158,10 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
 
     /// Puts words and pictures together, and finds how much of it the cache holds; the decoder has run nothing yet.
     fn begin(&mut self) -> Result<(Decoding<'a>, Vec<u32>, usize)> {
-        let model = &self.chat.model;
+        let (vlm, language_model) = (self.chat.model.vlm(), self.chat.model.language_model());
         let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
         let prompt = self.chat.prompt(&self.turns, &counts)?;
-        let room = model.language_model.config().max_position_embeddings();
+        let room = language_model.config().max_position_embeddings();
         if prompt.len() >= room {
             return Err(TrainError::Data(format!(
                 "the conversation has {} tokens, the model reads {room} (max_position_embeddings): begin a new one",
@@ -171,34 +172,37 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             max_new_tokens: self.generation.max_new_tokens.min(room - prompt.len()),
             ..self.generation.clone()
         };
-        let image = Some(model.config.image_token_index);
-        model.language_model.config().check_ids(std::slice::from_ref(&prompt), image)?;
+        let image = vlm.map(|model| model.config.image_token_index);
+        language_model.config().check_ids(std::slice::from_ref(&prompt), image)?;
         let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, prompt.len()]), &self.chat.device);
-        let embeds = model.embed(&VlmInput::new(ids).with_features(self.features()?))?;
+        let embeds = match vlm {
+            Some(model) => model.embed(&VlmInput::new(ids).with_features(self.features(model)?))?,
+            None => language_model.embed(ids),
+        };
         let mut reused = 0;
         let cache = match self.cache.take() {
             // Where the words choose the experts, a new question changes the tokens of the old pictures too.
-            Some(mut cache) if !model.multi_modal_projector.reads_text() => {
+            Some(mut cache) if !vlm.is_some_and(|model| model.multi_modal_projector.reads_text()) => {
                 reused = common_prefix(&self.cached, &prompt).min(cache.len()).min(prompt.len() - 1);
                 cache.truncate(reused);
                 cache
             }
-            _ => model.language_model.new_cache(1, 1, &self.chat.device),
+            _ => language_model.new_cache(1, 1, &self.chat.device),
         };
         self.cached.clear();
         let rest = embeds.narrow(1, reused, prompt.len() - reused);
         let prompts = std::slice::from_ref(&prompt);
-        Ok((Decoding::resume(&model.language_model, cache, rest, prompts, &generation)?, prompt, reused))
+        Ok((Decoding::resume(language_model, cache, rest, prompts, &generation)?, prompt, reused))
     }
 
     /// The features of all pictures.
-    pub(super) fn features(&self) -> Result<VisualFeatures> {
+    pub(super) fn features(&self, model: &Vlm<T, P>) -> Result<VisualFeatures> {
         if self.images.is_empty() {
             return Ok(VisualFeatures::default());
         }
         let features = Tensor::cat(self.images.iter().map(|image| image.features.clone()).collect(), 0);
-        let config = &self.chat.model.config;
+        let config = &model.config;
         let packing = if config.is_tiled() {
             let (tiles, sizes): (Vec<_>, Vec<_>) = self.images.iter().map(|image| (image.tiles, image.size)).unzip();
             Some(config.packing(&tiles, &sizes)?)

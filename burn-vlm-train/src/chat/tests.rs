@@ -99,8 +99,9 @@ fn the_second_turn_reads_only_what_is_new_and_says_the_same() {
     let mut fresh = chat.session();
     fresh.add_rgb_image(&picture(1)).unwrap();
     fresh.add_rgb_image(&picture(200)).unwrap();
-    let features = fresh.features().unwrap();
-    let whole = chat.model.generate(&[ids], features, &chat.generation, &Device::flex()).unwrap();
+    let model = chat.vlm().unwrap();
+    let features = fresh.features(model).unwrap();
+    let whole = model.generate(&[ids], features, &chat.generation, &Device::flex()).unwrap();
     assert_eq!(chat.processor.tokenizer().decode(&whole[0].ids, true).unwrap(), pieces.concat());
 }
 
@@ -192,9 +193,9 @@ fn errors_name_the_folder_or_the_picture() {
     let error = session.ask("what is this?").map(drop).unwrap_err().to_string();
     assert!(error.contains(&folder.path().display().to_string()), "{error}");
 
-    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "gemma2"}"#).unwrap();
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "siglip"}"#).unwrap();
     let error = ChatModel::load(folder.path(), &Device::flex()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("config.json") && error.contains("`gemma2` is no vision-language model"), "{error}");
+    assert!(error.contains("config.json") && error.contains("`siglip` is no model to talk to"), "{error}");
 }
 
 #[test]
@@ -214,13 +215,44 @@ fn half_precision_talks_and_pictures_count_in_the_time() {
     }
 }
 
+/// A language model alone: the same answers as from its own `generate`, the cache kept, and pictures refused in words.
+#[test]
+fn a_language_model_alone_talks_and_takes_no_pictures() {
+    let (folder, text) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_model(folder.path());
+    let language = load(folder.path()).vlm().unwrap().language_model.clone();
+    language.save_pretrained(text.path(), StoreDtype::F32).unwrap();
+    for name in ["tokenizer.json", "chat_template.jinja"] {
+        std::fs::copy(folder.path().join(name), text.path().join(name)).unwrap();
+    }
+    let chat = load(text.path());
+    let mut session = chat.session();
+    let first = say(&mut session, "what is this?");
+    let mut answer = session.ask("and this?").unwrap();
+    let second: String = answer.by_ref().map(Result::unwrap).collect();
+    let stats = answer.stats();
+    drop(answer);
+    assert!(stats.reused_tokens > 4, "{stats:?}");
+    assert_ne!(first, second);
+    for (turns, found) in [(1, &first), (3, &second)] {
+        let ids = chat.prompt(&session.turns()[..turns], &[]).unwrap();
+        let whole = language.generate(&[ids], &chat.generation, &Device::flex()).unwrap();
+        assert_eq!(&chat.processor.tokenizer().decode(&whole[0].ids, true).unwrap(), found);
+    }
+    let shown = session.add_rgb_image(&picture(1)).unwrap_err().to_string();
+    let read = session.add_image("a.png", b"").unwrap_err().to_string();
+    for error in [shown, read, chat.vlm().err().unwrap().to_string(), chat.into_vlm().err().unwrap().to_string()] {
+        assert!(error.contains("config.json") && error.contains("shown no pictures"), "{error}");
+    }
+}
+
 /// What training does with several pictures chat does too: the first is no longer tiled once a second is there.
 #[test]
 fn the_first_of_several_pictures_is_seen_as_in_training() {
     let folder = tempfile::tempdir().unwrap();
     let tiles = vec![(16, 32), (32, 16), (32, 32)];
     write_model_with(folder.path(), &ImageProcessorConfig::siglip(16), Some(tiles.clone()));
-    let config = load(folder.path()).model.config.clone();
+    let config = load(folder.path()).vlm().unwrap().config.clone();
     write_model_with(
         folder.path(),
         &picture_config(&config, &ImageProcessorConfig::siglip(16), PictureView::Tiles, false),
@@ -240,7 +272,7 @@ fn the_first_of_several_pictures_is_seen_as_in_training() {
     drop(answer);
     let turns = session.turns()[..3].to_vec();
     assert_eq!(chat.prompt(&turns, &[5, 5]).unwrap().len(), prompt);
-    let features = session.features().unwrap();
+    let features = session.features(chat.vlm().unwrap()).unwrap();
     assert_eq!(features.features.unwrap().dims()[0], 2, "one view each");
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Bool, Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 use burn_vlm::checkpoint::{Layout, Parameter, parameters};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -64,6 +64,15 @@ impl Fixture {
         Self { name, dir: self.dir.clone(), bytes, seen: RefCell::default(), failures: RefCell::default() }
     }
 
+    /// A JSON file of the folder; one that it has not is said.
+    pub fn json_if(&self, file: &str) -> Option<serde_json::Value> {
+        let there = self.dir.join(file).is_file();
+        if !there {
+            self.skipped(file);
+        }
+        there.then(|| self.json(file))
+    }
+
     /// A JSON file of the folder.
     pub fn json(&self, file: &str) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(self.dir.join(file)).unwrap()).unwrap()
@@ -89,24 +98,53 @@ impl Fixture {
         self.tensors().tensor(name).is_ok()
     }
 
-    /// Values and shape of a float tensor.
-    pub fn floats(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
-        self.seen.borrow_mut().insert(name.into());
-        let tensors = self.tensors();
-        let view = tensors.tensor(name).unwrap_or_else(|_| panic!("{}: no {name}", self.name));
-        assert_eq!(view.dtype(), Dtype::F32, "{name}");
-        let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        (values, view.shape().to_vec())
+    /// Whether the folder has a tensor; one that it has not is said, since what needs it is skipped.
+    pub fn asks(&self, name: &str) -> bool {
+        let has = self.has(name);
+        if !has {
+            self.skipped(name);
+        }
+        has
     }
 
-    /// Values and shape of an integer tensor.
+    /// Says that the folder does not have something.
+    pub fn skipped(&self, what: &str) {
+        println!("{:24} {what:64} not in the folder, skipped", self.name);
+    }
+
+    /// Values and shape of a float tensor, of whatever precision.
+    pub fn floats(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
+        let floats = [DType::F16, DType::BF16, DType::F32, DType::F64];
+        let (data, shape) = self.data(name, &floats);
+        (data.iter::<f32>().collect(), shape)
+    }
+
+    /// Values and shape of an integer tensor, of whatever width; true is 1.
     pub fn ints(&self, name: &str) -> (Vec<i64>, Vec<usize>) {
+        let (data, shape) = self.data(name, &[DType::U8, DType::I8, DType::I16, DType::I32, DType::I64]);
+        (data.iter::<i64>().collect(), shape)
+    }
+
+    /// A tensor that was looked at from now on.
+    fn data(&self, name: &str, kinds: &[DType]) -> (TensorData, Vec<usize>) {
         self.seen.borrow_mut().insert(name.into());
         let tensors = self.tensors();
         let view = tensors.tensor(name).unwrap_or_else(|_| panic!("{}: no {name}", self.name));
-        assert_eq!(view.dtype(), Dtype::I64, "{name}");
-        let values = view.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
-        (values, view.shape().to_vec())
+        let kind = match view.dtype() {
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F32 => DType::F32,
+            Dtype::F64 => DType::F64,
+            Dtype::BOOL | Dtype::U8 => DType::U8,
+            Dtype::I8 => DType::I8,
+            Dtype::I16 => DType::I16,
+            Dtype::I32 => DType::I32,
+            Dtype::I64 => DType::I64,
+            other => panic!("{}: {name} is {other:?}, which no check reads", self.name),
+        };
+        assert!(kinds.contains(&kind), "{}: {name} is {kind:?}, expected one of {kinds:?}", self.name);
+        let shape = view.shape().to_vec();
+        (TensorData::from_bytes_vec(view.data().to_vec(), shape.clone(), kind), shape)
     }
 
     pub fn float_tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
@@ -122,6 +160,38 @@ impl Fixture {
     /// `attention_mask` as booleans.
     pub fn mask(&self, name: &str, device: &Device) -> Tensor<2, Bool> {
         self.int_tensor::<2>(name, device).equal_elem(1)
+    }
+
+    /// As [`Self::mask`] of the ids `of`; without one all of them are real.
+    pub fn mask_of(&self, name: &str, of: &str, device: &Device) -> Tensor<2, Bool> {
+        if self.asks(name) {
+            return self.mask(name, device);
+        }
+        let (ids, shape) = self.ints(of);
+        Tensor::from_data(TensorData::new(vec![true; ids.len()], shape), device)
+    }
+
+    /// As [`Self::check`] of what is only computed where the folder has the expected tensor.
+    pub fn check_if<const D: usize>(&self, name: &str, tolerance: f64, found: impl FnOnce() -> Tensor<D>) {
+        if self.asks(name) {
+            self.check(name, found(), tolerance);
+        }
+    }
+
+    /// As [`Self::check_exact`], of an integer tensor that the folder may not have.
+    pub fn check_ints_if(&self, name: &str, found: &[i64]) {
+        if self.asks(name) {
+            self.check_exact(name, &found.to_vec(), &self.ints(name).0);
+        }
+    }
+
+    /// Fails for keys of a JSON object that no check looks at.
+    pub fn check_keys(&self, what: &str, value: &serde_json::Value, known: &[&str]) {
+        let keys = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+        let unknown: Vec<&str> = keys.filter(|key| !known.contains(key)).collect();
+        if !unknown.is_empty() {
+            self.fail(format!("{what} has what no check looks at: {}", unknown.join(", ")));
+        }
     }
 
     /// Compares with the expected tensor `name`, prints a line, and remembers a failure.
