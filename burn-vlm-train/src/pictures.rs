@@ -12,7 +12,7 @@ use crate::assemble::is_whole;
 use crate::error::{Result, TrainError};
 
 /// How the encoder in `folder` wants its pictures: by its `preprocessor_config.json` (or the image processor inside of
-/// `processor_config.json`), or, where it has none (the parts made here), as SigLIP's. `size` is the tower's.
+/// `processor_config.json`), or, where it has none, as SigLIP's. `size` is the tower's.
 ///
 /// # Errors
 /// A processor that cannot be read or makes pictures of another size.
@@ -94,6 +94,11 @@ impl Pictures {
         3 * self.size * self.size
     }
 
+    /// How they are prepared.
+    pub fn config(&self) -> &ImageProcessorConfig {
+        self.processor.config()
+    }
+
     /// The corpus.
     pub fn corpus(&self) -> &Arc<EmojiCorpus> {
         &self.corpus
@@ -118,5 +123,20 @@ impl Pictures {
             None => self.processor.process(image),
         };
         tensor.map(|tensor| tensor.data).map_err(TrainError::within(name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts are shown pictures by what ships with them, which is what they were pretrained by.
+    #[test]
+    fn shipped_encoders_say_how_they_want_their_pictures() {
+        let trained_by = Pictures::new(EmojiCorpus::embedded().unwrap(), 64).unwrap();
+        for part in ["siglip1", "siglip2"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../parts").join(part);
+            assert_eq!(ImageProcessorConfig::from_folder(&folder).unwrap(), *trained_by.config(), "{part}");
+        }
     }
 }
