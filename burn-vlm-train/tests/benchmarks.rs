@@ -10,7 +10,7 @@ use burn_vlm_data::image::{RgbImage, encode_png};
 use burn_vlm_data::source::{FileSource, Source, SourceConfig};
 use burn_vlm_train::ablation::Column;
 use burn_vlm_train::error::Result;
-use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Reply};
+use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Question, Reply};
 use burn_vlm_train::recipe::EvaluationRecipe;
 
 fn png(value: u8) -> Vec<u8> {
@@ -134,6 +134,35 @@ fn jsonl_and_parquet_are_benchmarks_too() {
     let benchmark = only(&opened);
     assert_eq!(benchmark.questions().len(), 20);
     assert!(benchmark.questions().iter().all(|question| question.media.len() == 1));
+}
+
+/// As written `None` is an option; as VLMEvalKit reads it, it is none, and a column of numbers with a hole has floats.
+#[test]
+fn cells_are_as_written_or_as_pandas_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "index\tquestion\tA\tB\tC\tD\tanswer\tgroup\n1\tHow many?\t17\t18\tnull\tNone\tA\tx\n\
+                2\tWhich?\t3\tNA\t\tnan\tA\tx\n3\tWho?\t5\t6\t7\t8\tB\tx\n";
+    std::fs::write(folder.path().join("kit.tsv"), rows).unwrap();
+    let options = |settings: &str| -> Vec<Vec<String>> {
+        let base = "kind = 'choice'\nfile = 'kit.tsv'\nlanguage = 'en'\nmax_skipped = 1\nprotocol = 'letters'\n";
+        let opened = open(folder.path(), &format!("{base}{settings}"));
+        let benchmark = only(&opened);
+        let reply = |question: &Question| match &question.ask {
+            Ask::FirstToken { answers } => Reply::Scores(vec![0.0; answers.len()]),
+            other => panic!("{other:?}"),
+        };
+        let replies: Vec<Reply> = benchmark.questions().iter().map(reply).collect();
+        benchmark.predictions(&replies).unwrap().into_iter().map(|prediction| prediction.options).collect()
+    };
+    // The second row has an option D without a C.
+    assert_eq!(options(""), [vec!["17", "18", "null", "None"], vec!["5", "6", "7", "8"]]);
+    assert_eq!(options("cells = 'as_written'"), options(""));
+    // Only the second row has one option alone; where a column has a hole, its numbers are floats.
+    let kit = options("cells = 'vlmevalkit'");
+    assert_eq!(kit, [vec!["17", "18.0"], vec!["5", "6.0", "7.0", "8.0"]]);
+    let error = try_open(folder.path(), &table("kind = 'choice'\nfile = 'kit.tsv'\nlanguage = 'en'\ncells = 'kit'"));
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("cells") || error.contains("vlmevalkit"), "{error}");
 }
 
 /// A number is a place from 0 for a benchmark as for training, even where another option reads so; of a text the option goes first.

@@ -8,6 +8,7 @@
 //! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
 //! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
 
+mod digits;
 mod folder;
 mod message;
 mod methods;

@@ -128,6 +128,16 @@ fn as_jinja2_and_python() {
         ("{{ 'abc'.find('a', 1) }}{{ 'abc'.rfind('z') }}{{ 'abcabc'.find('a', 1, -2) }}", "-1-13"),
         ("{{ [3, 1, 3].index(3) }}{{ [3, 1, 3].index(3, 1) }}{{ [1].copy() }}{{ {'a': 1}.copy() }}", "02[1]{'a': 1}"),
         ("{{ '%s' % 'x' }} {{ '%s-%03d' % ('a', 7) }} {{ '%.1f' % 2.25 }} {{ 7 % 4 }}", "x a-007 2.2 3"),
+        ("{{ '42'.isdecimal() }}{{ '42'.isdigit() }}{{ '42'.isnumeric() }}{{ '42'.isalnum() }}", "TrueTrueTrueTrue"),
+        (
+            "{{ '٣４'.isdecimal() }}{{ '٣４'.isdigit() }}{{ '٣４'.isnumeric() }}{{ '٣４'.isalnum() }}",
+            "TrueTrueTrueTrue",
+        ),
+        ("{{ '²'.isdecimal() }}{{ '²'.isdigit() }}{{ '²'.isnumeric() }}{{ '²'.isalnum() }}", "FalseTrueTrueTrue"),
+        ("{{ '½'.isdecimal() }}{{ '½'.isdigit() }}{{ '½'.isnumeric() }}{{ '½'.isalnum() }}", "FalseFalseTrueTrue"),
+        ("{{ '五'.isdecimal() }}{{ '五'.isdigit() }}{{ '五'.isnumeric() }}{{ '五'.isalnum() }}", "FalseFalseTrueTrue"),
+        ("{{ ''.isdecimal() }}{{ ''.isdigit() }}{{ ''.isnumeric() }}{{ ''.isalnum() }}", "FalseFalseFalseFalse"),
+        ("{{ '4a'.isdecimal() }}{{ '4a'.isdigit() }}{{ '4a'.isnumeric() }}{{ '4a'.isalnum() }}", "FalseFalseFalseTrue"),
         ("{{ 'a' ~ '%s' % messages[0].role | upper }}", "aUSER"),
         ("{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "21"),
         (

@@ -9,16 +9,19 @@
 //! What becomes of pictures that are not plain RGB:
 //! - EXIF orientation is applied, as Hugging Face's `load_image` does (PIL's `exif_transpose`);
 //! - palettes and grey are expanded; transparency (alpha channel, or `tRNS` of a palette) is laid over the background;
-//! - 16-bit samples keep their upper byte. PIL does the same for colour; for 16-bit grey it cuts values at 255, which makes
-//!   nearly all of a picture white, and which is not reproduced here;
+//! - 16-bit samples keep their upper byte. PIL does the same for colour; 16-bit grey it cuts at 255, which makes nearly all of a
+//!   picture white, and which is not reproduced here but for pictures whose samples are all below 256, which are taken as they are;
 //! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL;
-//! - floating-point samples (TIFF) have no range that all agree on, and are refused.
+//! - TIFF's palettes, L*a*b*, YCbCr and grey in wide or floating-point numbers are read in `tiff.rs`; floating-point colours have
+//!   no range that all agree on, and are refused.
 
 use super::ImageError;
 use super::gif::lay_ground;
+use super::tiff::{Refusal, decode_odd};
 use ::image::metadata::Orientation;
 use ::image::{
-    ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, Rgb, RgbImage,
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb,
+    RgbImage,
 };
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,6 +75,20 @@ fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<D
     let Some(format) = reader.format() else {
         return Err(fail("not a JPEG, PNG, WebP, GIF, BMP or TIFF file".to_owned()));
     };
+    if format == ImageFormat::Tiff {
+        match decode_odd(bytes, limits) {
+            Ok(None) => {}
+            Ok(Some((mut image, orientation))) => {
+                image.apply_orientation(orientation);
+                return Ok(image);
+            }
+            Err(Refusal::Reason(reason)) => return Err(fail(reason)),
+            Err(Refusal::TooLarge(width, height)) => {
+                let max_pixels = limits.max_pixels;
+                return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels });
+            }
+        }
+    }
     let mut decoder_limits = Limits::default();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
@@ -106,22 +123,32 @@ pub fn to_rgb(image: DynamicImage, background: Option<[u8; 3]>) -> RgbImage {
     }
 }
 
+/// Samples of 16 bits as 8: the upper byte, or, of a grey picture that has none above 255, the samples themselves.
+pub(super) fn sixteen_bits(image: &ImageBuffer<Luma<u16>, Vec<u16>>) -> GrayImage {
+    match image.as_raw().iter().all(|sample| *sample <= u16::from(u8::MAX)) {
+        true => shifted(image, 0),
+        false => shifted(image, 8),
+    }
+}
+
+/// Samples without their lowest `bits`.
+fn shifted<P, Q>(image: &ImageBuffer<P, Vec<u16>>, bits: u32) -> ImageBuffer<Q, Vec<u8>>
+where
+    P: Pixel<Subpixel = u16>,
+    Q: Pixel<Subpixel = u8>,
+{
+    let bytes = image.as_raw().iter().map(|sample| (sample >> bits) as u8).collect();
+    // As many samples of the same number of channels: this cannot fail.
+    ImageBuffer::from_raw(image.width(), image.height(), bytes).unwrap_or_else(|| ImageBuffer::new(0, 0))
+}
+
 /// The upper bytes of 16-bit samples.
 fn eight_bits(image: DynamicImage) -> DynamicImage {
-    fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
-    where
-        P: Pixel<Subpixel = u16>,
-        Q: Pixel<Subpixel = u8>,
-    {
-        let bytes = image.as_raw().iter().map(|sample| (sample >> 8) as u8).collect();
-        // As many samples of the same number of channels: this cannot fail.
-        ImageBuffer::from_raw(image.width(), image.height(), bytes).unwrap_or_else(|| ImageBuffer::new(0, 0))
-    }
     match image {
-        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(&image)),
-        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(&image)),
-        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(&image)),
-        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(upper(&image)),
+        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(sixteen_bits(&image)),
+        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(shifted(&image, 8)),
+        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(shifted(&image, 8)),
+        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(shifted(&image, 8)),
         image => image,
     }
 }

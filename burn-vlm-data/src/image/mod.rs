@@ -12,6 +12,7 @@ mod encode;
 mod gif;
 mod processor;
 mod resample;
+mod tiff;
 mod tiles;
 
 pub use ::image::{DynamicImage, RgbImage};

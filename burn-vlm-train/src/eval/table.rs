@@ -9,6 +9,7 @@ use burn_vlm_data::source::{FileSource, Row, Skip, SkipKind, SkipReason, Source,
 use serde_json::Value;
 
 use super::BenchmarkError;
+use super::mmmb::pandas_column;
 
 /// Rows read at once.
 const CHUNK: u64 = 64;
@@ -52,6 +53,28 @@ impl Table {
         }
         table.key = hasher.finalize().to_hex().to_string();
         Ok(table)
+    }
+
+    /// Texts of the rows as pandas reads a table: missing cells are absent, columns of numbers are printed as such. The columns of each
+    /// file are typed by themselves; ids stay as written.
+    pub(super) fn read_as_pandas(&mut self) {
+        for rows in self.rows.chunk_by_mut(|(_, a), (_, b)| a.file == b.file) {
+            let columns: BTreeSet<String> = rows.iter().flat_map(|(_, row)| row.fields.keys().cloned()).collect();
+            for name in columns {
+                let text = |row: &Row| row.fields.get(&name).is_none_or(Value::is_string);
+                // Parquet and JSON have types of their own.
+                if !rows.iter().all(|(_, row)| text(row)) {
+                    continue;
+                }
+                let column = rows.iter().map(|(_, row)| text_of(row, &name)).collect();
+                for ((_, row), cell) in rows.iter_mut().zip(pandas_column(column)) {
+                    match cell {
+                        Some(cell) => drop(row.fields.insert(name.clone(), cell.into())),
+                        None => drop(row.fields.remove(&name)),
+                    }
+                }
+            }
+        }
     }
 
     /// An error if no row has the field, by the first row's file: the column is not there, or empty.

@@ -18,6 +18,7 @@ use burn_vlm_data::source::{LanguageRule, SkipKind, SkipReason};
 use serde::{Deserialize, Serialize};
 
 pub use kit::PromptStyle;
+pub(super) use kit::pandas_column;
 pub use reply::{Options, Reader, letter, parrot_clean_up, yes_no};
 
 use self::kit::{ENGLISH, KitRow, choice_prompt, is_missing, yes_no_prompt};
