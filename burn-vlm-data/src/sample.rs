@@ -3,7 +3,7 @@
 //! There is one kind. The embedded corpus, a file of LLaVA's, a table of questions and a list in memory all give these.
 
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
-use crate::image::{DecodeLimits, ImageError, RgbImage, decode, to_rgb};
+use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason};
 use bytes::Bytes;
@@ -46,7 +46,7 @@ pub enum Media {
 }
 
 /// A picture that is not decoded yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Picture {
     /// A file that lies under the image root.
     File {
@@ -173,6 +173,14 @@ impl Picture {
     pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, SkipReason> {
         let image = decode(&self.name(), &self.read()?, limits)?;
         Ok(to_rgb(image, Some(WHITE)))
+    }
+
+    /// Width and height of a picture whose beginning and end are right, see [`look`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`], but for damage among the pixels.
+    pub fn look(&self, limits: &DecodeLimits) -> Result<(u32, u32), SkipReason> {
+        Ok(look(&self.name(), &self.read()?, limits)?)
     }
 
     /// What the picture is, whatever it is called. Reads it; use [`MediaKey::of`] where the bytes are there already.

@@ -275,6 +275,11 @@ fn each_mistake_is_one_clear_error() {
     write("empty.tsv", "index\tquestion\tA\tB\tanswer\n");
     write("shown.jsonl", r#"{"question": "<image> What?", "options": ["x", "y"], "answer": "x"}"#);
     std::fs::create_dir(base.join("images")).unwrap();
+    // Known before anything is trained, though the model sees pictures after that: a picture whose header is cut, and no picture at all.
+    let shown = |image: &str| format!("index\timage\tquestion\tA\tB\tanswer\n1\t{image}\tWhat?\tx\ty\tA\n");
+    write("cut.tsv", &shown(&STANDARD.encode(&png(0)[..20])));
+    std::fs::write(base.join("images/page.png"), "<html>not found</html>").unwrap();
+    write("page.tsv", &shown("page.png").replace("image", "image_path"));
     let choice = |file: &str| format!("kind = 'choice'\nlanguage = 'en'\nfile = '{file}'");
     let cases: Vec<(String, Vec<&str>)> = vec![
         ("kind = 'chioce'\nfile = 'x.tsv'".into(), vec!["unknown kind \"chioce\"", "did you mean `choice`?"]),
@@ -295,6 +300,11 @@ fn each_mistake_is_one_clear_error() {
         (choice("lost.tsv"), vec!["lost.tsv, line 2", "missing_image", "set image_root"]),
         (format!("{}\nimage_root = 'images'", choice("lost.tsv")), vec!["line 2", "missing_image", "no.png"]),
         (format!("{}\nimage_root = 'pictures'", choice("lost.tsv")), vec!["image_root", "pictures"]),
+        (choice("cut.tsv"), vec!["1 of 1 rows", "cut.tsv, line 2", "unreadable_image"]),
+        (
+            format!("{}\nimage_root = 'images'", choice("page.tsv")),
+            vec!["page.tsv, line 2", "page.png: not a JPEG, PNG"],
+        ),
         (choice("shown.jsonl"), vec!["1 placeholders for 0 pictures"]),
         (format!("{TSV}group_column = 'pair'"), vec!["no column \"pair\""]),
         (format!("{TSV}max_new_tokens = 0"), vec!["`max_new_tokens` must be at least 1"]),

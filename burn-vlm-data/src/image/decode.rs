@@ -54,6 +54,22 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     })
 }
 
+/// Width and height of a picture that seems to be whole, before EXIF turns it: as [`decode`], without the time for the pixels. Damage
+/// among the pixels is not seen.
+///
+/// # Errors
+/// As [`decode`], for what the beginning and the end of the file tell.
+pub fn look(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<(u32, u32), ImageError> {
+    guarded(name, || {
+        let ended = png_with_end(bytes);
+        let bytes = ended.as_deref().unwrap_or(bytes);
+        match open(name, bytes, limits)? {
+            Opened::Decoder(decoder, _) => Ok(decoder.dimensions()),
+            Opened::Image(image) => Ok((image.width(), image.height())),
+        }
+    })
+}
+
 /// Whether a PNG has all its chunks but the one that ends it. [`decode`] reads it all the same; whoever wrote it was interrupted.
 pub fn lacks_end(bytes: &[u8]) -> bool {
     png_with_end(bytes).is_some()
@@ -68,34 +84,43 @@ fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, ImageError>) -> Res
     })
 }
 
-fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+/// A picture whose beginning and end were looked at.
+enum Opened<'b> {
+    /// Its pixels are to be decoded.
+    Decoder(Box<dyn ImageDecoder + 'b>, ImageFormat),
+    /// Some TIFF files are read at once.
+    Image(DynamicImage),
+}
+
+fn open<'b>(name: &str, bytes: &'b [u8], limits: &DecodeLimits) -> Result<Opened<'b>, ImageError> {
     let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
     let reader = ImageReader::new(Cursor::new(bytes));
     let mut reader = reader.with_guessed_format().map_err(|error| fail(error.to_string()))?;
     let Some(format) = reader.format() else {
         return Err(fail("not a JPEG, PNG, WebP, GIF, BMP or TIFF file".to_owned()));
     };
+    let too_large = |width, height| {
+        let max_pixels = limits.max_pixels;
+        ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels }
+    };
     if format == ImageFormat::Tiff {
         match decode_odd(bytes, limits) {
             Ok(None) => {}
             Ok(Some((mut image, orientation))) => {
                 image.apply_orientation(orientation);
-                return Ok(image);
+                return Ok(Opened::Image(image));
             }
             Err(Refusal::Reason(reason)) => return Err(fail(reason)),
-            Err(Refusal::TooLarge(width, height)) => {
-                let max_pixels = limits.max_pixels;
-                return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels });
-            }
+            Err(Refusal::TooLarge(width, height)) => return Err(too_large(width, height)),
         }
     }
     let mut decoder_limits = Limits::default();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
-    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
+        return Err(too_large(width, height));
     }
     if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
         return Err(fail("its samples are floating-point numbers; save it with 8 bits a sample".to_owned()));
@@ -103,9 +128,18 @@ fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<D
     if !is_whole(format, bytes) {
         return Err(fail(format!("the file is truncated: {} bytes, and the picture is not at its end", bytes.len())));
     }
+    Ok(Opened::Decoder(Box::new(decoder), format))
+}
+
+fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+    let (mut decoder, format) = match open(name, bytes, limits)? {
+        Opened::Decoder(decoder, format) => (decoder, format),
+        Opened::Image(image) => return Ok(image),
+    };
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    let mut image = DynamicImage::from_decoder(decoder)
+        .map_err(|error| ImageError::Decode { name: name.to_owned(), reason: error.to_string() })?;
     if format == ImageFormat::Gif {
         lay_ground(&mut image, bytes);
     }
@@ -269,6 +303,7 @@ mod tests {
             let name = corpus.picture_name(picture.id);
             let image = to_rgb(decode(&name, &picture.webp, &DecodeLimits::default()).unwrap(), Some([255; 3]));
             assert_eq!(image.dimensions(), (64, 64), "{name}");
+            assert_eq!(look(&name, &picture.webp, &DecodeLimits::default()).unwrap(), (64, 64));
         }
     }
 
@@ -291,9 +326,14 @@ mod tests {
             let error = decode("noto/1f600", bytes, &DecodeLimits::default()).unwrap_err();
             assert!(error.to_string().contains("noto/1f600"), "{error}");
         }
+        for bytes in [&b""[..], b"hello", &webp[..20]] {
+            let error = look("noto/1f600", bytes, &DecodeLimits::default()).unwrap_err();
+            assert!(error.to_string().contains("noto/1f600"), "{error}");
+        }
         let limits = DecodeLimits { max_pixels: 1000, ..Default::default() };
         let error = decode("large.webp", webp, &limits).unwrap_err().to_string();
         assert!(error.contains("large.webp") && error.contains("64 x 64"), "{error}");
+        assert_eq!(look("large.webp", webp, &limits).unwrap_err().to_string(), error);
     }
 
     /// A stand-in for a decoder that fails in a way nobody foresaw.

@@ -18,7 +18,7 @@ mod tiles;
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;
 pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
-pub use decode::{DecodeLimits, decode, lacks_end, to_rgb};
+pub use decode::{DecodeLimits, decode, lacks_end, look, to_rgb};
 pub use encode::encode_png;
 pub use processor::{ImageProcessor, PixelTensor};
 pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution};

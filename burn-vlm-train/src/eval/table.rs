@@ -1,8 +1,9 @@
 //! The rows of a user's file of questions: read once, in memory with their pictures.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
 use burn_vlm_data::source::{FileSource, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
@@ -35,11 +36,17 @@ impl Table {
         let source = FileSource::open(config)?;
         let mut table = Self { name, max_skipped, len: 0, rows: Vec::new(), skipped: Vec::new(), key: String::new() };
         let mut hasher = blake3::Hasher::new();
-        let mut pictures = HashMap::new();
+        let (mut pictures, mut seen) = (HashMap::new(), HashSet::new());
         for begin in (0..source.len()).step_by(CHUNK as usize) {
             let records: Vec<u64> = (begin..source.len().min(begin + CHUNK)).collect();
             for (record, row) in records.iter().zip(source.rows(&records)) {
                 table.len += 1;
+                let row = row.and_then(|row| match look(&row, &mut seen) {
+                    Ok(()) => Ok(row),
+                    Err(SkipReason { kind: reason, detail }) => {
+                        Err(Box::new(Skip { reason, detail, ..left_out(&table.name, *record, &row) }))
+                    }
+                });
                 match row {
                     Ok(mut row) => {
                         hasher.update(row.id.as_bytes());
@@ -103,12 +110,12 @@ impl Table {
         let Self { name, max_skipped, len, rows, mut skipped, .. } = self;
         let mut items = Vec::with_capacity(rows.len());
         for (at, (record, row)) in rows.into_iter().enumerate() {
-            let (file, place, id) = (row.file.display().to_string(), row.place.to_string(), row.id.clone());
+            let mut skip = left_out(&name, record, &row);
             match make(at, row) {
                 Ok(item) => items.extend(item),
                 Err(SkipReason { kind, detail }) => {
-                    let source = name.clone();
-                    skipped.push(Skip { source, record, file, place, id: Some(id), reason: kind, detail });
+                    (skip.reason, skip.detail) = (kind, detail);
+                    skipped.push(skip);
                 }
             }
         }
@@ -127,6 +134,25 @@ impl Table {
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().map(|(_, row)| row)
     }
+}
+
+/// Whether the pictures of a row are pictures: told before anything is trained, where the model sees them after it. Each is looked at
+/// once.
+fn look(row: &Row, seen: &mut HashSet<Picture>) -> Result<(), SkipReason> {
+    for picture in pictures(&row.media) {
+        if !seen.contains(picture) {
+            picture.look(&DecodeLimits::default())?;
+            seen.insert(picture.clone());
+        }
+    }
+    Ok(())
+}
+
+/// A row that is left out; why is filled in.
+fn left_out(source: &str, record: u64, row: &Row) -> Skip {
+    let (file, place) = (row.file.display().to_string(), row.place.to_string());
+    let (reason, detail) = (SkipKind::Malformed, String::new());
+    Skip { source: source.to_owned(), record, file, place, id: Some(row.id.clone()), reason, detail }
 }
 
 /// Rows that show the same picture hold its bytes once.
