@@ -16,6 +16,7 @@ use burn_vlm_data::processor::Processor;
 use super::ChatSession;
 use crate::assemble::VLM_KINDS;
 use crate::error::{Result, TrainError};
+use crate::pictures::check_processor;
 use crate::processor::model_visual_tokens;
 
 /// A vision-language model with its tokenizer, chat template and image processor.
@@ -63,7 +64,13 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let tokens = (language.vocab_size(), processor.image_token_id());
         processor.tokenizer().check_rows(tokens.0, tokens.1, &folder.join("tokenizer.json"))?;
         // The model knows its own connector; a published count may be another's.
-        let processor = processor.with_visual_tokens(model_visual_tokens(&model.config));
+        let mut tokens = model_visual_tokens(&model.config);
+        if let Some(image) = processor.image_processor() {
+            check_processor(image.config(), &model.config.vision_config)
+                .map_err(|message| TrainError::invalid(&folder, format!("the image processor {message}")))?;
+            tokens = tokens.shown_by(image.config());
+        }
+        let processor = processor.with_visual_tokens(tokens);
         for id in processor.end_of_turn().into_iter().chain(model.language_model.config().eos_token_ids()) {
             if !generation.stop_tokens.contains(&id) {
                 generation.stop_tokens.push(id);
