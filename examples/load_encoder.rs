@@ -1,7 +1,7 @@
 //! An encoder's folder, a picture, and what the encoder makes of it: `cargo run --release --example load_encoder -- [FOLDER [PICTURE]]`
 //!
-//! FOLDER is any SigLIP, SigLIP2 or CLIP in the Hugging Face layout, alone or with its text tower; without one, the small SigLIP2 that
-//! ships with the repository.
+//! FOLDER is any SigLIP, SigLIP2 (at fixed resolution) or CLIP in the Hugging Face layout, alone or with its text tower; without one,
+//! the small SigLIP2 that ships with the repository.
 
 use std::path::PathBuf;
 

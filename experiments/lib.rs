@@ -85,7 +85,7 @@ pub const PARROT: [BuiltIn; 4] = [
 ];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 6] = [
+pub const SHAPES: [ShippedShape; 7] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
@@ -93,6 +93,10 @@ pub const SHAPES: [ShippedShape; 6] = [
     ShippedShape {
         name: "siglip2-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-so400m-patch16-naflex",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-naflex/config.json"),
     },
     ShippedShape {
         name: "clip-vit-large-patch14-336",

@@ -187,6 +187,9 @@ impl<'a> Files<'a> {
 
     /// The tokens of a view and of tiles, from `processor_config.json`, and from `config.json` for what is not there.
     fn visual_tokens(&self, image: &ImageProcessorConfig) -> Result<VisualTokens, ProcessorError> {
+        if let Some(budget) = image.patch_budget() {
+            return Ok(VisualTokens::of_patches(budget));
+        }
         let (config, processor, vision) = (self.config.as_ref(), self.processor.as_ref(), self.vision.as_ref());
         let missing = |key: &'static str, expected: &str| self.wrong("", key, expected.to_owned(), "none".to_owned());
         let patch_size = self.number(processor, "patch_size")?.or(self.number(vision, "patch_size")?);
@@ -207,7 +210,7 @@ impl<'a> Files<'a> {
         let tiling = image.image_grid_pinpoints.clone();
         let tiling = tiling.map(|pinpoints| TileTokens { tile: image.tile(), side: rows, pinpoints });
         if let Some(view) = self.number(processor, TOKENS_PER_VIEW)? {
-            return Ok(VisualTokens { view, tiling });
+            return Ok(VisualTokens { view, tiling, patches: None });
         }
         let additional = match self.number(processor, "num_additional_image_tokens")? {
             Some(number) => number,
@@ -222,7 +225,7 @@ impl<'a> Files<'a> {
         };
         let pooled = ours.and_then(|ours| ours.get("pooled_head")).and_then(Value::as_bool).unwrap_or(false);
         let kept = (rows * columns + additional).saturating_sub(self.dropped()?) + usize::from(pooled);
-        Ok(VisualTokens { view: kept, tiling })
+        Ok(VisualTokens { view: kept, tiling, patches: None })
     }
 
     /// Features that do not become visual tokens: the first (CLIP's class token), or none.

@@ -52,7 +52,7 @@ use crate::log::StepLog;
 use crate::objective::{Layout, SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
-use crate::pictures::processor_of;
+use crate::pictures::processor_for;
 use crate::pretrain::Context;
 use crate::processor::{picture_config, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
@@ -252,7 +252,7 @@ fn view_of(stage: &StageRecipe) -> PictureView {
 /// own, where the stage asks for no other.
 ///
 /// # Errors
-/// Tiles for a model that has none, another view for one that is made of tiles.
+/// Tiles for a model that has none, another view for one that is made of tiles, any for pictures with grids of their own.
 pub(crate) fn resolved_view(
     asked: PictureView,
     whole: bool,
@@ -260,6 +260,12 @@ pub(crate) fn resolved_view(
     image: &ImageProcessorConfig,
 ) -> Result<PictureView> {
     match (asked, whole) {
+        (PictureView::Tiles | PictureView::Pad, _) if config.is_flexible() => {
+            let (asked, name) = (format!("{asked:?}").to_lowercase(), config.vision_config.name());
+            Err(TrainError::Recipe(format!(
+                "`pictures = \"{asked}\"`: {name} takes each picture whole and in its own aspect ratio; leave `pictures` out"
+            )))
+        }
         (PictureView::Tiles, _) if !config.is_tiled() => {
             Err(TrainError::Recipe("`pictures = \"tiles\"`: the model's pictures are not tiled".into()))
         }
@@ -271,7 +277,7 @@ pub(crate) fn resolved_view(
 
 /// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
 pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) -> Result<ImageProcessorConfig> {
-    let image = processor_of(encoder, config.vision_config.image_size())?;
+    let image = processor_for(encoder, &config.vision_config)?;
     let shown = |stage: &StageRecipe| (stage.objective == ObjectiveKind::Vlm).then(|| view_of(stage));
     let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
     let whole = recipe.model.from.is_some();
@@ -385,7 +391,7 @@ impl TrainRun<'_> {
     ) -> Result<SampleStream> {
         let stage = &data.stage;
         let config = &assembled.model.config;
-        let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+        let image = processor_for(&assembled.encoder, &config.vision_config)?;
         let mut samples = stage_samples(data, assembled, &image, seed)?;
         let (views, augment, megabytes) = match &stage.mixture {
             Some(mixture) => (mixture.views, mixture.augment, mixture.feature_megabytes),
@@ -422,7 +428,7 @@ impl TrainRun<'_> {
             Views::Plain => 1,
             Views::Augmented(count) => count,
         };
-        let bytes = feature_bytes(config) * (pictures.len() * count) as u64;
+        let bytes = feature_bytes(config, processor) * (pictures.len() * count) as u64;
         if bytes > megabytes << 20 {
             self.reporter.line(&format!(
                 "features of {} pictures x {count} views take {} MB, more than feature_megabytes = {megabytes}: the tower runs in every step",
@@ -551,7 +557,7 @@ fn objective_on<T: VisionTower, P: Projector>(
     assembled: &Assembled<T, P>,
     seed: u64,
 ) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
-    let image = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
+    let image = processor_for(&assembled.encoder, &assembled.model.config.vision_config)?;
     let held_out = data.held_out.take();
     let samples = stage_samples(&data, assembled, &image, seed)?;
     Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))

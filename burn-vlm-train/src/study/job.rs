@@ -251,7 +251,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
             add_pictures(&mut asked, pictures(&question.media));
         }
         self.probed.iter().for_each(|sample| add_pictures(&mut asked, sample.pictures()));
-        if asked.is_empty() || feature_bytes(config) * asked.len() as u64 > BANK_BYTES {
+        if asked.is_empty() || feature_bytes(config, processor) * asked.len() as u64 > BANK_BYTES {
             return Ok(None);
         }
         let encoder = part_state(&self.parts.encoder)?;
