@@ -6,6 +6,7 @@ use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason};
+use burn_vlm_base::files::read_regular;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -156,14 +157,18 @@ impl Picture {
             Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
             Self::File { path, max_bytes } => (path, *max_bytes),
         };
-        let missing =
-            |error: std::io::Error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", self.name()));
-        let size = std::fs::metadata(path).map_err(missing)?.len();
+        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", self.name()));
+        let data = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
+        let size = data.len();
         if size > max_bytes {
             let detail = format!("{}: {size} bytes, at most {max_bytes} are allowed", self.name());
             return Err(SkipReason::new(SkipKind::EntryTooLarge, detail));
         }
-        std::fs::read(path).map(Bytes::from).map_err(missing)
+        // A device would be read without end, a pipe waited for.
+        read_regular(path, max_bytes).map(Bytes::from).map_err(|error| {
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            missing(why)
+        })
     }
 
     /// The pixels, transparent ones laid over white. Processors with another background decode [`Self::read`] themselves.

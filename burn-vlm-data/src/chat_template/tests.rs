@@ -207,6 +207,16 @@ fn values_have_a_limit() {
     assert!(error.contains("500 operators"), "{error}");
     let most = format!("{{{{ 1{} }}}}", " + 1".repeat(source::MAX_OPERATORS));
     assert_eq!(shown(&most), (source::MAX_OPERATORS + 1).to_string());
+    // Brackets and blocks within each other: what fits, and what does not.
+    let nested = |open: &str, inside: &str, close: &str, depth: usize| {
+        format!("{}{inside}{}", open.repeat(depth), close.repeat(depth))
+    };
+    assert_eq!(shown(&format!("{{{{ {} }}}}", nested("(", "7", ")", 20))), "7");
+    assert_eq!(shown(&nested("{% if true %}", "7", "{% endif %}", 20)), "7");
+    for deep in [nested("(", "7", ")", 20_000), nested("[", "", "]", 20_000), nested("not ", "7", "", 20_000)] {
+        assert!(ChatTemplate::new(&format!("{{{{ {deep} }}}}")).is_err());
+    }
+    assert!(ChatTemplate::new(&nested("{% if true %}", "7", "{% endif %}", 20_000)).is_err());
 }
 
 /// What a template does to the engine or to memory is an error, not the program's end.

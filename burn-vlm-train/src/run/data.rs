@@ -202,9 +202,11 @@ pub(crate) fn files_state(stage: &StageRecipe, base: &Path) -> Result<Option<Str
 
 /// A mixture by its file.
 fn open_file(mixture: &MixtureRecipe, base: &Path, seed: u64, held_out: Share) -> Result<Opened> {
-    let config = MixtureConfig::from_file(base.join(&mixture.file))?;
+    let file = base.join(&mixture.file);
+    let config = MixtureConfig::from_file(&file)?;
     let options = StreamOptions { seed, shuffle_bytes: mixture.shuffle_megabytes << 20, held_out };
-    let opened = open_mixture(&config, mixture.limits, options)?;
+    let opened = open_mixture(&config, mixture.limits, options);
+    let opened = opened.map_err(|error| TrainError::within(file.display().to_string())(error))?;
     let (languages, limit) = (opened.plan.by_language(), mixture.skip_limit);
     Ok(Opened { mixed: opened.mixed, languages, held_out: opened.held_out, skipped: opened.skipped, limit })
 }
