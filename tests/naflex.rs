@@ -171,8 +171,9 @@ fn a_recipe_trains_it_and_chat_shows_the_same_pictures() {
     });
 
     // A scorer, which keeps features: the same beside others as alone, and as many tokens as are counted.
-    let processor = Arc::new(chat.processor);
-    let scorer = Scorer::new(&chat.model, &Device::flex(), processor.clone(), None, 4);
+    let (model, processor) = chat.into_vlm().unwrap();
+    let processor = Arc::new(processor);
+    let scorer = Scorer::new(&model, &Device::flex(), processor.clone(), None, 4);
     let shown: Vec<Shown> = files
         .iter()
         .map(|(name, bytes)| Shown::new(&Picture::Encoded { name: name.clone(), bytes: bytes.clone().into() }).unwrap())
