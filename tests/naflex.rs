@@ -171,6 +171,8 @@ fn a_recipe_trains_it_and_chat_shows_the_same_pictures() {
     });
 
     // A scorer, which keeps features: the same beside others as alone, and as many tokens as are counted.
+    drop(first);
+    drop(session);
     let (model, processor) = chat.into_vlm().unwrap();
     let processor = Arc::new(processor);
     let scorer = Scorer::new(&model, &Device::flex(), processor.clone(), None, 4);
