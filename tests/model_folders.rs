@@ -431,6 +431,6 @@ fn ids_beyond_the_table_are_told() {
     let device = Device::flex();
     let model: ChatModel = ChatModel::load(&root().join("tests/fixtures/llava_clip_llama"), &device).unwrap();
     let error =
-        model.model.language_model.generate(&[vec![1, 9999]], &model.generation, &device).unwrap_err().to_string();
+        model.model.language_model().generate(&[vec![1, 9999]], &model.generation, &device).unwrap_err().to_string();
     assert!(error.contains("9999") && error.contains(&rows.to_string()), "{error}");
 }
