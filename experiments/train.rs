@@ -13,7 +13,7 @@ use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, matmul_rate, matmul_rate_of};
-use burn_vlm_train::run::{PartFolders, TrainRun, Trained, TrainedStage};
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, TrainedStage};
 use burn_vlm_train::trainer::Observer;
 use clap::Parser;
 
@@ -42,8 +42,15 @@ fn help() -> String {
             "your own recipe on an NVIDIA GPU (docs/training.md); the program must be built with --features cuda",
         ),
         ("train", "--set stage.finetune.steps=10 --set seed=1 --out runs/short", "a recipe with other values"),
+        ("train", "my.toml --out runs/mine --set stage.finetune.epochs=2 --extend", "a finished run, trained longer"),
+        (
+            "train",
+            "more.toml --out runs/more --init-from runs/mine/align",
+            "from the weights of a stage of another run",
+        ),
     ];
-    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe.";
+    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe; stages that a run\n\
+                 beside it has trained from the same parts, recipe, data and seed are taken from there.";
     examples(&lines, again)
 }
 
@@ -86,6 +93,19 @@ pub struct TrainArgs {
     /// For --dry-run without data: width and height of a picture
     #[arg(long, value_name = "WxH", default_value = "1024x768", value_parser = picture_size)]
     pub picture: (u32, u32),
+
+    /// Go on with the finished run in --out: more steps or epochs for its last stage (--set stage.finetune.epochs=2), more data in its
+    /// sources. Nothing else may change
+    #[arg(long, conflicts_with = "dry_run")]
+    pub extend: bool,
+
+    /// Start from the weights of another run of the same parts, or of one of its stages (runs/train/mine/align)
+    #[arg(long, value_name = "RUN[/STAGE]")]
+    pub init_from: Option<PathBuf>,
+
+    /// Train every stage, even where a run in a folder beside --out has trained the same one
+    #[arg(long)]
+    pub fresh: bool,
 
     /// More devices that share the micro-batches of each step: cuda:1,cuda:2
     #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
@@ -157,6 +177,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         parts: &PartFolders::named(&recipe, &parts)?,
         features: &out.join("features"),
         out: &out,
+        start: &Start { extend: args.extend, init_from: args.init_from.clone(), reuse: reused(&out, args.fresh) },
         replicas: &replicas,
         reporter: &reporter,
         observer: dashboard.as_deref(),
@@ -166,6 +187,12 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let trained = trained?;
     printer.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained))
+}
+
+/// Where runs may be that have trained the same stages: beside this one.
+fn reused(out: &Path, fresh: bool) -> Option<PathBuf> {
+    let beside = out.parent().filter(|_| !fresh)?;
+    Some(if beside.as_os_str().is_empty() { PathBuf::from(".") } else { beside.to_owned() })
 }
 
 /// Burn's dashboard, where one is wanted and there is a terminal.

@@ -2,6 +2,9 @@
 
 mod common;
 
+#[path = "train_command/again.rs"]
+mod again;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

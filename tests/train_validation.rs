@@ -11,7 +11,7 @@ use burn_vlm_data::source::Source;
 use burn_vlm_experiments::{DataArgs, run_data};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{Recipe, StageRecipe};
-use burn_vlm_train::run::{DataOrigin, PartFolders, TrainRun, Trained, open_stage_data, train};
+use burn_vlm_train::run::{DataOrigin, PartFolders, Start, TrainRun, Trained, open_stage_data, train};
 use clap::Parser;
 use safetensors::SafeTensors;
 
@@ -61,6 +61,7 @@ fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<(Trained, Vec<String>
         features: &base.join("features"),
         replicas: &[],
         out,
+        start: &Start::default(),
         reporter: &reporter,
         observer: None,
     });
