@@ -65,11 +65,17 @@ fn write_data(folder: &Path) {
     samples.push(json!({"id": "two", "image": ["2.png", "3.png"], "conversations": two}));
     samples.push(json!({"id": "none", "conversations": talk("Say a word.", "word")}));
     fs::write(folder.join("data.json"), Value::from(samples).to_string()).unwrap();
-    let mixture = "seed = 3\nroot = '.'\n[[source]]\nname = 'data'\npath = 'data.json'\nformat = 'llava_json'\n";
+    let path = folder.join("data.json");
+    let mixture = format!(
+        "seed = 3\n[[source]]\nname = 'data'\npath = {path:?}\nformat = 'llava_json'\nimage_root = {folder:?}\n"
+    );
     fs::write(folder.join("mixture.toml"), mixture).unwrap();
 }
 
 fn recipe(encoder: &Path, model: &str, train: &str, mixture: &str) -> Recipe {
+    // An inline table has no comma behind its last key.
+    let behind = |keys: &str| if keys.is_empty() { String::new() } else { format!(", {keys}") };
+    let (train, mixture) = (behind(train), behind(mixture));
     let text = format!(
         r#"
         stages = ["finetune"]
@@ -85,9 +91,9 @@ fn recipe(encoder: &Path, model: &str, train: &str, mixture: &str) -> Recipe {
         batch = 7
         log_every = 1
         checkpoint_every = 0
-        train = {{ multi_modal_projector = 1e-3, {train} }}
+        train = {{ multi_modal_projector = 1e-3{train} }}
         schedule = {{ warmup = 0.0 }}
-        mixture = {{ file = "mixture.toml", {mixture} }}
+        mixture = {{ file = "mixture.toml"{mixture} }}
         "#
     );
     Recipe::from_table(toml::from_str(&text).unwrap()).unwrap()
@@ -169,6 +175,8 @@ fn a_recipe_trains_it_and_chat_shows_the_same_pictures() {
         let turns = [Turn::user("<image>\n".repeat(counts.len()) + "What are these?")];
         chat.processor.encode_prompt(&turns, &counts).unwrap().len()
     });
+    drop(first);
+    drop(session);
 
     // A scorer, which keeps features: the same beside others as alone, and as many tokens as are counted.
     drop(first);
@@ -181,7 +189,7 @@ fn a_recipe_trains_it_and_chat_shows_the_same_pictures() {
         .map(|(name, bytes)| Shown::new(&Picture::Encoded { name: name.clone(), bytes: bytes.clone().into() }).unwrap())
         .collect();
     let mut kept = Kept::default();
-    let together = scorer.features_of(&[&shown], &mut kept).unwrap();
+    let together = scorer.features_of(&[shown.as_slice()], &mut kept).unwrap();
     let counts: Vec<usize> = pictures().iter().map(|(_, tokens)| *tokens).collect();
     assert_eq!(together.packing.unwrap().image_tokens(), counts);
     let features = together.features.unwrap();

@@ -51,6 +51,9 @@ fn pixels(which: &[usize], most: usize, padding: f32, device: &Device) -> PatchP
     let picture = |index: &usize| {
         let (rows, columns) = GRIDS[*index];
         let patches: Tensor<3> = seeded_normal([1, rows * columns, PATCH_VALUES], *index as u64 + 1, device);
+        if most == rows * columns {
+            return patches;
+        }
         let rest = Tensor::full([1, most - rows * columns, PATCH_VALUES], padding, device);
         Tensor::cat(vec![patches, rest], 1)
     };
@@ -124,7 +127,7 @@ fn squares_are_patches_too() {
 #[test]
 fn misfits_are_named() {
     let device = Device::flex();
-    let zeros = |pictures, most, values| Tensor::<3>::zeros([pictures, most, values], &device);
+    let zeros = |pictures: usize, most: usize, values: usize| Tensor::<3>::zeros([pictures, most, values], &device);
     let new = |patches, grids: &[(usize, usize)]| {
         PatchPixels::new(patches, grids.to_vec()).map(drop).map_err(|error| error.to_string())
     };
@@ -174,8 +177,8 @@ fn changed(
     config(&mut json);
     std::fs::write(to.join("config.json"), json.to_string()).unwrap();
     let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
-    let mut all: HashMap<String, TensorView> =
-        SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().collect();
+    let whole = SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: HashMap<String, TensorView> = whole.tensors().into_iter().collect();
     tensors(&mut all);
     safetensors::serialize_to_file(all, None, &to.join("model.safetensors")).unwrap();
 }
@@ -213,7 +216,7 @@ fn folders_load_strictly_and_are_written_back() {
         changed(name, folder.path(), config, |tensors| {
             if let Some(end) = remove {
                 let before = tensors.len();
-                tensors.retain(|key, _| !key.ends_with(end));
+                tensors.retain(|key, _| key.starts_with("text_model.") || !key.ends_with(end));
                 assert_eq!(tensors.len() + 1, before);
             }
         });
@@ -272,7 +275,7 @@ fn a_vlm_reads_as_many_tokens_as_a_picture_has_patches() {
     assert_eq!(visual.dims(), [1, 54, 24]);
     let hidden = model.forward(&together).unwrap();
     for (at, which) in rows.iter().enumerate() {
-        let alone = model.forward(&input(&model, &[which], &device)).unwrap();
+        let alone = model.forward(&input(&model, &[*which], &device)).unwrap();
         let [_, tokens, _] = alone.dims();
         let apart = largest(hidden.clone().narrow(0, at, 1).narrow(1, 0, tokens) - alone);
         assert!(apart < ROUNDING, "row {at}: {apart}");
@@ -295,7 +298,8 @@ fn a_vlm_reads_as_many_tokens_as_a_picture_has_patches() {
     assert_eq!(back.config.vision_config, model.config.vision_config);
     let again = back.forward(&input(&back, &rows, &plain)).unwrap();
     let before = model.forward(&input(&model, &rows, &device)).unwrap();
-    assert_eq!(values(again), values(before));
+    // One in chunks, the other not.
+    assert!(largest(again - before.inner()) < ROUNDING);
 
     // Another number of image tokens than of patches.
     let mut wrong = input(&model, &[&[1]], &device);
