@@ -55,8 +55,8 @@ fn help() -> String {
             "from the weights of a stage of another run",
         ),
     ];
-    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe; stages that a run\n\
-                 beside it has trained from the same parts, recipe, data and seed are taken from there.";
+    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe;\n\
+                 stages that a run beside it has trained from the same parts, recipe, data and seed are taken from there.";
     examples(&lines, again)
 }
 

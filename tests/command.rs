@@ -211,7 +211,7 @@ fn a_study_is_estimated_for_another_machine() {
     refused(2, &["study", "encoder", "--on", "h100"], &["--dry-run"]);
     refused(2, &["study", "encoder", "--dry-run", "--on", "h101"], &["no device `h101`", "`h100`"]);
     refused(2, &["train", "--dry-run", "--devices", "2"], &["--tflops"]);
-    refused(2, &["train", "--dry-run", "--tflops", "-1"], &["--tflops"]);
+    refused(2, &["train", "--dry-run", "--tflops", "0"], &["--tflops", "above 0"]);
     refused(2, &["train", "--dry-run", "--tflops", "1", "--on", "h100"], &["--on"]);
 }
 

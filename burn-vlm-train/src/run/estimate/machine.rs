@@ -34,7 +34,7 @@ const fn known(name: &'static str, bf16: f64, f32: f64, gigabytes: u64, source: 
 pub const KNOWN_DEVICES: [KnownDevice; 8] = [
     known("a100", 312.0, 19.5, 80, "NVIDIA A100 80GB data sheet"),
     known("a100-40gb", 312.0, 19.5, 40, "NVIDIA A100 data sheet"),
-    known("h100", 989.4, 66.9, 80, "NVIDIA H100 SXM data sheet; H100 architecture white paper"),
+    known("h100", 989.4, 66.9, 80, "NVIDIA H100 SXM data sheet"),
     known("h200", 989.4, 66.9, 141, "NVIDIA H200 SXM data sheet"),
     known("b200", 2250.0, 75.0, 180, "NVIDIA HGX B200 data sheet, an eighth of it"),
     known("l40s", 362.0, 91.6, 48, "NVIDIA L40S data sheet"),
