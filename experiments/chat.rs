@@ -21,7 +21,7 @@ const COMMANDS: &str =
 
 /// The end of `--help`.
 fn help() -> String {
-    let cell = "--model runs/encoder/tiny/cells/siglip2/en/seed0 --image apple.png --prompt 'What is this?'";
+    let cell = "--model runs/encoder/tiny/cells/siglip2/en/seed0 --image tests/fixtures/images/cat_451x300.png --prompt 'What is this?'";
     let lines = [
         ("chat", "--model llava-1.5-7b-hf --image cat.jpg", "a conversation about a picture"),
         ("chat", cell, "one question to a model trained here"),

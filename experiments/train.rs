@@ -12,11 +12,12 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
-use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, matmul_rate, matmul_rate_of};
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, estimate_run, matmul_rate, matmul_rate_of};
 use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, TrainedStage};
 use burn_vlm_train::trainer::Observer;
 use clap::Parser;
 
+use crate::args::Elsewhere;
 use crate::call::{call, examples};
 use crate::signals::stop_at_a_step;
 use crate::study::{default_parts, repository};
@@ -38,6 +39,11 @@ fn help() -> String {
         ),
         (
             "train",
+            "recipes/towervision-2b.toml --dry-run --on h100x8",
+            "days, and memory of each device, on another machine",
+        ),
+        (
+            "train",
             "my.toml --out runs/mine --device cuda",
             "your own recipe on an NVIDIA GPU (docs/training.md); the program must be built with --features cuda",
         ),
@@ -49,8 +55,8 @@ fn help() -> String {
             "from the weights of a stage of another run",
         ),
     ];
-    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe; stages that a run\n\
-                 beside it has trained from the same parts, recipe, data and seed are taken from there.";
+    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe;\n\
+                 stages that a run beside it has trained from the same parts, recipe, data and seed are taken from there.";
     examples(&lines, again)
 }
 
@@ -85,6 +91,10 @@ pub struct TrainArgs {
     /// Print parts, parameters, tokens, steps, memory and operations, and train nothing; needs neither weights nor data
     #[arg(long)]
     pub dry_run: bool,
+
+    /// For dry runs: another machine
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 
     /// For --dry-run without data: tokens of a sample's text
     #[arg(long, value_name = "N", default_value_t = Assumptions::default().text_tokens)]
@@ -159,8 +169,9 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         let input =
             EstimateInput { context: &context, recipe: &recipe, base, parts: &parts, shapes: &SHAPES, assumptions };
         let estimate = estimate_run(&input)?;
-        let rate = device_rate(&chosen, recipe.compute.precision);
-        return Ok(format!("{}\n\n{}", file.display(), estimate.with_rate(rate).to_string().trim_end()));
+        let here = || Machine::timed(device_rate(&chosen, recipe.compute.precision));
+        let machine = args.elsewhere.machine().unwrap_or_else(here);
+        return Ok(format!("{}\n\n{}", file.display(), estimate.on(&machine).to_string().trim_end()));
     }
     let dashboard = dashboard(args);
     let printer = Reporter::new(args.quiet);

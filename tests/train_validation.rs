@@ -206,7 +206,7 @@ fn own_data_is_held_out_too() {
     }
     // A file is what an epoch of it would draw: its languages, its total.
     let val = fs::read_to_string(folder.path().join("val/mixture.toml")).unwrap();
-    fs::write(folder.path().join("val/few.toml"), format!("languages = {{ list = [\"de\"], total = 10 }}\n{val}"))
+    fs::write(folder.path().join("val/few.toml"), format!("total = 10\nlanguages = {{ list = [\"de\"] }}\n{val}"))
         .unwrap();
     let few = recipe(&format!("{mixture}\nvalidation = {{ file = \"val/few.toml\", samples = 16 }}"));
     let (trained, _) = run(&few, folder.path(), &folder.path().join("few")).unwrap();

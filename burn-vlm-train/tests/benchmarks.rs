@@ -272,6 +272,16 @@ fn each_mistake_is_one_clear_error() {
     write("wrong.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\ty\tA\n2\tWhat?\tx\ty\tE\n");
     write("same.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\tx\tA\n");
     write("lost.tsv", "index\timage_path\tquestion\tA\tB\tanswer\n1\tno.png\tWhat?\tx\ty\tA\n");
+    write("double.tsv", "index\tquestion\tA\tB\tanswer\n7\tWhat?\tx\ty\tA\n8\tWho?\tx\ty\tA\n7\tWhere?\tx\ty\tB\n");
+    write("one.tsv", "index\tquestion\tA\tB\tanswer\n7\tWhat?\tx\ty\tA\n");
+    write("triple.tsv", "index\tquestion\tA\tB\tanswer\n7\tWho?\tx\ty\tA\n");
+    write(
+        "double.jsonl",
+        &["What?", "Who?"].map(|q| format!("{{\"id\":\"a\",\"question\":\"{q}\",\"answer\":\"x\"}}\n")).concat(),
+    );
+    let picture = STANDARD.encode(png(1));
+    let row = |question: &str| format!("7\t{picture}\t{question}\tx\ty\tA\n");
+    write("double_en.tsv", &format!("index\timage\tquestion\tA\tB\tanswer\n{}{}", row("What?"), row("Who?")));
     write("empty.tsv", "index\tquestion\tA\tB\tanswer\n");
     write("shown.jsonl", r#"{"question": "<image> What?", "options": ["x", "y"], "answer": "x"}"#);
     std::fs::create_dir(base.join("images")).unwrap();
@@ -285,7 +295,23 @@ fn each_mistake_is_one_clear_error() {
         ("kind = 'chioce'\nfile = 'x.tsv'".into(), vec!["unknown kind \"chioce\"", "did you mean `choice`?"]),
         ("file = 'x.tsv'".into(), vec!["`kind` is missing", "short_answer"]),
         (format!("{TSV}protocl = 'letters'"), vec!["unknown key `protocl`", "did you mean `protocol`?"]),
-        (format!("{TSV}protocol = 'letter'"), vec!["mine", "unknown variant `letter`", "did you mean `letters`?"]),
+        (
+            format!("{TSV}protocol = 'letter'"),
+            vec!["mine", "`protocol = \"letter\"`", "unknown variant `letter`", "did you mean `letters`?"],
+        ),
+        (format!("{TSV}limit = 'all'"), vec!["\"mine\": `limit = \"all\"`", "invalid type", "expected"]),
+        (format!("{TSV}limit = -1"), vec!["`limit = -1`"]),
+        (
+            format!("{TSV}language_map = 'de'").replacen("language_map = { german = 'de' }\n", "", 1),
+            vec!["`language_map = "],
+        ),
+        (format!("{TSV}fields = {{ qestion = 'q' }}"), vec!["`fields = ", "qestion", "did you mean `question`?"]),
+        ("kind = 'choice'\nlanguage = 'en'".into(), vec!["mine", "missing field `file`"]),
+        (
+            "kind = 'mmmb'\nfile = 'q_en.tsv'\nprotocol = 'pair'".into(),
+            vec!["`protocol = \"pair\"`", "did you mean `paired`?"],
+        ),
+        ("kind = 'cloze'\nlanguages = ['en', 3]".into(), vec!["`languages = "]),
         (format!("{TSV}language = 'de'"), vec!["exclude each other"]),
         ("kind = 'choice'\nfile = 'questions.tsv'".into(), vec!["language = \"de\""]),
         (
@@ -296,6 +322,13 @@ fn each_mistake_is_one_clear_error() {
         (choice("unanswered.tsv"), vec!["unanswered.tsv: no column \"answer\" (there are A, B, index, question)"]),
         (choice("wrong.tsv"), vec!["1 of 2 rows", "wrong.tsv, line 3 (id \"2\")", "answer \"E\" is neither"]),
         (choice("same.tsv"), vec!["two options read \"x\""]),
+        (
+            choice("double.tsv"),
+            vec!["1 of 3 rows", "double.tsv, line 4 (id \"7\")", "its index \"7\" is that of", "double.tsv, line 2"],
+        ),
+        (choice("{one,triple}.tsv"), vec!["its index \"7\" is that of", "one.tsv, line 2"]),
+        ("kind = 'short_answer'\nlanguage = 'en'\nfile = 'double.jsonl'".into(), vec!["its index \"a\" is that of"]),
+        ("kind = 'mmmb'\nfile = 'double_en.tsv'".into(), vec!["its index \"7\" is that of"]),
         (choice("empty.tsv"), vec!["no question"]),
         (choice("lost.tsv"), vec!["lost.tsv, line 2", "missing_image", "set image_root"]),
         (format!("{}\nimage_root = 'images'", choice("lost.tsv")), vec!["line 2", "missing_image", "no.png"]),
@@ -339,6 +372,8 @@ fn columns_must_be_able_to_show_what_is_asked() {
         description: String::new(),
     };
     let own = open(folder.path(), TSV);
+    let error = own.check_columns(&[]).unwrap_err().to_string();
+    assert!(error.contains("no [[column]]") && error.contains("languages = [\"de\", \"en\"]"), "{error}");
     own.check_columns(&[column("Both", &["en", "de"])]).unwrap();
     let error = own.check_columns(&[column("En", &["en"]), column("Fr", &["fr", "en"])]).unwrap_err().to_string();
     assert!(error.contains("column \"Fr\" needs fr") && error.contains("first benchmark \"mine\""), "{error}");

@@ -64,7 +64,8 @@ fn a_finished_run_goes_on() {
     assert_eq!(extended.len(), 4);
     for (number, (a, b)) in extended.iter().zip(&uninterrupted).enumerate() {
         assert_eq!((&a["step"], &a["tokens"], &a["images"]), (&b["step"], &b["tokens"], &b["images"]));
-        assert_eq!(a["lr_factor"] == b["lr_factor"], number >= 2, "{a} {b}");
+        // The first step behind the warmup is at the peak in both; the fourth was nearly at the end of four, not of eight.
+        assert_eq!(a["lr_factor"] == b["lr_factor"], number != 1, "{a} {b}");
     }
     assert_ne!(extended[2]["loss"], uninterrupted[2]["loss"], "the first steps followed a shorter schedule");
 

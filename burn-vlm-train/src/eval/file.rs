@@ -29,7 +29,7 @@ use serde_json::Value;
 use super::benchmark::check_replies;
 use super::mmmb::{Reader, letter};
 use super::prediction::argmax;
-use super::table::{Table, draw, refuse, shown, text_of};
+use super::table::{Names, Table, draw, refuse, shown, text_of};
 use super::{
     Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, distinct, mean,
 };
@@ -321,7 +321,12 @@ fn read<T>(
         table.require(&[column])?;
     }
     let key = table.key.clone();
-    let (items, skipped) = table.items(|_, row| make(Common::of(recipe, &row)?, &row).map(Some))?;
+    let mut names = Names::default();
+    let (items, skipped) = table.items(|_, row| {
+        let common = Common::of(recipe, &row)?;
+        names.note(common.language.tag(), &common.id, (&row.file, row.place.to_string()))?;
+        make(common, &row).map(Some)
+    })?;
     let of = |item: &T| (common(item).language.tag().to_owned(), common(item).key.clone());
     let items = draw(items, recipe.limit, recipe.seed, of);
     Ok((items, key, skip_notes(&recipe.name, &skipped)))

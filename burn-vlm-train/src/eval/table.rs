@@ -1,5 +1,6 @@
 //! The rows of a user's file of questions: read once, in memory with their pictures.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
@@ -153,6 +154,29 @@ fn left_out(source: &str, record: u64, row: &Row) -> Skip {
     let (file, place) = (row.file.display().to_string(), row.place.to_string());
     let (reason, detail) = (SkipKind::Malformed, String::new());
     Skip { source: source.to_owned(), record, file, place, id: Some(row.id.clone()), reason, detail }
+}
+
+/// What rows are called, with the place of the first of each name.
+#[derive(Default)]
+pub(super) struct Names(HashMap<(String, String), String>);
+
+impl Names {
+    /// Notes the name of a row among those of `among` (a language, a file).
+    ///
+    /// # Errors
+    /// Another row has it: its predictions would be told apart by nothing, and cells compared by the wrong ones.
+    pub(super) fn note(&mut self, among: &str, id: &str, (file, place): (&Path, String)) -> Result<(), SkipReason> {
+        let here = format!("{}, {place}", file.display());
+        match self.0.entry((among.to_owned(), id.to_owned())) {
+            Entry::Vacant(free) => {
+                free.insert(here);
+                Ok(())
+            }
+            Entry::Occupied(first) => {
+                Err(refuse(format!("its index {id:?} is that of {}: give each question one of its own", first.get())))
+            }
+        }
+    }
 }
 
 /// Rows that show the same picture hold its bytes once.
