@@ -103,7 +103,7 @@ pub const PARROT: [BuiltIn; 4] = [
 ];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 7] = [
+pub const SHAPES: [ShippedShape; 8] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
