@@ -20,7 +20,7 @@ use burn_vlm_train::eval::{Kept, Scorer, Shown};
 use burn_vlm_train::pictures::{processor_for, processor_of};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::{PartFolders, TrainRun, Trained, train};
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, train};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -113,6 +113,7 @@ fn run(recipe: &Recipe, base: &Path, out: &str) -> Result<Trained, String> {
         out: &out,
         reporter: &Reporter::capture(),
         observer: None,
+        start: &Start::default(),
     };
     train(&run).map_err(|error| error.to_string())
 }
@@ -179,8 +180,6 @@ fn a_recipe_trains_it_and_chat_shows_the_same_pictures() {
     drop(session);
 
     // A scorer, which keeps features: the same beside others as alone, and as many tokens as are counted.
-    drop(first);
-    drop(session);
     let (model, processor) = chat.into_vlm().unwrap();
     let processor = Arc::new(processor);
     let scorer = Scorer::new(&model, &Device::flex(), processor.clone(), None, 4);
