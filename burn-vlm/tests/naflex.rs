@@ -78,12 +78,12 @@ fn neither_padding_nor_the_batch_matters() {
     let device = Device::flex();
     let tower = tower(&device);
     let together = pixels(&[0, 1, 2, 3], MOST, 0.0, &device);
-    for picture in 0..GRIDS.len() {
+    for (picture, (rows, columns)) in GRIDS.into_iter().enumerate() {
         let (hidden, pooled) = seen(&tower, &together, picture);
         let alone = seen(&tower, &pixels(&[picture], MOST, 0.0, &device), 0);
         // The same number of places: the same numbers.
         assert_eq!((values(hidden.clone()), values(pooled.clone())), (values(alone.0), values(alone.1)), "{picture}");
-        let count = GRIDS[picture].0 * GRIDS[picture].1;
+        let count = rows * columns;
         for (most, padding) in [(MOST, 1e3), (count, 0.0), (3 * MOST, -7.0)] {
             let other = seen(&tower, &pixels(&[picture], most, padding, &device), 0);
             let apart = largest(hidden.clone() - other.0).max(largest(pooled.clone() - other.1));
