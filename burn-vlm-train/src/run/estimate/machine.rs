@@ -73,12 +73,10 @@ impl FromStr for Machine {
             _ => (lower.as_str(), 1),
         };
         let Some(device) = known(name) else {
-            let names = KNOWN_DEVICES.map(|device| device.name);
-            let meant = suggest::hint(name, names);
+            let meant = suggest::hint(name, KNOWN_DEVICES.map(|device| device.name));
             return Err(format!(
-                "no device `{name}` is known{meant}; there are {}, each with a number behind it for several (h100x8); of another one, give \
-                 --tflops and --devices",
-                names.join(", ")
+                "no device `{name}` is known{meant}; a number behind it says how many (h100x8); of a device that is not in the list, give \
+                 --tflops and --devices"
             ));
         };
         if devices == 0 {
