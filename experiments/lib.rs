@@ -19,6 +19,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use burn_vlm_base::shorten::shorten_lines;
 use burn_vlm_base::stop;
 use burn_vlm_train::run::estimate::ShippedShape;
 
@@ -81,7 +82,7 @@ pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
         // A reader that has gone away (`| head`) has seen enough.
         Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", explain(&*error));
+            eprintln!("{}", shorten_lines(&explain(&*error)));
             if stop::asked() { ExitCode::from(signals::INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }

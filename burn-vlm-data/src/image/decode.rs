@@ -23,8 +23,8 @@ use ::image::{
     ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb,
     RgbImage,
 };
+use burn_vlm_base::guard;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a decoder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn lacks_end(bytes: &[u8]) -> bool {
 /// A decoder that panics on what it did not expect must not end the process: that is the picture's fault.
 fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     // Nothing that the closure may leave half done is seen again.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    guard::guarded(decode).unwrap_or_else(|_| {
         let reason = "the decoder gave up on it: the file is damaged; save it again".to_owned();
         Err(ImageError::Decode { name: name.to_owned(), reason })
     })
