@@ -23,7 +23,7 @@ use burn_vlm_train::chat::ChatModel;
 use burn_vlm_train::eval::Benchmarks;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, read_recipe};
-use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run};
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, estimate_run};
 use clap::Parser;
 
 /// Records of a source, cells of a study that are looked at.
@@ -423,7 +423,7 @@ fn estimate(recipe: &Recipe, base: &Path) -> Result<(), String> {
     let assumptions = Assumptions::default();
     let input = EstimateInput { context, recipe, base, parts: &parts, shapes: &SHAPES, assumptions };
     let estimate = estimate_run(&input).map_err(text)?;
-    let _ = estimate.with_rate(1e12).to_string();
+    let _ = estimate.on(&Machine::given(1e12, 1)).to_string();
     Ok(())
 }
 
