@@ -291,8 +291,9 @@ fn dry_runs_know_its_shape() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("recipe.toml");
     let recipe = recipe(Path::new("siglip2-so400m-patch16-naflex"), "", "", "");
-    fs::write(folder.path().join("mixture.toml"), "[[source]]\nname = 'data'\npath = 'data.json'\nsamples = 1000\n")
-        .unwrap();
+    let mixture =
+        "root = 'nowhere'\n[[source]]\nname = 'data'\npath = 'data.json'\nformat = 'llava_json'\nsamples = 1000\n";
+    fs::write(folder.path().join("mixture.toml"), mixture).unwrap();
     let text = toml::to_string(&recipe).unwrap().replace("\"backbone\"", "\"Tower-Plus-2B\"");
     fs::write(&file, text).unwrap();
     let said = |picture: &str| {
