@@ -14,8 +14,8 @@
 //! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL;
 //! - floating-point samples (TIFF) have no range that all agree on, and are refused.
 
-use super::ImageError;
 use super::gif::lay_ground;
+use super::{ImageError, jpeg};
 use ::image::metadata::Orientation;
 use ::image::{
     ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, Rgb, RgbImage,
@@ -88,7 +88,11 @@ fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<D
     }
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes, limits).map_err(fail)? } else { None };
+    let mut image = match exact {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?,
+    };
     if format == ImageFormat::Gif {
         lay_ground(&mut image, bytes);
     }
