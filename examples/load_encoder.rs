@@ -1,7 +1,7 @@
 //! An encoder's folder, a picture, and what the encoder makes of it: `cargo run --release --example load_encoder -- [FOLDER [PICTURE]]`
 //!
-//! FOLDER is any SigLIP, SigLIP2 or CLIP in the Hugging Face layout, alone or with its text tower; without one, the small SigLIP2 that
-//! ships with the repository.
+//! FOLDER is any SigLIP, SigLIP2 (at fixed resolution) or CLIP in the Hugging Face layout, alone or with its text tower; without one,
+//! the small SigLIP2 that ships with the repository.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,26 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::vision::VisionEncoder;
 use burn_vlm_data::image::ImageProcessor;
+use burn_vlm_experiments::{AnyError, arguments};
 use burn_vlm_train::pictures::processor_of;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1).map(PathBuf::from);
+const HELP: &str = "What a vision encoder makes of a picture
+
+Usage: load_encoder [FOLDER [PICTURE]]
+
+  FOLDER   any SigLIP, SigLIP 2 or CLIP in the Hugging Face layout [default: parts/siglip2]
+  PICTURE  a PNG, JPEG, WebP, GIF, BMP or TIFF file [default: a cat]";
+
+fn main() -> Result<(), AnyError> {
+    let Some(arguments) = arguments(HELP, 2)? else { return Ok(()) };
+    let mut arguments = arguments.into_iter().map(PathBuf::from);
     let folder = arguments.next().unwrap_or_else(|| "parts/siglip2".into());
     let file = arguments.next().unwrap_or_else(|| "tests/fixtures/images/cat_451x300.png".into());
 
     let device = Device::flex();
     let encoder = VisionEncoder::load_pretrained(&folder, &device)?;
     let size = encoder.config().image_size();
-    // As preprocessor_config.json says; the shipped parts have none, and take SigLIP's.
+    // As preprocessor_config.json says; a folder without one takes SigLIP's.
     let processor = ImageProcessor::new(processor_of(&folder, size)?)?;
     let picture = processor.process_bytes(&file.display().to_string(), &std::fs::read(&file)?)?;
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use burn_vlm_data::image::{RgbImage, encode_png};
 use burn_vlm_data::sample::{Media, Picture};
-use burn_vlm_experiments::{AnyError, ENCODER, StudyArgs, execute_with};
+use burn_vlm_experiments::{AnyError, ENCODER, execute_with, study_args};
 use burn_vlm_train::error::Result;
 use burn_vlm_train::eval::{Ask, Benchmark, Metric, NamedScore, Prediction, Question, Reply};
-use clap::Parser;
 
 const COLOURS: [(&str, [u8; 3]); 4] =
     [("red", [220, 20, 20]), ("green", [20, 160, 40]), ("blue", [30, 60, 220]), ("yellow", [250, 220, 40])];
@@ -55,5 +54,5 @@ fn main() -> Result<(), AnyError> {
         let ask = Ask::Likelihood { answers: answers.clone() };
         questions.push(Question::new(name, "What is this?", vec![picture], ask));
     }
-    execute_with(&ENCODER, &StudyArgs::parse(), &[Arc::new(Colours(questions))])
+    execute_with(&ENCODER, &study_args("own_benchmark", &[ENCODER]), &[Arc::new(Colours(questions))])
 }

@@ -7,9 +7,8 @@ use burn::tensor::{Device, Tensor, activation::sigmoid};
 use burn_vlm::connector::{ConnectorConfig, ConnectorShape, Projector, RoutingText};
 use burn_vlm::vision::VisionEncoder;
 use burn_vlm::{ModelError, checkpoint::StoreDtype, init::Fill, init::Scope, nn::Linear, parts::Either};
-use burn_vlm_experiments::{AnyError, BuiltIn, StudyArgs, execute_of};
+use burn_vlm_experiments::{AnyError, BuiltIn, execute_of, study_args};
 use burn_vlm_train::chat::ChatModel;
-use clap::Parser;
 
 /// Each visual token, gated by itself.
 #[derive(Module, Debug)]
@@ -46,7 +45,7 @@ type Connectors = Either<Gated>;
 
 fn main() -> Result<(), AnyError> {
     let study = BuiltIn { name: "own_connector", file: "own_connector", text: include_str!("own_connector.toml") };
-    let out = execute_of::<VisionEncoder, Connectors>(&study, &StudyArgs::parse(), |job| job)?; // trained, scored, saved
+    let out = execute_of::<VisionEncoder, Connectors>(&study, &study_args("own_connector", &[study]), |job| job)?; // trained, scored, saved
     let cell = out.join("cells/gated/seed0");
     if cell.join("done.json").is_file() {
         let chat = ChatModel::<VisionEncoder, Connectors>::load_as(&cell, &Device::flex(), StoreDtype::F32)?;

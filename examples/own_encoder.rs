@@ -3,13 +3,14 @@
 //! It trains like any other (`train = { vision_tower = 1e-3, ... }`). The folder that is written is an encoder for recipes and studies
 //! (`model.encoder = "runs/own_encoder"`), in a program with these types: `run_studies_of::<Towers, Connector>`, see own_connector.rs.
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use burn::{module::Module, tensor::Device, tensor::Tensor};
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::connector::Connector;
 use burn_vlm::vision::{TowerShape, VisionConfig, VisionEncoder, VisionFeatures, VisionTower};
 use burn_vlm::{ModelError, init::Fill, init::Scope, nn::Linear, parts::Either, vlm::Vlm};
+use burn_vlm_experiments::{AnyError, arguments};
 use burn_vlm_train::{assemble::Assembled, assemble::assemble, recipe::read_recipe};
 
 /// One matrix for every patch, and no attention.
@@ -45,7 +46,12 @@ impl VisionTower for Patches {
 /// Your tower, or any that configs know.
 type Towers = Either<Patches, VisionEncoder>;
 
-fn main() -> Result<(), Box<dyn Error>> {
+const HELP: &str = "Puts an encoder of one's own in the place of a tower, saves the model to runs/own_encoder and loads it: no options";
+
+fn main() -> Result<(), AnyError> {
+    if arguments(HELP, 0)?.is_none() {
+        return Ok(());
+    }
     let (device, folder) = (Device::flex(), Path::new("runs/own_encoder"));
     let recipe = read_recipe("recipes/tiny.toml".as_ref(), &["model.visual_tokens={ pool = 4 }".into()])?;
     let parts: Assembled = assemble(&recipe.model, "parts/siglip2".as_ref(), "parts/backbone".as_ref(), 0, &device)?;

@@ -11,7 +11,7 @@ use burn::optim::AdamWConfig;
 use burn_train::{InferenceStep, TrainStep};
 use burn_vlm::{connector::Connector, vision::VisionEncoder};
 use burn_vlm_data::{dataset::SourceDataset, emoji::EmojiCorpus, language::Language, tasks};
-use burn_vlm_experiments::AnyError;
+use burn_vlm_experiments::{AnyError, arguments};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::learn::{SampleBatcher, VlmLearner};
 use burn_vlm_train::{assemble::assemble, recipe::read_recipe};
@@ -19,7 +19,12 @@ use burn_vlm_train::{assemble::assemble, recipe::read_recipe};
 const STEPS: usize = 60;
 const HELD_OUT: usize = 64;
 
+const HELP: &str = "Trains with Burn's data loader and optimizer in a loop of one's own, for a minute: no options";
+
 fn main() -> Result<(), AnyError> {
+    if arguments(HELP, 0)?.is_none() {
+        return Ok(());
+    }
     let device = choose(DeviceChoice::Auto)?.device.autodiff();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let recipe = read_recipe(&root.join("recipes/tiny.toml"), &[])?;

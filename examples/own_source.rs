@@ -11,6 +11,7 @@ use burn_vlm_data::image::{RgbImage, encode_png};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, Picture, Sample};
 use burn_vlm_data::source::{Skip, SkipReason, Source};
+use burn_vlm_experiments::{AnyError, arguments};
 use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::recipe::read_recipe;
@@ -43,7 +44,13 @@ impl Source for Colours {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+const HELP: &str =
+    "Trains an alignment on pictures that are made as they are asked for, to runs/own_source: no options";
+
+fn main() -> Result<(), AnyError> {
+    if arguments(HELP, 0)?.is_none() {
+        return Ok(());
+    }
     let device = choose(DeviceChoice::Auto)?.device.autodiff();
     let recipe = read_recipe(Path::new("recipes/tiny.toml"), &["stage.align.steps=60".into()])?;
     let parts: Assembled = assemble(&recipe.model, "parts/siglip2".as_ref(), "parts/backbone".as_ref(), 0, &device)?;

@@ -6,11 +6,16 @@
 use std::hint::black_box;
 
 use burn_vlm_data::image::{ImageProcessor, ImageProcessorConfig};
+use burn_vlm_experiments::{AnyError, arguments};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+const HELP: &str = "Usage: preprocess_rate FILE whole|decode|resize_normalise COUNT
+
+Preprocesses a picture COUNT times on one thread; tests/python/pil_rate.py times it";
+
+fn main() -> Result<(), AnyError> {
+    let Some(arguments) = arguments(HELP, 3)? else { return Ok(()) };
     let [file, part, count] = arguments.as_slice() else {
-        return Err("usage: preprocess_rate FILE whole|decode|resize_normalise COUNT".into());
+        return Err(HELP.into());
     };
     let count: usize = count.parse().map_err(|_| format!("COUNT is `{count}`, expected a number"))?;
     let processor = ImageProcessor::new(ImageProcessorConfig::siglip(384))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
+use burn_vlm_train::run::estimate::Machine;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::call;
@@ -61,6 +62,10 @@ pub struct StudyArgs {
     /// Print cells, parameters, tokens and an estimate of the time, and train nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// For dry runs: another machine
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 
     /// Print errors and the final table only
     #[arg(long, short)]
@@ -125,4 +130,33 @@ impl Precision {
             Self::F16 => StoreDtype::F16,
         }
     }
+}
+
+/// For dry runs: a machine that is elsewhere.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Elsewhere {
+    /// For --dry-run: time and memory on a machine that is elsewhere, by its devices: h100, h100x8, a100, h200, b200, l40s, rtx4090, mi300x
+    #[arg(long, value_name = "DEVICE[xN]", requires = "dry_run", conflicts_with = "tflops")]
+    on: Option<Machine>,
+
+    /// For --dry-run: time on devices whose matrix products peak at so many TFLOP/s in the recipe's precision
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = tflops)]
+    tflops: Option<f64>,
+
+    /// With --tflops: how many of them
+    #[arg(long, value_name = "N", requires = "tflops", value_parser = clap::value_parser!(u16).range(1..))]
+    devices: Option<u16>,
+}
+
+impl Elsewhere {
+    /// The machine, if one is named.
+    pub(crate) fn machine(&self) -> Option<Machine> {
+        let given = self.tflops.map(|rate| Machine::given(rate * 1e12, self.devices.map_or(1, usize::from)));
+        self.on.clone().or(given)
+    }
+}
+
+fn tflops(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected TFLOP/s above 0, such as 312".to_owned())
 }

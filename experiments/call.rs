@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 6] = ["ablate_encoder", "ablate_parrot", "chat", "data", "pretrain", "train"];
+const EXAMPLES: [&str; 8] =
+    ["ablate_encoder", "ablate_parrot", "chat", "data", "own_benchmark", "own_connector", "pretrain", "train"];
 
 /// From now on commands are those of the program.
 pub(crate) fn is_program() {

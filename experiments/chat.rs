@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn_vlm::generate::GenerationConfig;
+use burn_vlm_base::files::read_regular;
+use burn_vlm_data::source::Limits;
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
 use burn_vlm_train::device::choose;
 use clap::Parser;
@@ -19,7 +21,7 @@ const COMMANDS: &str =
 
 /// The end of `--help`.
 fn help() -> String {
-    let cell = "--model runs/encoder/tiny/cells/siglip2/en/seed0 --image apple.png --prompt 'What is this?'";
+    let cell = "--model runs/encoder/tiny/cells/siglip2/en/seed0 --image tests/fixtures/images/cat_451x300.png --prompt 'What is this?'";
     let lines = [
         ("chat", "--model llava-1.5-7b-hf --image cat.jpg", "a conversation about a picture"),
         ("chat", cell, "one question to a model trained here"),
@@ -103,7 +105,7 @@ impl ChatArgs {
         self.apply(&mut generation);
         generation.validate()?;
         for image in &self.image {
-            std::fs::File::open(image).map_err(|error| unreadable(image, &error))?;
+            picture_bytes(image)?;
         }
         Ok(())
     }
@@ -116,8 +118,13 @@ impl ChatArgs {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot read the picture {}: {error}", path.display())
+/// The encoded picture: a regular file of a size that pictures have.
+fn picture_bytes(path: &Path) -> Result<Vec<u8>, AnyError> {
+    let most = Limits::default().max_entry_bytes;
+    read_regular(path, most).map_err(|error| {
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        format!("cannot read the picture {}: {why}", path.display()).into()
+    })
 }
 
 /// Runs `examples/chat` with the command line of this process.
@@ -175,7 +182,7 @@ fn question(prompt: &str) -> Result<String, AnyError> {
 }
 
 fn show(session: &mut ChatSession<'_>, path: &Path, quiet: bool) -> Result<(), AnyError> {
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let bytes = picture_bytes(path)?;
     let tokens = session.add_image(&path.display().to_string(), &bytes)?;
     if !quiet {
         eprintln!("picture {}: {} ({tokens} visual tokens)", session.num_images(), path.display());

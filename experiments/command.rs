@@ -1,6 +1,6 @@
 //! `burn-vlm`: every command of this library in one program.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use crate::chat::ChatArgs;
 use crate::data::DataArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::export::ExportArgs;
+use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
 use crate::signals::stop_at_a_step;
 use crate::train::TrainArgs;
@@ -50,7 +51,11 @@ fn help() -> String {
         ("study", "encoder --preset smoke", "a study from end to end in a minute: table, intervals, report"),
         ("data", "export --out runs/emoji --format json", "a data set to begin with, in LLaVA's format"),
         ("train", "runs/emoji/recipe.toml", "train on it"),
-        ("chat", "--model runs/train/emoji/model --image apple.png", "talk to what came out"),
+        (
+            "chat",
+            "--model runs/train/emoji/model --image runs/emoji/images/circle-flags/1f1f0-1f1ff.png",
+            "talk to what came out",
+        ),
         ("evaluate", "questions.toml --model runs/train/emoji/model", "score it on questions of your own"),
     ];
     examples(&lines, "`burn-vlm COMMAND --help` has more of each.")
@@ -62,8 +67,12 @@ fn help() -> String {
 #[command(mut_arg("study", |arg| arg.hide(true)))]
 struct StudyCommand {
     /// Your study's file (TOML), or a built-in study: encoder, parrot, parrot_languages, parrot_scale, parrot_encoder
-    #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study"], conflicts_with_all = ["config", "study"])]
+    #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study", "new"], conflicts_with_all = ["config", "study"])]
     which: Option<String>,
+
+    /// Write NAME.toml, a study to begin with, and do nothing else
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["which", "config", "study"])]
+    new: Option<String>,
 
     #[command(flatten)]
     args: StudyArgs,
@@ -74,11 +83,12 @@ fn study_help() -> String {
         ("study", "encoder --preset smoke", "does it run at all? (a minute)"),
         ("study", "encoder --dry-run", "what would be trained, how long it takes"),
         ("study", "encoder", "which vision encoder? in minutes, on this machine"),
+        ("study", "--new mine", "writes mine.toml, a study of your own to begin with"),
         ("study", "mine.toml --dry-run", "is my study right? mistakes are told before anything is trained"),
         ("study", "mine.toml --only siglip2/en --device cuda", "one cell of it, on an NVIDIA GPU"),
     ];
-    let own = "A study of your own begins as a copy of examples/own_study.toml; docs/benchmarks.md tells how to ask your own\n\
-               questions, docs/training.md how to train on your own data.";
+    let own = "docs/benchmarks.md tells how to ask your own questions, docs/training.md how to train on your own data;\n\
+               examples/own_study.toml does both.";
     examples(&lines, &format!("{own}\n\n{AFTER_HELP}"))
 }
 
@@ -114,7 +124,11 @@ pub(crate) fn named(name: &str) -> Result<Named, AnyError> {
 
 impl StudyCommand {
     fn run(self) -> Result<(), AnyError> {
-        let Self { which, mut args } = self;
+        let Self { which, new, mut args } = self;
+        if let Some(name) = new {
+            writeln!(io::stdout(), "{}", write_new(&name)?)?;
+            return Ok(());
+        }
         let study = match named(which.or(args.study.take()).as_deref().unwrap_or(ENCODER.file))? {
             Named::BuiltIn(study) => study,
             Named::File(path) => {
@@ -145,7 +159,7 @@ fn run(program: Program) -> Result<(), AnyError> {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Program::command(), "burn-vlm", &mut text);
-            io::Write::write_all(&mut io::stdout(), &text)?;
+            io::stdout().write_all(&text)?;
             Ok(())
         }
     }

@@ -112,7 +112,8 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     }
     let (recipe, base) = questions(&args.questions, args.preset.as_deref())?;
     let corpus = EmojiCorpus::embedded()?;
-    let benchmarks = Benchmarks::open(&recipe, &corpus, &base)?;
+    let benchmarks =
+        Benchmarks::open(&recipe, &corpus, &base).map_err(|error| format!("{}: {error}", args.questions))?;
     let chosen = choose(args.place.device)?;
     let began = std::time::Instant::now();
     let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     }
     let device = &choose(args.device)?.device;
     let outputs = match kind {
-        "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
+        "siglip_vision_model" | "siglip2_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
             write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
         }
         "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
@@ -127,7 +127,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             None
         }
         other => {
-            let help = if other == "chinese_clip" { ": only its vision tower is, export that" } else { "" };
+            let help = if ["chinese_clip", "siglip2"].contains(&other) {
+                ": only its vision tower is, export that"
+            } else {
+                ""
+            };
             return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
         }
     };

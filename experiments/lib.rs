@@ -9,25 +9,27 @@ mod command;
 mod data;
 mod evaluate;
 mod export;
+mod new_study;
 mod pretrain;
 mod signals;
 mod study;
 mod train;
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use burn_vlm_base::shorten::shorten_lines;
 use burn_vlm_base::stop;
 use burn_vlm_train::run::estimate::ShippedShape;
 
-pub use args::StudyArgs;
+pub use args::{Elsewhere, StudyArgs};
 pub use chat::chat;
 pub use command::command;
 pub use data::{DataArgs, data, run_data};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use pretrain::pretrain;
-pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of};
+pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of, study_args};
 pub use train::{TrainArgs, run_training, train};
 
 /// A study that is built into the programs.
@@ -56,6 +58,23 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// The command line of a program that takes at most so many arguments and no option but `--help`, for which `about` is printed. `None`
+/// where that was asked for.
+///
+/// # Errors
+/// Another option, too many arguments.
+pub fn arguments(about: &str, at_most: usize) -> Result<Option<Vec<String>>, AnyError> {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if given.iter().any(|word| word == "--help" || word == "-h") {
+        writeln!(io::stdout(), "{about}")?;
+        return Ok(None);
+    }
+    match given.iter().find(|word| word.starts_with('-')).or(given.get(at_most)) {
+        Some(word) => Err(format!("unexpected `{word}`; --help says what there is").into()),
+        None => Ok(Some(given)),
+    }
+}
+
 /// How every command ends: with its error, if there is one.
 pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
     match result {
@@ -63,7 +82,7 @@ pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
         // A reader that has gone away (`| head`) has seen enough.
         Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", explain(&*error));
+            eprintln!("{}", shorten_lines(&explain(&*error)));
             if stop::asked() { ExitCode::from(signals::INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
@@ -85,7 +104,7 @@ pub const PARROT: [BuiltIn; 4] = [
 ];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 6] = [
+pub const SHAPES: [ShippedShape; 8] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
@@ -95,11 +114,16 @@ pub const SHAPES: [ShippedShape; 6] = [
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
     },
     ShippedShape {
+        name: "siglip2-so400m-patch16-naflex",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-naflex/config.json"),
+    },
+    ShippedShape {
         name: "clip-vit-large-patch14-336",
         config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
     },
     ShippedShape { name: "Tower-Plus-2B", config: include_str!("../recipes/shapes/Tower-Plus-2B/config.json") },
     ShippedShape { name: "Tower-Plus-9B", config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json") },
+    ShippedShape { name: "Qwen1.5-7B-Chat", config: include_str!("../recipes/shapes/Qwen1.5-7B-Chat/config.json") },
     ShippedShape { name: "vicuna-7b-v1.5", config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json") },
 ];
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use burn_vlm::BURN_VERSION;
 use burn_vlm::connector::{Connector, Projector};
@@ -19,7 +18,7 @@ use burn_vlm_train::eval::{Benchmark, asked};
 use burn_vlm_train::optim::thousands;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::estimate::{Assumptions, EFFICIENCY, EstimateInput, estimate_run, matmul_rate};
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, bytes, estimate_run, matmul_rate, time};
 use burn_vlm_train::study::{StudyInputs, VlmJob, write_summary};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
@@ -39,14 +38,14 @@ pub fn run_studies(program: &str, studies: &[BuiltIn]) -> ExitCode {
 /// The same for models of one's own towers and connectors, which the recipes of the studies may name.
 pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[BuiltIn]) -> ExitCode {
     let Some(default) = studies.first() else { return ExitCode::FAILURE };
-    let args = parse_args(program, studies);
+    let args = study_args(program, studies);
     let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));
     stop_at_a_step();
     crate::end(execute_of::<T, P>(chosen.unwrap_or(default), &args, |job| job).map(|_| ()))
 }
 
-/// The command line; `--help` begins with the first study's title and lists the others.
-fn parse_args(program: &str, studies: &[BuiltIn]) -> StudyArgs {
+/// The command line of a study's program; `--help` begins with the first study's title and lists the others.
+pub fn study_args(program: &str, studies: &[BuiltIn]) -> StudyArgs {
     let study = studies.first().and_then(|study| parse(study).ok());
     let title = study.as_ref().map_or(program, |study| &study.title);
     let about =
@@ -137,7 +136,11 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
     let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
-    let benchmarks = job.benchmarks(&plan)?;
+    // Its tables are in a file, which only we know.
+    let benchmarks = job.benchmarks(&plan).map_err(|error| match &args.config {
+        Some(path) => AnyError::from(format!("{}: {error}", path.display())),
+        None => error.into(),
+    })?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),
@@ -146,7 +149,8 @@ pub fn execute_of<T: VisionTower, P: Projector>(
         ..RunOptions::new(&out)
     };
     if args.dry_run {
-        return dry_run(&plan, &job, &options, &chosen, (&context, &inputs)).map(|()| out);
+        let elsewhere = args.elsewhere.machine();
+        return dry_run(&plan, &job, &options, (&chosen, elsewhere), (&context, &inputs)).map(|()| out);
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
@@ -186,12 +190,17 @@ fn dry_run<T: VisionTower, P: Projector>(
     plan: &Plan,
     job: &VlmJob<T, P>,
     options: &RunOptions,
-    chosen: &ChosenDevice,
+    (chosen, elsewhere): (&ChosenDevice, Option<Machine>),
     (context, inputs): (&Context, &StudyInputs),
 ) -> Result<(), AnyError> {
-    println!("{:<28} {:>5} {:>15} {:>15} {:>9}  state", "cell", "seed", "parameters", "tokens", "time");
-    let rate = matmul_rate(&chosen.device);
-    let mut left = 0.0;
+    println!(
+        "{:<28} {:>5} {:>15} {:>15} {:>9} {:>10}  state",
+        "cell", "seed", "parameters", "tokens", "memory", "time"
+    );
+    // A cell is trained on one device.
+    let here = || Machine::timed(matmul_rate(&chosen.device));
+    let device = elsewhere.as_ref().map_or_else(here, Machine::single);
+    let (mut left, mut largest) = (0.0, 0);
     // Without the parts nobody can say what is done already.
     let states = status(plan, job, options).ok();
     for (number, cell) in plan.cells.iter().enumerate() {
@@ -200,7 +209,8 @@ fn dry_run<T: VisionTower, P: Projector>(
         let assumptions = Assumptions::default();
         let input = EstimateInput { context, recipe: &recipe, base, parts, shapes: &SHAPES, assumptions };
         let cost = estimate_run(&input).map_err(TrainError::within(cell.name.clone()))?;
-        let seconds = cost.total_flops().map(|flops| flops / (rate * EFFICIENCY));
+        let seconds = cost.seconds(&device);
+        largest = largest.max(cost.peak_memory());
         let state = match states.as_ref().and_then(|states| states.get(number)) {
             Some(status) if matches!(status.state, CellState::Done(_)) => "done",
             Some(status) if !status.selected => "not selected",
@@ -215,21 +225,35 @@ fn dry_run<T: VisionTower, P: Projector>(
         };
         let tokens = cost.total_tokens().map_or("?".into(), |tokens| thousands(tokens as usize));
         println!(
-            "{:<28} {:>5} {:>15} {tokens:>15} {:>9}  {state}",
+            "{:<28} {:>5} {:>15} {tokens:>15} {:>9} {:>10}  {state}",
             cell.setting,
             cell.seed,
             thousands(cost.parameters as usize),
-            seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).map_or("?".into(), show_duration),
+            bytes(cost.peak_memory()),
+            seconds.map_or("?".into(), time),
         );
     }
     for benchmark in job.benchmarks(plan)?.iter() {
         println!("asks {}", asked(benchmark));
     }
-    println!(
-        "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
-        show_duration(Duration::from_secs_f64(left)),
-        chosen.choice
-    );
+    match &elsewhere {
+        None => println!(
+            "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
+            time(left),
+            chosen.choice
+        ),
+        Some(machine) => {
+            println!("to do: about {} on {device} (a quarter of its peak assumed; evaluation not counted)", time(left));
+            if machine.devices() > 1 {
+                // Cells are whole: the last ones leave devices idle.
+                let all = time(left / machine.devices() as f64);
+                println!("at least {all} on {machine}, where each takes a --shard");
+            }
+            if let Some(memory) = machine.memory().filter(|memory| largest > *memory) {
+                println!("DOES NOT FIT: a cell takes {}, a device has {}", bytes(largest), bytes(memory));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -12,11 +12,12 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
-use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run, matmul_rate, matmul_rate_of};
-use burn_vlm_train::run::{PartFolders, TrainRun, Trained, TrainedStage};
+use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, estimate_run, matmul_rate, matmul_rate_of};
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, TrainedStage};
 use burn_vlm_train::trainer::Observer;
 use clap::Parser;
 
+use crate::args::Elsewhere;
 use crate::call::{call, examples};
 use crate::signals::stop_at_a_step;
 use crate::study::{default_parts, repository};
@@ -38,12 +39,24 @@ fn help() -> String {
         ),
         (
             "train",
+            "recipes/towervision-2b.toml --dry-run --on h100x8",
+            "days, and memory of each device, on another machine",
+        ),
+        (
+            "train",
             "my.toml --out runs/mine --device cuda",
             "your own recipe on an NVIDIA GPU (docs/training.md); the program must be built with --features cuda",
         ),
         ("train", "--set stage.finetune.steps=10 --set seed=1 --out runs/short", "a recipe with other values"),
+        ("train", "my.toml --out runs/mine --set stage.finetune.epochs=2 --extend", "a finished run, trained longer"),
+        (
+            "train",
+            "more.toml --out runs/more --init-from runs/mine/align",
+            "from the weights of a stage of another run",
+        ),
     ];
-    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe.";
+    let again = "Running the same command again continues where it stopped, bit for bit. A folder holds one recipe;\n\
+                 stages that a run beside it has trained from the same parts, recipe, data and seed are taken from there.";
     examples(&lines, again)
 }
 
@@ -79,6 +92,10 @@ pub struct TrainArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// For dry runs: another machine
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
+
     /// For --dry-run without data: tokens of a sample's text
     #[arg(long, value_name = "N", default_value_t = Assumptions::default().text_tokens)]
     pub text_tokens: usize,
@@ -86,6 +103,19 @@ pub struct TrainArgs {
     /// For --dry-run without data: width and height of a picture
     #[arg(long, value_name = "WxH", default_value = "1024x768", value_parser = picture_size)]
     pub picture: (u32, u32),
+
+    /// Go on with the finished run in --out: more steps or epochs for its last stage (--set stage.finetune.epochs=2), more data in its
+    /// sources. Nothing else may change
+    #[arg(long, conflicts_with = "dry_run")]
+    pub extend: bool,
+
+    /// Start from the weights of another run of the same parts, or of one of its stages (runs/train/mine/align)
+    #[arg(long, value_name = "RUN[/STAGE]")]
+    pub init_from: Option<PathBuf>,
+
+    /// Train every stage, even where a run in a folder beside --out has trained the same one
+    #[arg(long)]
+    pub fresh: bool,
 
     /// More devices that share the micro-batches of each step: cuda:1,cuda:2
     #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
@@ -139,8 +169,9 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         let input =
             EstimateInput { context: &context, recipe: &recipe, base, parts: &parts, shapes: &SHAPES, assumptions };
         let estimate = estimate_run(&input)?;
-        let rate = device_rate(&chosen, recipe.compute.precision);
-        return Ok(format!("{}\n\n{}", file.display(), estimate.with_rate(rate).to_string().trim_end()));
+        let here = || Machine::timed(device_rate(&chosen, recipe.compute.precision));
+        let machine = args.elsewhere.machine().unwrap_or_else(here);
+        return Ok(format!("{}\n\n{}", file.display(), estimate.on(&machine).to_string().trim_end()));
     }
     let dashboard = dashboard(args);
     let printer = Reporter::new(args.quiet);
@@ -157,6 +188,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         parts: &PartFolders::named(&recipe, &parts)?,
         features: &out.join("features"),
         out: &out,
+        start: &Start { extend: args.extend, init_from: args.init_from.clone(), reuse: reused(&out, args.fresh) },
         replicas: &replicas,
         reporter: &reporter,
         observer: dashboard.as_deref(),
@@ -166,6 +198,12 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let trained = trained?;
     printer.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained))
+}
+
+/// Where runs may be that have trained the same stages: beside this one.
+fn reused(out: &Path, fresh: bool) -> Option<PathBuf> {
+    let beside = out.parent().filter(|_| !fresh)?;
+    Some(if beside.as_os_str().is_empty() { PathBuf::from(".") } else { beside.to_owned() })
 }
 
 /// Burn's dashboard, where one is wanted and there is a terminal.

@@ -71,6 +71,93 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
     assert!(said(&["--version"]).starts_with("burn-vlm "));
 }
 
+/// Examples with the features of the tests; those that are commands of the program are looked at above.
+const EXAMPLES: [(&str, &str); 11] = [
+    ("ablate_encoder", "Vision encoder x finetuning data"),
+    ("ablate_parrot", "--study"),
+    ("chat", "--model"),
+    ("data", "inspect"),
+    ("load_encoder", "Usage: load_encoder [FOLDER [PICTURE]]"),
+    ("own_benchmark", "Examples:\n  cargo run --release --example own_benchmark"),
+    ("own_connector", "A connector of your own"),
+    ("own_encoder", "no options"),
+    ("own_source", "no options"),
+    ("preprocess_rate", "Usage: preprocess_rate FILE"),
+    ("train", "--recipe"),
+];
+
+/// `--help` is an answer and nothing else: no training, no debug output.
+#[test]
+fn every_example_has_a_help() {
+    let folder = Path::new(env!("CARGO_BIN_EXE_burn-vlm")).parent().unwrap().join("examples");
+    let nowhere = tempfile::tempdir().unwrap();
+    for (name, words) in EXAMPLES {
+        let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        let output = |option: &str| {
+            let started = Command::new(&program).arg(option).current_dir(nowhere.path()).output();
+            started.unwrap_or_else(|e| panic!("{}: {e}; `cargo build --examples` makes it", program.display()))
+        };
+        for option in ["--help", "-h"] {
+            let output = output(option);
+            let help = text(&output.stdout);
+            assert!(output.status.success() && help.contains(words), "{name} {option}: {help}");
+            assert!(help.lines().count() < 160 && !help.contains("Some("), "{name}: {help}");
+        }
+        let refused = output("--nonsense");
+        assert!(!refused.status.success() && text(&refused.stderr).contains("--nonsense"), "{name}");
+    }
+    assert_eq!(fs::read_dir(nowhere.path()).unwrap().count(), 0, "nothing was written");
+}
+
+/// What `--new` writes is a study as it stands, on no paper's question, and whatever is there stays.
+#[test]
+fn a_new_study_runs_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let told = said(&["study", "--new", &at("sub/mine")]);
+    let file = at("sub/mine.toml");
+    assert!(told.contains(&file) && told.contains("burn-vlm study") && told.contains("--dry-run"), "{told}");
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.contains("name = \"mine\"") && !written.contains("NAME"), "{written}");
+    for words in ["[paper", "TowerVision", "Parrot", "Table"] {
+        assert!(!written.contains(words), "{words}");
+    }
+    let plan = said(&["study", &file, "--dry-run", "--device", "flex"]);
+    for words in ["siglip1/en ", "siglip1/en_de ", "siglip2/en_de ", "asks cloze"] {
+        assert!(plan.contains(words), "{plan}");
+    }
+    let out = at("out");
+    let smoke =
+        ["study", &file, "--preset", "smoke", "--only", "siglip2/en_de", "--device", "flex", "--quiet", "--out", &out];
+    said(&smoke);
+    assert!(Path::new(&out).join("cells/siglip2/en_de/seed0/done.json").is_file());
+    refused(1, &["study", "--new", &at("sub/mine.toml")], &["is there already"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+    refused(1, &["study", "--new", &at("my study")], &["letters, digits"]);
+    refused(2, &["study", "encoder", "--new", "mine"], &["--new"]);
+}
+
+/// The table of a study without columns would be empty; values are told with their key and their file.
+#[test]
+fn a_study_says_what_is_wrong_in_which_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = study(folder.path(), "mine.toml", "", ASKED);
+    let without = fs::read_to_string(&file).unwrap().replace("[[column]]\nname = 'En'\nlanguages = ['en']\n", "");
+    fs::write(&file, &without).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let out = folder.path().join("out").to_string_lossy().into_owned();
+        let line = [&["study", &file, "--device", "flex", "--quiet", "--out", &out], more].concat();
+        refused(1, &line, &["mine.toml", "no [[column]]", "languages = [\"en\"]"]);
+    }
+    let table = "[[benchmark]]\nname = 'q'\nkind = 'choice'\nfile = 'q.tsv'\nlanguage = 'en'\nlimit = 'many'\n";
+    let file = study(folder.path(), "value.toml", "", table);
+    refused(1, &["study", &file, "--dry-run", "--device", "flex"], &["value.toml", "\"q\"", "`limit = \"many\"`"]);
+    let questions = folder.path().join("questions.toml");
+    fs::write(&questions, table).unwrap();
+    let questions = questions.to_string_lossy();
+    refused(1, &["evaluate", &questions, "--model", "nowhere"], &["questions.toml", "`limit = \"many\"`"]);
+}
+
 #[test]
 fn completions_know_commands_and_options() {
     for shell in ["bash", "zsh", "fish"] {
@@ -107,6 +194,27 @@ fn a_study_of_ones_own_needs_no_preset() {
     // The same, named as an option.
     assert!(said(&["study", "--config", &file, "--dry-run", "--device", "flex"]).contains("asks cloze"));
     refused(1, &["study", &file, "--preset", "tiny"], &["mine.toml", "no [presets.*]; leave --preset away"]);
+}
+
+/// A machine that is elsewhere: its time and memory, with nothing timed here.
+#[test]
+fn a_study_is_estimated_for_another_machine() {
+    let plan = said(&["study", "encoder", "--dry-run", "--on", "h100x8"]);
+    for words in ["memory", "on h100 (a quarter of its peak", "on 8 x h100, where each takes a --shard"] {
+        assert!(plan.contains(words), "{plan}");
+    }
+    let seconds = |rate: &str| {
+        let plan = said(&["study", "encoder", "--dry-run", "--tflops", rate]);
+        let line = plan.lines().find(|line| line.starts_with("to do: about ")).unwrap().to_owned();
+        assert!(line.contains("on a device as given"), "{line}");
+        line
+    };
+    assert_ne!(seconds("0.1"), seconds("0.2"));
+    refused(2, &["study", "encoder", "--on", "h100"], &["--dry-run"]);
+    refused(2, &["study", "encoder", "--dry-run", "--on", "h101"], &["no device `h101`", "`h100`"]);
+    refused(2, &["train", "--dry-run", "--devices", "2"], &["--tflops"]);
+    refused(2, &["train", "--dry-run", "--tflops", "0"], &["--tflops", "above 0"]);
+    refused(2, &["train", "--dry-run", "--tflops", "1", "--on", "h100"], &["--on"]);
 }
 
 #[test]

@@ -249,6 +249,46 @@ fn inspecting_one_file() {
     assert_eq!(elsewhere["sources"][0]["summary"]["reasons"]["missing_image"][0].as_u64(), Some(records));
 }
 
+/// Languages under other names, a tower's view of each picture, and the pictures that a test split has from training.
+#[test]
+fn inspecting_with_aliases_a_tower_and_another_split() {
+    let (folder, out) = export("json", &["--tasks", "caption", "--limit", "30"]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let caption = Path::new(&out).join("caption.json");
+    let mut records: Vec<Value> = serde_json::from_slice(&fs::read(&caption).unwrap()).unwrap();
+    for record in records.iter_mut().filter(|record| record["language"] == "zh-Hans") {
+        record["language"] = "zh".into();
+    }
+    let write = |name: &str, records: &[Value]| {
+        let file = Path::new(&out).join(name);
+        fs::write(&file, Value::from(records.to_vec()).to_string()).unwrap();
+        file.display().to_string()
+    };
+    let (all, few) = (write("all.json", &records), write("few.json", &records[27..]));
+    let text = ok(&["inspect", &all, "--language-field", "language"]);
+    assert!(text.contains("unknown_language") && text.contains("--aliases of data inspect"), "{text}");
+    let text = ok(&["inspect", &all, "--language-field", "language", "--aliases", "zh=zh-Hans,deutsch=de"]);
+    assert!(text.contains("de 10, en 10, zh-Hans 10") && !text.contains("unknown_language"), "{text}");
+
+    let (page, json) = (path(folder.path(), "p.html"), path(folder.path(), "p.json"));
+    let siglip = root.join("parts/siglip2").display().to_string();
+    let line = ["inspect", &few, "--encoder", &siglip, "--html", &page, "--against", &all, "--json", &json];
+    let text = ok(&line);
+    assert!(text.contains("1 of 1 pictures (100.0 %) stand in both"), "{text}");
+    assert!(text.contains("few.json record 0") && text.contains("all.json record 27"), "{text}");
+    assert!(text.contains("repeated pictures  1 of 1 stand in several samples"), "{text}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("as the tower sees it: one view of 64 x 64").count(), 3);
+    let figures: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(figures["shared"]["shared"], 1);
+    // The folder of --tokenizer will do, where it has a processor; a mixture may be the other split.
+    let llava = root.join("tests/fixtures/llava_clip_qwen2").display().to_string();
+    let mixture = path(Path::new(&out), "mixture.toml");
+    let text = ok(&["inspect", &few, "--tokenizer", &llava, "--html", &page, "--against", &mixture]);
+    assert!(text.contains("1 of 1 pictures"), "{text}");
+    assert!(fs::read_to_string(&page).unwrap().contains("as the tower sees it"));
+}
+
 #[test]
 fn mistakes_are_errors_that_say_what_to_do() {
     let (folder, out) = export("tsv", &["--limit", "30"]);
@@ -269,6 +309,11 @@ fn mistakes_are_errors_that_say_what_to_do() {
     fails(&["inspect", &table, "--skipped", &table], &["--skipped", "write over"]);
     assert_eq!(fs::read(&table).unwrap(), before);
     fails(&["export", "--out", &out, "--format", "json"], &["not empty", "another folder"]);
+    fails(&["questions", "--out", &table], &["caption.tsv is there already", "another file"]);
+    assert_eq!(fs::read(&table).unwrap(), before);
+    fails(&["inspect", &table, "--encoder", &out], &["preprocessor_config.json"]);
+    fails(&["inspect", &table, "--against", "nowhere.tsv"], &["nowhere.tsv"]);
+    fails(&["inspect", &mixture, "--language-field", "language", "--aliases", "zh=zh-Hans"], &["single source"]);
     let new = path(folder.path(), "new");
     let translate = ["export", "--out", &new, "--format", "json", "--languages", "en", "--tasks", "translation"];
     fails(&translate, &["two languages"]);
@@ -289,6 +334,10 @@ fn mistakes_are_errors_that_say_what_to_do() {
         (vec!["export", "--out", "x", "--format", "xml"], "webdataset"),
         (vec!["inspect", "x", "--language", "klingon"], "unknown language"),
         (vec!["inspect", "x", "--mask", "towervision"], "--tokenizer"),
+        (vec!["inspect", "x", "--aliases", "zh=zh-Hans"], "--language-field"),
+        (vec!["inspect", "x", "--language-field", "l", "--aliases", "zh"], "TAG=LANGUAGE"),
+        (vec!["inspect", "x", "--language-field", "l", "--aliases", "zh=klingon"], "unknown language"),
+        (vec!["inspect", "x", "--against", "y", "--no-decode"], "--no-decode"),
         (vec!["inspect", "x", "--language", "de", "--language-field", "lang"], "--language-field"),
     ] {
         let error = DataArgs::try_parse_from([&["data"], &line[..]].concat()).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::log::StepLog;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::{PartFolders, TrainRun, Trained, train};
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, train};
 
 #[path = "../burn-vlm-data/tests/sources/files.rs"]
 #[allow(dead_code)]
@@ -79,12 +79,20 @@ fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
 
 /// With so many devices besides the first.
 fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
+    run_from(&Start::default(), more, recipe, base, out).0
+}
+
+/// What came of a run, and what it said.
+fn run_from(start: &Start, more: usize, recipe: &Recipe, base: &Path, out: &Path) -> (Result<Trained, String>, String) {
     let device = choose(DeviceChoice::Auto).unwrap().device;
     let replicas = vec![device.clone().autodiff(); more];
     let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
     let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
     let reporter = Reporter::capture();
-    let parts = PartFolders::named(recipe, &parts).map_err(|error| error.to_string())?;
+    let parts = match PartFolders::named(recipe, &parts) {
+        Ok(parts) => parts,
+        Err(error) => return (Err(error.to_string()), String::new()),
+    };
     let run = TrainRun {
         context: &context,
         recipe,
@@ -93,10 +101,12 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
         features: &out.join("features"),
         replicas: &replicas,
         out,
+        start,
         reporter: &reporter,
         observer: None,
     };
-    train(&run).map_err(|error| error.to_string())
+    let trained = train(&run).map_err(|error| error.to_string());
+    (trained, reporter.captured().join("\n"))
 }
 
 fn losses(log: &[StepLog]) -> Vec<f32> {
@@ -257,6 +267,68 @@ fn another_recipe_or_other_data_is_refused_in_the_same_folder() {
     write_mixture(&folder, &[("json", &json)]);
     let error = run(&first, &folder, &out).unwrap_err();
     assert!(error.contains("data.json") && error.contains("groups became"), "{error}");
+}
+
+/// Files that were mended in place have as many records and bytes as before; what has been trained on them is no beginning of a run
+/// on what is there now. Added data may join at the end, and then it is said.
+#[test]
+fn changed_contents_are_noticed_and_join_where_they_are_asked_to() {
+    let folder = temporary();
+    let [json, parquet] = mixed_sources(&folder);
+    let both = || write_mixture(&folder, &[("json", &json), ("parquet", &parquet)]);
+    both();
+    let (out, first) = (folder.join("out"), recipe("", ""));
+    run(&first, &folder, &out).unwrap();
+    let file = PathBuf::from(&json.path);
+    let there = fs::read(&file).unwrap();
+    let at = there.windows(4).rposition(|word| word == b"this").unwrap();
+    let refused = |words: &[&str]| {
+        let error = run(&first, &folder, &out).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    // A letter of a question.
+    let mut mended = there.clone();
+    mended[at + 2] = b'u';
+    fs::write(&file, &mended).unwrap();
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    refused(&["data.json", &name, "other contents at the same size", "--extend"]);
+    fs::write(&file, &there).unwrap();
+    run(&first, &folder, &out).unwrap();
+    // The mixture: a comment is nothing, another rule for what is read is.
+    let mixture = folder.join("mixture.toml");
+    let text = fs::read_to_string(&mixture).unwrap();
+    fs::write(&mixture, format!("# mine\n{text}")).unwrap();
+    run(&first, &folder, &out).unwrap();
+    fs::write(&mixture, text.replacen("language_column = \"language\"", "language = \"de\"", 1)).unwrap();
+    refused(&["data.json"]);
+
+    // More data: no beginning of the finished run, but what it may go on with.
+    both();
+    let more = folder.join("more");
+    fs::create_dir(&more).unwrap();
+    let more = write_json(&more, &simple_items(8));
+    let three = [("json", &json), ("more", &more), ("parquet", &parquet)];
+    write_mixture(&folder, &three);
+    refused(&["data.json", "groups"]);
+    let extend = Start { extend: true, ..Start::default() };
+    let mut longer = recipe("", "");
+    let (trained, said) = run_from(&extend, 0, &longer, &folder, &out);
+    let steps = trained.unwrap().stages[0].log.len();
+    assert_eq!(steps, 14, "an epoch of what is there now: two steps of four samples more");
+    for words in [
+        "extended from 12 to 14 steps",
+        "source more is new: 8 records",
+        "mixture.toml says something else",
+        "a new order",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    // From now on this is the data of the run.
+    assert_eq!(run(&longer, &folder, &out).unwrap().stages[0].log.len(), 14);
+    longer.stage.get_mut("finetune").unwrap().epochs = Some(2.0);
+    let (trained, said) = run_from(&extend, 0, &longer, &folder, &out);
+    assert_eq!(trained.unwrap().stages[0].log.len(), 28);
+    assert!(said.contains("extended from 14 to 28 steps") && !said.contains("has changed"), "{said}");
 }
 
 /// The child of the test below; does nothing when it is run by itself.

@@ -54,7 +54,7 @@ proptest! {
         let tile = patch * side;
         let sizes: Vec<Size> = grids.iter().map(|(rows, columns)| (rows * tile, columns * tile)).collect();
         let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes) };
-        let tokens = VisualTokens { view: side * side, tiling: Some(tiling) };
+        let tokens = VisualTokens::of_tiles(side * side, tiling);
         let (picture, expected) = ((size.0 as u32, size.1 as u32), num_image_tokens(size, &sizes, tile, side));
         prop_assert_eq!(tokens.fits(picture).then(|| tokens.count_size(picture)), expected);
         if expected.is_some() {

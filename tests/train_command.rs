@@ -2,6 +2,9 @@
 
 mod common;
 
+#[path = "train_command/again.rs"]
+mod again;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +154,52 @@ fn published_recipes_are_estimated_without_anything() {
     ] {
         assert_line(&text, words);
     }
+}
+
+/// Every recipe that ships, on a machine that is not here.
+#[test]
+fn all_recipes_are_estimated_for_a_machine_elsewhere() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("recipes")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let recipe = path.to_string_lossy().into_owned();
+            let text = run(&["--dry-run", &recipe, "--on", "h100x8"]).unwrap();
+            assert_line(&text, &["all stages: ", "on 8 x h100 ("]);
+            assert_line(&text, &["each h100 has 80.0 GB: "]);
+            count += 1;
+        }
+    }
+    assert_eq!(count, 6);
+    // The published count of parameters, 7,721,324,544, and a row of the embeddings and one of the head.
+    let text = dry("parrot.toml", &[]);
+    assert_line(&text, &["language model", "Qwen1.5-7B-Chat", "32 layers of width 4096", "151936 token ids"]);
+    assert_line(&text, &["7,721,332,736 parameters"]);
+
+    // By hand: FLOP / (8 x 989.4e12 / 4), 8 devices share a step's 8 micro-batches (128 samples in 32 of 4) evenly.
+    let days = |text: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with("all stages: ")).unwrap();
+        let (_, rest) = line.split_once(", about ").unwrap();
+        rest.split_once(" days").unwrap_or_else(|| panic!("{line}")).0.replace(',', "").parse().unwrap()
+    };
+    let flops = |text: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with("all stages: ")).unwrap();
+        line["all stages: ".len()..].split_once(" EFLOP").unwrap().0.parse::<f64>().unwrap() * 1e18
+    };
+    let one = dry("towervision-2b.toml", &["--on", "h100"]);
+    let expected = flops(&one) / (989.4e12 * 0.25) / 86_400.0;
+    assert!((days(&one) / expected - 1.0).abs() < 0.01, "{} and {expected}", days(&one));
+    assert_line(&one, &["989.4 TFLOP/s a device in bf16", "data sheet", "25 % of that assumed"]);
+    // A step of the alignment has eight micro-batches: three devices take three rounds, the time of eight thirds of one.
+    let given = |devices: &str| dry("towervision-2b.toml", &["--tflops", "989.4", "--devices", devices]);
+    let (three, eight) = (given("3"), given("8"));
+    assert!((days(&given("1")) - days(&one)).abs() < 0.11);
+    assert_line(&three, &["3 devices share a step of 8 micro-batches in 3 rounds"]);
+    assert!(days(&three) > days(&one) / 3.0 && days(&eight) < days(&three));
+    // What does not fit is said, and an f32 recipe is not given the rate of bf16.
+    assert_line(&dry("towervision-9b.toml", &["--on", "rtx4090"]), &["each rtx4090 has 24.0 GB: DOES NOT FIT"]);
+    let f32 = dry("towervision-2b.toml", &["--on", "h100", "--set", "compute.precision=\"f32\""]);
+    assert_line(&f32, &["66.9 TFLOP/s a device in f32"]);
 }
 
 #[test]

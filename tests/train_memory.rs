@@ -24,7 +24,7 @@ use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{Recipe, apply_setting};
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, estimate_run};
-use burn_vlm_train::run::{PartFolders, TrainRun, train};
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, train};
 use counting::{LIVE, PEAK};
 
 /// Rows are padded to their batch's longest, and gradients of activations come and go: neither is estimated.
@@ -134,6 +134,7 @@ fn the_estimate_is_near_what_is_held() {
         parts: &PartFolders::named(&recipe, parts).unwrap(),
         features: &out.join("features"),
         out: &out,
+        start: &Start::default(),
         replicas: &[],
         reporter: &reporter,
         observer: None,

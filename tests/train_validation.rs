@@ -11,7 +11,7 @@ use burn_vlm_data::source::Source;
 use burn_vlm_experiments::{DataArgs, run_data};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::{Recipe, StageRecipe};
-use burn_vlm_train::run::{DataOrigin, PartFolders, TrainRun, Trained, open_stage_data, train};
+use burn_vlm_train::run::{DataOrigin, PartFolders, Start, TrainRun, Trained, open_stage_data, train};
 use clap::Parser;
 use safetensors::SafeTensors;
 
@@ -61,6 +61,7 @@ fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<(Trained, Vec<String>
         features: &base.join("features"),
         replicas: &[],
         out,
+        start: &Start::default(),
         reporter: &reporter,
         observer: None,
     });
@@ -205,7 +206,7 @@ fn own_data_is_held_out_too() {
     }
     // A file is what an epoch of it would draw: its languages, its total.
     let val = fs::read_to_string(folder.path().join("val/mixture.toml")).unwrap();
-    fs::write(folder.path().join("val/few.toml"), format!("languages = {{ list = [\"de\"], total = 10 }}\n{val}"))
+    fs::write(folder.path().join("val/few.toml"), format!("total = 10\nlanguages = {{ list = [\"de\"] }}\n{val}"))
         .unwrap();
     let few = recipe(&format!("{mixture}\nvalidation = {{ file = \"val/few.toml\", samples = 16 }}"));
     let (trained, _) = run(&few, folder.path(), &folder.path().join("few")).unwrap();

@@ -5,7 +5,7 @@
 //! the file and say what to do about a full disk or a missing permission.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -59,6 +59,33 @@ fn hint(error: &io::Error) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// The bytes of a regular file of at most `most` bytes. What is none is not opened: a device has no end, and a pipe may have no
+/// writer.
+///
+/// # Errors
+/// A file that is not there, is no regular file, is larger, or cannot be read; names it.
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let refuse = |why: String| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let data = fs::metadata(path).map_err(FileError::io("read", path))?;
+    if data.is_dir() {
+        return Err(refuse("it is a folder".into()));
+    }
+    if !data.is_file() {
+        return Err(refuse("it is a device or a pipe, expected a regular file".into()));
+    }
+    if data.len() > most {
+        return Err(refuse(format!("{} bytes, at most {most} are allowed", data.len())));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(FileError::io("read", path))?;
+    // One more than allowed tells that it has grown meanwhile.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    if bytes.len() as u64 > most {
+        return Err(refuse(format!("more than the {most} bytes that are allowed")));
+    }
+    Ok(bytes)
 }
 
 /// Writes `bytes` to `path` atomically; missing folders are made.

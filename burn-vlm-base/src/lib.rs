@@ -1,6 +1,7 @@
 //! What the other crates stand on and what knows nothing of them: no tensors, no file formats, no models.
 //!
 //! - [`files`]: files and folders that are there whole or not at all;
+//! - [`guard`]: calls into libraries that panic;
 //! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
 //! - [`lock`]: at most one process works on a folder;
 //! - [`published`]: JSON files of Hugging Face, whose `null`s are absent and whose errors name the key;
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod files;
+pub mod guard;
 pub mod jsonl;
 pub mod lock;
 pub mod model_folder;

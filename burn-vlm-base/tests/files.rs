@@ -1,11 +1,13 @@
 //! Atomic files and JSON lines.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use burn_vlm_base::files::{
-    FileError, publish_dir, read_json, write_atomic, write_atomic_at, write_atomic_with, write_json_atomic,
+    FileError, publish_dir, read_json, read_regular, write_atomic, write_atomic_at, write_atomic_with,
+    write_json_atomic,
 };
 use burn_vlm_base::jsonl::{JsonlWriter, read_jsonl};
 
@@ -129,4 +131,25 @@ fn damage_in_the_middle_is_an_error() {
     let error = JsonlWriter::append_to(&path).unwrap_err().to_string();
     assert!(error.contains("x.jsonl, line 2, is not valid"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n{\n{}\n", "nothing is cut off");
+}
+
+/// Devices and pipes are not opened, folders and large files are told.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("five"), "12345").unwrap();
+    assert_eq!(read_regular(&at("five"), 5).unwrap(), b"12345");
+    let refused = |path: &Path, most: u64| read_regular(path, most).unwrap_err();
+    // The cause is the error's source, as for every other file.
+    let why = |path: &Path, most: u64| std::error::Error::source(&refused(path, most)).unwrap().to_string();
+    assert!(why(&at("five"), 4).contains("5 bytes, at most 4"));
+    assert!(why(folder.path(), 4).contains("folder"));
+    assert!(why(Path::new("/dev/zero"), 4).contains("device"));
+    std::os::unix::fs::symlink("/dev/zero", at("link")).unwrap();
+    assert!(why(&at("link"), 4).contains("device"));
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    assert!(why(&at("pipe"), 4).contains("pipe"));
+    assert!(refused(&at("nowhere"), 4).to_string().contains("nowhere"));
 }

@@ -41,10 +41,16 @@ pub(crate) fn expand_braces(pattern: &str) -> Result<Vec<String>, String> {
     Ok(done)
 }
 
+/// Digits of a number in a range, leading zeros counted.
+const MAX_DIGITS: usize = 20;
+
 /// The numbers from `first` to `last`, with leading zeros where the first has them.
 fn range(first: &str, last: &str) -> Result<Vec<String>, String> {
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{{{first}..{last}}} needs two whole numbers"));
     let (from, to) = (number(first)?, number(last)?);
+    if first.len() > MAX_DIGITS {
+        return Err(format!("a range of numbers with {} digits, at most {MAX_DIGITS} are possible", first.len()));
+    }
     if to < from || to - from >= MAX_FILES as u64 {
         return Err(format!("{{{first}..{last}}} must rise by less than {MAX_FILES}"));
     }
@@ -70,6 +76,7 @@ mod tests {
             ("{3..1}", "rise"),
             ("{0..99999999999}", "rise"),
             ("{a,{b}}", "within"),
+            (format!("{{{}..3}}", "0".repeat(70_000)).as_str(), "70000 digits"),
         ] {
             assert!(expand_braces(pattern).unwrap_err().contains(word), "{pattern}");
         }

@@ -3,9 +3,10 @@
 //! There is one kind. The embedded corpus, a file of LLaVA's, a table of questions and a list in memory all give these.
 
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
-use crate::image::{DecodeLimits, ImageError, RgbImage, decode, to_rgb};
+use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason};
+use burn_vlm_base::files::read_regular;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub enum Media {
 }
 
 /// A picture that is not decoded yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Picture {
     /// A file that lies under the image root.
     File {
@@ -156,14 +157,18 @@ impl Picture {
             Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
             Self::File { path, max_bytes } => (path, *max_bytes),
         };
-        let missing =
-            |error: std::io::Error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", self.name()));
-        let size = std::fs::metadata(path).map_err(missing)?.len();
+        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", self.name()));
+        let data = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
+        let size = data.len();
         if size > max_bytes {
             let detail = format!("{}: {size} bytes, at most {max_bytes} are allowed", self.name());
             return Err(SkipReason::new(SkipKind::EntryTooLarge, detail));
         }
-        std::fs::read(path).map(Bytes::from).map_err(missing)
+        // A device would be read without end, a pipe waited for.
+        read_regular(path, max_bytes).map(Bytes::from).map_err(|error| {
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            missing(why)
+        })
     }
 
     /// The pixels, transparent ones laid over white. Processors with another background decode [`Self::read`] themselves.
@@ -173,6 +178,14 @@ impl Picture {
     pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, SkipReason> {
         let image = decode(&self.name(), &self.read()?, limits)?;
         Ok(to_rgb(image, Some(WHITE)))
+    }
+
+    /// Width and height of a picture whose beginning and end are right, see [`look`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`], but for damage among the pixels.
+    pub fn look(&self, limits: &DecodeLimits) -> Result<(u32, u32), SkipReason> {
+        Ok(look(&self.name(), &self.read()?, limits)?)
     }
 
     /// What the picture is, whatever it is called. Reads it; use [`MediaKey::of`] where the bytes are there already.

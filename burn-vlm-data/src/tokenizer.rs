@@ -12,6 +12,7 @@
 mod patterns;
 
 use burn_vlm_base::files::{FileError, write_atomic};
+use burn_vlm_base::guard::guarded;
 use burn_vlm_base::model_folder::without_tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -263,7 +264,7 @@ impl Tokenizer {
         let translated = patterns::translated(bytes);
         let bytes = translated.as_deref().unwrap_or(bytes);
         // The library answers some damaged files with a panic; it keeps no state that could be left half changed.
-        let inner = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+        let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
             .map_err(|_| invalid("the tokenizers library cannot make sense of it".to_owned()))?
             .map_err(|error| invalid(error.to_string()))?;
         let added = inner.get_added_tokens_decoder();
@@ -307,7 +308,7 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(|error| failed(text, &error))?;
+        let encoding = called(text, || self.inner.encode_fast(text, add_special_tokens))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -316,8 +317,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, TokenizerError> {
-        let encoding =
-            self.inner.encode_char_offsets(text, add_special_tokens).map_err(|error| failed(text, &error))?;
+        let encoding = called(text, || self.inner.encode_char_offsets(text, add_special_tokens))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             tokens: encoding.get_tokens().to_vec(),
@@ -365,10 +365,11 @@ impl Tokenizer {
     /// # Errors
     /// Only if the library's decoder fails; unknown ids are left out.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
-        self.inner.decode(ids, skip_special_tokens).map_err(|error| TokenizerError::Encoding {
-            text: format!("{:?}", &ids[..ids.len().min(20)]),
-            reason: error.to_string(),
-        })
+        let first = || format!("{:?}", &ids[..ids.len().min(20)]);
+        let failed = |reason: String| TokenizerError::Encoding { text: first(), reason };
+        guarded(|| self.inner.decode(ids, skip_special_tokens))
+            .map_err(failed)?
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Number of ids, added tokens included.
@@ -473,8 +474,10 @@ pub(crate) fn special_token(file: Option<&Value>, key: &str) -> Result<Option<St
     }
 }
 
-fn failed(text: &str, error: &tokenizers::Error) -> TokenizerError {
-    TokenizerError::Encoding { text: text.chars().take(60).collect(), reason: error.to_string() }
+/// Calls the library with a text. A tokenizer from outside may bring it to a panic, which is an error of the text.
+fn called<T>(text: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TokenizerError> {
+    let failed = |reason: String| TokenizerError::Encoding { text: text.chars().take(60).collect(), reason };
+    guarded(call).map_err(failed)?.map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -483,6 +486,14 @@ mod tests {
     use crate::emoji::{EmojiCorpus, Split};
     use crate::language::TINY_5;
     use crate::random::hash_bytes;
+
+    /// A stand-in for a library that fails in a way nobody foresaw.
+    #[test]
+    fn a_library_that_panics_is_an_error_of_the_text() {
+        let error =
+            called("some words", || -> tokenizers::Result<()> { panic!("told to fail") }).unwrap_err().to_string();
+        assert!(error.contains("some words") && error.contains("told to fail"), "{error}");
+    }
 
     fn training_texts() -> Vec<String> {
         let corpus = EmojiCorpus::embedded().unwrap();

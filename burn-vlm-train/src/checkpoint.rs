@@ -41,6 +41,50 @@ pub struct CheckpointState {
     pub fingerprint: String,
 }
 
+/// What a stage was made with before it was extended: its checkpoint at that step is one of the extended stage too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Earlier {
+    /// Steps that were done.
+    pub(crate) step: usize,
+    /// The fingerprint of their checkpoint.
+    pub(crate) fingerprint: String,
+    /// Whether the data is another one since.
+    pub(crate) data_changed: bool,
+}
+
+/// File of a stage's [`Earlier`], beside its checkpoints.
+pub(crate) const EXTENDED: &str = "extended.json";
+
+/// What the stage in a folder was before it was extended, oldest first; nothing where it never was.
+pub(crate) fn earlier(folder: &Path) -> Result<Vec<Earlier>> {
+    Ok(files::read_json_if_there(&folder.join(EXTENDED))?.unwrap_or_default())
+}
+
+/// The state of a checkpoint, whoever made it.
+pub(crate) fn read_state(path: &Path) -> Result<CheckpointState> {
+    let file = path.join("state.json");
+    let json = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+    let state: CheckpointState =
+        serde_json::from_slice(&json).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    if state.format != FORMAT {
+        return Err(TrainError::invalid(&file, format!("format {}, expected {FORMAT}", state.format)));
+    }
+    Ok(state)
+}
+
+/// Compares a checkpoint's files with their hashes. (A folder without a seal is of an older layout, and told as that.)
+fn check_seal(path: &Path) -> Result<()> {
+    match Seal::read(path)? {
+        None => Ok(()),
+        Some(seal) => seal.check(path).map_err(|damage| TrainError::invalid(path.join(&damage.path), damage.why)),
+    }
+}
+
+/// Whether a checkpoint is as it was written.
+pub(crate) fn is_whole(path: &Path) -> bool {
+    Seal::read(path).is_ok_and(|seal| seal.is_some()) && check_seal(path).is_ok()
+}
+
 /// A tensor that is read from its device when its turn to be written comes: a checkpoint of a large model never stands in memory
 /// as a whole.
 struct Unread {
@@ -114,7 +158,7 @@ pub fn save<M: Module>(
 }
 
 /// Folder of the best weights of a stage, beside its checkpoints.
-const BEST: &str = "best";
+pub(crate) const BEST: &str = "best";
 
 /// Writes the weights of `step` as the stage's best, instead of earlier ones.
 ///
@@ -244,33 +288,14 @@ fn read<M: Module>(
     fingerprint: &str,
     device: &Device,
 ) -> Result<(M, AdamW, usize)> {
-    // Before anything is believed, the fingerprint too. (A folder without a seal is of an older layout, and told as that.)
-    if let Some(seal) = Seal::read(path)? {
-        seal.check(path).map_err(|damage| TrainError::invalid(path.join(&damage.path), damage.why))?;
-    }
-    let file = path.join("state.json");
-    let json = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
-    let state: CheckpointState =
-        serde_json::from_slice(&json).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
-    if state.format != FORMAT {
-        return Err(TrainError::invalid(&file, format!("format {}, expected {FORMAT}", state.format)));
-    }
-    if state.fingerprint != fingerprint {
-        return Err(TrainError::Recipe(format!(
-            "the checkpoint {} was made by another recipe or seed; use another --out folder, or delete that one to start over",
-            path.display()
-        )));
-    }
+    // Before anything is believed, the fingerprint too.
+    check_seal(path)?;
+    let state = read_state(path)?;
+    check_origin(path, &state, fingerprint)?;
+    let (module, bytes) = fill(path, module, device)?;
     let file = path.join("state.safetensors");
-    let bytes = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|e| TrainError::invalid(&file, format!("no whole safetensors file ({e})")))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| not_whole(&file, &e))?;
     let names: HashMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
-    let mut fill = Fill { stack: PathStack::default(), names: &names, missing: Vec::new(), device };
-    let module = module.map(&mut fill);
-    if !fill.missing.is_empty() {
-        return Err(TrainError::invalid(&file, format!("missing or misshapen: {}", fill.missing.join(", "))));
-    }
     let mut moments = BTreeMap::new();
     let inner = device.clone().inner();
     for (name, view) in &names {
@@ -287,6 +312,56 @@ fn read<M: Module>(
     }
     let optimizer = AdamW { config: optimizer.config, steps: state.optimizer_steps, moments };
     Ok((module, optimizer, state.step))
+}
+
+/// Whether a checkpoint is of the stage in its folder, as it is or as it was when it was extended.
+fn check_origin(path: &Path, state: &CheckpointState, fingerprint: &str) -> Result<()> {
+    if state.fingerprint == fingerprint {
+        return Ok(());
+    }
+    let earlier = earlier(path.parent().unwrap_or(Path::new("")))?;
+    // The best weights may be of any step, a checkpoint only of the last: further ones followed another schedule from there.
+    let is_best = path.file_name().is_some_and(|name| name == BEST);
+    match earlier.iter().find(|earlier| earlier.fingerprint == state.fingerprint) {
+        Some(earlier) if state.step == earlier.step || (is_best && state.step < earlier.step) => Ok(()),
+        Some(Earlier { step, .. }) => Err(TrainError::Recipe(format!(
+            "the newest whole checkpoint, {}, is older than step {step}, from which the stage was extended: bring that one back, or train \
+             in another --out folder",
+            path.display()
+        ))),
+        None => Err(TrainError::Recipe(format!(
+            "the checkpoint {} was made by another recipe or seed; use another --out folder, or delete that one to start over",
+            path.display()
+        ))),
+    }
+}
+
+/// The weights of a checkpoint of any run, in a module of the same shape.
+///
+/// # Errors
+/// A damaged checkpoint, or one of another shape.
+pub(crate) fn read_weights<M: Module>(path: &Path, module: M, device: &Device) -> Result<M> {
+    check_seal(path)?;
+    read_state(path)?;
+    Ok(fill(path, module, device)?.0)
+}
+
+/// A module with the parameters of a checkpoint, and the file that they are from.
+fn fill<M: Module>(path: &Path, module: M, device: &Device) -> Result<(M, Vec<u8>)> {
+    let file = path.join("state.safetensors");
+    let bytes = fs::read(&file).map_err(|e| TrainError::io("cannot read", &file, e))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| not_whole(&file, &e))?;
+    let names: HashMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
+    let mut fill = Fill { stack: PathStack::default(), names: &names, missing: Vec::new(), device };
+    let module = module.map(&mut fill);
+    if !fill.missing.is_empty() {
+        return Err(TrainError::invalid(&file, format!("missing or misshapen: {}", fill.missing.join(", "))));
+    }
+    Ok((module, bytes))
+}
+
+fn not_whole(file: &Path, error: &SafeTensorError) -> TrainError {
+    TrainError::invalid(file, format!("no whole safetensors file ({error})"))
 }
 
 fn f32_values(bytes: &[u8]) -> Vec<f32> {

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor};
+use burn_vlm::nn::vectors::check_vectors;
 use burn_vlm_base::suggest::did_you_mean;
 
 use crate::error::{Result, TrainError};
@@ -88,6 +89,7 @@ impl ChosenDevice {
 /// # Errors
 /// A backend that is not compiled in (names the feature to add) or does not answer (names the cause).
 pub fn choose(choice: DeviceChoice) -> Result<ChosenDevice> {
+    check_vectors().map_err(TrainError::Device)?;
     if choice != DeviceChoice::Auto {
         let device = open(choice)?;
         answers(&device, choice)?;

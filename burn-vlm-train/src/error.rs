@@ -60,6 +60,24 @@ pub enum TrainError {
         /// Where the last good checkpoint is, in words.
         good: String,
     },
+    /// The loss is no finite number in the first step after a checkpoint was read.
+    #[error(
+        "{stage}: the loss is {loss} at step {step}, the first after going on from {checkpoint}: the values of that checkpoint are \
+         broken, not the samples. Delete it, and the same command goes on from {before}",
+        checkpoint = .checkpoint.display()
+    )]
+    BrokenCheckpoint {
+        /// Name of the stage.
+        stage: String,
+        /// Step at which it happened, counted from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What there is before it, in words.
+        before: String,
+    },
     /// The run was asked to stop.
     #[error(
         "{stage}: stopped after step {step} of {steps}, as was asked; what is done is kept, and the same command goes on from there"

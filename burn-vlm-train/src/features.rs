@@ -12,14 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use burn_vlm::connector::Projector;
 use burn_vlm::nn::Precision;
 use burn_vlm::vision::VisionTower;
-use burn_vlm::vlm::{Vlm, VlmConfig};
+use burn_vlm::vlm::{VisualFeatures, Vlm, VlmConfig};
 use burn_vlm_base::progress::Reporter;
-use burn_vlm_data::image::ImageProcessorConfig;
-use burn_vlm_data::prepare::{FeatureBank, Views};
+use burn_vlm_data::image::{ImageProcessorConfig, ProcessedImage};
+use burn_vlm_data::prepare::{FeatureBank, Views, Visual};
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::sample::{MediaKey, Picture};
 use burn_vlm_data::source::{SkipReason, Source};
@@ -29,6 +29,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::ablation::PartStore;
 use crate::error::{Result, TrainError};
+use crate::objective::visual_features;
 
 /// Pictures of one pass through the tower.
 const BATCH: usize = 128;
@@ -60,9 +61,11 @@ pub fn add_pictures<'a>(set: &mut PictureSet, pictures: impl Iterator<Item = &'a
     }
 }
 
-/// Bytes of a picture's features in f32.
-pub fn feature_bytes(config: &VlmConfig) -> u64 {
-    (config.num_feature_tokens() * config.feature_width() * size_of::<f32>()) as u64
+/// Bytes of a picture's features in f32, padding included where pictures have grids of their own.
+pub fn feature_bytes(config: &VlmConfig, processor: &Processor) -> u64 {
+    let most = processor.visual_tokens().and_then(|tokens| tokens.patches);
+    let tokens = most.map_or(config.num_feature_tokens(), |budget| budget.max_num_patches as usize);
+    (tokens * config.feature_width() * size_of::<f32>()) as u64
 }
 
 /// Sends every picture of a set through the tower. Pictures that cannot be decoded are left out, as training does.
@@ -79,31 +82,37 @@ pub fn compute<T: VisionTower, P: Projector>(
 ) -> Result<FeatureBank> {
     let inference = model.valid();
     let device = device.clone().inner();
-    let side = model.config.vision_config.image_size();
-    let shape = [model.config.num_feature_tokens(), model.config.feature_width()];
+    let mut shape = [model.config.num_feature_tokens(), model.config.feature_width()];
     let (mut keys, mut values) = (Vec::new(), Vec::new());
+    // Tokens that are no padding, where pictures have grids of their own.
+    let mut counts: Vec<u32> = Vec::new();
     let pictures: Vec<(&MediaKey, &Picture)> = pictures.iter().collect();
     let count = views.count();
     let mut done = 0;
     for chunk in pictures.chunks(BATCH.div_ceil(count)) {
-        let made: Vec<Result<Vec<f32>, SkipReason>> =
-            chunk.par_iter().map(|(key, picture)| views.pixels(processor, **key, picture)).collect();
-        let mut pixels = Vec::new();
+        let made: Vec<Result<Vec<ProcessedImage>, SkipReason>> =
+            chunk.par_iter().map(|(key, picture)| views.process(processor, **key, picture)).collect();
+        let mut images = Vec::new();
         for ((key, _), made) in chunk.iter().zip(made) {
             let Ok(made) = made else { continue };
             keys.push(**key);
-            pixels.extend(made);
+            images.extend(made);
         }
-        let rows = pixels.len() / (3 * side * side).max(1);
-        if rows > 0 {
-            let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [rows, 3, side, side]), &device);
-            values.extend(inference.encode_images(pixels)?.into_data().iter::<f32>());
+        let VisualFeatures { features, packing } =
+            visual_features(Visual::of_processed(&images, false), &inference, &device)?;
+        if let Some(features) = features {
+            let [_, tokens, width] = features.dims();
+            shape = [tokens, width];
+            values.extend(features.into_data().iter::<f32>());
         }
+        let tokens = packing.iter().flat_map(|packing| packing.image_tokens());
+        counts.extend(tokens.map(|tokens| u32::try_from(*tokens).unwrap_or(u32::MAX)));
         done += chunk.len() * count;
         progress(done, pictures.len() * count);
     }
     let fits = || TrainError::Data("the tower gave features of another shape than its configuration says".into());
-    FeatureBank::new(keys, views, shape, values).ok_or_else(fits)
+    let bank = FeatureBank::new(keys, views, shape, values).ok_or_else(fits)?;
+    if counts.is_empty() { Ok(bank) } else { bank.with_counts(counts).ok_or_else(fits) }
 }
 
 /// Writes a bank as one safetensors file.
@@ -117,11 +126,16 @@ fn save(bank: &FeatureBank, path: &Path) -> Result<()> {
     let (count, [tokens, width]) = (bank.keys().len(), bank.shape());
     let augmented = [u8::from(bank.views() != Views::Plain)];
     let shape = vec![count, bank.views().count(), tokens, width];
-    let tensors = [
+    let counts: Vec<u8> = bank.counts().unwrap_or_default().iter().flat_map(|count| count.to_le_bytes()).collect();
+    let counted = bank.counts().map(|_| TensorView::new(Dtype::U32, shape[..2].to_vec(), &counts));
+    let mut tensors = vec![
         ("augmented", TensorView::new(Dtype::U8, vec![1], &augmented).map_err(invalid)?),
         ("pictures", TensorView::new(Dtype::U8, vec![count, 16], &keys).map_err(invalid)?),
         ("features", TensorView::new(Dtype::F32, shape, &values).map_err(invalid)?),
     ];
+    if let Some(counted) = counted {
+        tensors.push(("tokens", counted.map_err(invalid)?));
+    }
     let bytes = safetensors::serialize(tensors, None).map_err(invalid)?;
     std::fs::write(path, bytes).map_err(|e| TrainError::io("cannot write", path, e))
 }
@@ -145,7 +159,11 @@ fn load(path: &Path) -> Result<FeatureBank> {
     let views = if augmented.data() == [0] { Views::Plain } else { Views::Augmented(views) };
     let values = features.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let kinds = pictures.dtype() == Dtype::U8 && features.dtype() == Dtype::F32 && keys.len() == count;
-    let bank = FeatureBank::new(keys, views, [tokens, width], values).filter(|_| kinds);
+    let mut bank = FeatureBank::new(keys, views, [tokens, width], values).filter(|_| kinds);
+    if let Ok(counts) = file.tensor("tokens") {
+        let values = counts.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        bank = bank.and_then(|bank| bank.with_counts(values)).filter(|_| counts.dtype() == Dtype::U32);
+    }
     bank.ok_or_else(|| TrainError::invalid(path, "pictures and features do not belong together"))
 }
 

@@ -155,6 +155,8 @@ impl PartRun<'_> {
             ));
         }
         write_json_atomic(&self.out.join("retrieval.json"), &scores)?;
+        // Who takes the encoder alone need not know how it was shown pictures.
+        write_json_atomic(&self.out.join("preprocessor_config.json"), pictures.config())?;
         self.save_encoder(&model)?;
         self.save_common(&tokenizer)
     }

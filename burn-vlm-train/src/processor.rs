@@ -12,7 +12,7 @@ use burn_vlm_data::tokenizer::Tokenizer;
 
 use crate::assemble::{Words, words_of};
 use crate::error::{Result, TrainError};
-use crate::pictures::grid_pinpoints;
+use crate::pictures::{check_processor, grid_pinpoints};
 use crate::recipe::PictureView;
 
 /// The processor of a stage: `image` is how the encoder wants its pictures, `view` how the stage lays them into its square, and
@@ -28,16 +28,10 @@ pub fn stage_processor(
     (view, whole): (PictureView, bool),
     limits: DecodeLimits,
 ) -> Result<Processor> {
-    let side = config.vision_config.image_size();
-    if let Some((height, width)) = image.output_size()
-        && (height as usize, width as usize) != (side, side)
-    {
-        return Err(TrainError::Recipe(format!(
-            "the image processor makes pictures of {height} x {width} pixels, the vision tower takes {side} x {side}"
-        )));
-    }
-    let images =
-        ImageParts { config: picture_config(config, image, view, whole), tokens: visual_tokens(config, view), limits };
+    check_processor(image, &config.vision_config)
+        .map_err(|message| TrainError::Recipe(format!("the image processor {message}")))?;
+    let tokens = visual_tokens(config, view).shown_by(image);
+    let images = ImageParts { config: picture_config(config, image, view, whole), tokens, limits };
     Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
 }
 
@@ -54,7 +48,7 @@ pub fn model_processor(
     limits: DecodeLimits,
 ) -> Result<Processor> {
     let Words { tokenizer, template, .. } = words_of(backbone, answer_end)?;
-    let images = ImageParts { config: image.clone(), tokens: model_visual_tokens(config), limits };
+    let images = ImageParts { config: image.clone(), tokens: model_visual_tokens(config).shown_by(image), limits };
     Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
 }
 
@@ -85,14 +79,15 @@ pub fn picture_config(
     }
 }
 
-/// How many visual tokens a model of this config makes of a picture that is laid into its square like this.
+/// How many visual tokens a model of this config makes of a picture that is laid into its square like this. Where pictures have grids
+/// of their own, the image processor decides: [`VisualTokens::shown_by`].
 pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
     if view != PictureView::Tiles {
         return VisualTokens::of_view(config.num_visual_tokens());
     }
     let side = config.tile_side();
     let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);
-    VisualTokens { view: side * side, tiling: Some(TileTokens { tile, side, pinpoints: grid_pinpoints(config) }) }
+    VisualTokens::of_tiles(side * side, TileTokens { tile, side, pinpoints: grid_pinpoints(config) })
 }
 
 /// As [`visual_tokens`], of a model in use, whose pictures are tiled if it was made for tiles.

@@ -231,11 +231,11 @@ pub fn train_stage<O: Objective>(
 
         let (grads, loss_sum) = replicas.gradients(&objective, &model, micro, weight, run.device)?;
         if !loss_sum.is_finite() {
-            return Err(not_finite(run, &*objective, step, loss_sum));
+            return Err(not_finite(run, &*objective, (start, step), loss_sum));
         }
         let norm = global_norm(&model, &grads);
         if !norm.is_finite() {
-            return Err(not_finite(run, &*objective, step, norm));
+            return Err(not_finite(run, &*objective, (start, step), norm));
         }
         let clip = recipe.optimizer.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
@@ -281,10 +281,17 @@ pub fn train_stage<O: Objective>(
     Ok((model, StageResult { log, validations: watch.into_history() }))
 }
 
-fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, step: usize, loss: f64) -> TrainError {
+/// The stage began, or went on, at step `start`.
+fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, (start, step): (usize, usize), loss: f64) -> TrainError {
     let ids = objective.ids(step, run.recipe.accumulate);
-    let newest = checkpoint::list(run.folder).ok().and_then(|found| found.into_iter().next_back());
+    let mut found = checkpoint::list(run.folder).unwrap_or_default();
+    let newest = found.pop();
     let good = match newest {
+        // These values were read from a file, and no step has changed them.
+        Some(checkpoint) if start > 0 && step == start => {
+            let before = found.pop().map_or("the beginning of the stage".into(), |path| path.display().to_string());
+            return TrainError::BrokenCheckpoint { stage: run.name.into(), step: step + 1, loss, checkpoint, before };
+        }
         Some(path) => format!("The last good checkpoint is {}.", path.display()),
         None => "There is no checkpoint yet.".into(),
     };

@@ -49,12 +49,15 @@ pub(crate) struct Watch<'a> {
     file: Option<JsonlWriter>,
     history: Vec<ValidationLog>,
     path: PathBuf,
+    /// Validations up to this step were of other data: they are listed, and decide nothing.
+    since: usize,
 }
 
 impl<'a> Watch<'a> {
     /// Goes on after `start` steps: later lines of the log are cut off.
     pub(crate) fn open(stage: &StageRecipe, folder: &'a Path, fingerprint: &'a str, start: usize) -> Result<Self> {
         let path = folder.join(FILE);
+        let changed = checkpoint::earlier(folder)?.into_iter().rfind(|earlier| earlier.data_changed);
         let mut watch = Self {
             every: stage.eval_every,
             recipe: stage.validation.clone().unwrap_or_default(),
@@ -63,6 +66,7 @@ impl<'a> Watch<'a> {
             file: None,
             history: Vec::new(),
             path,
+            since: changed.map_or(0, |changed| changed.step),
         };
         if watch.every > 0 {
             watch.file = Some(JsonlWriter::resume(&watch.path, |entry: &ValidationLog| entry.step <= start)?);
@@ -109,7 +113,7 @@ impl<'a> Watch<'a> {
 
     /// The validation of the lowest loss.
     fn best(&self) -> Option<&ValidationLog> {
-        self.history.iter().rev().find(|entry| entry.best)
+        self.history.iter().rev().find(|entry| entry.best && entry.step > self.since)
     }
 
     /// All validations.

@@ -10,7 +10,7 @@ use burn_vlm_data::image::{RgbImage, encode_png};
 use burn_vlm_data::source::{FileSource, Source, SourceConfig};
 use burn_vlm_train::ablation::Column;
 use burn_vlm_train::error::Result;
-use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Reply};
+use burn_vlm_train::eval::{Ask, Benchmark, Benchmarks, Prediction, Question, Reply};
 use burn_vlm_train::recipe::EvaluationRecipe;
 
 fn png(value: u8) -> Vec<u8> {
@@ -136,6 +136,35 @@ fn jsonl_and_parquet_are_benchmarks_too() {
     assert!(benchmark.questions().iter().all(|question| question.media.len() == 1));
 }
 
+/// As written `None` is an option; as VLMEvalKit reads it, it is none, and a column of numbers with a hole has floats.
+#[test]
+fn cells_are_as_written_or_as_pandas_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "index\tquestion\tA\tB\tC\tD\tanswer\tgroup\n1\tHow many?\t17\t18\tnull\tNone\tA\tx\n\
+                2\tWhich?\t3\tNA\t\tnan\tA\tx\n3\tWho?\t5\t6\t7\t8\tB\tx\n";
+    std::fs::write(folder.path().join("kit.tsv"), rows).unwrap();
+    let options = |settings: &str| -> Vec<Vec<String>> {
+        let base = "kind = 'choice'\nfile = 'kit.tsv'\nlanguage = 'en'\nmax_skipped = 1\nprotocol = 'letters'\n";
+        let opened = open(folder.path(), &format!("{base}{settings}"));
+        let benchmark = only(&opened);
+        let reply = |question: &Question| match &question.ask {
+            Ask::FirstToken { answers } => Reply::Scores(vec![0.0; answers.len()]),
+            other => panic!("{other:?}"),
+        };
+        let replies: Vec<Reply> = benchmark.questions().iter().map(reply).collect();
+        benchmark.predictions(&replies).unwrap().into_iter().map(|prediction| prediction.options).collect()
+    };
+    // The second row has an option D without a C.
+    assert_eq!(options(""), [vec!["17", "18", "null", "None"], vec!["5", "6", "7", "8"]]);
+    assert_eq!(options("cells = 'as_written'"), options(""));
+    // Only the second row has one option alone; where a column has a hole, its numbers are floats.
+    let kit = options("cells = 'vlmevalkit'");
+    assert_eq!(kit, [vec!["17", "18.0"], vec!["5", "6.0", "7.0", "8.0"]]);
+    let error = try_open(folder.path(), &table("kind = 'choice'\nfile = 'kit.tsv'\nlanguage = 'en'\ncells = 'kit'"));
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("cells") || error.contains("vlmevalkit"), "{error}");
+}
+
 /// A number is a place from 0 for a benchmark as for training, even where another option reads so; of a text the option goes first.
 #[test]
 fn the_right_option_is_the_one_that_is_trained() {
@@ -243,15 +272,46 @@ fn each_mistake_is_one_clear_error() {
     write("wrong.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\ty\tA\n2\tWhat?\tx\ty\tE\n");
     write("same.tsv", "index\tquestion\tA\tB\tanswer\n1\tWhat?\tx\tx\tA\n");
     write("lost.tsv", "index\timage_path\tquestion\tA\tB\tanswer\n1\tno.png\tWhat?\tx\ty\tA\n");
+    write("double.tsv", "index\tquestion\tA\tB\tanswer\n7\tWhat?\tx\ty\tA\n8\tWho?\tx\ty\tA\n7\tWhere?\tx\ty\tB\n");
+    write("one.tsv", "index\tquestion\tA\tB\tanswer\n7\tWhat?\tx\ty\tA\n");
+    write("triple.tsv", "index\tquestion\tA\tB\tanswer\n7\tWho?\tx\ty\tA\n");
+    write(
+        "double.jsonl",
+        &["What?", "Who?"].map(|q| format!("{{\"id\":\"a\",\"question\":\"{q}\",\"answer\":\"x\"}}\n")).concat(),
+    );
+    let picture = STANDARD.encode(png(1));
+    let row = |question: &str| format!("7\t{picture}\t{question}\tx\ty\tA\n");
+    write("double_en.tsv", &format!("index\timage\tquestion\tA\tB\tanswer\n{}{}", row("What?"), row("Who?")));
     write("empty.tsv", "index\tquestion\tA\tB\tanswer\n");
     write("shown.jsonl", r#"{"question": "<image> What?", "options": ["x", "y"], "answer": "x"}"#);
     std::fs::create_dir(base.join("images")).unwrap();
+    // Known before anything is trained, though the model sees pictures after that: a picture whose header is cut, and no picture at all.
+    let shown = |image: &str| format!("index\timage\tquestion\tA\tB\tanswer\n1\t{image}\tWhat?\tx\ty\tA\n");
+    write("cut.tsv", &shown(&STANDARD.encode(&png(0)[..20])));
+    std::fs::write(base.join("images/page.png"), "<html>not found</html>").unwrap();
+    write("page.tsv", &shown("page.png").replace("image", "image_path"));
     let choice = |file: &str| format!("kind = 'choice'\nlanguage = 'en'\nfile = '{file}'");
     let cases: Vec<(String, Vec<&str>)> = vec![
         ("kind = 'chioce'\nfile = 'x.tsv'".into(), vec!["unknown kind \"chioce\"", "did you mean `choice`?"]),
         ("file = 'x.tsv'".into(), vec!["`kind` is missing", "short_answer"]),
         (format!("{TSV}protocl = 'letters'"), vec!["unknown key `protocl`", "did you mean `protocol`?"]),
-        (format!("{TSV}protocol = 'letter'"), vec!["mine", "unknown variant `letter`", "did you mean `letters`?"]),
+        (
+            format!("{TSV}protocol = 'letter'"),
+            vec!["mine", "`protocol = \"letter\"`", "unknown variant `letter`", "did you mean `letters`?"],
+        ),
+        (format!("{TSV}limit = 'all'"), vec!["\"mine\": `limit = \"all\"`", "invalid type", "expected"]),
+        (format!("{TSV}limit = -1"), vec!["`limit = -1`"]),
+        (
+            format!("{TSV}language_map = 'de'").replacen("language_map = { german = 'de' }\n", "", 1),
+            vec!["`language_map = "],
+        ),
+        (format!("{TSV}fields = {{ qestion = 'q' }}"), vec!["`fields = ", "qestion", "did you mean `question`?"]),
+        ("kind = 'choice'\nlanguage = 'en'".into(), vec!["mine", "missing field `file`"]),
+        (
+            "kind = 'mmmb'\nfile = 'q_en.tsv'\nprotocol = 'pair'".into(),
+            vec!["`protocol = \"pair\"`", "did you mean `paired`?"],
+        ),
+        ("kind = 'cloze'\nlanguages = ['en', 3]".into(), vec!["`languages = "]),
         (format!("{TSV}language = 'de'"), vec!["exclude each other"]),
         ("kind = 'choice'\nfile = 'questions.tsv'".into(), vec!["language = \"de\""]),
         (
@@ -262,10 +322,22 @@ fn each_mistake_is_one_clear_error() {
         (choice("unanswered.tsv"), vec!["unanswered.tsv: no column \"answer\" (there are A, B, index, question)"]),
         (choice("wrong.tsv"), vec!["1 of 2 rows", "wrong.tsv, line 3 (id \"2\")", "answer \"E\" is neither"]),
         (choice("same.tsv"), vec!["two options read \"x\""]),
+        (
+            choice("double.tsv"),
+            vec!["1 of 3 rows", "double.tsv, line 4 (id \"7\")", "its index \"7\" is that of", "double.tsv, line 2"],
+        ),
+        (choice("{one,triple}.tsv"), vec!["its index \"7\" is that of", "one.tsv, line 2"]),
+        ("kind = 'short_answer'\nlanguage = 'en'\nfile = 'double.jsonl'".into(), vec!["its index \"a\" is that of"]),
+        ("kind = 'mmmb'\nfile = 'double_en.tsv'".into(), vec!["its index \"7\" is that of"]),
         (choice("empty.tsv"), vec!["no question"]),
         (choice("lost.tsv"), vec!["lost.tsv, line 2", "missing_image", "set image_root"]),
         (format!("{}\nimage_root = 'images'", choice("lost.tsv")), vec!["line 2", "missing_image", "no.png"]),
         (format!("{}\nimage_root = 'pictures'", choice("lost.tsv")), vec!["image_root", "pictures"]),
+        (choice("cut.tsv"), vec!["1 of 1 rows", "cut.tsv, line 2", "unreadable_image"]),
+        (
+            format!("{}\nimage_root = 'images'", choice("page.tsv")),
+            vec!["page.tsv, line 2", "page.png: not a JPEG, PNG"],
+        ),
         (choice("shown.jsonl"), vec!["1 placeholders for 0 pictures"]),
         (format!("{TSV}group_column = 'pair'"), vec!["no column \"pair\""]),
         (format!("{TSV}max_new_tokens = 0"), vec!["`max_new_tokens` must be at least 1"]),
@@ -300,6 +372,8 @@ fn columns_must_be_able_to_show_what_is_asked() {
         description: String::new(),
     };
     let own = open(folder.path(), TSV);
+    let error = own.check_columns(&[]).unwrap_err().to_string();
+    assert!(error.contains("no [[column]]") && error.contains("languages = [\"de\", \"en\"]"), "{error}");
     own.check_columns(&[column("Both", &["en", "de"])]).unwrap();
     let error = own.check_columns(&[column("En", &["en"]), column("Fr", &["fr", "en"])]).unwrap_err().to_string();
     assert!(error.contains("column \"Fr\" needs fr") && error.contains("first benchmark \"mine\""), "{error}");

@@ -158,6 +158,7 @@ fn published_totals() {
     assert_eq!(language("Tower-Plus-9B").num_parameters().unwrap(), 9_241_705_984);
     assert_eq!(language("vicuna-7b-v1.5").num_parameters().unwrap(), 6_738_415_616);
     assert_eq!(vision("siglip2-so400m-patch14-384").num_parameters().unwrap(), 428_225_600);
+    assert_eq!(vision("siglip2-so400m-patch16-naflex").num_parameters().unwrap(), 427_888_064);
     assert_eq!(vision("clip-vit-large-patch14-336").num_parameters().unwrap(), 303_507_456);
     // llava-1.5-7b-hf: 64 more rows of the embeddings and of the head
     let llama = language("vicuna-7b-v1.5").with_vocab_size(32_064);

@@ -226,6 +226,44 @@ fn a_flipped_bit_falls_back_to_the_checkpoint_before() {
     }
 }
 
+/// A checkpoint whose values are no numbers is what is wrong with the first step after it, not that step's samples.
+#[test]
+fn a_broken_checkpoint_is_named_and_not_the_samples() {
+    let (folder, reporter) = (tempfile::tempdir().unwrap(), Reporter::capture());
+    let stage = recipe("steps = 12\ncheckpoint_every = 4");
+    train(&stage, folder.path(), Plane { batch: 4, bad: Some(9) }, &reporter).unwrap_err();
+    let newest = checkpoint::list(folder.path()).unwrap().pop().unwrap();
+    let file = newest.join("state.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let nan = f32::NAN.to_le_bytes();
+    let changed: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let mut data = view.data().to_vec();
+            if name.starts_with("model.") {
+                data[..4].copy_from_slice(&nan);
+            }
+            (name, view.shape().to_vec(), data)
+        })
+        .collect();
+    let views = changed.iter().map(|(name, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap();
+        (name.clone(), view)
+    });
+    safetensors::serialize_to_file(views, None, &file).unwrap();
+    // Written so by whoever wrote it: its hash is right.
+    std::fs::remove_file(newest.join("seal.json")).unwrap();
+    let error = train(&stage, folder.path(), Plane { batch: 4, bad: None }, &reporter).unwrap_err().to_string();
+    for part in ["step 9", "step-00000008", "not the samples", "step-00000004"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("point-"), "{error}");
+    std::fs::remove_dir_all(newest).unwrap();
+    train(&stage, folder.path(), Plane { batch: 4, bad: None }, &reporter).unwrap();
+}
+
 #[test]
 fn a_checkpoint_of_another_recipe_is_refused() {
     let folder = tempfile::tempdir().unwrap();

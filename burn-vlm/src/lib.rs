@@ -16,7 +16,14 @@
 //!
 //! Every module is backend-agnostic: it takes a [`Device`](burn::tensor::Device) and never names a backend.
 //! Struct fields are named after the keys of the published checkpoints, configs after the keys of `config.json`.
-
+//!
+//! # From a picture's bytes to features
+//!
+//! [`burn`] is re-exported: a program needs no dependency on it, nor on its version. Backends are features of this crate (`flex`, the
+//! default, is a CPU's). `burn-vlm-data` reads pictures.
+//!
+// Compiled and run by CI from a project outside of this workspace; the README has the same text.
+#![doc = concat!("```rust,ignore\n", include_str!("../docs/features.rs"), "```")]
 #![deny(missing_docs)]
 // The fused kernels alone have any.
 #![deny(unsafe_code)]
@@ -36,6 +43,8 @@ pub mod text;
 pub mod vision;
 pub mod vlm;
 
+/// The Burn that this crate is built on: its tensors, devices and modules are those of all signatures here.
+pub use burn;
 pub use error::ModelError;
 
 /// The version of Burn that this crate is built on, for the record of a result.
@@ -44,6 +53,15 @@ pub const BURN_VERSION: &str = "0.22.1";
 #[cfg(test)]
 mod tests {
     use super::BURN_VERSION;
+
+    #[test]
+    fn the_readme_and_the_front_page_show_one_snippet() {
+        let (readme, snippet) = (include_str!("../../README.md"), include_str!("../docs/features.rs"));
+        assert!(
+            readme.contains(&format!("```rust\n{snippet}```\n")),
+            "README.md has another text than burn-vlm/docs/features.rs"
+        );
+    }
 
     #[test]
     fn the_version_of_burn_is_that_of_the_lock_file() {

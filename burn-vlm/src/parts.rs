@@ -7,7 +7,7 @@ use crate::connector::{Connector, ConnectorConfig, ConnectorShape, Projector, Ro
 use crate::error::ModelError;
 use crate::init::Scope;
 use crate::nn::Precision;
-use crate::vision::{VisionConfig, VisionFeatures, VisionTower};
+use crate::vision::{PatchPixels, VisionConfig, VisionFeatures, VisionTower};
 
 /// Two parts, of which a model has one: `A` where it accepts the configuration, else `B`.
 ///
@@ -110,6 +110,15 @@ impl<A: VisionTower, B: VisionTower> VisionTower for Either<A, B> {
 
     fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
         either!(self, part => part.features(pixels, layers, pooled))
+    }
+
+    fn features_of_patches(
+        &self,
+        pixels: &PatchPixels,
+        layers: &[i64],
+        pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        either!(self, part => part.features_of_patches(pixels, layers, pooled))
     }
 
     fn set_gradient_checkpointing(&mut self, on: bool) {

@@ -17,6 +17,7 @@ use burn::tensor::Device;
 use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::dual::DualEncoder;
 use burn_vlm::language::LanguageModel;
+use burn_vlm::vision::VisionEncoder;
 use burn_vlm::vlm::Vlm;
 use common::fixtures;
 use counting::{LIVE, PEAK};
@@ -173,12 +174,13 @@ fn collect_numbers(value: &Value, place: String, found: &mut Vec<String>) {
 fn damaged_folders_are_errors_that_name_the_file() {
     let mut random = Random(7);
     let mut total = (0, 0);
-    let folders: [(&str, Load); 5] = [
+    let folders: [(&str, Load); 6] = [
         ("qwen2_tied", load::<LanguageModel>),
         ("gemma2_bf16_sharded", load::<LanguageModel>),
         ("llava_clip_qwen2", load::<Vlm>),
         ("parrot_clip_qwen2", load::<Vlm>),
         ("clip_dual", load::<DualEncoder>),
+        ("siglip2_naflex_dual", load::<VisionEncoder>),
     ];
     // Panics that are caught would each print a backtrace.
     std::panic::set_hook(Box::new(|_| {}));

@@ -114,6 +114,7 @@ const TOWER: TowerShape = TowerShape {
     patch_size: 5,
     class_token: false,
     pooled_output: false,
+    flexible: false,
 };
 
 /// Ids of a picture's tokens between two words.

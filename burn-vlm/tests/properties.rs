@@ -103,7 +103,7 @@ proptest! {
         let device = Device::flex();
         let table: Vec<f32> = (0..first * SIDE * SIDE).map(|number| number as f32).collect();
         let tokens = Tensor::<3>::from_data(TensorData::new(table, [first, SIDE * SIDE, 1]), &device);
-        let found = packing.apply(tokens, Tensor::from_data([NEWLINE], &device)).unwrap();
+        let found = packing.apply(tokens, Some(Tensor::from_data([NEWLINE], &device))).unwrap();
         prop_assert_eq!(values(found), expected);
     }
 

@@ -9,9 +9,13 @@ use burn_vlm_base::files::{write_atomic, write_json_atomic};
 use burn_vlm_base::jsonl::JsonlWriter;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::encode::MaskStyle;
+use burn_vlm_data::image::ImageProcessor;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{MixtureConfig, PlanSummary};
-use burn_vlm_data::source::inspect::{InspectOptions, Inspection, Reader, mixture_page, page};
+use burn_vlm_data::processor::Processor;
+use burn_vlm_data::source::inspect::{
+    InspectOptions, Inspection, PageOptions, Reader, SharedPictures, Split, mixture_page, page, shared_pictures,
+};
 use burn_vlm_data::source::{
     Fields, FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
@@ -43,6 +47,7 @@ fn help() -> String {
             "inspect chat.jsonl --tokenizer MODEL --html runs/page.html",
             "token lengths, and the page shows which tokens are trained",
         ),
+        ("data", "inspect train.json --against test.json", "which pictures of one split stand in the other"),
         (
             "data",
             "inspect mixture.toml --skipped skipped.jsonl",
@@ -86,6 +91,10 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "NAME")]
     language_field: Option<String>,
 
+    /// Languages that the data writes differently, with --language-field: zh=zh-Hans,german=de
+    #[arg(long, value_name = "TAG=LANGUAGE", requires = "language_field", value_delimiter = ',', value_parser = alias)]
+    aliases: Vec<(String, Language)>,
+
     /// A tag of the source (public, synthetic, translated, ...); several times for several
     #[arg(long, value_name = "T")]
     tag: Vec<String>,
@@ -93,6 +102,15 @@ pub(super) struct InspectArgs {
     /// A model's folder with tokenizer.json and a chat template: counts tokens, and colours the trained ones on the page
     #[arg(long, value_name = "FOLDER")]
     tokenizer: Option<PathBuf>,
+
+    /// A folder with preprocessor_config.json (an encoder's, a whole model's): the page shows each picture as its tower sees it, too
+    /// [default: the folder of --tokenizer, if it has one]
+    #[arg(long, value_name = "FOLDER")]
+    encoder: Option<PathBuf>,
+
+    /// Another split (a file, several, a folder, a mixture): tells which pictures stand in both, by their bytes
+    #[arg(long, value_name = "PATH", conflicts_with = "no_decode")]
+    against: Option<String>,
 
     /// Which tokens are trained
     #[arg(long, value_enum, requires = "tokenizer", default_value_t = Mask::AnswersOnly)]
@@ -167,12 +185,23 @@ struct Figures<'a> {
     plan: Option<&'a PlanSummary>,
     /// Why a mixture cannot be drawn.
     plan_error: Option<String>,
+    /// Pictures that `--against` has too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<SharedPictures>,
+}
+
+/// `zh=zh-Hans`
+fn alias(text: &str) -> Result<(String, Language), String> {
+    let (tag, language) =
+        text.split_once('=').filter(|(tag, _)| !tag.is_empty()).ok_or("expected TAG=LANGUAGE, such as zh=zh-Hans")?;
+    Ok((tag.to_owned(), Language::parse(language).map_err(|error| error.to_string())?))
 }
 
 /// Runs the command.
 pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
     let mixture = args.mixture()?;
     let reader = args.reader()?;
+    let tower = args.tower()?;
     args.check_outputs()?;
     if let (Some(note), Some(folder)) = (reader.as_ref().and_then(|reader| reader.note()), &args.tokenizer) {
         writeln!(out, "warning: {}: {note}", folder.display())?;
@@ -180,7 +209,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let opening = reporter.bar(&format!("opening {}", args.path), 1);
     let opened = match &mixture {
         Some(config) => open_sources(config, Limits::default())?,
-        None => vec![Some(Arc::new(FileSource::open(args.source())?) as Arc<dyn Source>)],
+        None => vec![Some(Arc::new(FileSource::open(args.source(&args.path))?) as Arc<dyn Source>)],
     };
     drop(opening);
     let mut skipped = args.skipped.as_deref().map(JsonlWriter::create).transpose()?;
@@ -192,6 +221,10 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     }
     if let (Some(file), Some(path)) = (skipped, &args.skipped) {
         writeln!(out, "records that cannot be used: {} ({})", path.display(), file.records())?;
+    }
+    let shared = args.against.as_deref().map(|other| args.shared(&looked, other, reporter)).transpose()?;
+    if let (Some(shared), Some(other)) = (&shared, &args.against) {
+        writeln!(out, "{} and {other}: {shared}\n", args.path)?;
     }
     let plan = mixture.as_ref().map(|config| {
         let mixed = mix_sources(
@@ -206,12 +239,14 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     }
     let summary = plan.as_ref().and_then(|plan| plan.as_ref().ok());
     if let Some(path) = &args.html {
+        let (reader, tower) = (reader.as_deref(), tower.as_ref());
+        let shown = PageOptions { reader, tower, samples: args.samples, seed: PAGE_SEED };
         let html = match (looked.as_slice(), &mixture) {
-            ([(source, inspection)], None) => page(&**source, inspection, reader.as_deref(), args.samples, PAGE_SEED),
+            ([(source, inspection)], None) => page(&**source, inspection, shown),
             (looked, mixture) => {
                 let name = mixture.as_ref().map(|config| config.name.as_str()).filter(|name| !name.is_empty());
                 let title = name.unwrap_or(&args.path);
-                mixture_page(title, looked, summary, reader.as_deref(), args.samples, PAGE_SEED)
+                mixture_page(title, looked, summary, shown)
             }
         };
         write_atomic(path, html.as_bytes())?;
@@ -220,7 +255,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     if let Some(path) = &args.json {
         let sources = looked.iter().map(|(_, inspection)| inspection).collect();
         let plan_error = plan.as_ref().and_then(|plan| plan.as_ref().err().cloned());
-        write_json_atomic(path, &Figures { sources, plan: summary, plan_error })?;
+        write_json_atomic(path, &Figures { sources, plan: summary, plan_error, shared })?;
         writeln!(out, "figures as JSON: {}", path.display())?;
     }
     args.hints(mixture.is_some(), &looked).iter().try_for_each(|hint| writeln!(out, "{hint}"))?;
@@ -230,11 +265,15 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     }
 }
 
+fn is_mixture(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"))
+}
+
 impl InspectArgs {
     /// The mixture, where the path is one.
     fn mixture(&self) -> Result<Option<MixtureConfig>, AnyError> {
         let path = Path::new(&self.path);
-        if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+        if !is_mixture(&self.path) {
             return Ok(None);
         }
         let given = [
@@ -244,6 +283,7 @@ impl InspectArgs {
             ("--ignore", !self.ignore.is_empty()),
             ("--language", self.language.is_some()),
             ("--language-field", self.language_field.is_some()),
+            ("--aliases", !self.aliases.is_empty()),
             ("--tag", !self.tag.is_empty()),
         ];
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
@@ -273,14 +313,36 @@ impl InspectArgs {
         Ok(Some(Arc::new(Reader::from_folder(folder, mask, self.tokens_per_picture)?)))
     }
 
-    fn source(&self) -> SourceConfig {
-        let path = Path::new(&self.path);
-        let name = path.file_name().map_or_else(|| self.path.clone(), |name| name.to_string_lossy().into_owned());
+    /// How the tower of a folder is shown pictures.
+    fn tower(&self) -> Result<Option<ImageProcessor>, AnyError> {
+        let has = |folder: &&PathBuf| folder.join("preprocessor_config.json").is_file();
+        let Some(folder) = self.encoder.as_ref().or(self.tokenizer.as_ref().filter(has)) else { return Ok(None) };
+        Ok(Some(ImageProcessor::new(Processor::image_config(folder)?)?))
+    }
+
+    /// The pictures that another split has too; its records are read as those of this one.
+    fn shared(&self, looked: &Split, other: &str, reporter: &Reporter) -> Result<SharedPictures, AnyError> {
+        let sources = match is_mixture(other) {
+            true => open_sources(&MixtureConfig::from_file(Path::new(other))?, Limits::default())?,
+            false => vec![Some(Arc::new(FileSource::open(self.source(other))?) as Arc<dyn Source>)],
+        };
+        let mut there = Vec::new();
+        for source in sources.into_iter().flatten() {
+            let inspection = look(&source, None, self.options(), None, reporter)?;
+            there.push((source, inspection));
+        }
+        Ok(shared_pictures(looked, &there))
+    }
+
+    fn source(&self, data: &str) -> SourceConfig {
+        let path = Path::new(data);
+        let name = path.file_name().map_or_else(|| data.to_owned(), |name| name.to_string_lossy().into_owned());
         // As in mixtures, paths begin beside the file; a folder of data is its own.
         let beside = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
         let image_root = self.image_root.clone().or_else(|| beside.is_dir().then(|| beside.to_owned()));
-        let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: BTreeMap::new() };
+        let aliases: BTreeMap<String, Language> = self.aliases.iter().cloned().collect();
+        let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: aliases.clone() };
         let language = self.language.map(LanguageRule::Fixed).or_else(|| self.language_field.as_ref().map(field));
         let format = self.format.map(|format| match format {
             FileFormat::Json => Format::Json,
@@ -295,7 +357,7 @@ impl InspectArgs {
             language,
             tags: self.tag.clone(),
             fields: Fields { ignore: self.ignore.clone(), ..Fields::default() },
-            ..SourceConfig::new(name, &*self.path)
+            ..SourceConfig::new(name, data)
         }
     }
 

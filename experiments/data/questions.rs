@@ -34,7 +34,7 @@ fn help() -> String {
     after_help = help()
 )]
 pub(super) struct QuestionsArgs {
-    /// The file to write
+    /// The file to write; it must not be there
     #[arg(long, value_name = "TSV")]
     out: PathBuf,
 
@@ -53,6 +53,10 @@ pub(super) struct QuestionsArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &QuestionsArgs, out: &mut dyn Write) -> Result<(), AnyError> {
+    // Questions of one's own may stand there.
+    if args.out.exists() {
+        return Err(format!("{} is there already; name another file, or remove it first", args.out.display()).into());
+    }
     let corpus = EmojiCorpus::embedded()?;
     let tasks = TaskBuilder::new(&corpus, &args.languages.0, args.seed)?;
     let mut items = tasks.choice_items(Pool::TEST_UNSEEN, Distractors::Far, 1);

@@ -16,6 +16,7 @@ mod common;
 mod dual;
 mod greedy;
 mod language;
+mod naflex;
 mod parrot;
 mod pictures;
 mod processor;
@@ -144,6 +145,8 @@ fn check(folder: &Path) {
     let unread = unread(folder, read);
     match kind.as_str() {
         "siglip_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => vision::check(fixture),
+        "siglip2_vision_model" => naflex::check(fixture),
+        "siglip2" => naflex::check_whole(fixture),
         "siglip" | "clip" => dual::check(fixture),
         "gemma2" | "llama" | "mistral" | "qwen2" => language::check(fixture),
         "llava" | "llava_next" if of_versions => versions::check(fixture),

@@ -10,16 +10,16 @@ use crate::common::Fixture;
 use crate::pictures::Pictures;
 
 /// Largest and mean difference of pixel values: in grey levels (1 is 1 / 255 / std), and in normalised units.
-struct Tolerance {
+pub struct Tolerance {
     levels: f64,
     mean: f64,
 }
 
 /// One grey level: a sum that falls on the other side of a half. The resizer is bit-exact, so that 0 is usual.
-const PIL: Tolerance = Tolerance { levels: 1.0, mean: 1e-3 };
+pub const PIL: Tolerance = Tolerance { levels: 1.0, mean: 1e-3 };
 /// PIL and torchvision are up to 5 levels and 0.00196 on average apart from each other (README.txt of the folders; the
 /// tall astronaut, whose columns are shrunk most).
-const TORCHVISION: Tolerance = Tolerance { levels: 5.0, mean: 2.5e-3 };
+pub const TORCHVISION: Tolerance = Tolerance { levels: 5.0, mean: 2.5e-3 };
 /// Means and deviations of PIL's pixels: sums of up to 442,368 values in f32 on the reference's side, in f64 on ours.
 const PIL_STATISTICS: f64 = 1e-5;
 /// Means and deviations of torchvision's pixels: at most the mean difference of the pixels.
@@ -86,7 +86,7 @@ fn pictures(fixture: &Fixture, beside: &Pictures) -> (Vec<String>, bool) {
 }
 
 /// Compares values in units of a grey level of their channel.
-fn compare(
+pub fn compare(
     fixture: &Fixture,
     processor: &ImageProcessor,
     name: &str,

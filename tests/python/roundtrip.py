@@ -38,6 +38,7 @@ CLASSES = {
     "siglip": "SiglipModel",
     "clip_vision_model": "CLIPVisionModel",
     "siglip_vision_model": "SiglipVisionModel",
+    "siglip2_vision_model": "Siglip2VisionModel",
     "chinese_clip_vision_model": "ChineseCLIPVisionModel",
 }
 UNKNOWN = ("parrot_qwen2",)
@@ -66,6 +67,19 @@ def older(model, config):
     return lambda logits: logits
 
 
+def patches(inputs, side):
+    """Squares as SigLIP 2 NaFlex takes them: patches with their grid, none of them padding."""
+    pixels = inputs["pixel_values"]
+    n, channels, height, width = pixels.shape
+    rows, columns = height // side, width // side
+    cut = pixels.reshape(n, channels, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": cut.reshape(n, rows * columns, -1),
+        "pixel_attention_mask": torch.ones(n, rows * columns, dtype=torch.int32),
+        "spatial_shapes": torch.tensor([[rows, columns]] * n),
+    }
+
+
 def check(folder):
     """Returns a list of problems and the largest relative difference."""
     config = json.loads((folder / "config.json").read_text())
@@ -75,8 +89,11 @@ def check(folder):
     problems = [f"{what}: {sorted(info[what])}" for what in info if info[what]]
     tensors = load_file(folder / "outputs.safetensors")
     finish = older(model, config)
+    inputs = {name: tensors[name] for name in INPUTS if name in tensors}
+    if kind == "siglip2_vision_model":
+        inputs = patches(inputs, config["patch_size"])
     with torch.no_grad():
-        outputs = model.eval()(**{name: tensors[name] for name in INPUTS if name in tensors})
+        outputs = model.eval()(**inputs)
     worst = 0.0
     for name in sorted(set(tensors) - set(INPUTS)):
         expected, found = outputs[name], tensors[name]

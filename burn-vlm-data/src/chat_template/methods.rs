@@ -2,6 +2,7 @@
 //! measured before they are computed.
 
 use super::MAX_OUTPUT;
+use super::digits::{is_decimal, is_digit, is_numeric};
 use super::source::BOUNDED;
 use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
@@ -288,9 +289,15 @@ fn string_method(state: &State<'_, '_>, text: &str, name: &str, args: &[Value]) 
             let (items,): (&Value,) = from_args(args)?;
             Value::from(joined(state, items, text, None)?)
         }
-        "isdecimal" => {
+        "isdecimal" | "isdigit" | "isnumeric" | "isalnum" => {
             let () = from_args(args)?;
-            Value::from(!text.is_empty() && text.chars().all(|char| char.is_ascii_digit()))
+            let is: fn(char) -> bool = match name {
+                "isdecimal" => is_decimal,
+                "isdigit" => is_digit,
+                "isnumeric" => is_numeric,
+                _ => |char| char.is_alphabetic() || is_numeric(char),
+            };
+            Value::from(!text.is_empty() && text.chars().all(is))
         }
         _ => return Ok(None),
     };

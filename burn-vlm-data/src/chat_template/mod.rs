@@ -8,6 +8,7 @@
 //! - whitespace is trimmed as Hugging Face trims it (`trim_blocks`, `lstrip_blocks`), and Python's string methods work;
 //! - `strftime_now` is the only thing that differs from run to run; it gives the time in UTC.
 
+mod digits;
 mod folder;
 mod message;
 mod methods;
@@ -28,7 +29,6 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// The template of the tiny models: `<|user|>{text}<|assistant|>{text}<|end|>`.
@@ -268,9 +268,7 @@ impl Write for Output {
 /// comes with a checkpoint must not end the program. Nothing outlives a panic: an engine that fails to compile is dropped, and
 /// rendering changes none.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<&str>().copied();
-        let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+    burn_vlm_base::guard::guarded(work).unwrap_or_else(|words| {
         Err(Error::new(ErrorKind::InvalidOperation, format!("the template engine failed: {words}")))
     })
 }

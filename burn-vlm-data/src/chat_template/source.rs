@@ -42,8 +42,11 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
             rest = &rest[end..];
             continue;
         }
-        // Without an end it is the engine's to complain.
-        let Some(tag) = Tag::at(rest) else { break };
+        // Without an end it is the engine's to complain, which reads on until it finds that out.
+        let Some(tag) = Tag::at(rest) else {
+            check_operators(rest, &source, source.len() - rest.len())?;
+            break;
+        };
         check_operators(tag.body, &source, source.len() - rest.len())?;
         if tag.is_statement && tag.word() == "elif" {
             elifs += 1;
@@ -507,6 +510,13 @@ mod tests {
         assert!(prepared(&sum(MAX_OPERATORS)).is_ok());
         let error = prepared(&format!("a\r\nb\n{}", sum(MAX_OPERATORS + 1))).unwrap_err();
         assert!(error.contains("line 3") && error.contains("401 operators"), "{error}");
+        // The same in tags that have no end, since a bracket or a text in them has none.
+        for begin in ["{{ ", "{% for a in b[{{ ", "{{ (", "{% if a["] {
+            let deep = |count: usize| format!("a\n{begin}{} 'b'] | c %}} }}", "-".repeat(count));
+            assert!(prepared(&deep(20)).is_ok());
+            let error = prepared(&deep(20_000)).unwrap_err();
+            assert!(error.contains("line 2") && error.contains("operators"), "{begin}: {error}");
+        }
         assert!(prepared(&"x".repeat(MAX_SOURCE)).is_ok());
         assert!(prepared(&"x".repeat(MAX_SOURCE + 1)).unwrap_err().contains("1048577 bytes"));
         // Many tags take no longer than their length: none is looked for from the beginning again.

@@ -128,6 +128,16 @@ fn as_jinja2_and_python() {
         ("{{ 'abc'.find('a', 1) }}{{ 'abc'.rfind('z') }}{{ 'abcabc'.find('a', 1, -2) }}", "-1-13"),
         ("{{ [3, 1, 3].index(3) }}{{ [3, 1, 3].index(3, 1) }}{{ [1].copy() }}{{ {'a': 1}.copy() }}", "02[1]{'a': 1}"),
         ("{{ '%s' % 'x' }} {{ '%s-%03d' % ('a', 7) }} {{ '%.1f' % 2.25 }} {{ 7 % 4 }}", "x a-007 2.2 3"),
+        ("{{ '42'.isdecimal() }}{{ '42'.isdigit() }}{{ '42'.isnumeric() }}{{ '42'.isalnum() }}", "TrueTrueTrueTrue"),
+        (
+            "{{ '٣４'.isdecimal() }}{{ '٣４'.isdigit() }}{{ '٣４'.isnumeric() }}{{ '٣４'.isalnum() }}",
+            "TrueTrueTrueTrue",
+        ),
+        ("{{ '²'.isdecimal() }}{{ '²'.isdigit() }}{{ '²'.isnumeric() }}{{ '²'.isalnum() }}", "FalseTrueTrueTrue"),
+        ("{{ '½'.isdecimal() }}{{ '½'.isdigit() }}{{ '½'.isnumeric() }}{{ '½'.isalnum() }}", "FalseFalseTrueTrue"),
+        ("{{ '五'.isdecimal() }}{{ '五'.isdigit() }}{{ '五'.isnumeric() }}{{ '五'.isalnum() }}", "FalseFalseTrueTrue"),
+        ("{{ ''.isdecimal() }}{{ ''.isdigit() }}{{ ''.isnumeric() }}{{ ''.isalnum() }}", "FalseFalseFalseFalse"),
+        ("{{ '4a'.isdecimal() }}{{ '4a'.isdigit() }}{{ '4a'.isnumeric() }}{{ '4a'.isalnum() }}", "FalseFalseFalseTrue"),
         ("{{ 'a' ~ '%s' % messages[0].role | upper }}", "aUSER"),
         ("{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "21"),
         (
@@ -197,6 +207,16 @@ fn values_have_a_limit() {
     assert!(error.contains("500 operators"), "{error}");
     let most = format!("{{{{ 1{} }}}}", " + 1".repeat(source::MAX_OPERATORS));
     assert_eq!(shown(&most), (source::MAX_OPERATORS + 1).to_string());
+    // Brackets and blocks within each other: what fits, and what does not.
+    let nested = |open: &str, inside: &str, close: &str, depth: usize| {
+        format!("{}{inside}{}", open.repeat(depth), close.repeat(depth))
+    };
+    assert_eq!(shown(&format!("{{{{ {} }}}}", nested("(", "7", ")", 20))), "7");
+    assert_eq!(shown(&nested("{% if true %}", "7", "{% endif %}", 20)), "7");
+    for deep in [nested("(", "7", ")", 20_000), nested("[", "", "]", 20_000), nested("not ", "7", "", 20_000)] {
+        assert!(ChatTemplate::new(&format!("{{{{ {deep} }}}}")).is_err());
+    }
+    assert!(ChatTemplate::new(&nested("{% if true %}", "7", "{% endif %}", 20_000)).is_err());
 }
 
 /// What a template does to the engine or to memory is an error, not the program's end.

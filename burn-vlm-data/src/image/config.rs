@@ -1,7 +1,7 @@
 //! The configuration of an image processor, with the keys of Hugging Face's `preprocessor_config.json`.
 
-use super::ImageError;
 use super::tiles::GridPinpoint;
+use super::{ImageError, PatchBudget};
 use burn_vlm_base::published;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::Path;
@@ -13,7 +13,8 @@ pub struct ImageProcessorConfig {
     /// Resize to `size`.
     #[serde(default = "yes")]
     pub do_resize: bool,
-    /// Target of resizing.
+    /// Target of resizing; SigLIP 2 NaFlex has none.
+    #[serde(default, skip_serializing_if = "Size::is_unsaid")]
     pub size: Size,
     /// Filter of resizing.
     #[serde(default)]
@@ -58,6 +59,12 @@ pub struct ImageProcessorConfig {
     /// when a batch asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub do_pad: Option<bool>,
+    /// SigLIP 2 NaFlex: side of a patch in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_size: Option<u32>,
+    /// SigLIP 2 NaFlex: the most patches of a picture, which keeps its aspect ratio. Where absent, pictures have the size `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_num_patches: Option<u32>,
 }
 
 /// What is done about the aspect ratio before anything else.
@@ -71,20 +78,29 @@ pub enum AspectRatio {
 }
 
 /// The processors whose steps are those of this configuration, but for the endings `Fast` and `Pil` of their variants.
-const PROCESSORS: [&str; 7] = [
+const PROCESSORS: [&str; 8] = [
     "CLIPImageProcessor",
     "CLIPFeatureExtractor",
     "SiglipImageProcessor",
+    NAFLEX,
     "ChineseCLIPImageProcessor",
     "ChineseCLIPFeatureExtractor",
     "LlavaImageProcessor",
     "LlavaNextImageProcessor",
 ];
+/// The processor of pictures that keep their aspect ratio.
+const NAFLEX: &str = "Siglip2ImageProcessor";
+/// What that processor means by keys which its file does not have.
+const NAFLEX_DEFAULTS: [(&str, u32); 3] = [("patch_size", 16), ("max_num_patches", 256), ("resample", 2)];
+/// The most patches of a picture and the largest patch: 16,384 pixels on a side, and beyond any model.
+const MAX_PATCHES: u32 = 1 << 16;
+/// See [`MAX_PATCHES`].
+const MAX_PATCH: u32 = 1024;
 /// The largest length that a configuration may ask for, in pixels: far beyond any model, small enough to allocate.
 const MAX_EDGE: u32 = 16_384;
 
 /// The target of resizing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Size {
     /// Exactly this size; the aspect ratio is not kept (SigLIP).
@@ -101,6 +117,9 @@ pub enum Size {
     },
     /// As old files write `shortest_edge`.
     Bare(u32),
+    /// Not in the file: of SigLIP 2 NaFlex, where each picture has a size of its own.
+    #[default]
+    Unsaid,
 }
 
 /// The size of the centre crop.
@@ -157,6 +176,21 @@ impl ImageProcessorConfig {
             image_aspect_ratio: None,
             image_processor_type: None,
             do_pad: None,
+            patch_size: None,
+            max_num_patches: None,
+        }
+    }
+
+    /// SigLIP 2 NaFlex's preprocessing: bilinear to the grid of at most `max_num_patches` patches that keeps the picture's aspect
+    /// ratio best, mean and deviation 0.5; transparent pixels over white.
+    pub fn siglip2_naflex(patch_size: u32, max_num_patches: u32) -> Self {
+        Self {
+            size: Size::Unsaid,
+            resample: Resample::Bilinear,
+            image_processor_type: Some(NAFLEX.to_owned()),
+            patch_size: Some(patch_size),
+            max_num_patches: Some(max_num_patches),
+            ..Self::siglip(1)
         }
     }
 
@@ -196,6 +230,17 @@ impl ImageProcessorConfig {
     fn from_value(mut value: serde_json::Value) -> Result<Self, String> {
         let drops_alpha = value.get("background").is_some_and(serde_json::Value::is_null);
         published::strip_nulls(&mut value);
+        if let Some(keys) = value
+            .as_object_mut()
+            .filter(|keys| keys.get("image_processor_type").and_then(serde_json::Value::as_str).is_some_and(is_naflex))
+        {
+            for (key, default) in NAFLEX_DEFAULTS {
+                keys.entry(key).or_insert_with(|| default.into());
+            }
+            for key in ["image_mean", "image_std"] {
+                keys.entry(key).or_insert_with(|| serde_json::json!([0.5, 0.5, 0.5]));
+            }
+        }
         let mut config: Self = published::from_value(value)?;
         if drops_alpha {
             config.background = None;
@@ -217,6 +262,50 @@ impl ImageProcessorConfig {
         Self::from_file(path)
     }
 
+    /// What chooses the grid of each picture's patches, if each has its own.
+    pub fn patch_budget(&self) -> Option<PatchBudget> {
+        let (patch_size, max_num_patches) = (self.patch_size?, self.max_num_patches?);
+        Some(PatchBudget { patch_size, max_num_patches })
+    }
+
+    /// Checks the keys of pictures that keep their aspect ratio; `Ok(false)` where these do not.
+    fn check_patches(&self) -> Result<bool, ImageError> {
+        let wrong = |key, expected, found: String| Err(ImageError::Config { key, expected, found });
+        let named = self.image_processor_type.as_deref().map(is_naflex);
+        if self.max_num_patches.is_none() && named != Some(true) {
+            return Ok(false);
+        }
+        if named == Some(false) {
+            let expected = "Siglip2ImageProcessor beside max_num_patches";
+            return wrong("image_processor_type", expected, format!("{:?}", self.image_processor_type));
+        }
+        if !self.patch_size.is_some_and(|side| (1..=MAX_PATCH).contains(&side)) {
+            return wrong(
+                "patch_size",
+                "a number from 1 to 1024 beside max_num_patches",
+                format!("{:?}", self.patch_size),
+            );
+        }
+        if !self.max_num_patches.is_some_and(|most| (1..=MAX_PATCHES).contains(&most)) {
+            return wrong("max_num_patches", "a number from 1 to 65536", format!("{:?}", self.max_num_patches));
+        }
+        if self.image_grid_pinpoints.is_some() {
+            return wrong(
+                "image_grid_pinpoints",
+                "none beside max_num_patches: such pictures are not tiled",
+                "some".into(),
+            );
+        }
+        if self.pads_to_square() {
+            let expected = "none beside max_num_patches: such pictures keep their aspect ratio";
+            return wrong("image_aspect_ratio", expected, "\"pad\"".into());
+        }
+        if !self.do_resize {
+            return wrong("do_resize", "true beside max_num_patches", "false".into());
+        }
+        Ok(true)
+    }
+
     /// True if pictures are first padded to a square in the mean colour.
     pub fn pads_to_square(&self) -> bool {
         let llava = self.image_processor_type.as_deref().is_some_and(|name| name.starts_with("LlavaImageProcessor"));
@@ -233,12 +322,13 @@ impl ImageProcessorConfig {
         if let Some(name) = &self.image_processor_type
             && !PROCESSORS.contains(&name.trim_end_matches("Fast").trim_end_matches("Pil"))
         {
-            let expected = "the image processor of CLIP, SigLIP, Chinese-CLIP, LLaVA or LLaVA-NeXT";
+            let expected = "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA or LLaVA-NeXT";
             return wrong("image_processor_type", expected, format!("{name:?}"));
         }
+        let own_sizes = self.check_patches()?;
         let possible =
             |(height, width): (u32, u32)| (1..=MAX_EDGE).contains(&height) && (1..=MAX_EDGE).contains(&width);
-        if !possible((height, width)) {
+        if !own_sizes && !possible((height, width)) {
             return wrong("size", "lengths from 1 to 16384", format!("{:?}", self.size));
         }
         if !self.crop_size.is_none_or(|crop| possible(crop.height_width())) {
@@ -270,6 +360,9 @@ impl ImageProcessorConfig {
 
     /// Height and width of the processed picture (of a tile, with tiling), where they do not depend on the picture.
     pub fn output_size(&self) -> Option<(u32, u32)> {
+        if self.max_num_patches.is_some() {
+            return None;
+        }
         match (self.do_center_crop, self.crop_size, self.size) {
             (true, Some(crop), _) => Some(crop.height_width()),
             (true, None, Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge)) => Some((edge, edge)),
@@ -281,10 +374,21 @@ impl ImageProcessorConfig {
     }
 }
 
+/// Whether a processor class is that of pictures which keep their aspect ratio.
+fn is_naflex(name: &str) -> bool {
+    name.trim_end_matches("Fast").trim_end_matches("Pil") == NAFLEX
+}
+
 impl Size {
-    /// Rows and columns; a square where only the shorter edge is given.
+    // By reference, as serde asks it.
+    fn is_unsaid(&self) -> bool {
+        *self == Self::Unsaid
+    }
+
+    /// Rows and columns; a square where only the shorter edge is given, zeros where nothing is.
     pub fn height_width(self) -> (u32, u32) {
         match self {
+            Self::Unsaid => (0, 0),
             Self::Exact { height, width } => (height, width),
             Self::ShortestEdge { shortest_edge: edge } | Self::Bare(edge) => (edge, edge),
         }
@@ -410,7 +514,50 @@ mod tests {
         for name in ["SiglipImageProcessor", "SiglipImageProcessorFast", "CLIPImageProcessorPil"] {
             assert!(named(name).is_ok(), "{name}");
         }
+        // With its own keys only, and nothing else with those.
+        let error = named("Siglip2ImageProcessor").unwrap_err().to_string();
+        assert!(error.contains("patch_size"), "{error}");
         let error = named("Qwen2VLImageProcessor").unwrap_err().to_string();
         assert!(error.contains("image_processor_type") && error.contains("Qwen2VL"), "{error}");
+    }
+
+    #[test]
+    fn naflex_files_and_what_goes_with_them() {
+        let file = r#"{"do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5],
+            "image_processor_type": "Siglip2ImageProcessor", "image_std": [0.5, 0.5, 0.5], "max_num_patches": 576, "patch_size": 14,
+            "resample": 2, "rescale_factor": 0.00392156862745098}"#;
+        let read = |text: &str| ImageProcessorConfig::from_value(serde_json::from_str(text).unwrap()).unwrap();
+        let config = read(file);
+        assert_eq!(config, ImageProcessorConfig::siglip2_naflex(14, 576));
+        config.check().unwrap();
+        assert_eq!((config.output_size(), config.patch_budget().unwrap().max_num_patches), (None, 576));
+        // What is written is read again, without a size.
+        let written = serde_json::to_value(&config).unwrap();
+        assert!(written.get("size").is_none());
+        assert_eq!(ImageProcessorConfig::from_value(written).unwrap(), config);
+        // The class's defaults, and null is absent.
+        let bare = r#"{"image_processor_type": "Siglip2ImageProcessorFast", "size": null, "max_num_patches": null}"#;
+        let named = Some("Siglip2ImageProcessorFast".to_owned());
+        let usual = ImageProcessorConfig::siglip2_naflex(16, 256);
+        assert_eq!(read(bare), ImageProcessorConfig { image_processor_type: named, ..usual.clone() });
+        let refused = |config: ImageProcessorConfig, key: &str| {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("expected"), "{key}: {error}");
+        };
+        refused(ImageProcessorConfig { patch_size: None, ..usual.clone() }, "patch_size");
+        refused(ImageProcessorConfig { patch_size: Some(0), ..usual.clone() }, "patch_size");
+        refused(ImageProcessorConfig { max_num_patches: Some(0), ..usual.clone() }, "max_num_patches");
+        refused(ImageProcessorConfig { max_num_patches: Some(1 << 20), ..usual.clone() }, "max_num_patches");
+        refused(ImageProcessorConfig { do_resize: false, ..usual.clone() }, "do_resize");
+        let tiles = Some(vec![GridPinpoint(256, 256)]);
+        refused(ImageProcessorConfig { image_grid_pinpoints: tiles, ..usual.clone() }, "image_grid_pinpoints");
+        refused(
+            ImageProcessorConfig { image_aspect_ratio: Some(AspectRatio::Pad), ..usual.clone() },
+            "image_aspect_ratio",
+        );
+        let other = Some("SiglipImageProcessor".to_owned());
+        refused(ImageProcessorConfig { image_processor_type: other, ..usual }, "image_processor_type");
+        // Without either a size is needed, as before.
+        refused(ImageProcessorConfig { size: Size::Unsaid, ..ImageProcessorConfig::siglip(8) }, "size");
     }
 }

@@ -9,19 +9,22 @@
 //! What becomes of pictures that are not plain RGB:
 //! - EXIF orientation is applied, as Hugging Face's `load_image` does (PIL's `exif_transpose`);
 //! - palettes and grey are expanded; transparency (alpha channel, or `tRNS` of a palette) is laid over the background;
-//! - 16-bit samples keep their upper byte. PIL does the same for colour; for 16-bit grey it cuts values at 255, which makes
-//!   nearly all of a picture white, and which is not reproduced here;
+//! - 16-bit samples keep their upper byte. PIL does the same for colour; 16-bit grey it cuts at 255, which makes nearly all of a
+//!   picture white, and which is not reproduced here but for pictures whose samples are all below 256, which are taken as they are;
 //! - CMYK and YCCK become RGB by the plain formula (1 - ink)(1 - black), as in PIL; colour profiles are ignored, as in PIL;
-//! - floating-point samples (TIFF) have no range that all agree on, and are refused.
+//! - TIFF's palettes, L*a*b*, YCbCr and grey in wide or floating-point numbers are read in `tiff.rs`; floating-point colours have
+//!   no range that all agree on, and are refused.
 
 use super::gif::lay_ground;
+use super::tiff::{Refusal, decode_odd};
 use super::{ImageError, jpeg};
 use ::image::metadata::Orientation;
 use ::image::{
-    ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, Rgb, RgbImage,
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb,
+    RgbImage,
 };
+use burn_vlm_base::guard;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a decoder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,22 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     })
 }
 
+/// Width and height of a picture that seems to be whole, before EXIF turns it: as [`decode`], without the time for the pixels. Damage
+/// among the pixels is not seen.
+///
+/// # Errors
+/// As [`decode`], for what the beginning and the end of the file tell.
+pub fn look(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<(u32, u32), ImageError> {
+    guarded(name, || {
+        let ended = png_with_end(bytes);
+        let bytes = ended.as_deref().unwrap_or(bytes);
+        match open(name, bytes, limits)? {
+            Opened::Decoder(decoder, _) => Ok(decoder.dimensions()),
+            Opened::Image(image) => Ok((image.width(), image.height())),
+        }
+    })
+}
+
 /// Whether a PNG has all its chunks but the one that ends it. [`decode`] reads it all the same; whoever wrote it was interrupted.
 pub fn lacks_end(bytes: &[u8]) -> bool {
     png_with_end(bytes).is_some()
@@ -59,26 +78,49 @@ pub fn lacks_end(bytes: &[u8]) -> bool {
 /// A decoder that panics on what it did not expect must not end the process: that is the picture's fault.
 fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     // Nothing that the closure may leave half done is seen again.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    guard::guarded(decode).unwrap_or_else(|_| {
         let reason = "the decoder gave up on it: the file is damaged; save it again".to_owned();
         Err(ImageError::Decode { name: name.to_owned(), reason })
     })
 }
 
-fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+/// A picture whose beginning and end were looked at.
+enum Opened<'b> {
+    /// Its pixels are to be decoded.
+    Decoder(Box<dyn ImageDecoder + 'b>, ImageFormat),
+    /// Some TIFF files are read at once.
+    Image(DynamicImage),
+}
+
+fn open<'b>(name: &str, bytes: &'b [u8], limits: &DecodeLimits) -> Result<Opened<'b>, ImageError> {
     let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
     let reader = ImageReader::new(Cursor::new(bytes));
     let mut reader = reader.with_guessed_format().map_err(|error| fail(error.to_string()))?;
     let Some(format) = reader.format() else {
         return Err(fail("not a JPEG, PNG, WebP, GIF, BMP or TIFF file".to_owned()));
     };
+    let too_large = |width, height| {
+        let max_pixels = limits.max_pixels;
+        ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels }
+    };
+    if format == ImageFormat::Tiff {
+        match decode_odd(bytes, limits) {
+            Ok(None) => {}
+            Ok(Some((mut image, orientation))) => {
+                image.apply_orientation(orientation);
+                return Ok(Opened::Image(image));
+            }
+            Err(Refusal::Reason(reason)) => return Err(fail(reason)),
+            Err(Refusal::TooLarge(width, height)) => return Err(too_large(width, height)),
+        }
+    }
     let mut decoder_limits = Limits::default();
     decoder_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(decoder_limits);
-    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(ImageError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
+        return Err(too_large(width, height));
     }
     if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
         return Err(fail("its samples are floating-point numbers; save it with 8 bits a sample".to_owned()));
@@ -86,8 +128,17 @@ fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<D
     if !is_whole(format, bytes) {
         return Err(fail(format!("the file is truncated: {} bytes, and the picture is not at its end", bytes.len())));
     }
+    Ok(Opened::Decoder(Box::new(decoder), format))
+}
+
+fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage, ImageError> {
+    let (mut decoder, format) = match open(name, bytes, limits)? {
+        Opened::Decoder(decoder, format) => (decoder, format),
+        Opened::Image(image) => return Ok(image),
+    };
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
     let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes, limits).map_err(fail)? } else { None };
     let mut image = match exact {
         Some(image) => image,
@@ -110,22 +161,32 @@ pub fn to_rgb(image: DynamicImage, background: Option<[u8; 3]>) -> RgbImage {
     }
 }
 
+/// Samples of 16 bits as 8: the upper byte, or, of a grey picture that has none above 255, the samples themselves.
+pub(super) fn sixteen_bits(image: &ImageBuffer<Luma<u16>, Vec<u16>>) -> GrayImage {
+    match image.as_raw().iter().all(|sample| *sample <= u16::from(u8::MAX)) {
+        true => shifted(image, 0),
+        false => shifted(image, 8),
+    }
+}
+
+/// Samples without their lowest `bits`.
+fn shifted<P, Q>(image: &ImageBuffer<P, Vec<u16>>, bits: u32) -> ImageBuffer<Q, Vec<u8>>
+where
+    P: Pixel<Subpixel = u16>,
+    Q: Pixel<Subpixel = u8>,
+{
+    let bytes = image.as_raw().iter().map(|sample| (sample >> bits) as u8).collect();
+    // As many samples of the same number of channels: this cannot fail.
+    ImageBuffer::from_raw(image.width(), image.height(), bytes).unwrap_or_else(|| ImageBuffer::new(0, 0))
+}
+
 /// The upper bytes of 16-bit samples.
 fn eight_bits(image: DynamicImage) -> DynamicImage {
-    fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
-    where
-        P: Pixel<Subpixel = u16>,
-        Q: Pixel<Subpixel = u8>,
-    {
-        let bytes = image.as_raw().iter().map(|sample| (sample >> 8) as u8).collect();
-        // As many samples of the same number of channels: this cannot fail.
-        ImageBuffer::from_raw(image.width(), image.height(), bytes).unwrap_or_else(|| ImageBuffer::new(0, 0))
-    }
     match image {
-        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(&image)),
-        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(&image)),
-        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(&image)),
-        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(upper(&image)),
+        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(sixteen_bits(&image)),
+        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(shifted(&image, 8)),
+        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(shifted(&image, 8)),
+        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(shifted(&image, 8)),
         image => image,
     }
 }
@@ -246,6 +307,7 @@ mod tests {
             let name = corpus.picture_name(picture.id);
             let image = to_rgb(decode(&name, &picture.webp, &DecodeLimits::default()).unwrap(), Some([255; 3]));
             assert_eq!(image.dimensions(), (64, 64), "{name}");
+            assert_eq!(look(&name, &picture.webp, &DecodeLimits::default()).unwrap(), (64, 64));
         }
     }
 
@@ -268,9 +330,14 @@ mod tests {
             let error = decode("noto/1f600", bytes, &DecodeLimits::default()).unwrap_err();
             assert!(error.to_string().contains("noto/1f600"), "{error}");
         }
+        for bytes in [&b""[..], b"hello", &webp[..20]] {
+            let error = look("noto/1f600", bytes, &DecodeLimits::default()).unwrap_err();
+            assert!(error.to_string().contains("noto/1f600"), "{error}");
+        }
         let limits = DecodeLimits { max_pixels: 1000, ..Default::default() };
         let error = decode("large.webp", webp, &limits).unwrap_err().to_string();
         assert!(error.contains("large.webp") && error.contains("64 x 64"), "{error}");
+        assert_eq!(look("large.webp", webp, &limits).unwrap_err().to_string(), error);
     }
 
     /// A stand-in for a decoder that fails in a way nobody foresaw.

@@ -117,6 +117,7 @@ impl ImageProcessor {
             height: whole.height,
             width: whole.width,
             original_size: (image.height(), image.width()),
+            budget: self.config.patch_budget(),
         };
         if let Some(pinpoints) = &self.config.image_grid_pinpoints {
             let image = self.squared(image);
@@ -153,7 +154,12 @@ impl ImageProcessor {
     }
 
     fn resize_and_normalise(&self, image: &RgbImage) -> Result<PixelTensor, ImageError> {
-        let size = target(self.config.size, image.height(), image.width());
+        let own = (image.height(), image.width());
+        if let Some(budget) = self.config.patch_budget() {
+            let image = self.resized(image, budget.target(own))?;
+            return Ok(self.crop_and_normalise(&image, (image.height(), image.width())));
+        }
+        let size = target(self.config.size, own);
         let image = if self.config.do_resize { self.resized(image, size)? } else { Cow::Borrowed(image) };
         let size = if self.config.do_center_crop { self.config.output_size() } else { None };
         Ok(self.crop_and_normalise(&image, size.unwrap_or((image.height(), image.width()))))
@@ -230,8 +236,9 @@ fn normalised(config: &ImageProcessorConfig, channel: usize, byte: usize) -> f32
 }
 
 /// Height and width after resizing.
-fn target(size: Size, height: u32, width: u32) -> (u32, u32) {
+fn target(size: Size, (height, width): (u32, u32)) -> (u32, u32) {
     match size {
+        Size::Unsaid => (height, width),
         Size::Exact { height, width } => (height, width),
         Size::ShortestEdge { shortest_edge: edge } | Size::Bare(edge) => {
             let long = |long: u32, short: u32| {

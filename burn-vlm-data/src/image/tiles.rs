@@ -6,7 +6,7 @@
 //! - an odd pixel of padding goes right or below (the reference lost it for some months of 2025);
 //! - tiles are only padded to a common number when a batch asks for it.
 
-use super::ImageError;
+use super::{ImageError, PatchBudget};
 use ::image::{GenericImageView, RgbImage};
 use burn_vlm_base::tiling::{Size, select_best_resolution};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub struct ProcessedImage {
     pub width: usize,
     /// (height, width) of the picture before processing: the model's `image_sizes`.
     pub original_size: (u32, u32),
+    /// Where the picture has a grid of patches of its own (NaFlex), what that was chosen by; `height` and `width` are its size then.
+    pub budget: Option<PatchBudget>,
 }
 
 /// Normalised pixels of several pictures, padded with zeros to the largest number of tiles.

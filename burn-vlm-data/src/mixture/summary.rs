@@ -81,11 +81,15 @@ impl PlanSummary {
     }
 }
 
+/// Least and most characters of the column of names; longer ones stand out of it. (Widths of the formatter end at 65,535.)
+const NAME_WIDTHS: [usize; 2] = [18, 60];
+
 impl fmt::Display for PlanSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "an epoch draws {} samples", self.total)?;
         for (heading, sums) in [("language", self.by_language()), ("source", self.by_source())] {
-            let width = sums.iter().map(|(name, ..)| name.chars().count()).chain([18]).max().unwrap_or(0);
+            let widths = sums.iter().map(|(name, ..)| name.chars().count()).chain([NAME_WIDTHS[0]]);
+            let width = widths.max().unwrap_or(0).min(NAME_WIDTHS[1]);
             writeln!(f, "  {heading:width$} {:>10} {:>10} {:>8}", "drawn", "of", "share")?;
             for (name, drawn, available) in sums {
                 writeln!(f, "  {name:width$} {drawn:>10} {available:>10} {:>6.1} %", self.percent(drawn))?;
@@ -101,6 +105,10 @@ mod tests {
     use super::*;
     use crate::language::Language;
     use std::path::Path;
+
+    fn text_of(name: &str) -> String {
+        format!("[[source]]\nname = \"{name}\"\npath = \"a.json\"\nformat = \"llava_json\"\n")
+    }
 
     #[test]
     fn sums_are_those_of_the_plan() {
@@ -118,5 +126,10 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert_eq!(serde_json::to_value(&summary).unwrap()["draws"][2]["source"], "b");
+        // Longer than a formatter's width may be.
+        let long = "ä".repeat(100_000);
+        let config = MixtureConfig::from_toml(&text_of(&long), Path::new("mixture.toml")).unwrap();
+        let counts = LanguageCounts::from([(Some(Language::EN), 7)]);
+        assert!(Plan::new(&config, &[counts]).unwrap().summary(&config).to_string().contains(&long));
     }
 }

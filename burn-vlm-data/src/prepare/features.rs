@@ -4,6 +4,7 @@
 //! same picture in two sources is there once.
 
 use super::pixels;
+use crate::image::ProcessedImage;
 use crate::processor::Processor;
 use crate::random::mix;
 use crate::sample::{MediaKey, Picture};
@@ -31,18 +32,23 @@ impl Views {
         }
     }
 
-    /// The pixels of all views of a picture, `[views, 3, side, side]`.
+    /// All views of a picture, processed.
     ///
     /// # Errors
     /// A picture that cannot be read, decoded or processed.
-    pub fn pixels(self, processor: &Processor, key: MediaKey, picture: &Picture) -> Result<Vec<f32>, SkipReason> {
+    pub fn process(
+        self,
+        processor: &Processor,
+        key: MediaKey,
+        picture: &Picture,
+    ) -> Result<Vec<ProcessedImage>, SkipReason> {
         let (name, bytes) = (picture.name(), picture.read()?);
-        let pixels = |seed: Option<u64>| Ok(pixels(processor, (&name, &bytes), 1, seed)?.data);
+        let pixels = |seed: Option<u64>| pixels(processor, (&name, &bytes), 1, seed);
         match self {
-            Self::Plain => pixels(None),
+            Self::Plain => Ok(vec![pixels(None)?]),
             Self::Augmented(_) => {
                 let view = |view: usize| pixels(Some(mix(mix(VIEW_SEED, key.seed()), view as u64)));
-                Ok((0..self.count()).map(view).collect::<Result<Vec<_>, SkipReason>>()?.concat())
+                (0..self.count()).map(view).collect()
             }
         }
     }
@@ -55,6 +61,8 @@ pub struct FeatureBank {
     views: Views,
     shape: [usize; 2],
     values: Vec<f32>,
+    /// Tokens of each view that are no padding, where pictures have grids of their own.
+    counts: Option<Vec<u32>>,
 }
 
 impl FeatureBank {
@@ -63,7 +71,26 @@ impl FeatureBank {
     pub fn new(keys: Vec<MediaKey>, views: Views, shape: [usize; 2], values: Vec<f32>) -> Option<Self> {
         let index: HashMap<MediaKey, usize> = keys.iter().enumerate().map(|(row, key)| (*key, row)).collect();
         let fits = index.len() == keys.len() && values.len() == keys.len() * views.count() * shape[0] * shape[1];
-        fits.then_some(Self { keys, index, views, shape, values })
+        fits.then_some(Self { keys, index, views, shape, values, counts: None })
+    }
+
+    /// The same bank, of whose tokens only the first so many of each view are no padding, `[pictures * views]`. `None` where there
+    /// are not so many.
+    pub fn with_counts(self, counts: Vec<u32>) -> Option<Self> {
+        let most = self.shape[0];
+        let fits = counts.len() == self.keys.len() * self.views.count()
+            && counts.iter().all(|count| (1..=most).contains(&(*count as usize)));
+        fits.then_some(Self { counts: Some(counts), ..self })
+    }
+
+    /// Tokens of each view that are no padding; `None` where all are.
+    pub fn counts(&self) -> Option<&[u32]> {
+        self.counts.as_deref()
+    }
+
+    /// Tokens at a place that [`Self::find`] gave that are no padding: the first so many of [`Self::row`].
+    pub fn tokens(&self, row: usize) -> usize {
+        self.counts.as_ref().map_or(self.shape[0], |counts| counts[row] as usize)
     }
 
     /// Its pictures, in their order.
@@ -76,7 +103,7 @@ impl FeatureBank {
         self.views
     }
 
-    /// `[visual tokens, width]` of one view.
+    /// `[visual tokens, width]` of one view, padding included.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -123,6 +150,12 @@ mod tests {
         assert!(bank.serves(Some(0)) && !bank.serves(None));
         let plain = FeatureBank::new(vec![a, b], Views::Plain, [2, 2], values.clone()).unwrap();
         assert_eq!(plain.find(a, None), plain.find(a, Some(9)));
+        assert_eq!((plain.counts(), plain.tokens(1)), (None, 2));
+        let padded = || FeatureBank::new(vec![a, b], Views::Plain, [2, 2], values.clone()).unwrap();
+        assert_eq!(padded().with_counts(vec![2, 1]).unwrap().tokens(1), 1);
+        for wrong in [vec![2], vec![2, 3], vec![0, 1]] {
+            assert!(padded().with_counts(wrong).is_none());
+        }
         assert!(FeatureBank::new(vec![a, a], Views::Plain, [2, 2], values.clone()).is_none());
         assert!(FeatureBank::new(vec![a], Views::Plain, [2, 2], values).is_none());
     }

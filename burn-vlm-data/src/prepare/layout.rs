@@ -1,9 +1,10 @@
 //! Prepared samples as micro-batches: one sample a row, or several a row, each blind to the others.
 
-use super::{PreparedImage, PreparedSample};
+use super::{Features, PreparedImage, PreparedSample};
 use crate::batching::{BatchConfig, Batching, SampleSize, Strategy, arrange, collate_packed};
 use crate::collate::{PaddingSide, TextBatch, collate};
 use crate::encode::Encoded;
+use crate::image::ProcessedImage;
 use crate::random::mix;
 use burn_vlm_base::tiling::Size;
 
@@ -42,12 +43,24 @@ pub enum Visual {
         /// Whether tiles are put together, each picture with its newlines.
         tiled: bool,
     },
+    /// Patches of pictures that each have a grid of their own (NaFlex), which the vision tower has to see.
+    Patches {
+        /// `[pictures, most, patch_size * patch_size * 3]`, zeros behind a picture's patches.
+        values: Vec<f32>,
+        /// The most patches of a picture, and values of one: the same for every batch, so that a picture's features do not depend on
+        /// those beside it.
+        shape: [usize; 2],
+        /// Rows and columns of each picture.
+        grids: Vec<Size>,
+    },
     /// What the vision tower made of each before, as the model returns it.
     Features {
         /// `[pictures, tokens, width]`
         values: Vec<f32>,
         /// Tokens and width of a picture.
         shape: [usize; 2],
+        /// Tokens of each picture that are no padding; `None` where there is none.
+        counts: Option<Vec<usize>>,
     },
 }
 
@@ -147,27 +160,56 @@ impl Visual {
     fn of<'a>(images: impl Iterator<Item = &'a PreparedImage>, tiled: bool) -> Self {
         let mut visual = Self::None;
         for image in images {
-            match (&mut visual, image) {
-                (Self::Pixels { values, tiles, sizes, .. }, PreparedImage::Pixels(image)) => {
-                    values.extend_from_slice(&image.data);
-                    tiles.push(image.tiles);
-                    sizes.push(size_of(image.original_size));
-                }
-                (Self::Features { values, .. }, PreparedImage::Features(features)) => values.extend(features.values()),
-                (_, PreparedImage::Pixels(image)) => {
-                    visual = Self::Pixels {
-                        values: image.data.clone(),
-                        tiles: vec![image.tiles],
-                        sizes: vec![size_of(image.original_size)],
-                        tiled,
-                    };
-                }
-                (_, PreparedImage::Features(features)) => {
-                    visual = Self::Features { values: features.values().to_vec(), shape: features.shape() };
-                }
+            match image {
+                PreparedImage::Pixels(image) => visual.push_pixels(image, tiled),
+                PreparedImage::Features(features) => visual.push_features(features),
             }
         }
         visual
+    }
+
+    /// Processed pictures one after the other, all of one processor; `tiled` where tiles are put together.
+    pub fn of_processed<'a>(images: impl IntoIterator<Item = &'a ProcessedImage>, tiled: bool) -> Self {
+        let mut visual = Self::None;
+        for image in images {
+            visual.push_pixels(image, tiled);
+        }
+        visual
+    }
+
+    fn push_pixels(&mut self, image: &ProcessedImage, is_tiled: bool) {
+        if let (Some(budget), Some(grid), Some(patches)) = (image.budget, image.patch_grid(), image.padded_patches()) {
+            if let Self::Patches { values, grids, .. } = self {
+                values.extend(patches);
+                grids.push(grid);
+            } else {
+                let shape = [budget.max_num_patches as usize, budget.patch_values()];
+                *self = Self::Patches { values: patches, shape, grids: vec![grid] };
+            }
+        } else if let Self::Pixels { values, tiles, sizes, .. } = self {
+            values.extend_from_slice(&image.data);
+            tiles.push(image.tiles);
+            sizes.push(size_of(image.original_size));
+        } else {
+            *self = Self::Pixels {
+                values: image.data.clone(),
+                tiles: vec![image.tiles],
+                sizes: vec![size_of(image.original_size)],
+                tiled: is_tiled,
+            };
+        }
+    }
+
+    fn push_features(&mut self, features: &Features) {
+        if let Self::Features { values, counts, .. } = self {
+            values.extend_from_slice(features.values());
+            if let Some(counts) = counts {
+                counts.push(features.tokens());
+            }
+        } else {
+            let (values, shape) = (features.values().to_vec(), features.shape());
+            *self = Self::Features { values, shape, counts: features.is_padded().then(|| vec![features.tokens()]) };
+        }
     }
 
     /// Number of pictures.
@@ -175,7 +217,8 @@ impl Visual {
         match self {
             Self::None => 0,
             Self::Pixels { tiles, .. } => tiles.len(),
-            Self::Features { values, shape } => values.len() / (shape[0] * shape[1]).max(1),
+            Self::Patches { grids, .. } => grids.len(),
+            Self::Features { values, shape, .. } => values.len() / (shape[0] * shape[1]).max(1),
         }
     }
 

@@ -49,9 +49,19 @@ impl Features {
         self.bank.row(self.row)
     }
 
-    /// Tokens and width.
+    /// Tokens and width, padding included.
     pub fn shape(&self) -> [usize; 2] {
         self.bank.shape()
+    }
+
+    /// Tokens that are no padding: the first so many.
+    pub fn tokens(&self) -> usize {
+        self.bank.tokens(self.row)
+    }
+
+    /// Whether the bank's pictures have different numbers of tokens.
+    pub fn is_padded(&self) -> bool {
+        self.bank.counts().is_some()
     }
 }
 
@@ -80,6 +90,9 @@ impl PreparedSample {
     /// Bytes of its pictures in a batch.
     pub fn image_bytes(&self) -> usize {
         let values = |image: &PreparedImage| match image {
+            PreparedImage::Pixels(ProcessedImage { budget: Some(budget), .. }) => {
+                budget.max_num_patches as usize * budget.patch_values()
+            }
             PreparedImage::Pixels(image) => image.data.len(),
             PreparedImage::Features(features) => features.values().len(),
         };
@@ -182,6 +195,8 @@ impl SampleMaker {
     fn num_image_tokens(&self, image: &PreparedImage) -> usize {
         match image {
             PreparedImage::Pixels(image) => self.processor.num_image_tokens(image),
+            // As many as there are of features, where pictures have grids of their own.
+            PreparedImage::Features(features) if features.is_padded() => features.tokens(),
             // Features are kept of pictures of one view only.
             PreparedImage::Features(_) => self.processor.visual_tokens().map_or(0, |tokens| tokens.view),
         }

@@ -83,6 +83,10 @@ impl Processor {
     }
 }
 
+/// Files of a folder.
+const CONFIG: &str = "config.json";
+const PROCESSOR: &str = "processor_config.json";
+
 /// The files of a folder that are about pictures, where they are there.
 struct Files<'a> {
     folder: &'a Path,
@@ -90,17 +94,22 @@ struct Files<'a> {
     processor: Option<Value>,
     /// `vision_config` of `config.json`, else the file that LLaVA's own layout and Parrot have for the tower.
     vision: Option<Value>,
+    /// The file that it is from.
+    vision_file: &'static str,
 }
 
 impl<'a> Files<'a> {
     fn read(folder: &'a Path) -> Result<Self, ProcessorError> {
         let config = read(&folder.join("config.json"))?;
         let own = config.as_ref().and_then(|config| config.get("vision_config")).filter(|vision| !vision.is_null());
-        let vision = match own {
-            Some(vision) => Some(vision.clone()),
-            None => read(&folder.join("vision_config.json"))?,
+        let (vision, vision_file) = match own {
+            Some(vision) => (Some(vision.clone()), CONFIG),
+            None => match read(&folder.join("vision_config.json"))? {
+                Some(vision) => (Some(vision), "vision_config.json"),
+                None => (None, CONFIG),
+            },
         };
-        Ok(Self { folder, config, processor: read(&folder.join("processor_config.json"))?, vision })
+        Ok(Self { folder, config, processor: read(&folder.join(PROCESSOR))?, vision, vision_file })
     }
 
     /// Rows of the table of embeddings, where `config.json` says them.
@@ -187,29 +196,35 @@ impl<'a> Files<'a> {
 
     /// The tokens of a view and of tiles, from `processor_config.json`, and from `config.json` for what is not there.
     fn visual_tokens(&self, image: &ImageProcessorConfig) -> Result<VisualTokens, ProcessorError> {
+        if let Some(budget) = image.patch_budget() {
+            return Ok(VisualTokens::of_patches(budget));
+        }
         let (config, processor, vision) = (self.config.as_ref(), self.processor.as_ref(), self.vision.as_ref());
-        let missing = |key: &'static str, expected: &str| self.wrong("", key, expected.to_owned(), "none".to_owned());
-        let patch_size = self.number(processor, "patch_size")?.or(self.number(vision, "patch_size")?);
+        let missing = |key: &'static str, expected: &str| {
+            self.wrong(self.vision_file, key, expected.to_owned(), "none".to_owned())
+        };
+        let patch_size =
+            self.number(PROCESSOR, processor, "patch_size")?.or(self.number(self.vision_file, vision, "patch_size")?);
         let help = "a number from 1 to 1024 in processor_config.json, or in config.json under vision_config";
         let patch_size =
             patch_size.filter(|size| (1..=1024).contains(size)).ok_or_else(|| missing("patch_size", help))?;
         let pixels = match image.output_size() {
             Some((height, width)) => (height as usize, width as usize),
             None => {
-                let size = self.number(vision, "image_size")?;
+                let size = self.number(self.vision_file, vision, "image_size")?;
                 let size = size.ok_or_else(|| missing("size", "a size that all pictures get (crop_size)"))?;
                 (size, size)
             }
         };
         let ours = config.and_then(|config| config.get("visual_tokens"));
-        let pool = self.number(ours, "pool")?.unwrap_or(1).max(1);
+        let pool = self.number(CONFIG, ours, "pool")?.unwrap_or(1).max(1);
         let (rows, columns) = (pixels.0 / patch_size / pool, pixels.1 / patch_size / pool);
         let tiling = image.image_grid_pinpoints.clone();
         let tiling = tiling.map(|pinpoints| TileTokens { tile: image.tile(), side: rows, pinpoints });
-        if let Some(view) = self.number(processor, TOKENS_PER_VIEW)? {
-            return Ok(VisualTokens { view, tiling });
+        if let Some(view) = self.number(PROCESSOR, processor, TOKENS_PER_VIEW)? {
+            return Ok(VisualTokens { view, tiling, patches: None });
         }
-        let additional = match self.number(processor, "num_additional_image_tokens")? {
+        let additional = match self.number(PROCESSOR, processor, "num_additional_image_tokens")? {
             Some(number) => number,
             None => match text(vision, "model_type") {
                 Some(kind) if kind.contains("siglip") => 0,
@@ -222,23 +237,23 @@ impl<'a> Files<'a> {
         };
         let pooled = ours.and_then(|ours| ours.get("pooled_head")).and_then(Value::as_bool).unwrap_or(false);
         let kept = (rows * columns + additional).saturating_sub(self.dropped()?) + usize::from(pooled);
-        Ok(VisualTokens { view: kept, tiling })
+        Ok(VisualTokens { view: kept, tiling, patches: None })
     }
 
     /// Features that do not become visual tokens: the first (CLIP's class token), or none.
     fn dropped(&self) -> Result<usize, ProcessorError> {
         let (config, processor) = (self.config.as_ref(), self.processor.as_ref());
         let name = "vision_feature_select_strategy";
-        let value = match self.text(processor, "processor_config.json", name)? {
-            Some(value) => Some(value),
-            None => self.text(config, "config.json", name)?,
+        let (value, file) = match self.text(processor, PROCESSOR, name)? {
+            Some(value) => (Some(value), PROCESSOR),
+            None => (self.text(config, CONFIG, name)?, CONFIG),
         };
         // The class's default, which files may leave out; Parrot's own is another.
         let default = if self.is_parrot() { "cls_patch" } else { "default" };
         match value.or_else(|| text(config, "mm_vision_select_feature")).unwrap_or(default) {
             "default" | "patch" => Ok(1),
             "full" | "cls_patch" => Ok(0),
-            other => Err(self.wrong("", name, "\"default\" or \"full\"".to_owned(), format!("{other:?}"))),
+            other => Err(self.wrong(file, name, "\"default\" or \"full\"".to_owned(), format!("{other:?}"))),
         }
     }
 
@@ -256,15 +271,15 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn number(&self, file: Option<&Value>, key: &'static str) -> Result<Option<usize>, ProcessorError> {
-        let value = match file.and_then(|file| file.get(key)) {
+    fn number(&self, file: &str, values: Option<&Value>, key: &'static str) -> Result<Option<usize>, ProcessorError> {
+        let value = match values.and_then(|values| values.get(key)) {
             None | Some(Value::Null) => return Ok(None),
             Some(value) => value,
         };
         // A picture has far fewer tokens than this; more would be a damaged file.
         let number = value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number <= 1 << 20);
         let expected = "a whole number up to 1048576".to_owned();
-        number.map(Some).ok_or_else(|| self.wrong("", key, expected, value.to_string()))
+        number.map(Some).ok_or_else(|| self.wrong(file, key, expected, value.to_string()))
     }
 }
 

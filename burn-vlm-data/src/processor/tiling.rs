@@ -85,7 +85,7 @@ impl TilingPreset {
     pub fn visual_tokens(&self) -> VisualTokens {
         let side = (self.resolution / self.patch_size) as usize;
         let tiling = TileTokens { tile: self.resolution, side, pinpoints: self.image_grid_pinpoints() };
-        VisualTokens { view: self.tokens_per_tile(), tiling: Some(tiling) }
+        VisualTokens::of_tiles(self.tokens_per_tile(), tiling)
     }
 
     /// Visual tokens of each picture of a training sample, from the pictures' sizes (height, width) alone: a single picture

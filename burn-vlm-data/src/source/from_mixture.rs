@@ -56,6 +56,14 @@ pub enum OpenMixtureError {
         /// Number of sources of the mixture that its tags let in.
         total: usize,
     },
+    /// No source has a record that can be drawn.
+    #[error("{error}:{}", sources.concat())]
+    Nothing {
+        /// What was asked for.
+        error: PlanError,
+        /// A line for each source: its file, what it has, and why that is left out.
+        sources: Vec<String>,
+    },
     /// The sources have not what is asked for.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -163,7 +171,17 @@ pub fn mix_sources(
         chosen.push((sources.len(), groups));
         sources.push(open.clone());
     }
-    let plan = Plan::new(config, &counts)?;
+    let plan = Plan::new(config, &counts).map_err(|error| match error {
+        PlanError::Empty { .. } => {
+            let mut sources = Vec::new();
+            for ((source, open), counts) in config.sources.iter().zip(opened).zip(&counts) {
+                let path = config.resolve(&source.path).display().to_string();
+                sources.push(told_of(&source.name, &path, open.as_deref(), counts.values().sum(), &skipped));
+            }
+            OpenMixtureError::Nothing { error, sources }
+        }
+        error => error.into(),
+    })?;
     // What the mixture does not draw of is not validated on either.
     let drawn = |held: &LanguageRecords| {
         plan.cells().iter().any(|cell| cell.language == held.language && chosen[cell.source].0 == held.source)
@@ -198,6 +216,14 @@ pub fn mix_sources(
     let drawn = records.filter(|drawn| !drawn.records.is_empty()).collect();
     let mixed = Arc::new(Mixed::new(sources, groups, options)?);
     Ok(OpenMixture { mixed, plan, held_out, drawn, skipped })
+}
+
+/// What a source has, in a line.
+fn told_of(name: &str, path: &str, open: Option<&dyn Source>, usable: u64, skipped: &[Skip]) -> String {
+    let Some(open) = open else { return format!("\n  {name:?} ({path}): left out by its tags") };
+    let own: Vec<&Skip> = skipped.iter().filter(|skip| skip.source == name).collect();
+    let why = own.first().map(|first| format!("; {} left out, first: {first}", own.len())).unwrap_or_default();
+    format!("\n  {name:?} ({path}): {} records, {usable} of them chosen by `take` and with a language{why}", open.len())
 }
 
 /// Training samples of the embedded corpus.

@@ -267,7 +267,7 @@ impl Interpreter {
                 || "expected a tag such as de, pt-BR or th.".to_owned(),
                 |nearest| format!("did you mean {nearest:?}?"),
             );
-            unknown(format!("{field}: {}; {meant} An alias can say so", shorten(tag)))
+            unknown(format!("{field}: {}; {meant} An alias can say so: language_map in a mixture or [[benchmark]], --aliases of data inspect", shorten(tag)))
         })
     }
 

@@ -204,7 +204,9 @@ pub fn write_parquet(folder: &Path, items: &[Item], types: Types, group: usize) 
 }
 
 pub fn write_columns(path: &Path, columns: Vec<(&str, ArrayRef)>, group: usize) {
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    // As pandas and datasets write them: every column may have nulls.
+    let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();

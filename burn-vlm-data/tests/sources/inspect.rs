@@ -1,10 +1,16 @@
 //! What inspection counts and shows.
 
 use crate::files::{self, simple_items, temporary};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use burn_vlm_data::encode::MaskStyle;
+use burn_vlm_data::image::{
+    AspectRatio, DecodeLimits, GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage, decode, encode_png, to_rgb,
+};
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::source::inspect::{
-    InspectOptions, Inspection, KEPT_SKIPS, Reader, inspect, inspect_with, mixture_page, page,
+    InspectOptions, Inspection, KEPT_SKIPS, PageOptions, Reader, inspect, inspect_with, mixture_page, page,
+    shared_pictures,
 };
 use burn_vlm_data::source::{
     FileSource, Limits, Skip, SkipKind, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
@@ -35,6 +41,10 @@ fn source() -> Arc<dyn Source> {
 fn reader(folder: &str, mask: MaskStyle) -> Arc<Reader> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(folder);
     Arc::new(Reader::from_folder(folder, mask, 5).unwrap())
+}
+
+fn options(reader: Option<&Arc<Reader>>, samples: usize, seed: u64) -> PageOptions<'_> {
+    PageOptions { reader: reader.map(|reader| &**reader), tower: None, samples, seed }
 }
 
 fn look(source: &Arc<dyn Source>, reader: Option<&Arc<Reader>>) -> Inspection {
@@ -96,7 +106,7 @@ fn pages_are_whole_and_harmless() {
     let source = source();
     let reader = reader("llava_clip_qwen2", MaskStyle::AnswersOnly);
     let inspection = look(&source, Some(&reader));
-    let html = page(&*source, &inspection, Some(&reader), 100, 1);
+    let html = page(&*source, &inspection, options(Some(&reader), 100, 1));
     assert_eq!(html.matches("<article>").count(), 13);
     assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 12);
     assert!(html.matches("class=\"trained\"").count() > 12 && html.contains("5 visual tokens"));
@@ -104,10 +114,10 @@ fn pages_are_whole_and_harmless() {
     assert!(html.contains("klingon") && html.contains("missing_image") && html.contains("Left out: 3"));
     assert!(!html.contains("http://") && !html.contains("https://"));
     assert_eq!(html.matches("<article>").count(), html.matches("</article>").count());
-    let few = page(&*source, &inspection, None, 3, 1);
+    let few = page(&*source, &inspection, options(None, 3, 1));
     assert_eq!(few.matches("<article>").count(), 3);
     assert!(few.contains("class=\"role\">assistant<"));
-    assert_ne!(few, page(&*source, &inspection, None, 3, 2));
+    assert_ne!(few, page(&*source, &inspection, options(None, 3, 2)));
     if let Ok(path) = std::env::var("INSPECT_PAGE") {
         fs::write(path, html).unwrap();
     }
@@ -141,13 +151,96 @@ fn what_is_kept_does_not_grow_with_bad_data() {
     })
     .unwrap();
     assert_eq!((told, inspection.skipped.len(), inspection.summary.total()), (records, KEPT_SKIPS, records as u64));
-    assert!(page(&*source, &inspection, None, 2, 1).contains("Left out: 3000"));
+    assert!(page(&*source, &inspection, options(None, 2, 1)).contains("Left out: 3000"));
     let stop = |step: burn_vlm_data::source::inspect::Step<'_>| match step.looked_at {
         0..100 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     };
     let part = inspect_with(&source, None, InspectOptions::default(), stop).unwrap();
     assert!((100..200).contains(&part.looked_at) && part.summary.total() == part.looked_at);
+}
+
+/// What the tower sees stands beside each picture: the pixels that training would have, made colours again.
+#[test]
+fn pages_show_pictures_as_the_tower_sees_them() {
+    let folder = temporary();
+    // Left half red, right half blue, wide: a centre crop cuts the sides, padding adds bars, squeezing neither.
+    let wide = RgbImage::from_fn(120, 60, |x, _| if x < 60 { [255, 0, 0] } else { [0, 0, 255] }.into());
+    fs::write(folder.join("wide.png"), encode_png(&wide).unwrap()).unwrap();
+    let record = json!([{ "id": "a", "image": "wide.png", "conversations": [
+        { "from": "human", "value": "<image>\nWhat?" }, { "from": "gpt", "value": "two colours" } ] }]);
+    fs::write(folder.join("data.json"), record.to_string()).unwrap();
+    let config = SourceConfig {
+        image_root: Some(folder.clone()),
+        ..SourceConfig::new("d", folder.join("data.json").to_string_lossy())
+    };
+    let source = Arc::new(FileSource::open(config).unwrap()) as Arc<dyn Source>;
+    let inspection = look(&source, None);
+    let seen = |config: ImageProcessorConfig| -> (String, Vec<RgbImage>) {
+        let tower = ImageProcessor::new(config).unwrap();
+        let html = page(&*source, &inspection, PageOptions { tower: Some(&tower), ..options(None, 1, 1) });
+        let images = html.split("class=\"seen\" src=\"data:image/jpeg;base64,").skip(1).map(|rest| {
+            let data = STANDARD.decode(rest.split('"').next().unwrap()).unwrap();
+            to_rgb(decode("seen", &data, &DecodeLimits::default()).unwrap(), None)
+        });
+        let images = images.collect();
+        (html, images)
+    };
+    let near = |image: &RgbImage, x: u32, y: u32, colour: [u8; 3]| {
+        let found = image.get_pixel(x, y).0;
+        let off = found.iter().zip(colour).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+        assert!(off < 24, "{found:?} at {x}, {y}, expected {colour:?}");
+    };
+    for config in [ImageProcessorConfig::siglip(48), ImageProcessorConfig::clip(48)] {
+        let (html, images) = seen(config);
+        assert!(html.contains("as the tower sees it: one view of 48 x 48"), "{html}");
+        assert_eq!(images.iter().map(|image| image.dimensions()).collect::<Vec<_>>(), [(48, 48)]);
+        near(&images[0], 2, 24, [255, 0, 0]);
+        near(&images[0], 45, 24, [0, 0, 255]);
+    }
+    let padded = ImageProcessorConfig { image_aspect_ratio: Some(AspectRatio::Pad), ..ImageProcessorConfig::clip(48) };
+    let (_, images) = seen(padded);
+    near(&images[0], 24, 2, [122, 116, 104]);
+    near(&images[0], 2, 24, [255, 0, 0]);
+    let tiled = ImageProcessorConfig {
+        image_grid_pinpoints: Some(vec![GridPinpoint(48, 96), GridPinpoint(96, 48)]),
+        ..ImageProcessorConfig::siglip(48)
+    };
+    let (html, images) = seen(tiled);
+    assert!(html.contains("3 views of 48 x 48"), "{html}");
+    near(&images[1], 24, 24, [255, 0, 0]);
+    near(&images[2], 24, 24, [0, 0, 255]);
+}
+
+/// The same bytes under another name, in another format, are the same picture.
+#[test]
+fn pictures_of_two_splits_are_told() {
+    let folder = temporary();
+    let items = simple_items(12);
+    let train = Arc::new(FileSource::open(files::write_json(&folder, &items[..8])).unwrap()) as Arc<dyn Source>;
+    let mut others = items[6..].to_vec();
+    others.iter_mut().for_each(|item| item.pictures[0].0 = format!("renamed-{}", item.pictures[0].0.replace('/', "-")));
+    let parquet = files::write_parquet(&folder, &others, files::Types::Plain, 3);
+    let test = Arc::new(FileSource::open(parquet).unwrap()) as Arc<dyn Source>;
+    let looked = |source: &Arc<dyn Source>| vec![(source.clone(), look(source, None))];
+    let (train, test) = (looked(&train), looked(&test));
+    let shared = shared_pictures(&train, &test);
+    assert_eq!((shared.pictures, shared.shared, shared.examples.len()), (8, 2, 2), "{shared:?}");
+    let text = shared.to_string();
+    assert!(text.starts_with("2 of 8 pictures (25.0 %) stand in both\n") && text.contains("record 6"), "{text}");
+    assert_eq!(shared_pictures(&train[..0], &test).shared, 0);
+    assert_eq!((train[0].1.repeated, shared_pictures(&test, &test).shared), (0, 6));
+    // Without decoding nothing is known of them, which is not the same as none.
+    let options = InspectOptions { decode: false, ..InspectOptions::default() };
+    assert!(inspect(&train[0].0, None, options).unwrap().first_seen.is_empty());
+    // A picture in several samples: a share of the records would put it on both sides.
+    let twice = [items[..3].to_vec(), items[..2].to_vec()].concat();
+    fs::create_dir(folder.join("twice")).unwrap();
+    let source = Arc::new(
+        FileSource::open(files::write_parquet(&folder.join("twice"), &twice, files::Types::Plain, 3)).unwrap(),
+    );
+    let inspection = look(&(source as Arc<dyn Source>), None);
+    assert!(inspection.to_string().contains("repeated pictures  2 of 3 stand in several samples"), "{inspection}");
 }
 
 #[test]
@@ -168,7 +261,7 @@ fn one_page_for_a_mixture() {
     assert_eq!(opened.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let plan = mix_sources(&config, &opened, StreamOptions::seeded(config.seed)).unwrap().plan.summary(&config);
     let looked: Vec<_> = opened.into_iter().flatten().map(|source| (source.clone(), look(&source, None))).collect();
-    let html = mixture_page("a & b", &looked, Some(&plan), None, 4, 1);
+    let html = mixture_page("a & b", &looked, Some(&plan), options(None, 4, 1));
     assert_eq!(html.matches("<article>").count(), 8);
     assert!(html.contains("<h1>a &amp; b</h1>") && html.contains("<h2 id=\"source-1\">p</h2>"));
     assert!(html.contains("href=\"#source-0\">&lt;j&gt;</a>") && html.contains("An epoch draws 9 samples"));

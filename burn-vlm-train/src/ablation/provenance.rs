@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use burn_vlm::nn::vectors::Vectors;
 use serde::{Deserialize, Serialize};
 
 /// What made a result.
@@ -15,7 +16,8 @@ pub struct Provenance {
     pub commit: Commit,
     /// The processor's model, `unknown` if the system does not say.
     pub cpu: String,
-    /// The widest vector instructions that it has: sums in another width differ in their last digits, and so may scores.
+    /// The vector instructions that are used: sums in another width differ in their last digits, and so may scores. `AVX2 of AVX-512`
+    /// where fewer than the processor has were asked for (`burn_vlm::nn::vectors`).
     #[serde(default)]
     pub vectors: String,
     /// Threads that the machine offers.
@@ -51,7 +53,7 @@ impl Provenance {
             command: command_line(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
             commit: Commit::of(source),
             cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
-            vectors: vectors().to_owned(),
+            vectors: vectors(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             release_build: !cfg!(debug_assertions),
@@ -156,20 +158,10 @@ fn head_by_hand(folder: &Path) -> Option<String> {
     packed.lines().find_map(|line| line.strip_suffix(reference)?.strip_suffix(' ')).map(str::to_owned)
 }
 
-#[cfg(target_arch = "x86_64")]
-fn vectors() -> &'static str {
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        "AVX-512"
-    } else if std::arch::is_x86_feature_detected!("avx2") {
-        "AVX2"
-    } else {
-        "SSE2"
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn vectors() -> &'static str {
-    std::env::consts::ARCH
+/// What the kernels use, and what the processor has where that is more: Burn's own products use it.
+fn vectors() -> String {
+    let (used, has) = (Vectors::used(), Vectors::of_processor());
+    if used == has { used.to_string() } else { format!("{used} of {has}") }
 }
 
 fn cpu_model() -> Option<String> {

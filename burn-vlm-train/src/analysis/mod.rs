@@ -15,7 +15,7 @@ pub use similarity::{Rows, cosine, linear_cka, mean_cosine};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::VlmInput;
+use burn_vlm::vlm::{VisualFeatures, VlmInput};
 use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::encode::{Encoded, IGNORE};
 use burn_vlm_data::sample::Sample;
@@ -221,9 +221,11 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
 
     /// Tokens behind the projector: `[picture][1]`, the prompt does not change them.
     fn projected(&self) -> Result<Tokens> {
-        let Some(features) = self.features()? else { return Ok(Vec::new()) };
-        let projected = self.scorer.model.multi_modal_projector.project(features)?;
-        Ok(rows(projected).into_iter().map(|tokens| vec![tokens]).collect())
+        let Some((features, counts)) = self.features()? else { return Ok(Vec::new()) };
+        let projected = rows(self.scorer.model.multi_modal_projector.project(features)?);
+        let Some(counts) = counts else { return Ok(projected.into_iter().map(|tokens| vec![tokens]).collect()) };
+        let mut tokens = projected.into_iter().flatten();
+        Ok(counts.into_iter().map(|count| vec![tokens.by_ref().take(count).collect()]).collect())
     }
 
     /// Tokens as the decoder gets them, and the routing weights where there are any: `[picture][language]`.
@@ -258,12 +260,18 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
         self.scorer.input_routed(&text, &shown, &mut Kept::default(), routing_text)
     }
 
-    /// The features of each picture.
-    fn features(&self) -> Result<Option<Tensor<3>>> {
+    /// The features of each picture; where pictures have grids of their own, of all one behind the other, and how many each has.
+    fn features(&self) -> Result<Option<(Tensor<3>, Option<Vec<usize>>)>> {
         let firsts: Vec<Vec<Shown>> =
             self.samples.iter().filter_map(|group| group.first()).map(|sample| shown(sample)).collect::<Result<_>>()?;
         let firsts: Vec<&[Shown]> = firsts.iter().map(Vec::as_slice).collect();
-        Ok(self.scorer.features_of(&firsts, &mut Kept::default())?.features)
+        let VisualFeatures { features, packing } = self.scorer.features_of(&firsts, &mut Kept::default())?;
+        Ok(match (features, packing.filter(|_| self.scorer.model.config.is_flexible())) {
+            (Some(features), Some(packing)) => {
+                Some((packing.apply(features, None)?, Some(packing.image_tokens().to_vec())))
+            }
+            (features, _) => features.map(|features| (features, None)),
+        })
     }
 
     fn align(&self, place: &str, tokens: &Tokens) -> Alignment {
@@ -288,7 +296,7 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
     }
 
     fn experts(&self) -> Result<Option<ExpertSimilarity>> {
-        let Some(features) = self.features()? else { return Ok(None) };
+        let Some((features, _)) = self.features()? else { return Ok(None) };
         let experts = self.scorer.model.multi_modal_projector.experts(features)?;
         if experts.is_empty() {
             return Ok(None);

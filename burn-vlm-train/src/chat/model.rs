@@ -17,6 +17,7 @@ use burn_vlm_data::processor::Processor;
 use super::ChatSession;
 use crate::assemble::{LANGUAGE_KINDS, VLM_KINDS};
 use crate::error::{Result, TrainError};
+use crate::pictures::check_processor;
 use crate::processor::model_visual_tokens;
 
 /// What answers.
@@ -95,7 +96,15 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         processor.tokenizer().check_rows(rows, processor.image_token_id(), &folder.join("tokenizer.json"))?;
         // The model knows its own connector; a published count may be another's.
         let processor = match model.vlm() {
-            Some(model) => processor.with_visual_tokens(model_visual_tokens(&model.config)),
+            Some(model) => {
+                let mut tokens = model_visual_tokens(&model.config);
+                if let Some(image) = processor.image_processor() {
+                    check_processor(image.config(), &model.config.vision_config)
+                        .map_err(|message| TrainError::invalid(&folder, format!("the image processor {message}")))?;
+                    tokens = tokens.shown_by(image.config());
+                }
+                processor.with_visual_tokens(tokens)
+            }
             None => processor,
         };
         for id in processor.end_of_turn().into_iter().chain(model.language_model().config().eos_token_ids()) {

@@ -7,15 +7,17 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
+use burn_vlm::vlm::{Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use burn_vlm_data::image::{ImageError, RgbImage};
+use burn_vlm_data::prepare::Visual;
 use burn_vlm_data::processor::PictureInput;
 use burn_vlm_data::text_stream::TextStream;
 
 use super::model::size;
 use super::{Answer, ChatModel};
 use crate::error::{Result, TrainError};
+use crate::objective::visual_features;
 
 /// A picture of the conversation, encoded once.
 struct Seen {
@@ -122,9 +124,10 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let image = processor.process_image(PictureInput::Rgb(image), among)?;
         let tokens = processor.num_image_tokens(&image);
         let (tiles, size) = (image.tiles, size(&image));
-        let shape = [tiles, 3, image.height, image.width];
-        let pixels = Tensor::<4>::from_data(TensorData::new(image.data, shape), &self.chat.device);
-        Ok(Seen { features: model.encode_images(pixels)?, tiles, size, tokens })
+        // Not yet put together where they are tiles: all pictures of the conversation are, at once.
+        let seen = visual_features(Visual::of_processed([&image], false), model, &self.chat.device)?;
+        let features = seen.features.ok_or(ImageError::NoProcessor)?;
+        Ok(Seen { features, tiles, size, tokens })
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
@@ -203,7 +206,10 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         }
         let features = Tensor::cat(self.images.iter().map(|image| image.features.clone()).collect(), 0);
         let config = &model.config;
-        let packing = if config.is_tiled() {
+        let packing = if config.is_flexible() {
+            let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
+            Some(Packing::of_padded(&counts, features.dims()[1])?)
+        } else if config.is_tiled() {
             let (tiles, sizes): (Vec<_>, Vec<_>) = self.images.iter().map(|image| (image.tiles, image.size)).unzip();
             Some(config.packing(&tiles, &sizes)?)
         } else {

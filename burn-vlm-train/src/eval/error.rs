@@ -73,6 +73,16 @@ pub enum BenchmarkError {
         /// Why, if that is known.
         why: Option<String>,
     },
+    /// A study without columns, whose tables would have none.
+    #[error(
+        "the study has no [[column]], so that its tables would be empty: add one for each set of languages, such as name = \"All\", \
+         languages = [{}]",
+        languages.iter().map(|tag| format!("{tag:?}")).collect::<Vec<_>>().join(", ")
+    )]
+    NoColumns {
+        /// Languages of the first benchmark's questions.
+        languages: Vec<String>,
+    },
     /// A benchmark that no column of the study can show.
     #[error(
         "[[benchmark]] {name:?} has questions in {}, and no [[column]] can show it: {columns}; add a column with these languages, or take the benchmark out",

@@ -29,7 +29,7 @@ use serde_json::Value;
 use super::benchmark::check_replies;
 use super::mmmb::{Reader, letter};
 use super::prediction::argmax;
-use super::table::{Table, draw, refuse, shown, text_of};
+use super::table::{Names, Table, draw, refuse, shown, text_of};
 use super::{
     Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, distinct, mean,
 };
@@ -44,6 +44,24 @@ const OPTION_LISTS: [&str; 2] = ["options", "choices"];
 const CHOICE_TOKENS: usize = 32;
 /// Tokens of a short answer.
 const ANSWER_TOKENS: usize = 32;
+
+/// What the cells of a table mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cells {
+    /// What is written in them.
+    #[default]
+    AsWritten,
+    /// What pandas reads, and VLMEvalKit with it: `None`, `NA`, `null` and `nan` are missing, and a column of numbers with a hole has
+    /// `17.0` where `17` is written.
+    Vlmevalkit,
+}
+
+impl Cells {
+    fn is_as_written(&self) -> bool {
+        *self == Self::AsWritten
+    }
+}
 
 /// What every file of questions says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,13 +104,16 @@ pub struct FileRecipe {
     /// Rows that may be left out because they cannot be used.
     #[serde(default)]
     pub max_skipped: usize,
+    /// What the cells of a table mean.
+    #[serde(default, skip_serializing_if = "Cells::is_as_written")]
+    pub cells: Cells,
     /// What is refused.
     #[serde(default)]
     pub limits: Limits,
 }
 
 impl FileRecipe {
-    pub(super) const KEYS: [&str; 14] = [
+    pub(super) const KEYS: [&str; 15] = [
         "name",
         "file",
         "format",
@@ -106,6 +127,7 @@ impl FileRecipe {
         "seed",
         "group_column",
         "max_skipped",
+        "cells",
         "limits",
     ];
 
@@ -286,7 +308,10 @@ fn read<T>(
     common: impl Fn(&T) -> &Common,
 ) -> Result<(Vec<T>, String, Vec<String>), BenchmarkError> {
     recipe.check()?;
-    let table = Table::read(recipe.source(), base, recipe.max_skipped)?;
+    let mut table = Table::read(recipe.source(), base, recipe.max_skipped)?;
+    if recipe.cells == Cells::Vlmevalkit {
+        table.read_as_pandas();
+    }
     table.require(&[recipe.fields.question.as_deref().unwrap_or("question")])?;
     match &recipe.fields.answer {
         Some(name) => table.require(&[name])?,
@@ -296,7 +321,12 @@ fn read<T>(
         table.require(&[column])?;
     }
     let key = table.key.clone();
-    let (items, skipped) = table.items(|_, row| make(Common::of(recipe, &row)?, &row).map(Some))?;
+    let mut names = Names::default();
+    let (items, skipped) = table.items(|_, row| {
+        let common = Common::of(recipe, &row)?;
+        names.note(common.language.tag(), &common.id, (&row.file, row.place.to_string()))?;
+        make(common, &row).map(Some)
+    })?;
     let of = |item: &T| (common(item).language.tag().to_owned(), common(item).key.clone());
     let items = draw(items, recipe.limit, recipe.seed, of);
     Ok((items, key, skip_notes(&recipe.name, &skipped)))

@@ -34,7 +34,7 @@ pub use embedded::CorpusRecipe;
 pub(crate) use embedded::Drawn;
 pub use error::BenchmarkError;
 pub use evaluate::{asked, evaluate};
-pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
+pub use file::{Cells, Choice, ChoiceProtocol, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
 pub use lettered::Lettered;
 pub use open::Benchmarks;
 pub(crate) use prediction::argmax;

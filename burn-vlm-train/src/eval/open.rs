@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use burn_vlm_base::shorten::shorten_message;
 use burn_vlm_data::emoji::EmojiCorpus;
 use serde::de::DeserializeOwned;
 use toml::Table;
@@ -17,7 +18,7 @@ use super::mmmb::{Mmmb, MmmbRecipe};
 use super::yes_no::YesNo;
 use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction};
 use crate::ablation::{Column, hint};
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::recipe::{EvaluationRecipe, from_table};
 use crate::stats::GroupKey;
 
@@ -62,7 +63,28 @@ fn read<T: DeserializeOwned>(table: Table, known: &[&[&str]]) -> Result<T> {
         let message = format!("unknown key `{key}`{}", hint(key, known()));
         return Err(BenchmarkError::Setting { name, message }.into());
     }
-    from_table(table, &format!("benchmark {name:?}"))
+    from_table(table.clone(), &format!("benchmark {name:?}")).map_err(|error| match guilty::<T>(&table, &error) {
+        None => error,
+        Some(key) => {
+            let message = error.to_string();
+            let reason = message.split_once("]: ").map_or(message.as_str(), |(_, reason)| reason);
+            let value = shorten_message(&table[&key].to_string());
+            BenchmarkError::Setting { name, message: format!("`{key} = {value}`: {reason}") }.into()
+        }
+    })
+}
+
+/// The key whose value cannot be read, which the error does not say: the one without which the error is another.
+fn guilty<T: DeserializeOwned>(table: &Table, error: &TrainError) -> Option<String> {
+    let said = error.to_string();
+    let differs = |key: &&String| {
+        let mut rest = table.clone();
+        rest.remove(key.as_str());
+        from_table::<T>(rest, &format!("benchmark {:?}", name_of(table)))
+            .map_or_else(|e| e.to_string() != said, |_| true)
+    };
+    // A key that is missing is nobody's fault, and named.
+    (!said.contains("missing field")).then(|| table.keys().find(differs).cloned()).flatten()
 }
 
 fn name_of(table: &Table) -> String {
@@ -156,8 +178,12 @@ impl Benchmarks {
     /// Whether the columns of a study can show the benchmarks: the first all of them, every other one at least one.
     ///
     /// # Errors
-    /// A benchmark without the languages that are asked for.
+    /// No column, a benchmark without the languages that are asked for.
     pub fn check_columns(&self, columns: &[Column]) -> Result<()> {
+        if columns.is_empty() {
+            let languages = self.iter().next().map(Benchmark::languages).unwrap_or_default();
+            return Err(BenchmarkError::NoColumns { languages }.into());
+        }
         for (number, benchmark) in self.iter().enumerate() {
             let languages = benchmark.languages();
             let missing = |column: &Column| -> Vec<String> {
@@ -168,7 +194,7 @@ impl Benchmarks {
                 let (missing, column) = (missing(column), column.name.clone());
                 return Err(BenchmarkError::HeadlineLacks { name, column, missing }.into());
             }
-            if !columns.is_empty() && columns.iter().all(|column| !missing(column).is_empty()) {
+            if columns.iter().all(|column| !missing(column).is_empty()) {
                 let lacks = |column: &Column| format!("`{}` needs {}", column.name, missing(column).join(", "));
                 let columns = columns.iter().map(lacks).collect::<Vec<_>>().join("; ");
                 return Err(BenchmarkError::NoColumnShows { name, languages, columns }.into());

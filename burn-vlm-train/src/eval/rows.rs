@@ -14,14 +14,14 @@ use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::image::ProcessedImage;
-use burn_vlm_data::prepare::FeatureBank;
-use burn_vlm_data::processor::{PictureInput, Processor};
+use burn_vlm_data::prepare::{FeatureBank, Visual};
+use burn_vlm_data::processor::{PictureInput, Processor, VisualTokens};
 use burn_vlm_data::sample::{MediaKey, Picture};
 use rayon::prelude::*;
 
 use super::BenchmarkError;
 use crate::error::{Result, TrainError};
-use crate::objective::{int_tensor, next_token_targets, routing_text};
+use crate::objective::{int_tensor, next_token_targets, routing_text, visual_features};
 
 /// Pictures of one pass through the tower.
 const TOWER_BATCH: usize = 32;
@@ -73,15 +73,16 @@ pub(super) struct Row {
 /// Features of pictures that are in no bank, those used last.
 #[derive(Default)]
 pub struct Kept {
-    values: HashMap<MediaKey, Vec<f32>>,
+    /// Features, and how many of their tokens are no padding.
+    values: HashMap<MediaKey, (Vec<f32>, usize)>,
     order: VecDeque<MediaKey>,
     total: usize,
 }
 
 impl Kept {
-    fn keep(&mut self, key: MediaKey, values: Vec<f32>) {
+    fn keep(&mut self, key: MediaKey, values: Vec<f32>, tokens: usize) {
         self.total += values.len();
-        self.values.insert(key, values);
+        self.values.insert(key, (values, tokens));
         self.order.push_back(key);
     }
 
@@ -89,7 +90,7 @@ impl Kept {
     fn shrink(&mut self, needed: usize) {
         while self.total > KEPT_VALUES && self.order.len() > needed {
             let Some(oldest) = self.order.pop_front() else { return };
-            self.total -= self.values.remove(&oldest).map_or(0, |values| values.len());
+            self.total -= self.values.remove(&oldest).map_or(0, |(values, _)| values.len());
         }
     }
 }
@@ -151,14 +152,18 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         shown.iter().map(one).collect()
     }
 
-    /// Visual tokens of everything that is shown. Only tiled pictures differ, and have to be looked at.
+    /// Visual tokens of everything that is shown. Only where pictures differ in them, they have to be looked at.
     fn counts<'s>(&self, shown: impl Iterator<Item = &'s [Shown]>) -> Result<Counts> {
         let together: BTreeMap<Vec<MediaKey>, &[Shown]> = shown.map(|shown| (keys(shown), shown)).collect();
         let view = self.processor.visual_tokens().map_or(0, |tokens| tokens.view);
-        let tiled = self.is_tiled();
+        let vary = self.processor.visual_tokens().is_some_and(VisualTokens::vary);
+        // A bank of pictures with grids of their own knows them.
+        let bank = self.bank.as_ref().filter(|bank| bank.counts().is_some());
+        let banked = |one: &Shown| bank.and_then(|bank| Some(bank.tokens(bank.find(one.key, None)?)));
         let count = |(keys, shown): (Vec<MediaKey>, &[Shown])| {
-            let counts = match tiled {
+            let counts = match vary {
                 false => vec![view; shown.len()],
+                true if shown.iter().all(|one| banked(one).is_some()) => shown.iter().filter_map(banked).collect(),
                 true => self.process(shown)?.iter().map(|image| self.processor.num_image_tokens(image)).collect(),
             };
             Ok((keys, counts))
@@ -222,22 +227,17 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         if shown.iter().all(|shown| shown.is_empty()) {
             return Ok(VisualFeatures::default());
         }
-        let side = self.model.config.vision_config.image_size();
-        let tensor = |values: Vec<f32>, views: usize| {
-            Tensor::<4>::from_data(TensorData::new(values, [views, 3, side, side]), &self.device)
-        };
         if self.is_tiled() {
             let images: Vec<Vec<ProcessedImage>> =
                 shown.par_iter().map(|shown| self.process(shown)).collect::<Result<_>>()?;
-            let images: Vec<ProcessedImage> = images.into_iter().flatten().collect();
-            let tiles: Vec<usize> = images.iter().map(|image| image.tiles).collect();
-            let sizes: Vec<(usize, usize)> =
-                images.iter().map(|image| (image.original_size.0 as usize, image.original_size.1 as usize)).collect();
-            let pixels = images.into_iter().flat_map(|image| image.data).collect();
-            return Ok(self.model.encode_tiled_images(tensor(pixels, tiles.iter().sum()), &tiles, &sizes)?);
+            return visual_features(Visual::of_processed(images.iter().flatten(), true), &self.model, &self.device);
         }
         let all: Vec<&Shown> = shown.iter().copied().flatten().collect();
-        let banked = |key: MediaKey| self.bank.as_ref().and_then(|bank| Some(bank.row(bank.find(key, None)?)));
+        let banked = |key: MediaKey| {
+            let bank = self.bank.as_ref()?;
+            let row = bank.find(key, None)?;
+            Some((bank.row(row), bank.tokens(row)))
+        };
         let mut missing: Vec<&Shown> = Vec::new();
         for one in &all {
             let known = banked(one.key).is_some() || kept.values.contains_key(&one.key);
@@ -246,28 +246,33 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
             }
         }
         for chunk in missing.chunks(TOWER_BATCH) {
-            let pixels = |one: &&Shown| {
-                Ok(self.process(std::slice::from_ref(one))?.pop().map(|image| image.data).unwrap_or_default())
-            };
-            let pixels: Vec<Vec<f32>> = chunk.par_iter().map(pixels).collect::<Result<_>>()?;
-            let features = self.model.encode_images(tensor(pixels.concat(), chunk.len()))?;
+            let images: Vec<Vec<ProcessedImage>> =
+                chunk.par_iter().map(|one| self.process(std::slice::from_ref(*one))).collect::<Result<_>>()?;
+            let made =
+                visual_features(Visual::of_processed(images.iter().flatten(), false), &self.model, &self.device)?;
+            let Some(features) = made.features else { continue };
             let [_, tokens, width] = features.dims();
+            let real: Vec<usize> =
+                made.packing.map_or_else(|| vec![tokens; chunk.len()], |packing| packing.image_tokens().to_vec());
             let values: Vec<f32> = features.into_data().iter::<f32>().collect();
-            for (one, values) in chunk.iter().zip(values.chunks(tokens * width)) {
-                kept.keep(one.key, values.to_vec());
+            for ((one, values), real) in chunk.iter().zip(values.chunks(tokens * width)).zip(real) {
+                kept.keep(one.key, values.to_vec(), real);
             }
         }
-        let [tokens, width] = [self.model.config.num_feature_tokens(), self.model.config.feature_width()];
-        let mut values = Vec::with_capacity(all.len() * tokens * width);
+        let (mut values, mut counts) = (Vec::new(), Vec::with_capacity(all.len()));
         for one in &all {
-            match (banked(one.key), kept.values.get(&one.key)) {
-                (Some(features), _) => values.extend_from_slice(features),
-                (None, Some(features)) => values.extend_from_slice(features),
-                (None, None) => return Err(TrainError::Data(format!("{}: no features", one.picture.name()))),
-            }
+            let known = kept.values.get(&one.key).map(|(values, tokens)| (values.as_slice(), *tokens));
+            let Some((features, tokens)) = banked(one.key).or(known) else {
+                return Err(TrainError::Data(format!("{}: no features", one.picture.name())));
+            };
+            values.extend_from_slice(features);
+            counts.push(tokens);
         }
         kept.shrink(all.len());
-        Ok(Tensor::<3>::from_data(TensorData::new(values, [all.len(), tokens, width]), &self.device).into())
+        let width = self.model.config.feature_width();
+        let shape = [values.len() / (all.len() * width).max(1), width];
+        let counts = self.model.config.is_flexible().then_some(counts);
+        visual_features(Visual::Features { values, shape, counts }, &self.model, &self.device)
     }
 
     /// Ids and labels of rows, their pictures expanded.

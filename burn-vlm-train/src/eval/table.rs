@@ -1,14 +1,17 @@
 //! The rows of a user's file of questions: read once, in memory with their pictures.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
 use burn_vlm_data::source::{FileSource, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
 use serde_json::Value;
 
 use super::BenchmarkError;
+use super::mmmb::pandas_column;
 
 /// Rows read at once.
 const CHUNK: u64 = 64;
@@ -34,11 +37,17 @@ impl Table {
         let source = FileSource::open(config)?;
         let mut table = Self { name, max_skipped, len: 0, rows: Vec::new(), skipped: Vec::new(), key: String::new() };
         let mut hasher = blake3::Hasher::new();
-        let mut pictures = HashMap::new();
+        let (mut pictures, mut seen) = (HashMap::new(), HashSet::new());
         for begin in (0..source.len()).step_by(CHUNK as usize) {
             let records: Vec<u64> = (begin..source.len().min(begin + CHUNK)).collect();
             for (record, row) in records.iter().zip(source.rows(&records)) {
                 table.len += 1;
+                let row = row.and_then(|row| match look(&row, &mut seen) {
+                    Ok(()) => Ok(row),
+                    Err(SkipReason { kind: reason, detail }) => {
+                        Err(Box::new(Skip { reason, detail, ..left_out(&table.name, *record, &row) }))
+                    }
+                });
                 match row {
                     Ok(mut row) => {
                         hasher.update(row.id.as_bytes());
@@ -52,6 +61,28 @@ impl Table {
         }
         table.key = hasher.finalize().to_hex().to_string();
         Ok(table)
+    }
+
+    /// Texts of the rows as pandas reads a table: missing cells are absent, columns of numbers are printed as such. The columns of each
+    /// file are typed by themselves; ids stay as written.
+    pub(super) fn read_as_pandas(&mut self) {
+        for rows in self.rows.chunk_by_mut(|(_, a), (_, b)| a.file == b.file) {
+            let columns: BTreeSet<String> = rows.iter().flat_map(|(_, row)| row.fields.keys().cloned()).collect();
+            for name in columns {
+                let text = |row: &Row| row.fields.get(&name).is_none_or(Value::is_string);
+                // Parquet and JSON have types of their own.
+                if !rows.iter().all(|(_, row)| text(row)) {
+                    continue;
+                }
+                let column = rows.iter().map(|(_, row)| text_of(row, &name)).collect();
+                for ((_, row), cell) in rows.iter_mut().zip(pandas_column(column)) {
+                    match cell {
+                        Some(cell) => drop(row.fields.insert(name.clone(), cell.into())),
+                        None => drop(row.fields.remove(&name)),
+                    }
+                }
+            }
+        }
     }
 
     /// An error if no row has the field, by the first row's file: the column is not there, or empty.
@@ -80,12 +111,12 @@ impl Table {
         let Self { name, max_skipped, len, rows, mut skipped, .. } = self;
         let mut items = Vec::with_capacity(rows.len());
         for (at, (record, row)) in rows.into_iter().enumerate() {
-            let (file, place, id) = (row.file.display().to_string(), row.place.to_string(), row.id.clone());
+            let mut skip = left_out(&name, record, &row);
             match make(at, row) {
                 Ok(item) => items.extend(item),
                 Err(SkipReason { kind, detail }) => {
-                    let source = name.clone();
-                    skipped.push(Skip { source, record, file, place, id: Some(id), reason: kind, detail });
+                    (skip.reason, skip.detail) = (kind, detail);
+                    skipped.push(skip);
                 }
             }
         }
@@ -103,6 +134,48 @@ impl Table {
     /// The rows with nothing made of them, and those that could not be read.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().map(|(_, row)| row)
+    }
+}
+
+/// Whether the pictures of a row are pictures: told before anything is trained, where the model sees them after it. Each is looked at
+/// once.
+fn look(row: &Row, seen: &mut HashSet<Picture>) -> Result<(), SkipReason> {
+    for picture in pictures(&row.media) {
+        if !seen.contains(picture) {
+            picture.look(&DecodeLimits::default())?;
+            seen.insert(picture.clone());
+        }
+    }
+    Ok(())
+}
+
+/// A row that is left out; why is filled in.
+fn left_out(source: &str, record: u64, row: &Row) -> Skip {
+    let (file, place) = (row.file.display().to_string(), row.place.to_string());
+    let (reason, detail) = (SkipKind::Malformed, String::new());
+    Skip { source: source.to_owned(), record, file, place, id: Some(row.id.clone()), reason, detail }
+}
+
+/// What rows are called, with the place of the first of each name.
+#[derive(Default)]
+pub(super) struct Names(HashMap<(String, String), String>);
+
+impl Names {
+    /// Notes the name of a row among those of `among` (a language, a file).
+    ///
+    /// # Errors
+    /// Another row has it: its predictions would be told apart by nothing, and cells compared by the wrong ones.
+    pub(super) fn note(&mut self, among: &str, id: &str, (file, place): (&Path, String)) -> Result<(), SkipReason> {
+        let here = format!("{}, {place}", file.display());
+        match self.0.entry((among.to_owned(), id.to_owned())) {
+            Entry::Vacant(free) => {
+                free.insert(here);
+                Ok(())
+            }
+            Entry::Occupied(first) => {
+                Err(refuse(format!("its index {id:?} is that of {}: give each question one of its own", first.get())))
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use burn_vlm_data::source::{Limits, SkipReason, SkipSummary};
 use crate::assemble::Assembled;
 use crate::error::Result;
 use crate::objective::{Batch, Layout, PreparedSample, SampleMaker, SampleStream};
-use crate::pictures::processor_of;
+use crate::pictures::processor_for;
 use crate::processor::stage_processor;
 use crate::recipe::{Batching, PictureView};
 use crate::run::resolved_view;
@@ -78,7 +78,7 @@ impl SampleBatcher {
     pub fn for_model<T: VisionTower, P: Projector>(assembled: &Assembled<T, P>) -> Result<Self> {
         let Assembled { model, tokenizer, template, encoder, .. } = assembled;
         let config = &model.config;
-        let image = processor_of(encoder, config.vision_config.image_size())?;
+        let image = processor_for(encoder, &config.vision_config)?;
         let view = match config.is_tiled() {
             true => PictureView::Tiles,
             false => resolved_view(PictureView::default(), assembled.whole, config, &image)?,

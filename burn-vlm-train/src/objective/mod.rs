@@ -15,4 +15,4 @@ pub use burn_vlm_data::prepare::{
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
 pub use text::TextObjective;
 pub use validation::{Group, HeldOut, Validation};
-pub use vlm::{IntoInput, VlmObjective, batch_size, int_tensor, routing_text};
+pub use vlm::{IntoInput, VlmObjective, batch_size, int_tensor, routing_text, visual_features};

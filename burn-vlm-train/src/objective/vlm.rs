@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::language::AttentionInput;
-use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
+use burn_vlm::vision::{PatchPixels, VisionEncoder, VisionTower};
+use burn_vlm::vlm::{Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::TextBatch;
 use burn_vlm_data::prepare::{Batch, Packed, SampleStream, Visual};
 
@@ -101,7 +101,10 @@ impl IntoInput for Batch {
 }
 
 /// The features of a batch's pictures: the vision tower's, unless they were computed before.
-fn visual_features<T: VisionTower, P: Projector>(
+///
+/// # Errors
+/// Pictures that do not fit the tower.
+pub fn visual_features<T: VisionTower, P: Projector>(
     visual: Visual,
     vlm: &Vlm<T, P>,
     device: &Device,
@@ -109,8 +112,14 @@ fn visual_features<T: VisionTower, P: Projector>(
     let images = visual.len();
     Ok(match visual {
         Visual::None => VisualFeatures::default(),
-        Visual::Features { values, shape: [tokens, width] } => {
-            Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device).into()
+        Visual::Features { values, shape: [tokens, width], counts } => {
+            let features = Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device);
+            let packing = counts.map(|counts| Packing::of_padded(&counts, tokens)).transpose()?;
+            VisualFeatures { features: Some(features), packing }
+        }
+        Visual::Patches { values, shape: [most, width], grids } => {
+            let patches = Tensor::<3>::from_data(TensorData::new(values, [images, most, width]), device);
+            vlm.encode_patches(&PatchPixels::new(patches, grids)?)?
         }
         Visual::Pixels { values, tiles, sizes, tiled } => {
             let shape = vlm.config.vision_config.shape();

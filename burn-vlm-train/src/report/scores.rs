@@ -8,6 +8,9 @@ use super::summary::{percent, round};
 use crate::eval::Metric;
 use crate::stats::{Bootstrap, Estimate, Outcome, Scores, StatsError, Subset, Term};
 
+/// The widest column of the table; longer entries stand out of it. (Widths of the formatter end at 65,535.)
+const WIDEST: usize = 200;
+
 /// One score of one model, in percent: a metric, on a part of its benchmark, in a language.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelScore {
@@ -95,7 +98,7 @@ pub fn model_scores_markdown(scores: &[ModelScore]) -> String {
     let mut widths = [0; 6];
     for line in &lines {
         for (width, text) in widths.iter_mut().zip(line) {
-            *width = (*width).max(text.chars().count());
+            *width = (*width).max(text.chars().count()).min(WIDEST);
         }
     }
     let mut text = String::new();

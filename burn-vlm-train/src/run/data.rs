@@ -11,11 +11,11 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remainder};
 use burn_vlm_data::source::{
-    Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, StreamState,
-    mixture_files, open_mixture, told,
+    Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, open_mixture, told,
 };
 use burn_vlm_data::tasks::training_source;
 
+use super::contents::DataState;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::objective::{self, HeldOut};
@@ -24,6 +24,8 @@ use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, ValidationRe
 
 /// Positions in which tasks and languages of the corpus stand in their proportions, at least.
 const CORPUS_EPOCH: u64 = 1000;
+/// What the stream of a stage is made of.
+const DATA: &str = "data.json";
 /// What a weight of 1 is counted in.
 const WEIGHT_ONE: f64 = 1e9;
 
@@ -41,6 +43,10 @@ pub struct StageData {
     pub held_out: Option<HeldOut>,
     /// Hash of what the stream is made of.
     pub fingerprint: String,
+    /// What is not as it was when the stage began, a line each; only a stage that is being extended may have any.
+    pub changes: Vec<String>,
+    /// For `data.json`.
+    state: DataState,
 }
 
 /// Where the data of a stage comes from.
@@ -86,13 +92,39 @@ pub fn open_stage_data(
     folder: &Path,
     seed: u64,
 ) -> Result<StageData> {
+    open_data((name, stage), origin, folder, seed, false)
+}
+
+/// The same, of a stage whose data may be another one than when it began; [`StageData::accept`] makes it the stage's.
+///
+/// # Errors
+/// As [`open_stage_data`], but for data that has changed.
+pub(super) fn open_extended_data(
+    name: &str,
+    stage: &StageRecipe,
+    origin: DataOrigin<'_>,
+    folder: &Path,
+    seed: u64,
+) -> Result<StageData> {
+    open_data((name, stage), origin, folder, seed, true)
+}
+
+fn open_data(
+    (name, stage): (&str, &StageRecipe),
+    origin: DataOrigin<'_>,
+    folder: &Path,
+    seed: u64,
+    may_change: bool,
+) -> Result<StageData> {
     let within = || format!("[stage.{name}]");
     let share = origin.held_out;
     let opened = match &stage.mixture {
         Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
         None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
     };
-    stage_of((name, stage), opened, origin.base, folder)
+    let state = DataState::of(&opened.mixed, Some((stage, origin.base)));
+    let state = state.map_err(|e| TrainError::within(within())(e))?;
+    stage_of((name, stage), opened, (state, may_change), origin.base, folder)
 }
 
 /// The same for sources of one's own, in the place of what the stage names: every record of each once an epoch, but for what is held
@@ -134,25 +166,36 @@ pub fn open_stage_sources(
     let options = StreamOptions { seed, shuffle_bytes, held_out: share };
     let limit = mixture.map_or_else(SkipLimit::default, |mixture| mixture.skip_limit);
     let mixed = Arc::new(Mixed::new(sources, groups, options)?);
-    stage_of((name, stage), Opened { mixed, languages, held_out, skipped, limit }, base, folder)
+    let state = DataState::of(&mixed, None)?;
+    stage_of((name, stage), Opened { mixed, languages, held_out, skipped, limit }, (state, false), base, folder)
 }
 
 /// What was opened, as the data of a stage: against what was there before, with its length and what is validated on.
-fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, folder: &Path) -> Result<StageData> {
+fn stage_of(
+    (name, stage): (&str, &StageRecipe),
+    opened: Opened,
+    (state, may_change): (DataState, bool),
+    base: &Path,
+    folder: &Path,
+) -> Result<StageData> {
     let Opened { mixed, languages, held_out, skipped, limit } = opened;
-    let file = folder.join("data.json");
+    let file = folder.join(DATA);
     // Data that nothing has been trained on may change.
     let begun = !checkpoint::list(folder)?.is_empty();
-    let before: Option<StreamState> = if begun { read_json_if_there(&file)? } else { None };
-    if let Some(before) = &before {
-        mixed.resume(before).map_err(|error| {
-            TrainError::invalid(
-                &file,
-                format!("the data of stage {name} is not what it was when this run began: {error}"),
-            )
-        })?;
+    let before: Option<DataState> = if begun { read_json_if_there(&file)? } else { None };
+    let changes = before.as_ref().map(|before| state.changes(before)).unwrap_or_default();
+    if let Some(before) = &before
+        && !may_change
+        && let Some(reason) = state.refusal(before, &mixed)
+    {
+        return Err(TrainError::invalid(
+            &file,
+            format!(
+                "the data of stage {name} is not what it was when this run began: {reason}; put back what was there, train on it in \
+                 another folder, or, where this is the last stage and at its end, go on from there with --extend"
+            ),
+        ));
     }
-    let state = mixed.state(0);
     if before.is_none() {
         write_json_atomic(&file, &state)?;
     }
@@ -177,34 +220,18 @@ fn stage_of((name, stage): (&str, &StageRecipe), opened: Opened, base: &Path, fo
         log: Arc::new(log),
         held_out,
         fingerprint,
+        changes,
+        state,
     })
-}
-
-/// What the files say that a stage's data is described by and read from: the words of its mixtures, names and sizes of what these
-/// name. `None` where the stage reads no files.
-///
-/// # Errors
-/// A file that is not there.
-pub(crate) fn files_state(stage: &StageRecipe, base: &Path) -> Result<Option<String>> {
-    let mixture = stage.mixture.as_ref().map(|mixture| &mixture.file);
-    let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
-    let mut hasher = blake3::Hasher::new();
-    for file in mixture.into_iter().chain(validated) {
-        let path = base.join(file);
-        hasher.update(&std::fs::read(&path).map_err(|e| TrainError::io("cannot read", &path, e))?);
-        for data in mixture_files(&MixtureConfig::from_file(&path)?)? {
-            let size = std::fs::metadata(&data).map_err(|e| TrainError::io("cannot read", &data, e))?.len();
-            hasher.update(format!("|{:?} {size}", data.file_name()).as_bytes());
-        }
-    }
-    Ok((mixture.is_some() || validated.is_some()).then(|| hasher.finalize().to_hex().to_string()))
 }
 
 /// A mixture by its file.
 fn open_file(mixture: &MixtureRecipe, base: &Path, seed: u64, held_out: Share) -> Result<Opened> {
-    let config = MixtureConfig::from_file(base.join(&mixture.file))?;
+    let file = base.join(&mixture.file);
+    let config = MixtureConfig::from_file(&file)?;
     let options = StreamOptions { seed, shuffle_bytes: mixture.shuffle_megabytes << 20, held_out };
-    let opened = open_mixture(&config, mixture.limits, options)?;
+    let opened = open_mixture(&config, mixture.limits, options);
+    let opened = opened.map_err(|error| TrainError::within(file.display().to_string())(error))?;
     let (languages, limit) = (opened.plan.by_language(), mixture.skip_limit);
     Ok(Opened { mixed: opened.mixed, languages, held_out: opened.held_out, skipped: opened.skipped, limit })
 }
@@ -309,6 +336,14 @@ fn held_out_samples(
 }
 
 impl StageData {
+    /// Makes this the data of the stage from now on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn accept(&self, folder: &Path) -> Result<()> {
+        Ok(write_json_atomic(&folder.join(DATA), &self.state)?)
+    }
+
     /// What is drawn, a line each.
     pub fn describe(&self) -> Vec<String> {
         let sources = self.mixed.sources();

@@ -102,7 +102,8 @@ pub fn save_model<T: VisionTower, P: Projector>(
     }
     write_json_atomic(&folder.join("generation_config.json"), &generation)?;
     write_json_atomic(&folder.join("preprocessor_config.json"), processor)?;
-    let mut counts = counts(&model.config, words.image_token());
+    let view = model_visual_tokens(&model.config).shown_by(processor).view;
+    let mut counts = counts(&model.config, words.image_token(), view);
     if let Some(end) = template.answer_end() {
         counts[ANSWER_END] = json!(end);
     }
@@ -110,7 +111,7 @@ pub fn save_model<T: VisionTower, P: Projector>(
 }
 
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.
-fn counts(config: &VlmConfig, image_token: &str) -> serde_json::Value {
+fn counts(config: &VlmConfig, image_token: &str, view: usize) -> serde_json::Value {
     let vision = &config.vision_config;
     let class = if config.is_tiled() { "LlavaNextProcessor" } else { "LlavaProcessor" };
     json!({
@@ -119,7 +120,7 @@ fn counts(config: &VlmConfig, image_token: &str) -> serde_json::Value {
         "patch_size": vision.image_size() / vision.grid().max(1),
         "num_additional_image_tokens": usize::from(vision.has_class_token()),
         "vision_feature_select_strategy": config.vision_feature_select_strategy,
-        TOKENS_PER_VIEW: model_visual_tokens(config).view,
+        TOKENS_PER_VIEW: view,
         CONVERSATION_FORMAT: BY_TEMPLATE,
     })
 }

@@ -5,6 +5,7 @@
 //!   recipe.toml                   what the run is of; another recipe is refused
 //!   stages/1-align/log.jsonl      losses, rates, tokens; step-00000500/ ... are checkpoints
 //!   stages/1-align/data.json      what the stream was made of; changed data is refused
+//!   stages/1-align/extended.json  what the stage was before it was extended, if it was
 //!   stages/1-align/validation.jsonl  losses on what is held out, by language and source
 //!   stages/1-align/skipped.jsonl  every record that was left out
 //!   loss.svg                      curves of the stages
@@ -13,12 +14,16 @@
 //!
 //! The same call goes on where a killed run stopped, bit for bit.
 
+mod begin;
+mod contents;
 mod curve;
 mod data;
 pub mod estimate;
+mod extend;
 mod folder;
 
-pub(crate) use data::files_state;
+pub use begin::Start;
+pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
@@ -44,15 +49,17 @@ use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 
+use self::extend::{Extending, chain};
 use crate::ablation::PartStore;
 use crate::assemble::{Assembled, assemble, is_whole, part_folder, tower_is_frozen};
+use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::features::{BankKey, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
 use crate::objective::{Layout, SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
-use crate::pictures::processor_of;
+use crate::pictures::processor_for;
 use crate::pretrain::Context;
 use crate::processor::{picture_config, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
@@ -98,6 +105,8 @@ pub struct TrainRun<'a> {
     pub replicas: &'a [Device],
     /// Folder of the results.
     pub out: &'a Path,
+    /// How it begins, or goes on.
+    pub start: &'a Start,
     /// Where to tell how far it is.
     pub reporter: &'a Reporter,
     /// Who else is told, and may stop it.
@@ -152,7 +161,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     run: &TrainRun<'_>,
     before_stage: BeforeStage<'_, T, P>,
 ) -> Result<Trained<T, P>> {
-    let TrainRun { context, recipe, out, reporter, parts, .. } = run;
+    let TrainRun { context, recipe, out, start, reporter, parts, .. } = run;
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
     let _lock = match FileLock::try_take(&out.join(".run.lock"))? {
         Attempt::Taken(lock) => lock,
@@ -160,24 +169,52 @@ pub fn train_parts<T: VisionTower, P: Projector>(
             return Err(TrainError::invalid(out, format!("a run is under way in this folder ({who})")));
         }
     };
-    claim(out, recipe)?;
+    let extending = start.extend.then(|| Extending::of(out, recipe)).transpose()?;
+    if extending.is_none() {
+        claim(out, recipe)?;
+    }
     let model = out.join("model");
     // What a killed run left; the lock says that nobody is at it.
     [out, model.as_path()].into_iter().try_for_each(remove_stale_temps)?;
     let device = context.device.clone().autodiff();
-    let mut assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
+    let assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
+    let (mut assembled, init) = begin::init(out, recipe, start, assembled, &device)?;
     recipe.compute.apply(&mut assembled.model);
     run.tell(&assembled);
-    let opened = run.open_stages(&assembled)?;
+    let opened = run.open_stages(&assembled, extending.as_ref())?;
     let states = (part_state(&parts.encoder)?, part_state(&parts.backbone)?);
     let made_of = (&recipe.model, recipe.seed, recipe.compute, states);
-    let mut fingerprint = format!("{made_of:?}");
+    let mut fingerprint = match init {
+        None => format!("{made_of:?}"),
+        Some(init) => format!("{made_of:?} {init}"),
+    };
     let mut stages = Vec::with_capacity(recipe.stages.len());
     for (number, (name, open)) in recipe.stages.iter().zip(opened).enumerate() {
-        let OpenStage { stage, samples, held_out, lines, fingerprint: data } = open;
-        fingerprint = blake3::hash(format!("{fingerprint} {number} {stage:?}").as_bytes()).to_hex().to_string();
+        let OpenStage { data, samples, held_out, lines } = open;
         lines.iter().for_each(|line| reporter.line(&format!("{name}: {line}")));
-        let (folder, fingerprint) = (stage_folder(out, number, name), format!("{fingerprint} {data}"));
+        if let Some(extending) = extending.as_ref().filter(|extending| extending.number == number) {
+            let changes = extending.commit((out, recipe), (name, &fingerprint), &data)?;
+            changes.iter().for_each(|line| reporter.line(&format!("{name}: {line}")));
+        }
+        let StageData { stage, fingerprint: data, .. } = data;
+        fingerprint = chain(&fingerprint, number, &stage);
+        let folder = stage_folder(out, number, name);
+        let earlier = checkpoint::earlier(&folder)?;
+        let fingerprint = match earlier.as_slice() {
+            [] => format!("{fingerprint} {data}"),
+            earlier => {
+                let earlier = blake3::hash(format!("{earlier:?}").as_bytes()).to_hex();
+                format!("{fingerprint} {data} {earlier}")
+            }
+        };
+        if let Some(runs) = &start.reuse
+            && let Some((from, step)) = begin::take_over(runs, out, (number, name), &fingerprint)?
+        {
+            reporter.line(&format!(
+                "{name}: {step} steps taken from {}, whose parts, recipe, data and seed are the same up to here",
+                from.display()
+            ));
+        }
         let stage_run = StageRun {
             name,
             recipe: &stage,
@@ -252,7 +289,7 @@ fn view_of(stage: &StageRecipe) -> PictureView {
 /// own, where the stage asks for no other.
 ///
 /// # Errors
-/// Tiles for a model that has none, another view for one that is made of tiles.
+/// Tiles for a model that has none, another view for one that is made of tiles, any for pictures with grids of their own.
 pub(crate) fn resolved_view(
     asked: PictureView,
     whole: bool,
@@ -260,6 +297,12 @@ pub(crate) fn resolved_view(
     image: &ImageProcessorConfig,
 ) -> Result<PictureView> {
     match (asked, whole) {
+        (PictureView::Tiles | PictureView::Pad, _) if config.is_flexible() => {
+            let (asked, name) = (format!("{asked:?}").to_lowercase(), config.vision_config.name());
+            Err(TrainError::Recipe(format!(
+                "`pictures = \"{asked}\"`: {name} takes each picture whole and in its own aspect ratio; leave `pictures` out"
+            )))
+        }
         (PictureView::Tiles, _) if !config.is_tiled() => {
             Err(TrainError::Recipe("`pictures = \"tiles\"`: the model's pictures are not tiled".into()))
         }
@@ -271,7 +314,7 @@ pub(crate) fn resolved_view(
 
 /// How the trained model wants its pictures: tiled, where it was made for tiles, else as the last stage that showed it any did.
 pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) -> Result<ImageProcessorConfig> {
-    let image = processor_of(encoder, config.vision_config.image_size())?;
+    let image = processor_for(encoder, &config.vision_config)?;
     let shown = |stage: &StageRecipe| (stage.objective == ObjectiveKind::Vlm).then(|| view_of(stage));
     let last = recipe.stages.iter().rev().find_map(|name| recipe.stage.get(name).and_then(shown));
     let whole = recipe.model.from.is_some();
@@ -284,14 +327,11 @@ pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) 
 
 /// A stage with its data open.
 struct OpenStage {
-    /// The stage, `steps` set.
-    stage: StageRecipe,
+    data: StageData,
     samples: SampleStream,
     held_out: Option<crate::objective::HeldOut>,
     /// What is drawn, for people.
     lines: Vec<String>,
-    /// Hash of what the stream is made of.
-    fingerprint: String,
 }
 
 impl TrainRun<'_> {
@@ -341,7 +381,11 @@ impl TrainRun<'_> {
 
     /// Opens the data of every stage, in their order, and checks what can be checked of it: a mistake in the last stage is told
     /// before the first has been trained.
-    fn open_stages<T: VisionTower, P: Projector>(&self, assembled: &Assembled<T, P>) -> Result<Vec<OpenStage>> {
+    fn open_stages<T: VisionTower, P: Projector>(
+        &self,
+        assembled: &Assembled<T, P>,
+        extending: Option<&Extending>,
+    ) -> Result<Vec<OpenStage>> {
         let origin = DataOrigin::new(self.context, self.recipe, self.base);
         let mut opened = Vec::new();
         let mut begun: Vec<&StageRecipe> = Vec::new();
@@ -361,7 +405,10 @@ impl TrainRun<'_> {
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
             let seed = mix(self.recipe.seed, number as u64 + 1);
-            let data = open_stage_data(name, stage, origin, &folder, seed)?;
+            let mut data = match extending.is_some_and(|extending| extending.number == number) {
+                false => open_stage_data(name, stage, origin, &folder, seed)?,
+                true => data::open_extended_data(name, stage, origin, &folder, seed)?,
+            };
             begun.push(stage);
             let frozen = tower_is_frozen(begun.iter().copied());
             let samples = self.samples(&data, assembled, frozen, seed)?;
@@ -369,8 +416,8 @@ impl TrainRun<'_> {
             let first = samples.sample(0)?;
             fits_memory(name, &data.stage, first.image_bytes() as u64, total_memory())?;
             let lines = if stage.mixture.is_some() || data.held_out.is_some() { data.describe() } else { Vec::new() };
-            let StageData { stage, held_out, fingerprint, .. } = data;
-            opened.push(OpenStage { stage, samples, held_out, lines, fingerprint });
+            let held_out = data.held_out.take();
+            opened.push(OpenStage { data, samples, held_out, lines });
         }
         Ok(opened)
     }
@@ -385,7 +432,7 @@ impl TrainRun<'_> {
     ) -> Result<SampleStream> {
         let stage = &data.stage;
         let config = &assembled.model.config;
-        let image = processor_of(&assembled.encoder, config.vision_config.image_size())?;
+        let image = processor_for(&assembled.encoder, &config.vision_config)?;
         let mut samples = stage_samples(data, assembled, &image, seed)?;
         let (views, augment, megabytes) = match &stage.mixture {
             Some(mixture) => (mixture.views, mixture.augment, mixture.feature_megabytes),
@@ -422,7 +469,7 @@ impl TrainRun<'_> {
             Views::Plain => 1,
             Views::Augmented(count) => count,
         };
-        let bytes = feature_bytes(config) * (pictures.len() * count) as u64;
+        let bytes = feature_bytes(config, processor) * (pictures.len() * count) as u64;
         if bytes > megabytes << 20 {
             self.reporter.line(&format!(
                 "features of {} pictures x {count} views take {} MB, more than feature_megabytes = {megabytes}: the tower runs in every step",
@@ -551,7 +598,7 @@ fn objective_on<T: VisionTower, P: Projector>(
     assembled: &Assembled<T, P>,
     seed: u64,
 ) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
-    let image = processor_of(&assembled.encoder, assembled.model.config.vision_config.image_size())?;
+    let image = processor_for(&assembled.encoder, &assembled.model.config.vision_config)?;
     let held_out = data.held_out.take();
     let samples = stage_samples(&data, assembled, &image, seed)?;
     Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))

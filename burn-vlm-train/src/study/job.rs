@@ -29,7 +29,7 @@ use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
 use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
-use crate::run::{PartFolders, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts};
+use crate::run::{PartFolders, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts};
 
 /// Raised when the same recipe gives other results than before.
 const VERSION: u32 = 3;
@@ -177,6 +177,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             features: &self.inputs.shared,
             replicas: &[],
             out: folder,
+            start: &Start::default(),
             reporter,
             observer: None,
         };
@@ -251,7 +252,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
             add_pictures(&mut asked, pictures(&question.media));
         }
         self.probed.iter().for_each(|sample| add_pictures(&mut asked, sample.pictures()));
-        if asked.is_empty() || feature_bytes(config) * asked.len() as u64 > BANK_BYTES {
+        if asked.is_empty() || feature_bytes(config, processor) * asked.len() as u64 > BANK_BYTES {
             return Ok(None);
         }
         let encoder = part_state(&self.parts.encoder)?;

@@ -15,7 +15,8 @@ const MAX_SIZE: u64 = 1 << 22;
 /// Keys that say how often something is repeated: each repetition needs tensors in the file.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "num_experts"];
 /// How keys end that say how large something is.
-const SIZES: [&str; 8] = ["_size", "_heads", "_layers", "_experts", "_embeddings", "_dim", "_channels", "_positions"];
+const SIZES: [&str; 9] =
+    ["_size", "_heads", "_layers", "_experts", "_embeddings", "_dim", "_channels", "_positions", "_patches"];
 
 /// A JSON file as any type.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {

@@ -17,6 +17,7 @@ pub mod loss;
 pub mod norm;
 pub mod precision;
 pub mod rope;
+pub mod vectors;
 
 pub use activation::{Activation, gated};
 pub use adamw::{AdamWHyper, adamw_step, sum_squares};

@@ -117,6 +117,7 @@ impl ClipVisionConfig {
             patch_size: self.patch_size,
             class_token: true,
             pooled_output: true,
+            flexible: false,
         }
     }
 

@@ -6,14 +6,18 @@
 mod clip;
 mod custom;
 mod embeddings;
+mod patches;
 mod positions;
 mod siglip;
+mod siglip2;
 mod tower;
 
 pub use clip::{ClipVisionConfig, ClipVisionModel};
 pub use custom::CustomTower;
 pub use embeddings::PatchEmbedding;
+pub use patches::PatchPixels;
 pub use siglip::{SiglipAttentionPool, SiglipVisionConfig, SiglipVisionModel};
+pub use siglip2::{Siglip2VisionConfig, Siglip2VisionModel};
 pub use tower::{TowerShape, VisionTower};
 
 use burn::module::Module;
@@ -136,6 +140,8 @@ macro_rules! encoders {
 encoders! {
     /// SigLIP 1, and SigLIP 2 at fixed resolution.
     Siglip(SiglipVisionConfig => SiglipVisionModel): "siglip_vision_model", "siglip", "SiglipVisionModel", "SigLIP";
+    /// SigLIP 2 in the picture's own aspect ratio (NaFlex).
+    Siglip2(Siglip2VisionConfig => Siglip2VisionModel): "siglip2_vision_model", "siglip2", "Siglip2VisionModel", "SigLIP 2 NaFlex";
     /// CLIP.
     Clip(ClipVisionConfig => ClipVisionModel): "clip_vision_model", "clip", "CLIPVisionModel", "CLIP";
     /// Chinese-CLIP: CLIP's tower under its own name, with which it is written back.
@@ -179,6 +185,11 @@ impl VisionConfig {
     /// Whether token 0 is a class token rather than a patch.
     pub fn has_class_token(&self) -> bool {
         self.shape().class_token
+    }
+
+    /// Whether each picture has a grid of its own (NaFlex).
+    pub fn is_flexible(&self) -> bool {
+        self.shape().flexible
     }
 
     /// Whether the encoder yields one pooled vector an image.
@@ -246,6 +257,20 @@ impl VisionEncoder {
     ) -> Result<VisionFeatures, ModelError> {
         each!(self, model => model.features_interpolated(pixels, layers, pooled))
     }
+
+    /// As [`Self::forward`], of pictures that each have a grid of their own (NaFlex).
+    ///
+    /// # Shapes
+    /// - `last_hidden_state`: `[n, most, hidden]`, behind a picture's patches what padding became
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for patches of another size, and of another tower than SigLIP 2's.
+    pub fn forward_patches(&self, pixels: &PatchPixels) -> Result<VisionOutput, ModelError> {
+        match self {
+            Self::Siglip2(model) => model.forward_patches(pixels),
+            _ => Err(tower::squares_only()),
+        }
+    }
 }
 
 impl VisionTower for VisionEncoder {
@@ -263,6 +288,18 @@ impl VisionTower for VisionEncoder {
 
     fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError> {
         self.features(pixels, layers, pooled)
+    }
+
+    fn features_of_patches(
+        &self,
+        pixels: &PatchPixels,
+        layers: &[i64],
+        pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        match self {
+            Self::Siglip2(model) => model.features_of_patches(pixels, layers, pooled),
+            _ => Err(tower::squares_only()),
+        }
     }
 
     fn set_gradient_checkpointing(&mut self, on: bool) {

@@ -114,6 +114,7 @@ impl SiglipVisionConfig {
             patch_size: self.patch_size,
             class_token: false,
             pooled_output: self.vision_use_head,
+            flexible: false,
         }
     }
 
@@ -167,12 +168,12 @@ pub struct PackedAttention {
 }
 
 impl PackedAttention {
-    /// Attention of `queries` to `x`.
+    /// Attention of `queries` to what `mask` lets them see of `x`.
     ///
     /// # Shapes
     /// - `queries`: `[n, q, hidden]`; `x`: `[n, tokens, hidden]`
     /// - returns `[n, q, hidden]`
-    pub fn forward(&self, queries: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
+    pub fn forward(&self, queries: Tensor<3>, x: Tensor<3>, mask: &AttentionMask) -> Tensor<3> {
         let [_, _, hidden] = x.dims();
         let head_dim = hidden / self.heads;
         let (weight, bias) = (self.in_proj_weight.val(), self.in_proj_bias.val());
@@ -185,13 +186,13 @@ impl PackedAttention {
         let [n, count, _] = queries.dims();
         let (q, k, v) = (project(queries, 0), project(x.clone(), 1), project(x, 2));
         let options = AttentionOptions::new(head_dim);
-        let y = attention(q, k, v, &AttentionMask::default(), &options);
+        let y = attention(q, k, v, mask, &options);
         self.out_proj.forward(y.reshape([n, count, hidden]))
     }
 }
 
 impl SiglipAttentionPool {
-    fn new(shape: &EncoderShape, init: &Scope) -> Self {
+    pub(super) fn new(shape: &EncoderShape, init: &Scope) -> Self {
         let hidden = shape.hidden_size;
         let attention = init.at("attention");
         Self {
@@ -217,9 +218,18 @@ impl SiglipAttentionPool {
     /// - `tokens`: `[n, tokens, hidden]`
     /// - returns `[n, hidden]`
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<2> {
+        self.forward_masked(tokens, &AttentionMask::default())
+    }
+
+    /// As [`Self::forward`], of the tokens that `mask` shows: SigLIP 2 NaFlex pads.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[n, tokens, hidden]`
+    /// - returns `[n, hidden]`
+    pub fn forward_masked(&self, tokens: Tensor<3>, mask: &AttentionMask) -> Tensor<2> {
         let [n, _, hidden] = tokens.dims();
         let probe = self.probe.val().repeat_dim(0, n);
-        let x = self.attention.forward(probe, tokens);
+        let x = self.attention.forward(probe, tokens, mask);
         let x = x.clone() + self.mlp.forward(self.layernorm.forward(x));
         x.reshape([n, hidden])
     }

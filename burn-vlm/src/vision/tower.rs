@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{VisionConfig, VisionFeatures};
+use super::{PatchPixels, VisionConfig, VisionFeatures};
 use crate::error::ModelError;
 use crate::init::Scope;
 use crate::nn::Precision;
@@ -26,6 +26,10 @@ pub struct TowerShape {
     pub class_token: bool,
     /// Whether there is one pooled vector an image.
     pub pooled_output: bool,
+    /// Whether each picture has a grid of its own (NaFlex): pictures come as [`PatchPixels`], and `image_size` is the side of the
+    /// square that the tower's positions are of.
+    #[serde(default)]
+    pub flexible: bool,
 }
 
 impl TowerShape {
@@ -66,9 +70,35 @@ pub trait VisionTower: Module + ModuleDisplay + Sync + 'static {
     /// [`ModelError::Pixels`] and [`ModelError::FeatureLayer`].
     fn features(&self, pixels: Tensor<4>, layers: &[i64], pooled: bool) -> Result<VisionFeatures, ModelError>;
 
+    /// As [`Self::features`], of pictures that each have a grid of their own: what a tower does whose shape is `flexible`.
+    ///
+    /// # Shapes
+    /// - each layer: `[n, most, hidden_size]`, of each picture its patches row by row, then what padding became, which depends on
+    ///   nothing that a patch depends on
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for other patches than the tower's, and from a tower whose pictures are squares of one size;
+    /// [`ModelError::FeatureLayer`].
+    fn features_of_patches(
+        &self,
+        _pixels: &PatchPixels,
+        _layers: &[i64],
+        _pooled: bool,
+    ) -> Result<VisionFeatures, ModelError> {
+        Err(squares_only())
+    }
+
     /// Whether a training pass keeps the input of each layer only; a tower that cannot does nothing.
     fn set_gradient_checkpointing(&mut self, _on: bool) {}
 
     /// What the layers compute in; a tower that cannot choose does nothing.
     fn set_precision(&mut self, _precision: Precision) {}
+}
+
+/// What a tower says to pictures with grids of their own that it does not take.
+pub(super) fn squares_only() -> ModelError {
+    ModelError::Input(
+        "patches with a grid for each picture (NaFlex), but this vision tower takes squares of one size: `features`, `encode_images`"
+            .into(),
+    )
 }

@@ -253,6 +253,9 @@ impl VlmConfig {
             };
             return error("vision_feature_select_strategy", found, expected);
         }
+        if self.is_flexible() {
+            self.validate_flexible()?;
+        }
         if self.is_tiled() {
             let size = self.vision_config.image_size();
             let is_grid = |side: usize| side > 0 && side.is_multiple_of(size);
@@ -290,8 +293,38 @@ impl VlmConfig {
         self.connector.validate(self)
     }
 
+    /// What goes with pictures that have grids of their own: a token for each patch, and nothing that takes a square.
+    fn validate_flexible(&self) -> Result<(), ModelError> {
+        let tower = self.vision_config.name();
+        let error = |key, value: String, expected: &str| {
+            let expected = format!("{expected}: in {tower} each picture has a grid of its own");
+            Err(ModelError::config("vlm", key, value, expected))
+        };
+        let tokens = &self.visual_tokens;
+        if self.is_tiled() {
+            return error("model_type", "llava_next".into(), "`llava`, without tiles");
+        }
+        if self.drops_patch() {
+            return error("vision_feature_select_strategy", "default".into(), "`full`");
+        }
+        if let Some(pool) = tokens.pool {
+            return error("visual_tokens.pool", pool.to_string(), "none");
+        }
+        if tokens.pooled_head {
+            return error("visual_tokens.pooled_head", "true".into(), "false");
+        }
+        let features = self.num_feature_tokens();
+        if matches!(self.connector, ConnectorConfig::Parrot(_)) || self.connector.output_tokens(features) != features {
+            let kind = serde_json::to_value(&self.connector).ok().and_then(|value| value.get("kind").cloned());
+            let kind = kind.map_or_else(String::new, |kind| kind.to_string());
+            return error("connector", kind, "`mlp`, or one of your own that makes a token of each feature by itself");
+        }
+        Ok(())
+    }
+
     /// Visual tokens of one square view: of an image or, where images are tiled, of a tile
-    /// ([`Self::num_image_tokens`] counts those of a tiled image).
+    /// ([`Self::num_image_tokens`] counts those of a tiled image). Of a tower whose pictures have grids of their own, a picture has as
+    /// many as patches, and this is their number where the grid is that of the tower's positions.
     pub fn num_visual_tokens(&self) -> usize {
         self.connector.output_tokens(self.num_feature_tokens())
     }
@@ -315,6 +348,11 @@ impl VlmConfig {
     /// Whether a picture is cut into tiles.
     pub fn is_tiled(&self) -> bool {
         self.model_type == VlmType::LlavaNext
+    }
+
+    /// Whether each picture has a grid of its own (NaFlex).
+    pub fn is_flexible(&self) -> bool {
+        self.vision_config.is_flexible()
     }
 
     /// `image_grid_pinpoints`, or what an absent value means.

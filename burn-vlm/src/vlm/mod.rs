@@ -10,7 +10,7 @@
 //! - tower and connector are types: this library's enums, which a config chooses from, or anybody's modules with
 //!   [`VisionTower`] and [`Projector`];
 //! - tiled pictures (LLaVA-NeXT) take the same way, a tile like a picture; a [`Packing`] then says which of the tiles' tokens
-//!   stands where.
+//!   stands where. It also leaves out the padding of pictures with grids of their own (NaFlex).
 
 mod config;
 mod packing;
@@ -30,7 +30,7 @@ use crate::init::{DEFAULT_SEED, Scope, seeded_normal};
 use crate::language::{AttentionInput, LanguageModel};
 use crate::nn::Precision;
 use crate::nn::precision::cast_to;
-use crate::vision::{VisionEncoder, VisionTower};
+use crate::vision::{PatchPixels, VisionEncoder, VisionFeatures, VisionTower};
 
 /// Added to the mean square of a feature vector before its root.
 const NORMALIZE_EPS: f64 = 1e-6;
@@ -75,7 +75,7 @@ pub struct VlmInput {
     /// `[images, num_feature_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
     /// `ids`, row by row; `None` if no row has one.
     pub features: Option<Tensor<3>>,
-    /// How tiles become pictures; `None` where each of `features` is a picture.
+    /// How tiles, or pictures with padding, become pictures; `None` where each of `features` is a picture.
     pub packing: Option<Packing>,
     /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
     pub image_positions: Option<Tensor<1, Int>>,
@@ -181,19 +181,44 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// # Errors
     /// [`ModelError::Pixels`] for another shape.
     pub fn encode_images(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
-        let images = pixels.dims()[0];
+        let (layers, pooled) = (self.config.vision_feature_layer.layers(), self.config.visual_tokens.pooled_head);
+        self.in_chunks(pixels.dims()[0], |first, count| {
+            self.select(self.vision_tower.features(pixels.clone().narrow(0, first, count), layers, pooled)?)
+        })
+    }
+
+    /// As [`Self::encode_images`] for pictures that each have a grid of their own (NaFlex): the features of their patches, with the
+    /// packing that leaves out the padding.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for patches of another size, and for a model whose tower takes squares of one size.
+    pub fn encode_patches(&self, pixels: &PatchPixels) -> Result<VisualFeatures, ModelError> {
+        let (layers, pooled) = (self.config.vision_feature_layer.layers(), self.config.visual_tokens.pooled_head);
+        let features = self.in_chunks(pixels.grids().len(), |first, count| {
+            self.select(self.vision_tower.features_of_patches(&pixels.narrow(first, count), layers, pooled)?)
+        })?;
+        let packing = Packing::of_padded(&pixels.counts(), features.dims()[1])?;
+        Ok(VisualFeatures { features: Some(features), packing: Some(packing) })
+    }
+
+    /// `encode(first, count)` for all pictures, [`images_per_chunk`](Self::images_per_chunk) at a time.
+    fn in_chunks(
+        &self,
+        images: usize,
+        encode: impl Fn(usize, usize) -> Result<Tensor<3>, ModelError>,
+    ) -> Result<Tensor<3>, ModelError> {
         let step = self.images_per_chunk.unwrap_or(images).max(1);
         if images <= step {
-            return self.encode_chunk(pixels);
+            return encode(0, images);
         }
-        let chunk = |first| self.encode_chunk(pixels.clone().narrow(0, first, step.min(images - first)));
+        let chunk = |first| encode(first, step.min(images - first));
         Ok(Tensor::cat((0..images).step_by(step).map(chunk).collect::<Result<Vec<_>, _>>()?, 0))
     }
 
-    fn encode_chunk(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+    /// What the connector takes of what the tower computed.
+    fn select(&self, output: VisionFeatures) -> Result<Tensor<3>, ModelError> {
         let config = &self.config;
         let tokens = config.visual_tokens;
-        let output = self.vision_tower.features(pixels, config.vision_feature_layer.layers(), tokens.pooled_head)?;
         let mut features = if output.layers.len() == 1 {
             output.layers.into_iter().next().ok_or_else(|| ModelError::Input("no feature layer".into()))?
         } else {
@@ -394,7 +419,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// Connects and packs the features of a batch: what stands in the places of the image token, before any embedding scale.
     ///
     /// # Shapes
-    /// - returns `[images, num_visual_tokens, hidden]`, or, where pictures are tiled, `[1, visual_tokens, hidden]` of all of
+    /// - returns `[images, num_visual_tokens, hidden]`, or, where the input has a packing, `[1, visual_tokens, hidden]` of all of
     ///   them; `None` without features
     ///
     /// # Errors
@@ -408,8 +433,8 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         self.packed(tokens, input).map(Some)
     }
 
-    /// Tiles' tokens in the order of the pictures, with `image_newline` between the rows; the tokens as they are where the input's
-    /// pictures are not tiled.
+    /// Tiles' tokens in the order of the pictures, with `image_newline` between the rows, or pictures' without their padding; the
+    /// tokens as they are where the input has no packing.
     ///
     /// # Shapes
     /// - `tokens`: `[images or tiles, tokens, hidden]`, after the connector
@@ -419,9 +444,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// See [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
     pub fn packed(&self, tokens: Tensor<3>, input: &VlmInput) -> Result<Tensor<3>, ModelError> {
         let Some(packing) = &input.packing else { return Ok(tokens) };
-        let newline = self.image_newline.as_ref();
-        let newline = newline.ok_or_else(|| ModelError::Input("tiled pictures, but no image_newline".into()))?;
-        let newline = newline.val().cast(tokens.dtype());
+        let newline = self.image_newline.as_ref().map(|newline| newline.val().cast(tokens.dtype()));
         packing.apply(tokens, newline)
     }
 

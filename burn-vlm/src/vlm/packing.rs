@@ -1,4 +1,5 @@
-//! Visual tokens of tiled pictures in the order in which the decoder reads them (LLaVA-NeXT).
+//! Visual tokens of pictures that do not all have the same number of them, in the order in which the decoder reads them: of tiled
+//! pictures (LLaVA-NeXT), and of pictures with grids of their own (NaFlex), whose padding is left out.
 //!
 //! Unusual here: a picture's tokens are picked out of one table, all tiles' tokens and behind them `image_newline`. Cutting
 //! the padding, putting tiles side by side and ending rows is then one gather for the whole batch, however different the
@@ -16,7 +17,7 @@ use crate::error::ModelError;
 pub struct VisualFeatures {
     /// `[images or tiles, tokens, d_vision]`; `None` if no row has a picture.
     pub features: Option<Tensor<3>>,
-    /// How tiles become pictures; `None` where each of `features` is a picture.
+    /// How tiles, or pictures with padding, become pictures; `None` where each of `features` is a picture.
     pub packing: Option<Packing>,
 }
 
@@ -32,7 +33,7 @@ impl From<Option<Tensor<3>>> for VisualFeatures {
     }
 }
 
-/// Which token of which tile stands where: [`VlmConfig::packing`] makes it, [`Packing::apply`] uses it.
+/// Which token of which tile stands where: [`VlmConfig::packing`] and [`Packing::of_padded`] make it, [`Packing::apply`] uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packing {
     /// Rows of the table: `tile * tile_tokens + token`, or `tiles * tile_tokens` for the newline.
@@ -43,9 +44,31 @@ pub struct Packing {
     image_tiles: Vec<usize>,
     tiles: usize,
     tile_tokens: usize,
+    /// Whether rows end with a newline.
+    newlines: bool,
 }
 
 impl Packing {
+    /// The packing of pictures with grids of their own: of each the first `counts` of `most` tokens, the others being padding.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for a picture without tokens, or with more than `most`.
+    pub fn of_padded(counts: &[usize], most: usize) -> Result<Self, ModelError> {
+        if let Some(picture) = counts.iter().position(|count| !(1..=most).contains(count)) {
+            let count = counts[picture];
+            return Err(ModelError::Input(format!("picture {picture} has {count} tokens, expected from 1 to {most}")));
+        }
+        let of_picture = |(picture, count): (usize, &usize)| (0..*count).map(move |at| (picture * most + at) as i64);
+        Ok(Self {
+            rows: counts.iter().enumerate().flat_map(of_picture).collect(),
+            image_tokens: counts.to_vec(),
+            image_tiles: vec![1; counts.len()],
+            tiles: counts.len(),
+            tile_tokens: most,
+            newlines: false,
+        })
+    }
+
     /// Visual tokens of each picture: as many image tokens belong in the ids.
     pub fn image_tokens(&self) -> &[usize] {
         &self.image_tokens
@@ -75,12 +98,12 @@ impl Packing {
     /// The visual tokens of all pictures, one after the other.
     ///
     /// # Shapes
-    /// - `tokens`: `[tiles, tile_tokens, hidden]`, after the connector; `newline`: `[hidden]`
+    /// - `tokens`: `[tiles, tile_tokens, hidden]`, after the connector; `newline`: `[hidden]`, needed for tiles only
     /// - returns `[1, visual_tokens, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::Input`] for other tiles than the packing was made for.
-    pub fn apply(&self, tokens: Tensor<3>, newline: Tensor<1>) -> Result<Tensor<3>, ModelError> {
+    /// [`ModelError::Input`] for other tiles than the packing was made for, and for tiles without a newline.
+    pub fn apply(&self, tokens: Tensor<3>, newline: Option<Tensor<1>>) -> Result<Tensor<3>, ModelError> {
         let [tiles, tile_tokens, hidden] = tokens.dims();
         if (tiles, tile_tokens) != (self.tiles, self.tile_tokens) {
             return Err(ModelError::Input(format!(
@@ -88,7 +111,12 @@ impl Packing {
                 self.tiles, self.tile_tokens
             )));
         }
-        let table = Tensor::cat(vec![tokens.reshape([tiles * tile_tokens, hidden]), newline.unsqueeze()], 0);
+        let table = tokens.reshape([tiles * tile_tokens, hidden]);
+        let table = match newline.filter(|_| self.newlines) {
+            Some(newline) => Tensor::cat(vec![table, newline.unsqueeze()], 0),
+            None if self.newlines => return Err(ModelError::Input("tiled pictures, but no image_newline".into())),
+            None => table,
+        };
         let rows = TensorData::new(self.rows.clone(), [self.rows.len()]);
         let rows = Tensor::<1, Int>::from_data(rows, &table.device());
         Ok(table.select(0, rows).unsqueeze())
@@ -121,8 +149,13 @@ impl VlmConfig {
     /// Visual tokens of a picture of `size` (height, width) pixels: as many image tokens belong in the ids.
     ///
     /// # Errors
-    /// [`ModelError::Input`] for a picture that no pinpoint takes.
+    /// [`ModelError::Input`] for a picture that no pinpoint takes, and for a model whose pictures have grids of their own.
     pub fn num_image_tokens(&self, size: Size) -> Result<usize, ModelError> {
+        if self.is_flexible() {
+            let text =
+                "each picture has a grid of its own: its patches are its tokens, and the image processor says how many";
+            return Err(ModelError::Input(text.into()));
+        }
         if !self.is_tiled() {
             return Ok(self.num_visual_tokens());
         }
@@ -178,7 +211,7 @@ impl VlmConfig {
             image_tokens.push(rows.len() - before);
             first += count;
         }
-        Ok(Packing { rows, image_tokens, image_tiles: tiles.to_vec(), tiles: total, tile_tokens })
+        Ok(Packing { rows, image_tokens, image_tiles: tiles.to_vec(), tiles: total, tile_tokens, newlines: true })
     }
 }
 

@@ -3,8 +3,8 @@
 use super::super::Source;
 use super::page::escape;
 use super::{Reader, Segment};
-use crate::image::{DynamicImage, RgbImage};
-use crate::sample::Sample;
+use crate::image::{DynamicImage, ImageProcessor, RgbImage};
+use crate::sample::{Picture, Sample};
 use ::image::codecs::jpeg::JpegEncoder;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,11 +16,19 @@ const THUMBNAIL: u32 = 240;
 const QUALITY: u8 = 80;
 /// The most pictures shown of one sample, frames of a video among them.
 const PICTURES: usize = 8;
+/// The most views shown of a picture.
+const VIEWS: usize = 16;
 /// The most characters shown of a text.
 const CHARACTERS: usize = 20_000;
 
 /// Writes a sample.
-pub(super) fn article(html: &mut String, source: &dyn Source, reader: Option<&Reader>, record: u64, sample: &Sample) {
+pub(super) fn article(
+    html: &mut String,
+    source: &dyn Source,
+    (reader, tower): (Option<&Reader>, Option<&ImageProcessor>),
+    record: u64,
+    sample: &Sample,
+) {
     let language = sample.language.map_or("no language", |language| language.tag());
     let mut about = format!("{} · record {record} · {language}", sample.id);
     if !sample.tags.is_empty() {
@@ -42,6 +50,24 @@ pub(super) fn article(html: &mut String, source: &dyn Source, reader: Option<&Re
                 )
             }
             Err(reason) => writeln!(html, "<figure>{}<figcaption>{name}</figcaption></figure>", escape(&reason)),
+        };
+        let seen = tower.map(|tower| seen(tower, picture));
+        let _ = match seen {
+            None => Ok(()),
+            Some(Ok((views, size))) => {
+                let count = views.len();
+                let shown: String = views
+                    .iter()
+                    .take(VIEWS)
+                    .map(|data| format!("<img alt=\"\" class=\"seen\" src=\"data:image/jpeg;base64,{data}\"> "))
+                    .collect();
+                let views = if count == 1 { "one view".to_owned() } else { format!("{count} views") };
+                writeln!(
+                    html,
+                    "<figure>{shown}<figcaption>as the tower sees it: {views} of {size}</figcaption></figure>"
+                )
+            }
+            Some(Err(reason)) => writeln!(html, "<figure>{}</figure>", escape(&reason)),
         };
     }
     let more = sample.pictures().count().saturating_sub(PICTURES);
@@ -86,6 +112,36 @@ fn shorten(text: &str) -> String {
         Some((end, _)) => format!("{} …", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// The views of a picture behind its preprocessing, as small JPEGs in base64, and their size.
+fn seen(tower: &ImageProcessor, picture: &Picture) -> Result<(Vec<String>, String), String> {
+    let bytes = picture.read().map_err(|reason| reason.to_string())?;
+    let seen = tower.process_tiles_bytes(&picture.name(), &bytes).map_err(|error| error.to_string())?;
+    let (height, width) = (seen.height, seen.width);
+    let views = seen.data.chunks_exact(3 * height * width).map(|pixels| thumbnail(shown(tower, pixels, width, height)));
+    Ok((views.collect::<Result<_, _>>()?, format!("{width} x {height}")))
+}
+
+/// Normalised pixels `[3, height, width]` as colours again.
+fn shown(tower: &ImageProcessor, pixels: &[f32], width: usize, height: usize) -> RgbImage {
+    let config = tower.config();
+    let colour = |channel: usize, value: f32| {
+        let mut value = f64::from(value);
+        if config.do_normalize {
+            value = value * config.image_std[channel] + config.image_mean[channel];
+        }
+        if config.do_rescale {
+            value /= config.rescale_factor;
+        }
+        // A cast from a float keeps to the range of its type.
+        value.round() as u8
+    };
+    let plane = width * height;
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let at = y as usize * width + x as usize;
+        [0, 1, 2].map(|channel| colour(channel, pixels[channel * plane + at])).into()
+    })
 }
 
 /// The picture as a small JPEG in base64.

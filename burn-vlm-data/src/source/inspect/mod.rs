@@ -4,17 +4,20 @@ mod article;
 mod lengths;
 mod page;
 mod reader;
+mod shared;
 
 pub use lengths::Lengths;
-pub use page::{mixture_page, page};
+pub use page::{PageOptions, mixture_page, page};
 pub use reader::{Reader, Segment};
+pub use shared::{SharedPictures, Split, shared_pictures};
 
 use super::{Skip, SkipSummary, Source};
 use crate::image;
 use crate::loader::{LoaderError, Prefetcher};
-use crate::sample::Sample;
+use crate::sample::{MediaKey, Sample};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -76,12 +79,20 @@ pub struct Inspection {
     pub unread: BTreeMap<String, u64>,
     /// What a reader must know of the files as a whole, a line each.
     pub notes: Vec<String>,
+    /// Pictures, by their bytes, that stand in more than one sample; none are known where they were not decoded.
+    pub repeated: u64,
     /// Samples with a picture whose pixels are all there, but not the end of its file, and the first such picture.
     pub without_end: Option<(u64, String)>,
     /// What cannot be used, by reason.
     pub summary: SkipSummary,
     /// The first [`KEPT_SKIPS`] records that cannot be used; [`inspect_with`] is told of all.
     pub skipped: Vec<Skip>,
+    /// The first record of each picture, where pictures were decoded: 24 bytes a picture and the table's own.
+    #[serde(skip)]
+    pub first_seen: HashMap<MediaKey, u64>,
+    /// Pictures that were seen again.
+    #[serde(skip)]
+    seen_again: HashSet<MediaKey>,
 }
 
 /// How far an inspection is.
@@ -97,6 +108,8 @@ pub struct Step<'a> {
 
 /// What is kept of one sample.
 struct Look {
+    record: u64,
+    keys: Vec<MediaKey>,
     language: String,
     tags: Arc<[String]>,
     pictures: usize,
@@ -138,7 +151,7 @@ pub fn inspect_with(
         let samples = samples.into_iter().zip(numbers);
         let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
-            let look = Look::at(&*worker_source, worker_reader.as_deref(), &sample, options.decode);
+            let look = Look::at(&*worker_source, worker_reader.as_deref(), (record, &sample), options.decode);
             look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
         Ok::<_, Infallible>((unread, samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>()))
@@ -169,17 +182,19 @@ impl Look {
     fn at(
         source: &dyn Source,
         reader: Option<&Reader>,
-        sample: &Sample,
+        (record, sample): (u64, &Sample),
         decode: bool,
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
         let mut pictures = 0;
         let mut without_end = None;
+        let mut keys = Vec::new();
         for picture in sample.pictures() {
             pictures += 1;
             if decode {
                 let bytes = picture.read()?;
                 image::decode(&picture.name(), &bytes, &limits)?;
+                keys.push(MediaKey::of(&bytes));
                 if image::lacks_end(&bytes) {
                     without_end.get_or_insert_with(|| picture.name());
                 }
@@ -192,7 +207,11 @@ impl Look {
                 Some((encoded.ids.len() as u64, encoded.trained() as u64))
             }
         };
+        keys.sort_unstable();
+        keys.dedup();
         Ok(Self {
+            record,
+            keys,
             language: sample.language.map_or_else(|| "-".to_owned(), |language| language.tag().to_owned()),
             tags: sample.tags.clone(),
             pictures,
@@ -219,9 +238,12 @@ impl Inspection {
             trained: tokens.then(Lengths::default),
             unread: BTreeMap::new(),
             notes: source.notes(),
+            repeated: 0,
             without_end: None,
             summary: SkipSummary::default(),
             skipped: Vec::new(),
+            first_seen: HashMap::new(),
+            seen_again: HashSet::new(),
         }
     }
 
@@ -235,6 +257,17 @@ impl Inspection {
         *self.languages.entry(look.language).or_default() += 1;
         look.tags.iter().for_each(|tag| *self.tags.entry(tag.clone()).or_default() += 1);
         *self.pictures.entry(look.pictures).or_default() += 1;
+        for key in look.keys {
+            match self.first_seen.entry(key) {
+                Entry::Vacant(first) => {
+                    first.insert(look.record);
+                }
+                Entry::Occupied(_) => {
+                    self.seen_again.insert(key);
+                }
+            }
+        }
+        self.repeated = self.seen_again.len() as u64;
         if let Some(name) = look.without_end {
             self.without_end.get_or_insert((0, name)).0 += 1;
         }
@@ -281,6 +314,10 @@ impl Inspection {
             ("turns", self.turns.to_string()),
             ("characters", self.characters.to_string()),
         ]);
+        if self.repeated > 0 {
+            let (repeated, all) = (self.repeated, self.first_seen.len());
+            rows.push(("repeated pictures", format!("{repeated} of {all} stand in several samples")));
+        }
         if let (Some(tokens), Some(trained)) = (&self.tokens, &self.trained) {
             rows.push(("tokens", tokens.to_string()));
             rows.push(("trained tokens", trained.to_string()));

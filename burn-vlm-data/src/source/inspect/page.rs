@@ -3,6 +3,7 @@
 use super::super::Source;
 use super::article::article;
 use super::{Inspection, Reader};
+use crate::image::ImageProcessor;
 use crate::mixture::PlanSummary;
 use crate::sampler::Shuffled;
 use std::fmt::Write;
@@ -26,34 +27,37 @@ article { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; ma
 figure { display: inline-block; margin: 0 .5rem .5rem 0; } figcaption, .about { color: var(--soft); font-size: .85em; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: .3rem 0; }
 .trained { background: var(--trained); border-radius: .2rem; } .visual { background: var(--visual); border-radius: .2rem;
-  padding: 0 .3rem; font-size: .85em; } .role { color: var(--soft); font-size: .85em; margin-top: .5rem; }
+  padding: 0 .3rem; font-size: .85em; } .seen { max-width: 9rem; } .role { color: var(--soft); font-size: .85em; margin-top: .5rem; }
 </style>
 "#;
 
-/// The page: figures, `samples` samples chosen by `seed`, and what cannot be used. With a reader the conversation is shown as the
-/// model reads it, trained tokens coloured; else turn by turn.
-pub fn page(
-    source: &dyn Source,
-    inspection: &Inspection,
-    reader: Option<&Reader>,
-    samples: usize,
-    seed: u64,
-) -> String {
+/// What a page shows.
+#[derive(Debug, Clone, Copy)]
+pub struct PageOptions<'a> {
+    /// Shows conversations as a model reads them, trained tokens coloured; without one, turn by turn.
+    pub reader: Option<&'a Reader>,
+    /// Shows each picture as the vision tower sees it too: resized, cropped, padded or tiled.
+    pub tower: Option<&'a ImageProcessor>,
+    /// Samples of each source.
+    pub samples: usize,
+    /// Chooses them.
+    pub seed: u64,
+}
+
+/// The page: figures, some samples, and what cannot be used.
+pub fn page(source: &dyn Source, inspection: &Inspection, options: PageOptions<'_>) -> String {
     let mut html = begin(&inspection.source);
-    section(&mut html, "h2", (source, inspection), (reader, samples, seed));
+    section(&mut html, "h2", (source, inspection), options);
     html.push_str("</html>\n");
     html
 }
 
-/// One page of several sources: what there is of each, what a mixture draws of them, and a section as on [`page`] for each, with
-/// `samples` samples.
+/// One page of several sources: what there is of each, what a mixture draws of them, and a section as on [`page`] for each.
 pub fn mixture_page(
     title: &str,
     sources: &[(Arc<dyn Source>, Inspection)],
     plan: Option<&PlanSummary>,
-    reader: Option<&Reader>,
-    samples: usize,
-    seed: u64,
+    options: PageOptions<'_>,
 ) -> String {
     let mut html = begin(title);
     html.push_str("<table>\n<tr><th>source</th>");
@@ -73,7 +77,7 @@ pub fn mixture_page(
     }
     for (number, (source, inspection)) in sources.iter().enumerate() {
         let _ = writeln!(html, "<h2 id=\"source-{number}\">{}</h2>", escape(&inspection.source));
-        section(&mut html, "h3", (source.as_ref(), inspection), (reader, samples, seed));
+        section(&mut html, "h3", (source.as_ref(), inspection), options);
     }
     html.push_str("</html>\n");
     html
@@ -119,7 +123,7 @@ fn section(
     html: &mut String,
     heading: &str,
     (source, inspection): (&dyn Source, &Inspection),
-    (reader, samples, seed): (Option<&Reader>, usize, u64),
+    PageOptions { reader, tower, samples, seed }: PageOptions<'_>,
 ) {
     html.push_str("<table>\n");
     for (name, value) in inspection.rows() {
@@ -135,7 +139,7 @@ fn section(
         (0..inspection.looked_at).take(TRIES.saturating_mul(samples)).map(|position| order.index(position) as u64);
     let shown = records.filter_map(|record| Some((record, source.get(record).ok()?))).take(samples);
     for (record, sample) in shown {
-        article(html, source, reader, record, &sample);
+        article(html, source, (reader, tower), record, &sample);
     }
     let total = inspection.summary.total();
     if total > 0 {

@@ -26,7 +26,6 @@ use parquet::errors::ParquetError;
 use serde_json::Map;
 use std::fs::File;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,7 +93,7 @@ impl ParquetFile {
     fn rows(&self, rows: &[u64], pictures: bool) -> Result<Vec<RawResult>, Broken> {
         let read = || self.batches(rows, pictures);
         // A damaged page can lead the decoder to an impossible state; that is the file's fault, not a reason to die.
-        let batches = match catch_unwind(AssertUnwindSafe(read)) {
+        let batches = match burn_vlm_base::guard::guarded(read) {
             Ok(batches) => batches.map_err(|error| error.to_string())?,
             Err(_) => return Err("the decoder gave up".to_owned()),
         };

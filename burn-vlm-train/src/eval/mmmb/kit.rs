@@ -77,9 +77,8 @@ fn typed(rows: &[&Row]) -> Vec<KitRow> {
         // The kit lower-cases the names of columns but for the options'.
         let is_option = name.len() == 1 && name.starts_with(|c: char| c.is_ascii_uppercase());
         let known = if is_option { name.clone() } else { name.to_lowercase() };
-        let column: Vec<Option<String>> =
-            rows.iter().map(|row| text_of(row, name).filter(|cell| !is_missing(cell))).collect();
-        for (cells, cell) in cells.iter_mut().zip(as_pandas(column)) {
+        let column: Vec<Option<String>> = rows.iter().map(|row| text_of(row, name)).collect();
+        for (cells, cell) in cells.iter_mut().zip(pandas_column(column)) {
             cells.extend(cell.map(|cell| (known.clone(), cell)));
         }
     }
@@ -95,6 +94,11 @@ fn typed(rows: &[&Row]) -> Vec<KitRow> {
 /// Whether pandas reads the cell as missing.
 pub(super) fn is_missing(cell: &str) -> bool {
     MISSING.contains(&cell) || cell == ALSO_MISSING
+}
+
+/// A column's cells as pandas reads them, and prints them then.
+pub(in crate::eval) fn pandas_column(column: Vec<Option<String>>) -> Vec<Option<String>> {
+    as_pandas(column.into_iter().map(|cell| cell.filter(|cell| !is_missing(cell))).collect())
 }
 
 /// A column's cells as they are printed after pandas has guessed the column's type.

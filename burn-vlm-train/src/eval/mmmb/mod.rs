@@ -18,12 +18,13 @@ use burn_vlm_data::source::{LanguageRule, SkipKind, SkipReason};
 use serde::{Deserialize, Serialize};
 
 pub use kit::PromptStyle;
+pub(super) use kit::pandas_column;
 pub use reply::{Options, Reader, letter, parrot_clean_up, yes_no};
 
 use self::kit::{ENGLISH, KitRow, choice_prompt, is_missing, yes_no_prompt};
 use super::benchmark::check_replies;
 use super::file::FileRecipe;
-use super::table::{Table, draw, refuse, shown};
+use super::table::{Names, Table, draw, refuse, shown};
 use super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, mean};
 use crate::error::Result;
 
@@ -133,13 +134,16 @@ impl Mmmb {
         // Cells are typed by column, so all rows are needed before the first question.
         let typed = kit::rows(table.rows());
         let mut dropped = 0;
+        let mut names = Names::default();
         let (items, skipped) = table.items(|at, row| {
             if row.media.is_empty() {
                 // The kit leaves such rows out before it counts.
                 dropped += 1;
                 return Ok(None);
             }
-            item(&recipe, row.language, typed[at].clone()).map(Some)
+            let item = item(&recipe, row.language, typed[at].clone())?;
+            names.note(&item.row.file, &item.row.index, (&row.file, row.place.to_string()))?;
+            Ok(Some(item))
         })?;
         let file = &recipe.file;
         let items = draw(items, file.limit, file.seed, |item: &Item| {

@@ -4,6 +4,7 @@
 //! samples from the data, or from what a mixture declares; what is assumed is said.
 
 mod flops;
+mod machine;
 mod memory;
 mod rate;
 mod report;
@@ -11,13 +12,16 @@ mod samples;
 mod shapes;
 
 pub use flops::Flops;
+pub use machine::{KNOWN_DEVICES, KnownDevice, Machine};
 pub use memory::{Host, Memory};
 pub use rate::{EFFICIENCY, matmul_rate, matmul_rate_of};
+pub use report::{bytes, time};
 pub use samples::{Assumptions, SampleEstimate};
 pub use shapes::{PartShape, ShippedShape};
 
 use std::path::Path;
 
+use burn_vlm::nn::Precision;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::batching::Strategy;
 
@@ -56,6 +60,8 @@ pub struct RunEstimate {
     pub parameters: u64,
     /// Whether the recipe starts from a whole model, whose connector is kept.
     pub whole: bool,
+    /// Element type of its matrix products.
+    pub precision: Precision,
     /// Its stages in their order.
     pub stages: Vec<StageEstimate>,
 }
@@ -118,7 +124,8 @@ pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
     });
     let stages = stages.collect::<Result<Vec<_>>>()?;
     let parameters = shapes.config.num_parameters()?;
-    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, whole: shapes.whole, stages })
+    let precision = input.recipe.compute.precision;
+    Ok(RunEstimate { parts: shapes.parts, config: shapes.config, parameters, whole: shapes.whole, precision, stages })
 }
 
 /// Checks that every pattern of the stages' `train` tables names a parameter, without weights: what takes a moment for all cells of a

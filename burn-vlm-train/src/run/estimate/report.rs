@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use burn_vlm_base::progress::show_duration;
 
-use super::{EFFICIENCY, RunEstimate, StageEstimate};
+use super::{Machine, RunEstimate, StageEstimate};
 use crate::optim::thousands;
 
 impl RunEstimate {
-    /// The estimate with the time that it takes where matrix products run at `rate` operations a second.
-    pub fn with_rate(&self, rate: f64) -> TimedEstimate<'_> {
-        TimedEstimate { estimate: self, rate: Some(rate) }
+    /// The estimate with the time that it takes on a machine, and whether it fits there.
+    pub fn on<'a>(&'a self, machine: &'a Machine) -> TimedEstimate<'a> {
+        TimedEstimate { estimate: self, machine: Some(machine) }
     }
 
     /// Operations of all stages; `None` where a stage's length is not known.
@@ -27,20 +27,20 @@ impl RunEstimate {
 
 impl Display for RunEstimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        TimedEstimate { estimate: self, rate: None }.fmt(f)
+        TimedEstimate { estimate: self, machine: None }.fmt(f)
     }
 }
 
-/// An estimate and a device's rate.
+/// An estimate and a machine.
 #[derive(Debug, Clone, Copy)]
 pub struct TimedEstimate<'a> {
     estimate: &'a RunEstimate,
-    rate: Option<f64>,
+    machine: Option<&'a Machine>,
 }
 
 impl Display for TimedEstimate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { estimate, rate } = self;
+        let Self { estimate, machine } = self;
         writeln!(f, "parts")?;
         for (role, part) in ["vision tower", "language model"].into_iter().zip(&estimate.parts) {
             writeln!(f, "  {role:<15} {}: {}", part.name, part.description)?;
@@ -57,10 +57,11 @@ impl Display for TimedEstimate<'_> {
         }
         if let Some(flops) = estimate.total_flops() {
             write!(f, "\nall stages: {}", flop(flops))?;
-            if let Some(rate) = rate {
-                write!(f, ", about {}", time(flops, *rate))?;
-                let (rate, share) = (flop(*rate), 100.0 * EFFICIENCY);
-                write!(f, " (a matrix product of this device runs at {rate}/s; {share:.0} % of that assumed)")?;
+            if let Some((machine, seconds)) = machine.and_then(|machine| Some((machine, estimate.seconds(machine)?))) {
+                let rate = flop(machine.rate(estimate.precision));
+                let basis = machine.basis(&rate, estimate.precision);
+                let place = if machine.is_here() { String::new() } else { format!(" on {machine}") };
+                write!(f, ", about {}{place} ({basis})", time(seconds))?;
             }
             writeln!(f)?;
         }
@@ -119,6 +120,28 @@ impl TimedEstimate<'_> {
             bytes(memory.optimizer),
             bytes(memory.activations)
         )?;
+        if let Some((machine, has)) = self.machine.and_then(|machine| Some((machine, machine.memory()?))) {
+            let needs = memory.total();
+            let verdict = match needs > has {
+                true => {
+                    "DOES NOT FIT: smaller micro-batches, gradient checkpointing or fewer trained parameters need less"
+                }
+                // Slack of allocators and libraries is not in the estimate.
+                false if needs as f64 > 0.9 * has as f64 => "barely fits: allocators and libraries need some too",
+                false => "fits",
+            };
+            let single = machine.single();
+            writeln!(f, "  {:<12} each {single} has {}: {verdict}", "", bytes(has))?;
+            if machine.devices() > 1 {
+                let others = memory.total() - memory.optimizer;
+                writeln!(
+                    f,
+                    "  {:<12} that is the first device's, which has the optimizer; the others need {}",
+                    "",
+                    bytes(others)
+                )?;
+            }
+        }
         let other = if stage.flops.recomputed > 0.0 { "without" } else { "with" };
         if stage.other_activations != memory.activations {
             writeln!(f, "  {:<12} activations {other} gradient checkpointing: {}", "", bytes(stage.other_activations))?;
@@ -132,24 +155,39 @@ impl TimedEstimate<'_> {
         }
         if let Some(steps) = stage.steps {
             write!(f, "; {} in all", flop(flops.total() * steps as f64))?;
-            if let Some(rate) = self.rate {
-                write!(f, ", about {}", time(flops.total() * steps as f64, rate))?;
+            if let Some(machine) = self.machine {
+                let seconds = machine.step_seconds(stage, self.estimate.precision) * steps as f64;
+                write!(f, ", about {}", time(seconds))?;
             }
         }
-        writeln!(f)
+        writeln!(f)?;
+        let batches = stage.micro.count as usize;
+        if let Some(machine) = self.machine.filter(|machine| !batches.is_multiple_of(machine.devices())) {
+            let (devices, rounds) = (machine.devices(), batches.div_ceil(machine.devices()));
+            let plural = if batches == 1 { "micro-batch" } else { "micro-batches" };
+            writeln!(
+                f,
+                "  {:<12} {devices} devices share a step of {batches} {plural} in {rounds} rounds, some of them idle; change `batch` or \
+                 `batching.max_tokens` so that each has as many",
+                ""
+            )?;
+        }
+        Ok(())
     }
 }
 
-fn time(flops: f64, rate: f64) -> String {
-    let seconds = flops / (rate * EFFICIENCY);
+/// A span of time for people: hours up to two days, days from there.
+pub fn time(seconds: f64) -> String {
+    let days = seconds / 86_400.0;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(time) if seconds < 2.0 * 86_400.0 => show_duration(time),
-        _ => format!("{} days", thousands((seconds / 86_400.0) as usize)),
+        Ok(time) if days < 2.0 => show_duration(time),
+        _ if days < 100.0 => format!("{days:.1} days"),
+        _ => format!("{} days", thousands(days as usize)),
     }
 }
 
 /// `1.5 GB`, of 10^9 bytes.
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     scaled(count as f64, "B")
 }
 

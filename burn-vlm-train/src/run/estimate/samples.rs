@@ -13,8 +13,8 @@ use crate::assemble::{Words, words_of};
 use crate::error::Result;
 use crate::objective::{PreparedImage, SampleMaker};
 use crate::optim::thousands;
-use crate::pictures::{processor_of, siglip_processor};
-use crate::processor::stage_processor;
+use crate::pictures::{default_processor, processor_for};
+use crate::processor::{model_visual_tokens, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
 use crate::run::data::{DataOrigin, corpus_mixture};
 use crate::run::resolved_view;
@@ -190,6 +190,7 @@ fn assumed(
     let size = (height as usize, width as usize);
     let view = if shapes.whole && shapes.config.is_tiled() { PictureView::Tiles } else { mixture.pictures };
     let (views, tokens) = match view {
+        _ if shapes.config.is_flexible() => (1, patches_of(shapes, (height, width))?),
         PictureView::Tiles => (shapes.config.num_tiles(size)?, shapes.config.num_image_tokens(size)?),
         PictureView::Square | PictureView::Pad => (1, shapes.config.num_visual_tokens()),
     };
@@ -200,6 +201,9 @@ fn assumed(
     notes.push(match view {
         PictureView::Tiles => {
             format!("assumed: pictures of {width} x {height} pixels (--picture): {views} views, {tokens} visual tokens")
+        }
+        _ if shapes.config.is_flexible() => {
+            format!("assumed: pictures of {width} x {height} pixels (--picture): {tokens} patches, a visual token each")
         }
         _ => format!("one view of {tokens} visual tokens a picture"),
     });
@@ -221,6 +225,16 @@ fn assumed(
     })
 }
 
+/// Patches of a picture (height, width) that has a grid of its own.
+fn patches_of(shapes: &Shapes, size: (u32, u32)) -> Result<usize> {
+    let tower = &shapes.config.vision_config;
+    let image = match &shapes.encoder {
+        Some(encoder) => processor_for(encoder, tower)?,
+        None => default_processor(tower)?,
+    };
+    Ok(model_visual_tokens(&shapes.config).shown_by(&image).count_size(size))
+}
+
 /// Samples of the stream instead of assumptions, where parts can read them.
 fn look(
     shapes: &Shapes,
@@ -231,10 +245,10 @@ fn look(
 ) -> Result<SampleEstimate> {
     let Some(backbone) = &shapes.backbone else { return Ok(sample) };
     let Words { tokenizer, template, note, .. } = words_of(backbone, shapes.answer_end)?;
-    let side = shapes.config.vision_config.image_size();
+    let tower = &shapes.config.vision_config;
     let image = match &shapes.encoder {
-        Some(encoder) => processor_of(encoder, side)?,
-        None => siglip_processor(side)?,
+        Some(encoder) => processor_for(encoder, tower)?,
+        None => default_processor(tower)?,
     };
     let options = EncodeOptions {
         mask: mixture.mask,

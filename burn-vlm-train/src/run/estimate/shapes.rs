@@ -190,7 +190,11 @@ fn describe_vision(config: &VisionConfig) -> String {
     let kind = config.name();
     let (layers, hidden, size, grid) =
         (config.num_hidden_layers(), config.hidden_size(), config.image_size(), config.grid());
-    format!("{kind}, {layers} layers of width {hidden}, {size} pixels, {grid} x {grid} patches")
+    let pictures = match config.is_flexible() {
+        true => format!("patches of {} pixels, {grid} x {grid} positions", config.shape().patch_size),
+        false => format!("{size} pixels, {grid} x {grid} patches"),
+    };
+    format!("{kind}, {layers} layers of width {hidden}, {pictures}")
 }
 
 fn describe_language(config: &LanguageConfig) -> String {

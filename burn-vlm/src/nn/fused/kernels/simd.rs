@@ -5,6 +5,8 @@
 //! whether a product and a sum are rounded once or twice (fused multiply-add) differs between processors.
 
 use super::matmul::{self, Rows, RowsMut, Strided};
+#[cfg(target_arch = "x86_64")]
+use crate::nn::vectors::Vectors;
 
 /// What a kernel needs to know about the processor.
 pub trait Isa: Copy {
@@ -132,7 +134,7 @@ impl Isa for Portable {
     }
 }
 
-/// Runs `kernel` with the best instruction set of this processor.
+/// Runs `kernel` with the best instruction set of this processor, or what is set in its place.
 #[inline]
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
@@ -145,18 +147,12 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         fn narrow<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Narrow>()
         }
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("fma")
-        {
-            // SAFETY: the features were just detected.
-            return unsafe { wide(kernel) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were just detected.
-            return unsafe { narrow(kernel) };
+        match Vectors::used() {
+            // SAFETY: never more than what was detected.
+            Vectors::Avx512 => return unsafe { wide(kernel) },
+            // SAFETY: never more than what was detected.
+            Vectors::Avx2 => return unsafe { narrow(kernel) },
+            Vectors::Portable => {}
         }
     }
     kernel.run::<Portable>()
