@@ -15,9 +15,9 @@
 //! - TIFF's palettes, L*a*b*, YCbCr and grey in wide or floating-point numbers are read in `tiff.rs`; floating-point colours have
 //!   no range that all agree on, and are refused.
 
-use super::ImageError;
 use super::gif::lay_ground;
 use super::tiff::{Refusal, decode_odd};
+use super::{ImageError, jpeg};
 use ::image::metadata::Orientation;
 use ::image::{
     ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb,
@@ -138,8 +138,12 @@ fn decode_unguarded(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<D
     };
     // Damaged metadata is no reason to lose a picture; PIL ignores it too.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder)
-        .map_err(|error| ImageError::Decode { name: name.to_owned(), reason: error.to_string() })?;
+    let fail = |reason: String| ImageError::Decode { name: name.to_owned(), reason };
+    let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes, limits).map_err(fail)? } else { None };
+    let mut image = match exact {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?,
+    };
     if format == ImageFormat::Gif {
         lay_ground(&mut image, bytes);
     }

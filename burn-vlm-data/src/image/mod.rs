@@ -10,6 +10,7 @@ mod config;
 mod decode;
 mod encode;
 mod gif;
+mod jpeg;
 mod patches;
 mod processor;
 mod resample;
