@@ -36,7 +36,8 @@ fn recipe(folder: &Path, mixture: &str) -> PathBuf {
 
 fn train(recipe: &Path, out: &Path, settings: &[&str]) -> Result<String, String> {
     let (recipe, out) = (recipe.to_string_lossy(), out.to_string_lossy());
-    let mut line = vec!["train", "--quiet", "--device", "flex", "--recipe", &recipe, "--out", &out];
+    // Nothing is taken from the runs beside it.
+    let mut line = vec!["train", "--fresh", "--quiet", "--device", "flex", "--recipe", &recipe, "--out", &out];
     settings.iter().for_each(|setting| line.extend(["--set", setting]));
     run_training(&TrainArgs::parse_from(line)).map_err(|error| error.to_string())
 }

@@ -118,7 +118,11 @@ fn own_data_and_questions_killed_and_continued() {
     // Other proportions are another study: nothing finished is taken for it.
     let mixture = folder.path().join("data/mixture.toml");
     let text = std::fs::read_to_string(&mixture).unwrap();
+    // What is only said beside it does not count.
     std::fs::write(&mixture, format!("{text}# changed\n")).unwrap();
+    execute(&ENCODER, &args(&path, &whole, &[])).unwrap();
+    assert!(text.contains("seed = 0"));
+    std::fs::write(&mixture, text.replacen("seed = 0", "seed = 1", 1)).unwrap();
     let error = execute(&ENCODER, &args(&path, &whole, &[])).unwrap_err().to_string();
     assert!(error.contains("siglip1/en") && error.contains("data of align"), "{error}");
 }

@@ -43,7 +43,11 @@ fn mutant(bytes: &[u8], seed: u64) -> Vec<u8> {
 /// Runs `load` on mutants of a file in a copy of its folder; `load` returns the error's text.
 fn mutate(folder: &Path, file: &str, load: impl Fn(&Path, u64) -> Result<(), String>) -> (u64, u64) {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(folder).unwrap().flatten().filter(|entry| !entry.path().ends_with("model.safetensors")) {
+    for entry in fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_file() && entry.file_name() != "model.safetensors")
+    {
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
     let original = fs::read(folder.join(file)).unwrap();

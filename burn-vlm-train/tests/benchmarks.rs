@@ -285,9 +285,9 @@ fn each_mistake_is_one_clear_error() {
     write("empty.tsv", "index\tquestion\tA\tB\tanswer\n");
     write("shown.jsonl", r#"{"question": "<image> What?", "options": ["x", "y"], "answer": "x"}"#);
     std::fs::create_dir(base.join("images")).unwrap();
-    // Known before anything is trained, though the model sees pictures after that: a picture whose header is cut, and no picture at all.
+    // Known before anything is trained, though the model sees pictures after that: pages that were saved as pictures.
     let shown = |image: &str| format!("index\timage\tquestion\tA\tB\tanswer\n1\t{image}\tWhat?\tx\ty\tA\n");
-    write("cut.tsv", &shown(&STANDARD.encode(&png(0)[..20])));
+    write("saved.tsv", &shown(&STANDARD.encode("<html>not found</html>".repeat(20))));
     std::fs::write(base.join("images/page.png"), "<html>not found</html>").unwrap();
     write("page.tsv", &shown("page.png").replace("image", "image_path"));
     let choice = |file: &str| format!("kind = 'choice'\nlanguage = 'en'\nfile = '{file}'");
@@ -333,7 +333,7 @@ fn each_mistake_is_one_clear_error() {
         (choice("lost.tsv"), vec!["lost.tsv, line 2", "missing_image", "set image_root"]),
         (format!("{}\nimage_root = 'images'", choice("lost.tsv")), vec!["line 2", "missing_image", "no.png"]),
         (format!("{}\nimage_root = 'pictures'", choice("lost.tsv")), vec!["image_root", "pictures"]),
-        (choice("cut.tsv"), vec!["1 of 1 rows", "cut.tsv, line 2", "unreadable_image"]),
+        (choice("saved.tsv"), vec!["1 of 1 rows", "saved.tsv, line 2", "unreadable_image", "not a JPEG, PNG"]),
         (
             format!("{}\nimage_root = 'images'", choice("page.tsv")),
             vec!["page.tsv, line 2", "page.png: not a JPEG, PNG"],

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_vlm_base::random::{hash_bytes, mix};
+use burn_vlm_base::shorten::shorten_lines;
 
 use crate::kinds::{KINDS, Kind, Subject, copy_folder};
 use crate::mutate::Mutator;
@@ -100,7 +101,10 @@ fn with_changed<T>(subject: &Subject, file: &Path, changed: &[u8], action: impl 
 fn is_clear(error: &str, file: &Path) -> bool {
     let name = file.file_name().unwrap().to_string_lossy();
     let folder = file.parent().unwrap().display().to_string();
-    error.len() <= LONGEST && (error.contains(&*name) || error.contains(&folder) || error.contains(['`', '[']))
+    // As the program prints it.
+    let error = shorten_lines(error);
+    error.chars().count() <= LONGEST
+        && (error.contains(&*name) || error.contains(&folder) || error.contains(['`', '[']))
 }
 
 /// The body of a child; returns whether this process is one.

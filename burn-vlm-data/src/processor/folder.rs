@@ -78,7 +78,8 @@ impl Processor {
         if let Some(rows) = files.rows()? {
             tokenizer.check_rows(rows, image.as_ref().map(|(_, id)| *id), &folder.join("tokenizer.json"))?;
         }
-        let style = Style::of(&tokenizer, &template, image)?;
+        let style = Style::of(&tokenizer, &template, image)
+            .map_err(|cause| ProcessorError::Folder { path: folder.to_owned(), cause })?;
         Ok(Self { tokenizer, format: Format::Template { template, style }, images: None })
     }
 }

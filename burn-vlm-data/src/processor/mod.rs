@@ -43,6 +43,14 @@ pub enum ProcessorError {
     /// Tokenizer and template cannot write conversations.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// Those of a folder cannot.
+    #[error("{}: {cause}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with them.
+        cause: EncodeError,
+    },
     /// A file cannot be read.
     #[error("{}: {reason}", path.display())]
     File {

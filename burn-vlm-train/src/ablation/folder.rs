@@ -258,6 +258,14 @@ impl OutFolder {
         files::remove_stale_temps(&self.root.join("plots"))
     }
 
+    /// Removes what was being written when the process was killed that had just finished the cell; whoever works on it is left alone.
+    pub(super) fn sweep_finished(&self, cell: &Cell) -> Result<(), FileError> {
+        match self.try_lock(&cell.slug())? {
+            Attempt::Taken(_lock) => files::remove_stale_temps(&self.cell_folder(cell)),
+            Attempt::Busy(_) => Ok(()),
+        }
+    }
+
     /// Tries to take the lock of the cell, or of the summary, by name.
     pub(super) fn try_lock(&self, name: &str) -> Result<Attempt, FileError> {
         FileLock::try_take(&self.root.join("locks").join(format!("{name}.lock")))

@@ -316,6 +316,7 @@ where
         }
     };
     out.sweep()?;
+    result.cells.iter().try_for_each(|finished| out.sweep_finished(&finished.cell))?;
     workers::without_panic(|| summarise(result)).map_err(AblationError::Summary)
 }
 
