@@ -25,8 +25,8 @@ const HANG: u64 = 60;
 const HUNG: i32 = 97;
 /// Address space of the child and of the program, in KiB: the corpus and its tables are a tenth of it.
 const MEMORY: u64 = 6 << 20;
-/// The longest message that a person reads: a parser shows the line and a pointer below it, each cut at 1,000 characters.
-const LONGEST: usize = 2500;
+/// The longest message that a person reads: of TOML the line, a pointer below it, and the value again, each cut at 1,000 characters.
+const LONGEST: usize = 3500;
 /// Seed of all mutations.
 const SEED: u64 = 13;
 
