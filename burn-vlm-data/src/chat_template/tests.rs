@@ -128,6 +128,8 @@ fn as_jinja2_and_python() {
         ("{{ 'abc'.find('a', 1) }}{{ 'abc'.rfind('z') }}{{ 'abcabc'.find('a', 1, -2) }}", "-1-13"),
         ("{{ [3, 1, 3].index(3) }}{{ [3, 1, 3].index(3, 1) }}{{ [1].copy() }}{{ {'a': 1}.copy() }}", "02[1]{'a': 1}"),
         ("{{ '%s' % 'x' }} {{ '%s-%03d' % ('a', 7) }} {{ '%.1f' % 2.25 }} {{ 7 % 4 }}", "x a-007 2.2 3"),
+        ("{{ '%5d|%-4s|%(a)s 1234567 100%%' % {'a': 1} if false else '%5d|%-4s|' % (7, 'x') }}", "    7|x   |"),
+        ("{{ '{:>4}|{{}}|{a}'.format('x', a=1) }}", "   x|{}|1"),
         ("{{ '42'.isdecimal() }}{{ '42'.isdigit() }}{{ '42'.isnumeric() }}{{ '42'.isalnum() }}", "TrueTrueTrueTrue"),
         (
             "{{ '٣４'.isdecimal() }}{{ '٣４'.isdigit() }}{{ '٣４'.isnumeric() }}{{ '٣４'.isalnum() }}",
@@ -194,6 +196,12 @@ fn values_have_a_limit() {
         ("{{ ['a'] | join('y' * 10) }}{{ range(99999) | join('y' * 99) }}".to_owned(), "bytes"),
         ("{% macro f(x) %}{{ f(x ~ x) }}{% endmacro %}{{ f('xxxxxxxx') }}".to_owned(), "bytes"),
         ("{{ ''.join([10**18] * 100000000) }}".to_owned(), "items"),
+        ("{{ '%99999999999d' % 1 }}".to_owned(), "bytes"),
+        ("{{ '%(a).99999999999f' % {'a': 1} }}".to_owned(), "bytes"),
+        ("{{ '%*d' % (99999999999, 1) }}".to_owned(), "number"),
+        ("{{ '%-99999999999s' | format('a') }}".to_owned(), "bytes"),
+        ("{{ '{:>99999999999}'.format('a') }}".to_owned(), "bytes"),
+        ("{{ '{:{}}'.format('a', 99999999999) }}".to_owned(), "number"),
     ] {
         let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();
         assert!(error.contains(word), "{source}: {error}");

@@ -36,6 +36,8 @@ pub enum Visual {
     Pixels {
         /// `[tiles, 3, size, size]` of all pictures.
         values: Vec<f32>,
+        /// Height and width of every view; `None` where they differ, which no tower takes.
+        view: Option<(usize, usize)>,
         /// Tiles of each picture.
         tiles: Vec<usize>,
         /// (height, width) of each picture before it was scaled.
@@ -186,13 +188,17 @@ impl Visual {
                 let shape = [budget.max_num_patches as usize, budget.patch_values()];
                 *self = Self::Patches { values: patches, shape, grids: vec![grid] };
             }
-        } else if let Self::Pixels { values, tiles, sizes, .. } = self {
+        } else if let Self::Pixels { values, view, tiles, sizes, .. } = self {
             values.extend_from_slice(&image.data);
+            if *view != Some((image.height, image.width)) {
+                *view = None;
+            }
             tiles.push(image.tiles);
             sizes.push(size_of(image.original_size));
         } else {
             *self = Self::Pixels {
                 values: image.data.clone(),
+                view: Some((image.height, image.width)),
                 tiles: vec![image.tiles],
                 sizes: vec![size_of(image.original_size)],
                 tiled: is_tiled,

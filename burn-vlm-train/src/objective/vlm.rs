@@ -7,6 +7,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::error::ModelError;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::{PatchPixels, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Packing, VisualFeatures, Vlm, VlmInput};
@@ -121,10 +122,20 @@ pub fn visual_features<T: VisionTower, P: Projector>(
             let patches = Tensor::<3>::from_data(TensorData::new(values, [images, most, width]), device);
             vlm.encode_patches(&PatchPixels::new(patches, grids)?)?
         }
-        Visual::Pixels { values, tiles, sizes, tiled } => {
+        Visual::Pixels { values, view, tiles, sizes, tiled } => {
             let shape = vlm.config.vision_config.shape();
             let (channels, side) = (shape.num_channels, shape.image_size);
             let views = tiles.iter().sum::<usize>();
+            if view != Some((side, side)) {
+                // A processor that neither crops nor has a fixed size gives each picture its own.
+                let found =
+                    view.map_or("several sizes".to_owned(), |(height, width)| format!("{height} x {width} pixels"));
+                return Err(ModelError::Input(format!(
+                    "the image processor (preprocessor_config.json) makes pictures of {found}, the vision tower takes {side} x {side}: \
+                     give `size` a height and a width, or let it crop (do_center_crop, crop_size)"
+                ))
+                .into());
+            }
             let pixels = Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device);
             match tiled {
                 true => vlm.encode_tiled_images(pixels, &tiles, &sizes)?,
