@@ -29,7 +29,11 @@ fn child() {
     trial::child();
 }
 
-fn table(title: &str, each: impl Fn(&'static Kind) -> (Counts, Vec<Finding>)) {
+/// What is bad in the usual tests. In the long ones unclear errors are for reading: the rule knows no list of a hundred weights, and no
+/// setting but by its quotes.
+const BAD: [Outcome; 5] = [Outcome::Unclear, Outcome::Slow, Outcome::Panic, Outcome::Hang, Outcome::Abort];
+
+fn table(title: &str, bad: &[Outcome], each: impl Fn(&'static Kind) -> (Counts, Vec<Finding>)) {
     let only = std::env::var("BURN_VLM_MUTANTS_ONLY").ok();
     println!("| {title} | inputs |{}", OUTCOMES.map(|outcome| format!(" {outcome:?} |")).concat());
     println!("|---|--:|{}", "--:|".repeat(OUTCOMES.len()));
@@ -52,7 +56,7 @@ fn table(title: &str, each: impl Fn(&'static Kind) -> (Counts, Vec<Finding>)) {
     for Finding { outcome, kind, input, text } in &findings {
         println!("{outcome:?}: {kind} {input}: {text}");
     }
-    let bad = |finding: &&Finding| !matches!(finding.outcome, Outcome::Fine | Outcome::Error);
+    let bad = |finding: &&Finding| bad.contains(&finding.outcome);
     let bad: Vec<String> = findings
         .iter()
         .filter(bad)
@@ -63,18 +67,18 @@ fn table(title: &str, each: impl Fn(&'static Kind) -> (Counts, Vec<Finding>)) {
 
 #[test]
 fn a_few_hundred_mutants() {
-    table("kind", |kind| trial::run(kind, kind.inputs.div_ceil(FEW)));
+    table("kind", &BAD, |kind| trial::run(kind, kind.inputs.div_ceil(FEW)));
 }
 
 #[test]
 #[ignore = "minutes"]
 fn twenty_thousand_mutants() {
     assert!(KINDS.iter().map(|kind| kind.inputs).sum::<u64>() >= 20_000);
-    table("kind", |kind| trial::run(kind, kind.inputs));
+    table("kind", &BAD[1..], |kind| trial::run(kind, kind.inputs));
 }
 
 #[test]
 #[ignore = "minutes"]
 fn mutants_by_the_program() {
-    table("kind", |kind| trial::by_program(kind, BY_PROGRAM));
+    table("kind", &BAD[1..], |kind| trial::by_program(kind, BY_PROGRAM));
 }
