@@ -10,7 +10,7 @@ use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, Qwen2Config};
 use burn_vlm_data::conversation::{Turn, count_images};
 use burn_vlm_data::encode::{EncodeError, EncodeOptions, MaskStyle};
-use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_data::image::{DecodeLimits, RgbImage};
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::source::inspect::Reader;
 use burn_vlm_data::tokenizer::Tokenizer;
@@ -433,4 +433,25 @@ fn ids_beyond_the_table_are_told() {
     let error =
         model.model.language_model().generate(&[vec![1, 9999]], &model.generation, &device).unwrap_err().to_string();
     assert!(error.contains("9999") && error.contains(&rows.to_string()), "{error}");
+}
+
+/// An image processor that gives each picture its own size: a square one fits by chance, another is an error and no panic.
+#[test]
+fn pictures_of_another_size_than_the_towers_are_told() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("model");
+    fs::create_dir(&folder).unwrap();
+    for entry in fs::read_dir(root().join("tests/fixtures/llava_clip_qwen2")).unwrap().flatten() {
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let file = folder.join("preprocessor_config.json");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"do_center_crop\": true"));
+    fs::write(&file, text.replace("\"do_center_crop\": true", "\"do_center_crop\": false")).unwrap();
+    let model: ChatModel = ChatModel::load(&folder, &Device::flex()).unwrap();
+    let mut session = model.session();
+    assert!(session.add_rgb_image(&RgbImage::new(80, 80)).unwrap() > 0);
+    let error = session.add_rgb_image(&RgbImage::new(96, 80)).unwrap_err().to_string();
+    assert!(error.contains("preprocessor_config.json") && error.contains("do_center_crop"), "{error}");
+    assert!(error.contains("64 x 76") || error.contains("64 x 77"), "{error}");
 }
