@@ -54,8 +54,8 @@ fn main() -> Result<(), AnyError> {
     let device = choose(DeviceChoice::Auto)?.device.autodiff();
     let recipe = read_recipe(Path::new("recipes/tiny.toml"), &["stage.align.steps=60".into()])?;
     let parts: Assembled = assemble(&recipe.model, "parts/siglip2".as_ref(), "parts/backbone".as_ref(), 0, &device)?;
-    let (folder, align) = (Path::new("runs/own_source"), ("align", &recipe.stage["align"]));
-    let (stage, objective) = sources_objective(align, vec![Arc::new(Colours)], &parts, folder, 0)?;
+    let folder = Path::new("runs/own_source");
+    let (stage, objective) = sources_objective((&recipe, "align"), vec![Arc::new(Colours)], &parts, folder, 0)?;
     let reporter = Reporter::new(false);
     let run = StageRun::new("align", &stage, folder, &device, &reporter);
     let (_model, result) = train_stage(&run, objective, parts.model)?;

@@ -120,7 +120,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let (model, processor) = chat.into_vlm()?;
     reporter.line(&format!("{} on {}", args.model.display(), chosen.choice));
     let batch = args.batch.map_or(recipe.batch, |batch| batch as usize);
-    let scorer = Scorer::new(&model, &chosen.device, Arc::new(processor), None, batch);
+    let scorer = Scorer::new(&model, &chosen.device, Arc::new(processor.with_limits(benchmarks.limits())), None, batch);
     let mut predictions: Vec<Prediction> = Vec::new();
     for benchmark in benchmarks.iter() {
         reporter.line(&asked(benchmark));

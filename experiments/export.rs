@@ -5,6 +5,7 @@
 //! transformers' (tiled pictures of two shapes in one row), or, of a language model, on texts and conversations of one's own
 //! (`--texts`, for `tests/python/real_weights.py`). transformers knows no Parrot: its folder is written, without outputs.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -17,6 +18,7 @@ use burn_vlm::vlm::{Vlm, VlmInput};
 use burn_vlm_data::conversation::{Role, Turn};
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::processor::Processor;
+use burn_vlm_train::assemble::LANGUAGE_KINDS;
 use burn_vlm_train::device::{DeviceChoice, choose};
 use clap::Parser;
 use safetensors::Dtype;
@@ -100,7 +102,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let kind = config["model_type"].as_str().unwrap_or_default();
-    let language_kind = ["gemma2", "llama", "mistral", "qwen2"].contains(&kind);
+    let language_kind = LANGUAGE_KINDS.contains(&kind);
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
     if texts.is_some() && !language_kind {
         return Err(format!("--texts is for language models, {} is {kind:?}", source.display()).into());
@@ -122,7 +124,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         }
         "parrot_qwen2" => {
             if write_model::<Vlm>(args, device)?.is_some() {
-                println!("{kind}: transformers has no such model, so there are no outputs to compare");
+                writeln!(
+                    std::io::stdout(),
+                    "{kind}: transformers has no such model, so there are no outputs to compare"
+                )?;
             }
             None
         }
@@ -138,7 +143,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     if let Some(outputs) = outputs {
         write(&target.join("outputs.safetensors"), &outputs)?;
     }
-    println!("{kind}: {} -> {}", source.display(), target.display());
+    writeln!(std::io::stdout(), "{kind}: {} -> {}", source.display(), target.display())?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use burn_vlm_base::files::create_dir_all;
 
 use crate::AnyError;
 use crate::call::call;
+use crate::command::built_in;
 
 /// The study; `NAME` is its name.
 pub(crate) const TEMPLATE: &str = include_str!("new_study.toml");
@@ -18,6 +19,9 @@ pub(crate) fn write_new(name: &str) -> Result<String, AnyError> {
     let stem = path.file_name().and_then(|stem| stem.to_str()).unwrap_or_default();
     if stem.is_empty() || !stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         return Err(format!("--new {name}: a study's name is of letters, digits, `_` and `-`, such as mine").into());
+    }
+    if built_in().any(|study| study.file == stem) {
+        return Err(format!("--new {name}: a built-in study has this name, and its results the same folder").into());
     }
     let file = PathBuf::from(format!("{}.toml", path.display()));
     if let Some(folder) = file.parent().filter(|folder| *folder != Path::new("")) {

@@ -1,5 +1,6 @@
 //! What every study's `main` does: read the study, find a device, run the cells, write the summary.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -163,9 +164,9 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     })?;
     if outcome.summarised {
         if let Ok(table) = std::fs::read_to_string(out.join("summary.md")) {
-            println!("{}", headline(&table));
+            writeln!(std::io::stdout(), "{}", headline(&table))?;
         }
-        println!("wrote {} (open report.html)", out.display());
+        writeln!(std::io::stdout(), "wrote {} (open report.html)", out.display())?;
     }
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(out)
@@ -193,10 +194,14 @@ fn dry_run<T: VisionTower, P: Projector>(
     (chosen, elsewhere): (&ChosenDevice, Option<Machine>),
     (context, inputs): (&Context, &StudyInputs),
 ) -> Result<(), AnyError> {
-    println!(
+    // A mistyped cell is a mistake, parts or not.
+    plan.select(&options.only)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
         "{:<28} {:>5} {:>15} {:>15} {:>9} {:>10}  state",
         "cell", "seed", "parameters", "tokens", "memory", "time"
-    );
+    )?;
     // A cell is trained on one device.
     let here = || Machine::timed(matmul_rate(&chosen.device));
     let device = elsewhere.as_ref().map_or_else(here, Machine::single);
@@ -224,33 +229,39 @@ fn dry_run<T: VisionTower, P: Projector>(
             }
         };
         let tokens = cost.total_tokens().map_or("?".into(), |tokens| thousands(tokens as usize));
-        println!(
+        writeln!(
+            out,
             "{:<28} {:>5} {:>15} {tokens:>15} {:>9} {:>10}  {state}",
             cell.setting,
             cell.seed,
             thousands(cost.parameters as usize),
             bytes(cost.peak_memory()),
             seconds.map_or("?".into(), time),
-        );
+        )?;
     }
     for benchmark in job.benchmarks(plan)?.iter() {
-        println!("asks {}", asked(benchmark));
+        writeln!(out, "asks {}", asked(benchmark))?;
     }
     match &elsewhere {
-        None => println!(
+        None => writeln!(
+            out,
             "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
             time(left),
             chosen.choice
-        ),
+        )?,
         Some(machine) => {
-            println!("to do: about {} on {device} (a quarter of its peak assumed; evaluation not counted)", time(left));
+            let left_text = time(left);
+            writeln!(
+                out,
+                "to do: about {left_text} on {device} (a quarter of its peak assumed; evaluation not counted)"
+            )?;
             if machine.devices() > 1 {
                 // Cells are whole: the last ones leave devices idle.
                 let all = time(left / machine.devices() as f64);
-                println!("at least {all} on {machine}, where each takes a --shard");
+                writeln!(out, "at least {all} on {machine}, where each takes a --shard")?;
             }
             if let Some(memory) = machine.memory().filter(|memory| largest > *memory) {
-                println!("DOES NOT FIT: a cell takes {}, a device has {}", bytes(largest), bytes(memory));
+                writeln!(out, "DOES NOT FIT: a cell takes {}, a device has {}", bytes(largest), bytes(memory))?;
             }
         }
     }

@@ -110,11 +110,11 @@ pub struct TrainArgs {
     pub extend: bool,
 
     /// Start from the weights of another run of the same parts, or of one of its stages (runs/train/mine/align)
-    #[arg(long, value_name = "RUN[/STAGE]")]
+    #[arg(long, value_name = "RUN[/STAGE]", conflicts_with = "dry_run")]
     pub init_from: Option<PathBuf>,
 
-    /// Train every stage, even where a run in a folder beside --out has trained the same one
-    #[arg(long)]
+    /// Train every stage, even where a run in a folder beside --out has trained the same one; a run that is in --out goes on
+    #[arg(long, conflicts_with = "dry_run")]
     pub fresh: bool,
 
     /// More devices that share the micro-batches of each step: cuda:1,cuda:2

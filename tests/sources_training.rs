@@ -82,6 +82,20 @@ fn run_on(more: usize, recipe: &Recipe, base: &Path, out: &Path) -> Result<Train
     run_from(&Start::default(), more, recipe, base, out).0
 }
 
+/// The pictures that lie in files of their own below a folder, in the order of their paths.
+fn picture_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.join("images")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() { folders.push(entry) } else { found.push(entry) }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 3, "{found:?}");
+    found
+}
+
 /// What came of a run, and what it said.
 fn run_from(start: &Start, more: usize, recipe: &Recipe, base: &Path, out: &Path) -> (Result<Trained, String>, String) {
     let device = choose(DeviceChoice::Auto).unwrap().device;
@@ -293,6 +307,22 @@ fn changed_contents_are_noticed_and_join_where_they_are_asked_to() {
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
     refused(&["data.json", &name, "other contents at the same size", "--extend"]);
     fs::write(&file, &there).unwrap();
+    run(&first, &folder, &out).unwrap();
+    // Other pictures under the same names: no beginning of this run, and none of one beside it.
+    let beside = Start { reuse: Some(folder.clone()), ..Start::default() };
+    let (taken, said) = run_from(&beside, 0, &first, &folder, &folder.join("beside"));
+    assert!(taken.is_ok() && said.contains("taken from"), "{said}");
+    let pictures = picture_files(&folder);
+    let before: Vec<Vec<u8>> = pictures.iter().map(|picture| fs::read(picture).unwrap()).collect();
+    for (picture, bytes) in pictures.iter().zip(before.iter().cycle().skip(1)) {
+        fs::write(picture, bytes).unwrap();
+    }
+    refused(&["data.json", "pictures that the records name"]);
+    let (other, said) = run_from(&beside, 0, &first, &folder, &folder.join("others"));
+    assert!(other.is_ok() && !said.contains("taken from"), "{said}");
+    for (picture, bytes) in pictures.iter().zip(&before) {
+        fs::write(picture, bytes).unwrap();
+    }
     run(&first, &folder, &out).unwrap();
     // The mixture: a comment is nothing, another rule for what is read is.
     let mixture = folder.join("mixture.toml");

@@ -74,7 +74,8 @@ fn scores_hold_under_other_instructions() {
         switched += usize::from(best(a) != best(b));
     }
     println!("{} questions, {worst:.1e} apart at most, {switched} switched", own.len());
-    assert!(worst > 0.0, "the setting changes nothing");
+    // Where the processor has no more, the setting asks for what it does anyway.
+    assert!(worst > 0.0 || has == Vectors::Portable, "the setting changes nothing");
     assert!(worst <= LOG_LIKELIHOOD, "{worst}");
     assert!(switched as f64 <= SWITCHED * own.len() as f64, "{switched} of {}", own.len());
 }

@@ -65,25 +65,27 @@ fn hint(error: &io::Error) -> &'static str {
 /// writer.
 ///
 /// # Errors
-/// A file that is not there, is no regular file, is larger, or cannot be read; names it.
+/// A file that is not there, is no regular file, is larger ([`io::ErrorKind::FileTooLarge`]), or cannot be read; names it.
 pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
-    let refuse = |why: String| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let error = |kind: io::ErrorKind, why: String| FileError::io("read", path)(io::Error::new(kind, why));
+    let refuse = |why: &str| error(io::ErrorKind::InvalidInput, why.to_owned());
+    let too_large = |why: String| error(io::ErrorKind::FileTooLarge, why);
     let data = fs::metadata(path).map_err(FileError::io("read", path))?;
     if data.is_dir() {
-        return Err(refuse("it is a folder".into()));
+        return Err(refuse("it is a folder"));
     }
     if !data.is_file() {
-        return Err(refuse("it is a device or a pipe, expected a regular file".into()));
+        return Err(refuse("it is a device or a pipe, expected a regular file"));
     }
     if data.len() > most {
-        return Err(refuse(format!("{} bytes, at most {most} are allowed", data.len())));
+        return Err(too_large(format!("{} bytes, at most {most} are allowed", data.len())));
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(FileError::io("read", path))?;
     // One more than allowed tells that it has grown meanwhile.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > most {
-        return Err(refuse(format!("more than the {most} bytes that are allowed")));
+        return Err(too_large(format!("more than the {most} bytes that are allowed")));
     }
     Ok(bytes)
 }

@@ -145,6 +145,12 @@ fn only_regular_files_are_read() {
     // The cause is the error's source, as for every other file.
     let why = |path: &Path, most: u64| std::error::Error::source(&refused(path, most)).unwrap().to_string();
     assert!(why(&at("five"), 4).contains("5 bytes, at most 4"));
+    let kind = |path: &Path| match refused(path, 4) {
+        FileError::Io { source, .. } => source.kind(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(kind(&at("five")), std::io::ErrorKind::FileTooLarge);
+    assert_eq!(kind(folder.path()), std::io::ErrorKind::InvalidInput);
     assert!(why(folder.path(), 4).contains("folder"));
     assert!(why(Path::new("/dev/zero"), 4).contains("device"));
     std::os::unix::fs::symlink("/dev/zero", at("link")).unwrap();

@@ -6,8 +6,9 @@ use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason};
-use burn_vlm_base::files::read_regular;
+use burn_vlm_base::files::{FileError, read_regular};
 use bytes::Bytes;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub const VIDEO_PLACEHOLDER: &str = "<video>";
 
 /// What transparent pixels are laid over.
-const WHITE: [u8; 3] = [255; 3];
+pub(crate) const WHITE: [u8; 3] = [255; 3];
 
 /// One conversation of a [`Source`](crate::source::Source).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,17 +158,16 @@ impl Picture {
             Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
             Self::File { path, max_bytes } => (path, *max_bytes),
         };
-        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", self.name()));
-        let data = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
-        let size = data.len();
-        if size > max_bytes {
-            let detail = format!("{}: {size} bytes, at most {max_bytes} are allowed", self.name());
-            return Err(SkipReason::new(SkipKind::EntryTooLarge, detail));
-        }
         // A device would be read without end, a pipe waited for.
         read_regular(path, max_bytes).map(Bytes::from).map_err(|error| {
-            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            missing(why)
+            let (kind, why) = match error {
+                FileError::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge => {
+                    (SkipKind::EntryTooLarge, source.to_string())
+                }
+                FileError::Io { source, .. } => (SkipKind::MissingImage, source.to_string()),
+                other @ FileError::Json { .. } => (SkipKind::MissingImage, other.to_string()),
+            };
+            SkipReason::new(kind, format!("{}: {why}", self.name()))
         })
     }
 
@@ -180,11 +180,11 @@ impl Picture {
         Ok(to_rgb(image, Some(WHITE)))
     }
 
-    /// Width and height of a picture whose beginning and end are right, see [`look`].
+    /// Whether the picture seems to be whole, see [`look`].
     ///
     /// # Errors
     /// As [`Self::decode`], but for damage among the pixels.
-    pub fn look(&self, limits: &DecodeLimits) -> Result<(u32, u32), SkipReason> {
+    pub fn look(&self, limits: &DecodeLimits) -> Result<(), SkipReason> {
         Ok(look(&self.name(), &self.read()?, limits)?)
     }
 
@@ -318,6 +318,20 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, "x").unwrap();
         assert_eq!(Picture::File { path, max_bytes: 10 }.key().unwrap(), of("a", b"x"));
+    }
+
+    #[test]
+    fn files_that_are_not_read_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("large"), "12345").unwrap();
+        for (name, kind, word) in [
+            ("large", SkipKind::EntryTooLarge, "large: 5 bytes, at most 4 are allowed"),
+            ("none", SkipKind::MissingImage, "none: "),
+            ("", SkipKind::MissingImage, "it is a folder"),
+        ] {
+            let reason = Picture::File { path: folder.path().join(name), max_bytes: 4 }.read().unwrap_err();
+            assert!(reason.kind == kind && reason.detail.contains(word), "{name}: {reason}");
+        }
     }
 
     fn resolved(texts: &[&str], pictures: usize) -> Result<(Vec<String>, String), SkipReason> {

@@ -3,8 +3,7 @@
 use burn_vlm_data::image::{DecodeLimits, RgbImage, decode, lacks_end, to_rgb};
 use std::path::Path;
 
-/// Pillow's colour management interpolates a table of 33 colours a channel, we compute each: most of all apart in dark saturated
-/// colours (13 levels in a photograph, 0.3 on the mean).
+/// Pillow's colour management interpolates a table, we compute each colour: most of all apart in dark saturated ones.
 const LAB_LEVELS: u8 = 6;
 
 fn read(name: &str, background: Option<[u8; 3]>) -> RgbImage {
@@ -79,6 +78,62 @@ fn tiff_kinds_that_are_not_read_say_so() {
     for cut in [1, 50, 300] {
         let whole = read("palette_4.tif");
         assert!(error_of_cut(&whole, cut).contains("odd.tif"));
+    }
+}
+
+/// A TIFF of two pixels of RGB and more, uncompressed; `extra` says what the samples beyond RGB are.
+fn rgb_tiff(samples: u32, extra: &[u32], pixels: &[u8]) -> Vec<u8> {
+    // Tag, kind (3: numbers of 2 bytes, 4: of 4 bytes), count, the number or two of 2 bytes.
+    let mut entries: Vec<(u16, u16, u32, u32)> = vec![
+        (256, 3, 1, 2),
+        (257, 3, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 0),
+        (277, 3, 1, samples),
+        (278, 3, 1, 1),
+        (279, 4, 1, pixels.len() as u32),
+    ];
+    if let Some(first) = extra.first() {
+        entries.push((338, 3, extra.len() as u32, first | extra.get(1).unwrap_or(&0) << 16));
+    }
+    let begin = 8 + 2 + 12 * entries.len() as u32 + 4;
+    entries[5].3 = begin;
+    let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(pixels);
+    bytes
+}
+
+/// Pillow's rule (its table of modes): the fourth sample of RGB is opacity unless the file says that it means nothing.
+#[test]
+fn the_fourth_sample_of_a_tiff_is_opacity() {
+    let colour = [200, 100, 50];
+    for (extra, samples, first) in [
+        (&[][..], 4, [255; 3]),
+        (&[2], 4, [255; 3]),
+        (&[1], 4, [255; 3]),
+        // Corel Draw's.
+        (&[999], 4, [255; 3]),
+        (&[2, 0], 5, [255; 3]),
+        (&[1, 0], 5, [255; 3]),
+        (&[0], 4, colour),
+        (&[0, 0], 5, colour),
+    ] {
+        // A pixel with nothing in its fourth sample and one with all.
+        let rows = [[200, 100, 50, 0, 77], [200, 100, 50, 255, 77]];
+        let pixels: Vec<u8> = rows.iter().flat_map(|row| &row[..samples as usize]).copied().collect();
+        let image = decode("made.tif", &rgb_tiff(samples, extra, &pixels), &DecodeLimits::default()).unwrap();
+        let found = to_rgb(image, Some([255; 3]));
+        assert_eq!([found.get_pixel(0, 0).0, found.get_pixel(1, 0).0], [first, colour], "{samples} samples, {extra:?}");
     }
 }
 

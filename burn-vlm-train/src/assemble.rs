@@ -151,7 +151,7 @@ pub(crate) const VLM_KINDS: [&str; 7] =
     ["llava", "llava_next", "llava_llama", "llava_qwen", "llava_qwen2", "llava_mistral", "parrot_qwen2"];
 
 /// Kinds of language models alone.
-pub(crate) const LANGUAGE_KINDS: [&str; 4] = ["gemma2", "llama", "mistral", "qwen2"];
+pub const LANGUAGE_KINDS: [&str; 4] = ["gemma2", "llama", "mistral", "qwen2"];
 
 /// How a backbone's conversations are written.
 pub(crate) struct Words {

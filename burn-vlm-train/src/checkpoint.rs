@@ -246,6 +246,8 @@ pub struct Resumed<M> {
     pub optimizer: AdamW,
     /// Steps that are done.
     pub step: usize,
+    /// The checkpoint, where it has values that are no finite numbers: nothing good can come of it.
+    pub broken: Option<PathBuf>,
     /// What was wrong with newer checkpoints that were passed over, one message each.
     pub passed_over: Vec<String>,
 }
@@ -267,8 +269,9 @@ pub fn resume<M: Module>(
     let mut passed_over = Vec::new();
     for path in list(folder)?.into_iter().rev() {
         match read(&path, module.clone(), optimizer, fingerprint, device) {
-            Ok((module, optimizer, step)) => {
-                return Ok(Some(Resumed { module, optimizer, step, passed_over }));
+            Ok((module, optimizer, step, is_finite)) => {
+                let broken = (!is_finite).then_some(path);
+                return Ok(Some(Resumed { module, optimizer, step, broken, passed_over }));
             }
             Err(error @ TrainError::Recipe(_)) => return Err(error),
             Err(error) => passed_over.push(error.to_string()),
@@ -277,17 +280,19 @@ pub fn resume<M: Module>(
     if passed_over.is_empty() {
         Ok(None)
     } else {
-        Ok(Some(Resumed { module: module.clone(), optimizer: optimizer.clone(), step: 0, passed_over }))
+        let (module, optimizer) = (module.clone(), optimizer.clone());
+        Ok(Some(Resumed { module, optimizer, step: 0, broken: None, passed_over }))
     }
 }
 
+/// Module, optimizer, steps that are done, and whether all values are finite.
 fn read<M: Module>(
     path: &Path,
     module: M,
     optimizer: &AdamW,
     fingerprint: &str,
     device: &Device,
-) -> Result<(M, AdamW, usize)> {
+) -> Result<(M, AdamW, usize, bool)> {
     // Before anything is believed, the fingerprint too.
     check_seal(path)?;
     let state = read_state(path)?;
@@ -297,6 +302,7 @@ fn read<M: Module>(
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| not_whole(&file, &e))?;
     let names: HashMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
     let mut moments = BTreeMap::new();
+    let is_finite = names.values().all(|view| f32_values(view.data()).all(f32::is_finite));
     let inner = device.clone().inner();
     for (name, view) in &names {
         let Some(param) = name.strip_prefix("exp_avg.") else { continue };
@@ -304,14 +310,14 @@ fn read<M: Module>(
             .get(&format!("exp_avg_sq.{param}"))
             .ok_or_else(|| TrainError::invalid(&file, format!("missing: exp_avg_sq.{param}")))?;
         let tensor = |view: &TensorView<'_>| {
-            let values = f32_values(view.data());
+            let values: Vec<f32> = f32_values(view.data()).collect();
             let count = values.len();
             Tensor::<1>::from_data(TensorData::new(values, [count]), &inner)
         };
         moments.insert(param.to_string(), Moments { exp_avg: tensor(view), exp_avg_sq: tensor(second) });
     }
     let optimizer = AdamW { config: optimizer.config, steps: state.optimizer_steps, moments };
-    Ok((module, optimizer, state.step))
+    Ok((module, optimizer, state.step, is_finite))
 }
 
 /// Whether a checkpoint is of the stage in its folder, as it is or as it was when it was extended.
@@ -364,8 +370,8 @@ fn not_whole(file: &Path, error: &SafeTensorError) -> TrainError {
     TrainError::invalid(file, format!("no whole safetensors file ({error})"))
 }
 
-fn f32_values(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+fn f32_values(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 struct Fill<'a> {
@@ -387,7 +393,7 @@ impl ModuleMapper for Fill<'_> {
         let shape = param.val().dims();
         match self.names.get(&format!("model.{path}")) {
             Some(view) if view.shape() == shape.as_slice() && view.dtype() == Dtype::F32 => {
-                let data = TensorData::new(f32_values(view.data()), shape);
+                let data = TensorData::new(f32_values(view.data()).collect::<Vec<f32>>(), shape);
                 let trains = param.val().is_require_grad();
                 let device = self.device;
                 param.map(|_| {

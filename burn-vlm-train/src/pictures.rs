@@ -91,8 +91,11 @@ fn own_processor(folder: &Path) -> Result<Option<(PathBuf, ImageProcessorConfig)
     Ok(Some((file, config)))
 }
 
-/// The file that says how pictures are prepared: transformers 5 writes it into the processor's.
-fn processor_file(folder: &Path) -> Result<Option<PathBuf>> {
+/// The file of a folder that says how pictures are prepared, if it has one: transformers 5 writes it into the processor's.
+///
+/// # Errors
+/// A `processor_config.json` that cannot be read.
+pub fn processor_file(folder: &Path) -> Result<Option<PathBuf>> {
     let own = folder.join("preprocessor_config.json");
     if own.is_file() {
         return Ok(Some(own));

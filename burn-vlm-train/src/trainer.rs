@@ -8,7 +8,7 @@
 //! - nothing is updated from a loss or gradient that is not finite.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -184,14 +184,14 @@ pub fn train_stage<O: Objective>(
     std::fs::create_dir_all(run.folder).map_err(|e| TrainError::io("cannot create", run.folder, e))?;
     remove_stale_temps(run.folder)?;
 
-    let mut start = 0;
+    let (mut start, mut broken) = (0, None);
     if let Some(resumed) = checkpoint::resume(run.folder, &model, &optimizer, run.fingerprint, run.device)? {
         for message in &resumed.passed_over {
             run.reporter.line(&format!("{}: damaged checkpoint passed over: {message}", run.name));
         }
         model = rates.apply(resumed.module);
         optimizer = resumed.optimizer;
-        start = resumed.step;
+        (start, broken) = (resumed.step, resumed.broken);
         run.reporter.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
     }
     let (mut log_file, mut log) = log::open(&run.folder.join("log.jsonl"), start)?;
@@ -231,11 +231,11 @@ pub fn train_stage<O: Objective>(
 
         let (grads, loss_sum) = replicas.gradients(&objective, &model, micro, weight, run.device)?;
         if !loss_sum.is_finite() {
-            return Err(not_finite(run, &*objective, (start, step), loss_sum));
+            return Err(not_finite(run, &*objective, (step, broken), loss_sum));
         }
         let norm = global_norm(&model, &grads);
         if !norm.is_finite() {
-            return Err(not_finite(run, &*objective, (start, step), norm));
+            return Err(not_finite(run, &*objective, (step, broken), norm));
         }
         let clip = recipe.optimizer.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
@@ -281,17 +281,21 @@ pub fn train_stage<O: Objective>(
     Ok((model, StageResult { log, validations: watch.into_history() }))
 }
 
-/// The stage began, or went on, at step `start`.
-fn not_finite<O: Objective>(run: &StageRun<'_>, objective: &O, (start, step): (usize, usize), loss: f64) -> TrainError {
-    let ids = objective.ids(step, run.recipe.accumulate);
+/// `broken` is the checkpoint that the stage went on from, where that had such values already.
+fn not_finite<O: Objective>(
+    run: &StageRun<'_>,
+    objective: &O,
+    (step, broken): (usize, Option<PathBuf>),
+    loss: f64,
+) -> TrainError {
     let mut found = checkpoint::list(run.folder).unwrap_or_default();
-    let newest = found.pop();
-    let good = match newest {
-        // These values were read from a file, and no step has changed them.
-        Some(checkpoint) if start > 0 && step == start => {
-            let before = found.pop().map_or("the beginning of the stage".into(), |path| path.display().to_string());
-            return TrainError::BrokenCheckpoint { stage: run.name.into(), step: step + 1, loss, checkpoint, before };
-        }
+    if let Some(checkpoint) = broken {
+        found.retain(|path| *path < checkpoint);
+        let before = found.pop().map_or("the beginning of the stage".into(), |path| path.display().to_string());
+        return TrainError::BrokenCheckpoint { stage: run.name.into(), step: step + 1, loss, checkpoint, before };
+    }
+    let ids = objective.ids(step, run.recipe.accumulate);
+    let good = match found.pop() {
         Some(path) => format!("The last good checkpoint is {}.", path.display()),
         None => "There is no checkpoint yet.".into(),
     };

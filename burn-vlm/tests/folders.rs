@@ -160,7 +160,34 @@ fn a_model_is_replaced_in_a_folder_that_holds_other_things() {
             assert_eq!(std::fs::read_to_string(with.join(name)).unwrap(), *text, "{number}");
         }
     }
-    std::fs::remove_dir_all(dir.path().join("with")).unwrap();
+    // Another model with a backbone that has no templates: the old one's words are none of it, and what is nobody's stays.
+    let (with, plain) = (dir.path().join("with"), tempfile::tempdir().unwrap());
+    std::fs::write(with.join("added_tokens.json"), "{}").unwrap();
+    std::fs::write(with.join("additional_chat_templates/notes.txt"), "mine").unwrap();
+    other.save_pretrained(&with, StoreDtype::F32).unwrap();
+    assert!(with.join("chat_template.jinja").is_file(), "without companions words stay");
+    std::fs::write(plain.path().join("tokenizer.json"), "{}").unwrap();
+    let companions = SaveOptions { companions: Some(plain.path().into()), ..SaveOptions::default() };
+    other.save_pretrained_with(&with, &companions).unwrap();
+    let names = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        names(&with),
+        ["additional_chat_templates", "config.json", "model.safetensors", "seal.json", "tokenizer.json"]
+    );
+    assert_eq!(names(&with.join("additional_chat_templates")), ["notes.txt"]);
+    std::fs::remove_file(with.join("additional_chat_templates/notes.txt")).unwrap();
+    other.save_pretrained_with(&with, &companions).unwrap();
+    assert!(!with.join("additional_chat_templates").exists(), "an empty folder is removed");
+    // Companions from the folder itself stay.
+    let own = SaveOptions { companions: Some(with.clone()), ..SaveOptions::default() };
+    small.save_pretrained_with(&with, &own).unwrap();
+    assert!(with.join("tokenizer.json").is_file());
+    std::fs::remove_dir_all(&with).unwrap();
     // From many shards to one file of another model: nothing of the old one stays.
     other.save_pretrained(dir.path(), StoreDtype::F32).unwrap();
     assert_eq!(

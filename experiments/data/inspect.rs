@@ -19,6 +19,7 @@ use burn_vlm_data::source::inspect::{
 use burn_vlm_data::source::{
     Fields, FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
+use burn_vlm_train::pictures::processor_file;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -315,8 +316,12 @@ impl InspectArgs {
 
     /// How the tower of a folder is shown pictures.
     fn tower(&self) -> Result<Option<ImageProcessor>, AnyError> {
-        let has = |folder: &&PathBuf| folder.join("preprocessor_config.json").is_file();
-        let Some(folder) = self.encoder.as_ref().or(self.tokenizer.as_ref().filter(has)) else { return Ok(None) };
+        // A backbone's folder says nothing of pictures, a whole model's does.
+        let folder = match (&self.encoder, &self.tokenizer) {
+            (Some(encoder), _) => encoder,
+            (None, Some(folder)) if folder.is_dir() && processor_file(folder)?.is_some() => folder,
+            _ => return Ok(None),
+        };
         Ok(Some(ImageProcessor::new(Processor::image_config(folder)?)?))
     }
 

@@ -56,6 +56,12 @@ fn table(title: &str, bad: &[Outcome], each: impl Fn(&'static Kind) -> (Counts, 
     for Finding { outcome, kind, input, text } in &findings {
         println!("{outcome:?}: {kind} {input}: {text}");
     }
+    let count = |outcome: Outcome| all.get(&outcome).copied().unwrap_or(0);
+    let inputs = all.values().sum::<u64>();
+    assert!(
+        inputs < 1000 || 100 * count(Outcome::Unclear) <= inputs,
+        "more than one input of a hundred gives an unclear error"
+    );
     let bad = |finding: &&Finding| bad.contains(&finding.outcome);
     let bad: Vec<String> = findings
         .iter()

@@ -61,7 +61,8 @@ const OTHER_NUMBERS: [(u32, u32); 162] = [
     (0x22390, 0x22390), (0x22998, 0x22998), (0x23b1b, 0x23b1b), (0x2626d, 0x2626d), (0x2f890, 0x2f890),
 ];
 
-fn is_in(ranges: &[(u32, u32)], char: char) -> bool {
+/// Whether one of some ranges, which rise, has a character.
+pub(super) fn is_in(ranges: &[(u32, u32)], char: char) -> bool {
     let code = u32::from(char);
     let at = ranges.partition_point(|(_, last)| *last < code);
     ranges.get(at).is_some_and(|(first, _)| *first <= code)

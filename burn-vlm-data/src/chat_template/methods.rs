@@ -3,9 +3,10 @@
 
 use super::MAX_OUTPUT;
 use super::digits::{is_decimal, is_digit, is_numeric};
+use super::letters::is_alpha;
 use super::source::BOUNDED;
-use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args};
-use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja::value::{Kwargs, Rest, StringInput, Tuple, ValueKind, ValueOrKwargs, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// The variable that says how many bytes a value may have.
@@ -21,6 +22,15 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter(BOUNDED, bounded);
     environment.add_filter("join", join);
     environment.add_filter("format", format_filter);
+    environment.add_filter("indent", indent);
+    environment.add_filter("batch", |state: &State<'_, '_>, items: Value, count: usize, fill: Option<Value>| {
+        parts_of(state, &items, count)?;
+        filters::batch(state, items, count, fill)
+    });
+    environment.add_filter("slice", |state: &State<'_, '_>, items: Value, count: usize, fill: Option<Value>| {
+        parts_of(state, &items, count)?;
+        filters::slice(state, items, count, fill)
+    });
     environment.add_filter("replace", replace_filter);
     // As Jinja2 asks: whatever has a length and is read by index, so a text and a mapping too.
     environment.add_test("sequence", |value: &Value| {
@@ -294,13 +304,14 @@ fn string_method(state: &State<'_, '_>, text: &str, name: &str, args: &[Value]) 
             let (items,): (&Value,) = from_args(args)?;
             Value::from(joined(state, items, text, None)?)
         }
-        "isdecimal" | "isdigit" | "isnumeric" | "isalnum" => {
+        "isdecimal" | "isdigit" | "isnumeric" | "isalpha" | "isalnum" => {
             let () = from_args(args)?;
             let is: fn(char) -> bool = match name {
                 "isdecimal" => is_decimal,
                 "isdigit" => is_digit,
                 "isnumeric" => is_numeric,
-                _ => |char| char.is_alphabetic() || is_numeric(char),
+                "isalpha" => is_alpha,
+                _ => |char| is_alpha(char) || is_numeric(char),
             };
             Value::from(!text.is_empty() && text.chars().all(is))
         }
@@ -317,7 +328,24 @@ fn not_empty(separator: &str) -> Result<(), Error> {
 fn format_filter(state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let widths = text.as_str().map_or(Ok(0), percent_widths)?;
     Room::of(state).take_bytes(widths)?;
-    minijinja::filters::format(state, text, arguments)
+    filters::format(state, text, arguments)
+}
+
+/// The engine's `indent`, measured by its width and the lines of the text.
+fn indent(state: &State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let (width, first, blank, named): (Option<usize>, Option<bool>, Option<bool>, Kwargs) =
+        from_args(&arguments.into_values())?;
+    let text = StringInput::new(state, text)?;
+    // The width that the engine takes where none is given.
+    let asked = width.map_or_else(|| named.get("width"), |width| Ok(Some(width)))?.unwrap_or(4);
+    let lines = text.as_str().lines().count() + 1;
+    Room::of(state).take_bytes(text.as_str().len().saturating_add(lines.saturating_mul(asked)))?;
+    filters::indent(text, width, first, blank, named)
+}
+
+/// Room for a list in parts, of which there are `count`, or which have `count` items each.
+fn parts_of(state: &State<'_, '_>, items: &Value, count: usize) -> Result<(), Error> {
+    Room::of(state).take_items(items.len().unwrap_or(0).saturating_add(count))
 }
 
 /// Widths and precisions of a text for `%`, together.

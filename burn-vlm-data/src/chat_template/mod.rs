@@ -10,6 +10,7 @@
 
 mod digits;
 mod folder;
+mod letters;
 mod message;
 mod methods;
 mod ordered;

@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The deepest nesting that `tojson` writes; a template can build values that contain themselves, or another one twice, which
 /// [`MAX_OUTPUT`](super::MAX_OUTPUT) is for.
 const MAX_DEPTH: usize = 64;
+/// The widest indent of a level; every level of [`MAX_DEPTH`] has its own.
+const MAX_INDENT: usize = 64;
 
 /// Adds the functions and filters.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -22,6 +24,10 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
 fn tojson(value: &Value, ensure_ascii: Option<bool>, indent: Option<usize>, kwargs: Kwargs) -> Result<String, Error> {
     let ensure_ascii = kwargs.get::<Option<bool>>("ensure_ascii")?.or(ensure_ascii).unwrap_or(false);
     let indent = kwargs.get::<Option<usize>>("indent")?.or(indent);
+    if indent.is_some_and(|indent| indent > MAX_INDENT) {
+        let message = format!("tojson: an indent of more than {MAX_INDENT} is not supported");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     let separators: Option<Vec<String>> = kwargs.get("separators")?;
     let sort_keys = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     kwargs.assert_all_used()?;
@@ -116,7 +122,7 @@ impl JsonWriter {
     fn line(&mut self, depth: usize) {
         if let Some(indent) = self.indent {
             self.out.push('\n');
-            self.out.extend(std::iter::repeat_n(' ', indent.min(64) * depth));
+            self.out.extend(std::iter::repeat_n(' ', indent * depth));
         }
     }
 

@@ -519,7 +519,7 @@ mod tests {
         }
         assert!(prepared(&"x".repeat(MAX_SOURCE)).is_ok());
         assert!(prepared(&"x".repeat(MAX_SOURCE + 1)).unwrap_err().contains("1048577 bytes"));
-        // Many tags take no longer than their length: none is looked for from the beginning again.
+        // As many tags as there is room for.
         assert!(prepared(&"{{}}".repeat(MAX_SOURCE / 4)).is_ok());
         let elif = |count: usize| format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(count));
         assert!(prepared(&elif(MAX_ELIF)).is_ok() && prepared(&elif(MAX_ELIF + 1)).is_err());

@@ -130,7 +130,21 @@ fn as_jinja2_and_python() {
         ("{{ '%s' % 'x' }} {{ '%s-%03d' % ('a', 7) }} {{ '%.1f' % 2.25 }} {{ 7 % 4 }}", "x a-007 2.2 3"),
         ("{{ '%5d|%-4s|%(a)s 1234567 100%%' % {'a': 1} if false else '%5d|%-4s|' % (7, 'x') }}", "    7|x   |"),
         ("{{ '{:>4}|{{}}|{a}'.format('x', a=1) }}", "   x|{}|1"),
+        (
+            "{{ 'a\nb' | indent }}|{{ 'a\nb' | indent(1, true) }}|{{ 'a\nb' | indent(width=2) }}",
+            "a\n    b| a\n b|a\n  b",
+        ),
+        ("{{ [1, 2, 3] | batch(2, 'x') | list }}{{ [1, 2, 3] | slice(2) | list }}", "[[1, 2], [3, 'x']][[1, 2], [3]]"),
         ("{{ '42'.isdecimal() }}{{ '42'.isdigit() }}{{ '42'.isnumeric() }}{{ '42'.isalnum() }}", "TrueTrueTrueTrue"),
+        // A vowel sign is no letter for Python, so that a word with one is not of letters alone.
+        (
+            "{{ 'किताब'.isalpha() }}{{ 'किताब'.isalnum() }}{{ 'कमल'.isalpha() }}{{ 'कमल'.isalnum() }}",
+            "FalseFalseTrueTrue",
+        ),
+        (
+            "{{ 'Ⅻ'.isalpha() }}{{ 'Ⅻ'.isalnum() }}{{ 'ⓐ'.isalnum() }}{{ 'x²'.isalpha() }}{{ 'x²'.isalnum() }}{{ ''.isalpha() }}",
+            "FalseTrueFalseFalseTrueFalse",
+        ),
         (
             "{{ '٣４'.isdecimal() }}{{ '٣４'.isdigit() }}{{ '٣４'.isnumeric() }}{{ '٣４'.isalnum() }}",
             "TrueTrueTrueTrue",
@@ -201,6 +215,12 @@ fn values_have_a_limit() {
         ("{{ '%*d' % (99999999999, 1) }}".to_owned(), "number"),
         ("{{ '%-99999999999s' | format('a') }}".to_owned(), "bytes"),
         ("{{ '{:>99999999999}'.format('a') }}".to_owned(), "bytes"),
+        ("{{ 'a\nb' | indent(99999999999) }}".to_owned(), "bytes"),
+        ("{{ 'a\nb' | indent(width=99999999999, first=true) }}".to_owned(), "bytes"),
+        ("{% filter indent(99999999999, true) %}a{% endfilter %}".to_owned(), "bytes"),
+        ("{{ [1] | batch(99999999999, 'x') | list | length }}".to_owned(), "items"),
+        ("{{ [1] | slice(99999999999) | list | length }}".to_owned(), "items"),
+        ("{{ [1] | tojson(indent=65) }}".to_owned(), "indent of more than 64"),
         ("{{ '{:{}}'.format('a', 99999999999) }}".to_owned(), "number"),
     ] {
         let error = ChatTemplate::new(&source).unwrap().render(&turns(), false).unwrap_err().to_string();

@@ -92,10 +92,13 @@ const PROCESSORS: [&str; 8] = [
 const NAFLEX: &str = "Siglip2ImageProcessor";
 /// What that processor means by keys which its file does not have.
 const NAFLEX_DEFAULTS: [(&str, u32); 3] = [("patch_size", 16), ("max_num_patches", 256), ("resample", 2)];
-/// The most patches of a picture and the largest patch: 16,384 pixels on a side, and beyond any model.
+/// The most patches of a picture and the largest patch, each beyond any model.
 const MAX_PATCHES: u32 = 1 << 16;
 /// See [`MAX_PATCHES`].
 const MAX_PATCH: u32 = 1024;
+/// The most pixels of all patches of a picture: as many as a picture has that is decoded. Each picture takes the memory of all, however
+/// small it is.
+const MAX_PATCH_PIXELS: u64 = 64 << 20;
 /// The largest length that a configuration may ask for, in pixels: far beyond any model, small enough to allocate.
 const MAX_EDGE: u32 = 16_384;
 
@@ -289,6 +292,12 @@ impl ImageProcessorConfig {
         if !self.max_num_patches.is_some_and(|most| (1..=MAX_PATCHES).contains(&most)) {
             return wrong("max_num_patches", "a number from 1 to 65536", format!("{:?}", self.max_num_patches));
         }
+        if let Some(PatchBudget { patch_size: side, max_num_patches: most }) = self.patch_budget()
+            && u64::from(most) * u64::from(side).pow(2) > MAX_PATCH_PIXELS
+        {
+            let expected = "together with patch_size at most 67108864 pixels";
+            return wrong("max_num_patches", expected, format!("{most} patches of {side} x {side}"));
+        }
         if self.image_grid_pinpoints.is_some() {
             return wrong(
                 "image_grid_pinpoints",
@@ -320,7 +329,7 @@ impl ImageProcessorConfig {
         let (height, width) = self.size.height_width();
         let wrong = |key, expected, found: String| Err(ImageError::Config { key, expected, found });
         if let Some(name) = &self.image_processor_type
-            && !PROCESSORS.contains(&name.trim_end_matches("Fast").trim_end_matches("Pil"))
+            && !PROCESSORS.contains(&class_of(name))
         {
             let expected = "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA or LLaVA-NeXT";
             return wrong("image_processor_type", expected, format!("{name:?}"));
@@ -374,9 +383,14 @@ impl ImageProcessorConfig {
     }
 }
 
+/// The class that a processor is a variant of.
+fn class_of(name: &str) -> &str {
+    name.trim_end_matches("Fast").trim_end_matches("Pil")
+}
+
 /// Whether a processor class is that of pictures which keep their aspect ratio.
 fn is_naflex(name: &str) -> bool {
-    name.trim_end_matches("Fast").trim_end_matches("Pil") == NAFLEX
+    class_of(name) == NAFLEX
 }
 
 impl Size {
@@ -548,6 +562,13 @@ mod tests {
         refused(ImageProcessorConfig { patch_size: Some(0), ..usual.clone() }, "patch_size");
         refused(ImageProcessorConfig { max_num_patches: Some(0), ..usual.clone() }, "max_num_patches");
         refused(ImageProcessorConfig { max_num_patches: Some(1 << 20), ..usual.clone() }, "max_num_patches");
+        // Each is possible, both together are not.
+        for key in ["max_num_patches", "patch_size", "65536 patches of 1024 x 1024"] {
+            refused(ImageProcessorConfig::siglip2_naflex(1024, 1 << 16), key);
+        }
+        ImageProcessorConfig::siglip2_naflex(1024, 64).check().unwrap();
+        refused(ImageProcessorConfig::siglip2_naflex(1024, 65), "max_num_patches");
+        ImageProcessorConfig::siglip2_naflex(32, 1 << 16).check().unwrap();
         refused(ImageProcessorConfig { do_resize: false, ..usual.clone() }, "do_resize");
         let tiles = Some(vec![GridPinpoint(256, 256)]);
         refused(ImageProcessorConfig { image_grid_pinpoints: tiles, ..usual.clone() }, "image_grid_pinpoints");

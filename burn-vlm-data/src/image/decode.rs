@@ -54,19 +54,15 @@ pub fn decode(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<Dynamic
     })
 }
 
-/// Width and height of a picture that seems to be whole, before EXIF turns it: as [`decode`], without the time for the pixels. Damage
-/// among the pixels is not seen.
+/// Whether a picture seems to be whole: as [`decode`], without the time for the pixels, so that damage among them is not seen. TIFF
+/// files in colours that the crate `image` does not read (palettes, L*a*b*, YCbCr, CMYK, wide grey, ...) are decoded all the same.
 ///
 /// # Errors
 /// As [`decode`], for what the beginning and the end of the file tell.
-pub fn look(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<(u32, u32), ImageError> {
+pub fn look(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<(), ImageError> {
     guarded(name, || {
         let ended = png_with_end(bytes);
-        let bytes = ended.as_deref().unwrap_or(bytes);
-        match open(name, bytes, limits)? {
-            Opened::Decoder(decoder, _) => Ok(decoder.dimensions()),
-            Opened::Image(image) => Ok((image.width(), image.height())),
-        }
+        open(name, ended.as_deref().unwrap_or(bytes), limits).map(drop)
     })
 }
 
@@ -307,7 +303,7 @@ mod tests {
             let name = corpus.picture_name(picture.id);
             let image = to_rgb(decode(&name, &picture.webp, &DecodeLimits::default()).unwrap(), Some([255; 3]));
             assert_eq!(image.dimensions(), (64, 64), "{name}");
-            assert_eq!(look(&name, &picture.webp, &DecodeLimits::default()).unwrap(), (64, 64));
+            look(&name, &picture.webp, &DecodeLimits::default()).unwrap();
         }
     }
 

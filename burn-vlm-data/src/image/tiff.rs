@@ -1,5 +1,6 @@
 //! TIFF files in the colours that the image library does not read: palettes, L*a*b*, YCbCr, CMYK, grey with 2, 4 or 32 bits or in
-//! floating point, grey and palettes with alpha. Pillow writes each mode that PNG does not have so, and Hugging Face's datasets with it.
+//! floating point, grey and palettes with alpha, RGB with samples beyond it. Pillow writes each mode that PNG does not have so, and
+//! Hugging Face's datasets with it.
 //!
 //! Samples are read as they are, by telling the decoder that they are plain channels; what they mean is told here, as Pillow's
 //! `convert("RGB")` does. What is refused says which kind it is and what to do.
@@ -26,6 +27,7 @@ const PHOTOMETRIC: u16 = 262;
 /// Compression by JPEG, whose decoder has a rule of its own for colours.
 const JPEG: [u16; 2] = [6, 7];
 /// Kinds of samples beyond the colours.
+const UNSPECIFIED: u16 = 0;
 const PREMULTIPLIED: u16 = 1;
 const ALPHA: u16 = 2;
 /// Largest sample of a picture whose samples are 8 bits in wider numbers, and of one whose samples are 16 bits.
@@ -126,7 +128,8 @@ fn header(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<Option<Header>, Refusa
     let integers = format == 1;
     let ours = match photometric {
         WHITE_IS_ZERO | BLACK_IS_ZERO => samples > 1 || !matches!(bits, 1 | 8 | 16) || !integers,
-        RGB => samples > 3 && bits == 8 && extra != Some(ALPHA),
+        // Four samples of which the last is said to be opacity, or not said what it is, are read so elsewhere.
+        RGB => samples > 3 && bits == 8 && !(samples == 4 && matches!(extra, None | Some(ALPHA))),
         PALETTE | LAB | ICC_LAB => true,
         CMYK => bits == 8,
         YCBCR => true,
@@ -219,7 +222,14 @@ fn image_of(header: &Header, samples: DecodingResult, map: &[u16]) -> Result<Dyn
             });
             whole(RgbaImage::from_raw(width, height, values.collect()).map(DynamicImage::ImageRgba8))
         }
-        (RGB, 4.., 8) => three(header, pixels().map(|pixel| [pixel[0], pixel[1], pixel[2]])),
+        (RGB, 4.., 8) if extra == Some(UNSPECIFIED) => {
+            three(header, pixels().map(|pixel| [pixel[0], pixel[1], pixel[2]]))
+        }
+        // Pillow takes the fourth sample for opacity where nothing is said of it, or something that nobody knows.
+        (RGB, 4.., 8) => {
+            let values = pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], pixel[3]]);
+            whole(RgbaImage::from_raw(width, height, values.collect()).map(DynamicImage::ImageRgba8))
+        }
         (CMYK, 4.., 8) => three(header, pixels().map(|pixel| cmyk([pixel[0], pixel[1], pixel[2], pixel[3]]))),
         (YCBCR, 3, 8) => three(header, pixels().map(|pixel| ycbcr([pixel[0], pixel[1], pixel[2]]))),
         (LAB, 3, 8) => three(header, pixels().map(|pixel| lab(pixel[0], pixel[1] as i8, pixel[2] as i8))),

@@ -165,6 +165,15 @@ impl Processor {
         Ok(Self { tokenizer, format: Format::Template { template, style }, images })
     }
 
+    /// The same processor with other limits on pictures.
+    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
+        if let Some(Images { single, several, tokens }) = self.images {
+            let several = several.map(|processor| processor.with_limits(limits));
+            self.images = Some(Images { single: single.with_limits(limits), several, tokens });
+        }
+        self
+    }
+
     /// The same processor with another count of visual tokens: that of a loaded model, which knows its own connector.
     pub fn with_visual_tokens(mut self, tokens: VisualTokens) -> Self {
         if let Some(images) = &mut self.images {

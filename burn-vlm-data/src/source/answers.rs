@@ -100,24 +100,31 @@ pub(super) const MOST_OPTIONS: usize = LETTERS.len();
 /// # Errors
 /// A number that is no place among the options; what is no answer at all, as [`answer_texts`].
 pub fn option_place(name: &str, answer: &Value, options: &[String]) -> Result<Option<usize>, SkipReason> {
-    let Some(given) = given(name, answer)? else { return Ok(None) };
+    Ok(given_and_place(name, answer, options)?.and_then(|(_, place)| place))
+}
+
+/// The first answer that is not blank, and the place that it means.
+fn given_and_place(
+    name: &str,
+    answer: &Value,
+    options: &[String],
+) -> Result<Option<(String, Option<usize>)>, SkipReason> {
+    let given = answer_texts(name, answer)?.into_iter().find(|answer| !answer.trim().is_empty());
+    let Some(given) = given else { return Ok(None) };
     let text = given.trim();
     if !is_number(answer) {
         let by_letter = letters(options.len()).position(|letter| letter == text);
         let meant = by_letter.or_else(|| options.iter().position(|option| option.trim() == text));
         if meant.is_some() {
-            return Ok(meant);
+            return Ok(Some((given, meant)));
         }
     }
-    match number(text) {
-        Some(place) => match usize::try_from(place).ok().filter(|place| *place < options.len()) {
-            Some(place) => Ok(Some(place)),
-            None => {
-                let detail = format!("{name} is {text}, expected a place among {} options, from 0", options.len());
-                Err(SkipReason::malformed(detail))
-            }
-        },
-        None => Ok(None),
+    match number(text).map(|place| usize::try_from(place).ok().filter(|place| *place < options.len())) {
+        Some(None) => {
+            let detail = format!("{name} is {text}, expected a place among {} options, from 0", options.len());
+            Err(SkipReason::malformed(detail))
+        }
+        place => Ok(Some((given, place.flatten()))),
     }
 }
 
@@ -126,16 +133,11 @@ fn is_number(answer: &Value) -> bool {
     answer.is_number() || answer.as_array().is_some_and(|items| matches!(items.as_slice(), [Value::Number(_)]))
 }
 
-/// The first answer that is not blank.
-fn given(name: &str, answer: &Value) -> Result<Option<String>, SkipReason> {
-    Ok(answer_texts(name, answer)?.into_iter().find(|answer| !answer.trim().is_empty()))
-}
-
 /// The answer to a question whose options stand in the prompt with letters: a place becomes its letter; a letter, an option's text and
 /// any other text stay.
 pub(super) fn chosen(name: &str, answer: &Value, options: &[String]) -> Result<Option<String>, SkipReason> {
-    let place = option_place(name, answer, options)?;
-    let (Some(given), Some(place)) = (given(name, answer)?, place) else { return given(name, answer) };
+    let Some((given, place)) = given_and_place(name, answer, options)? else { return Ok(None) };
+    let Some(place) = place else { return Ok(Some(given)) };
     let text = given.trim();
     let letter = letters(options.len()).nth(place);
     let stays = letter.as_deref() == Some(text) || options.get(place).is_some_and(|option| option.trim() == text);

@@ -29,8 +29,8 @@ pub(super) const PICTURE_ENDINGS: [&str; 20] = [
     "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "jxl", "ppm",
     "pgm", "ico", "tga", "svg", "apng",
 ];
-/// Names of fields that are known to hold pictures or videos and are read only if the configuration names them.
-pub(super) const KNOWN_PICTURES: [&str; 25] = [
+/// Names of fields that are known to hold pictures and are read only if the configuration names them.
+const KNOWN_PICTURES: [&str; 20] = [
     "img",
     "imgs",
     "img_path",
@@ -51,14 +51,8 @@ pub(super) const KNOWN_PICTURES: [&str; 25] = [
     "jpeg",
     "png",
     "webp",
-    "videos",
-    "video_path",
-    "video_file",
-    "frames",
-    "mp4",
 ];
-
-/// Those among them that hold videos.
+/// The same of videos.
 const KNOWN_VIDEOS: [&str; 5] = ["videos", "video_path", "video_file", "frames", "mp4"];
 
 /// What a source's configuration says about every record.
@@ -183,7 +177,9 @@ impl Interpreter {
         // Who names the pictures' field has said where they are.
         let chosen = names.image.is_some() || names.video.is_some();
         let known = |name: &str| {
-            KNOWN_PICTURES.contains(&name) && !names.ignores(name) && !names.named().any(|named| named == name)
+            (KNOWN_PICTURES.contains(&name) || KNOWN_VIDEOS.contains(&name))
+                && !names.ignores(name)
+                && !names.named().any(|named| named == name)
         };
         let found = fields.find(|(name, value)| known(name) && is_there(value)).map(|(name, _)| name);
         match found.or_else(|| unread.iter().find(|name| known(name))).filter(|_| !chosen) {

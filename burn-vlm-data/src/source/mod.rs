@@ -243,6 +243,18 @@ impl FileSource {
         raw
     }
 
+    /// The samples of records whose numbers rise; `seen` is shown each record before.
+    fn samples(&self, records: &[u64], mut seen: impl FnMut(&RawResult)) -> Vec<Result<Sample, Box<Skip>>> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let interpret = |(raw, record): (RawResult, &u64)| {
+            seen(&raw);
+            self.interpret(raw, *record)
+        };
+        let mut samples: Vec<_> = self.read(&records[..inside], true).into_iter().zip(records).map(interpret).collect();
+        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        samples
+    }
+
     fn count_unread(&self, raw: &RawResult, counts: &mut BTreeMap<String, u64>) {
         let names = raw.iter().flat_map(|raw| self.interpreter.unread(raw));
         names.for_each(|name| *counts.entry(name).or_default() += 1);
@@ -299,27 +311,12 @@ impl Source for FileSource {
     }
 
     fn get_many(&self, records: &[u64]) -> Vec<Result<Sample, Box<Skip>>> {
-        let inside = records.partition_point(|record| *record < self.len());
-        let raw = self.read(&records[..inside], true);
-        let mut samples: Vec<_> =
-            raw.into_iter().zip(records).map(|(raw, record)| self.interpret(raw, *record)).collect();
-        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
-        samples
+        self.samples(records, |_| ())
     }
 
     fn get_many_told(&self, records: &[u64]) -> Told {
-        let inside = records.partition_point(|record| *record < self.len());
         let mut counts = BTreeMap::new();
-        let mut samples: Vec<_> = self
-            .read(&records[..inside], true)
-            .into_iter()
-            .zip(records)
-            .map(|(raw, record)| {
-                self.count_unread(&raw, &mut counts);
-                self.interpret(raw, *record)
-            })
-            .collect();
-        samples.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        let samples = self.samples(records, |raw| self.count_unread(raw, &mut counts));
         (samples, counts)
     }
 

@@ -17,10 +17,10 @@ const PICTURES_OF_TURNS: [&str; 4] = ["image", "images", "image_path", "video"];
 const KEYS_OF_PARTS: [&str; 9] =
     ["type", "text", "index", "detail", "min_pixels", "max_pixels", "resized_height", "resized_width", "media_type"];
 
-/// Keys of a content part under which a picture or video is known to stand.
-const PICTURES_OF_PARTS: [&str; 6] = ["image", "image_url", "bytes", "base64", "video", "frames"];
 /// Keys of a content part that name a video.
 const KEYS_OF_VIDEOS: [&str; 3] = ["video", "path", "frames"];
+/// Those of them that name nothing else.
+const VIDEOS_ALONE: [&str; 2] = ["video", "frames"];
 
 /// A picture or video that a content part names.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,22 +183,23 @@ fn part_of(part: &Value) -> Result<Part<'_>, SkipReason> {
     };
     match kind {
         "text" | "input_text" => {
-            check_alone(part, kind, &PICTURES_OF_PARTS)?;
+            check_alone(part, kind, KEYS.iter().chain(&VIDEOS_ALONE))?;
             match part.get("text").unwrap_or(&Value::Null) {
                 Value::String(text) => Ok(Part::Text(Cow::Borrowed(text))),
                 other => Ok(Part::Text(Cow::Owned(text("text", other)?))),
             }
         }
         "image" | "image_url" | "input_image" => {
-            check_alone(part, kind, &["text", "video", "frames"])?;
+            check_alone(part, kind, ["text"].iter().chain(&VIDEOS_ALONE))?;
             check_keys(part, kind, &KEYS)?;
             // The part is itself an object that names a picture.
             let named = KEYS.iter().any(|key| there(key)).then(|| NamedPart::Image(Value::Object(part.clone())));
             Ok(Part::Media(IMAGE_PLACEHOLDER, named))
         }
         "video" => {
-            check_alone(part, kind, &["text", "image", "image_url", "bytes", "base64"])?;
             check_keys(part, kind, &KEYS_OF_VIDEOS)?;
+            let pictures = KEYS.iter().filter(|key| !KEYS_OF_VIDEOS.contains(key));
+            check_alone(part, kind, ["text"].iter().chain(pictures))?;
             let named = KEYS_OF_VIDEOS.iter().find_map(|key| part.get(*key).filter(|value| is_there(value)));
             Ok(Part::Media(VIDEO_PLACEHOLDER, named.cloned().map(NamedPart::Video)))
         }
@@ -213,8 +214,12 @@ fn part_of(part: &Value) -> Result<Part<'_>, SkipReason> {
 }
 
 /// A part is one thing: a text beside a picture would be lost, or the picture, and their order is not said.
-fn check_alone(part: &Map<String, Value>, kind: &str, others: &[&str]) -> Result<(), SkipReason> {
-    match others.iter().find(|key| part.get(**key).is_some_and(is_there)) {
+fn check_alone<'k>(
+    part: &Map<String, Value>,
+    kind: &str,
+    mut others: impl Iterator<Item = &'k &'k str>,
+) -> Result<(), SkipReason> {
+    match others.find(|key| part.get(**key).is_some_and(is_there)) {
         Some(key) => {
             let detail = format!("a content part of type {kind} has {key:?} too; expected a part of its own for it");
             Err(SkipReason::new(SkipKind::UnreadField, detail))

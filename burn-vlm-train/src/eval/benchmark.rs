@@ -4,6 +4,7 @@
 //! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
 
 use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::sample::Media;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,11 @@ pub trait Benchmark: Send + Sync {
     /// covered already.
     fn key(&self) -> String {
         String::new()
+    }
+
+    /// The largest pictures that may be shown.
+    fn limits(&self) -> DecodeLimits {
+        DecodeLimits::default()
     }
 
     /// What a reader must know of how it was drawn, such as rows that could not be used.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn_vlm_base::shorten::shorten_message;
 use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::image::DecodeLimits;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
@@ -32,11 +33,12 @@ type Open = fn(Table, &EmojiCorpus, &Path) -> Result<Arc<dyn Benchmark>>;
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
 const KINDS: [(&str, Open); 7] = [
     ("choice", |table, _, base| {
-        let recipe: ChoiceRecipe = read(table, &[&FileRecipe::KEYS, &ChoiceRecipe::KEYS])?;
+        let recipe: ChoiceRecipe = read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ChoiceRecipe::KEYS])?;
         Ok(Arc::new(Choice::open(recipe, base)?))
     }),
     ("short_answer", |table, _, base| {
-        let recipe: ShortAnswerRecipe = read(table, &[&FileRecipe::KEYS, &ShortAnswerRecipe::KEYS])?;
+        let recipe: ShortAnswerRecipe =
+            read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ShortAnswerRecipe::KEYS])?;
         Ok(Arc::new(ShortAnswer::open(recipe, base)?))
     }),
     ("mmmb", |table, _, base| {
@@ -153,6 +155,14 @@ impl Benchmarks {
     /// All metrics, in the order of the report.
     pub fn metrics(&self) -> Vec<Metric> {
         self.iter().flat_map(Benchmark::metrics).collect()
+    }
+
+    /// The largest limits on pictures that one of them has: each has looked at its own already.
+    pub fn limits(&self) -> DecodeLimits {
+        self.iter().map(Benchmark::limits).fold(DecodeLimits::default(), |a, b| DecodeLimits {
+            max_pixels: a.max_pixels.max(b.max_pixels),
+            max_bytes: a.max_bytes.max(b.max_bytes),
+        })
     }
 
     /// The scores that a study shows first.

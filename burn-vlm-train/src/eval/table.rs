@@ -37,26 +37,27 @@ impl Table {
         let source = FileSource::open(config)?;
         let mut table = Self { name, max_skipped, len: 0, rows: Vec::new(), skipped: Vec::new(), key: String::new() };
         let mut hasher = blake3::Hasher::new();
-        let (mut pictures, mut seen) = (HashMap::new(), HashSet::new());
+        let limits = source.limits().decode();
+        let (mut pictures, mut looked_at) = (HashMap::new(), HashSet::new());
         for begin in (0..source.len()).step_by(CHUNK as usize) {
             let records: Vec<u64> = (begin..source.len().min(begin + CHUNK)).collect();
             for (record, row) in records.iter().zip(source.rows(&records)) {
                 table.len += 1;
-                let row = row.and_then(|row| match look(&row, &mut seen) {
-                    Ok(()) => Ok(row),
-                    Err(SkipReason { kind: reason, detail }) => {
-                        Err(Box::new(Skip { reason, detail, ..left_out(&table.name, *record, &row) }))
+                let mut row = match row {
+                    Ok(row) => row,
+                    Err(skip) => {
+                        table.skipped.push(*skip);
+                        continue;
                     }
-                });
-                match row {
-                    Ok(mut row) => {
-                        hasher.update(row.id.as_bytes());
-                        hasher.update(Value::Object(row.fields.clone()).to_string().as_bytes());
-                        row.media.iter_mut().for_each(|medium| share(medium, &mut pictures));
-                        table.rows.push((*record, row));
-                    }
-                    Err(skip) => table.skipped.push(*skip),
+                };
+                row.media.iter_mut().for_each(|medium| share(medium, &mut pictures));
+                if let Err(SkipReason { kind: reason, detail }) = look(&row, &mut looked_at, &limits) {
+                    table.skipped.push(Skip { reason, detail, ..left_out(&table.name, *record, &row) });
+                    continue;
                 }
+                hasher.update(row.id.as_bytes());
+                hasher.update(Value::Object(row.fields.clone()).to_string().as_bytes());
+                table.rows.push((*record, row));
             }
         }
         table.key = hasher.finalize().to_hex().to_string();
@@ -138,12 +139,16 @@ impl Table {
 }
 
 /// Whether the pictures of a row are pictures: told before anything is trained, where the model sees them after it. Each is looked at
-/// once.
-fn look(row: &Row, seen: &mut HashSet<Picture>) -> Result<(), SkipReason> {
+/// once; the rows share their bytes, so that where these lie tells them apart.
+fn look(row: &Row, looked_at: &mut HashSet<String>, limits: &DecodeLimits) -> Result<(), SkipReason> {
     for picture in pictures(&row.media) {
-        if !seen.contains(picture) {
-            picture.look(&DecodeLimits::default())?;
-            seen.insert(picture.clone());
+        let which = match picture {
+            Picture::File { .. } => picture.name(),
+            Picture::Encoded { bytes, .. } => format!("{:p}", bytes.as_ptr()),
+        };
+        if !looked_at.contains(&which) {
+            picture.look(limits)?;
+            looked_at.insert(which);
         }
     }
     Ok(())

@@ -131,7 +131,7 @@ impl StageRecipe {
         self.validation.clone().or_else(|| (self.eval_every > 0).then(ValidationRecipe::default))
     }
 
-    /// The share of the training data that is held out.
+    /// The share of the training data that this stage alone would hold out, see [`Recipe::held_out_share`](super::Recipe::held_out_share).
     pub fn held_out_share(&self) -> Share {
         self.validation().map_or(Share::ZERO, |validation| validation.share())
     }

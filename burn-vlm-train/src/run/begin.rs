@@ -7,10 +7,11 @@ use burn::tensor::Device;
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
 use burn_vlm_base::files::{list_dir, read_json_if_there, write_json_atomic};
+use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::seal::hash_file;
 use serde::{Deserialize, Serialize};
 
-use super::stage_folder;
+use super::{RUN_LOCK, stage_folder};
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
@@ -29,17 +30,24 @@ pub struct Start {
 
 /// `init.json`: what a run began from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Init {
+pub(super) struct Init {
     run: PathBuf,
     stage: String,
     checkpoint: String,
-    blake3: String,
+    /// Hash of the weights.
+    pub(super) blake3: String,
+}
+
+impl std::fmt::Display for Init {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the weights of stage {} of {}, checkpoint {}", self.stage, self.run.display(), self.checkpoint)
+    }
 }
 
 /// File of [`Init`].
 const INIT: &str = "init.json";
 
-/// Loads the weights that a run begins with, if it begins with another's; their hash.
+/// Loads the weights that a run begins with, if it begins with another's; which these are.
 ///
 /// # Errors
 /// No such run or stage, one whose model is another, weights that are damaged or not those that the run in `out` began with.
@@ -49,7 +57,7 @@ pub(super) fn init<T: VisionTower, P: Projector>(
     start: &Start,
     mut assembled: Assembled<T, P>,
     device: &Device,
-) -> Result<(Assembled<T, P>, Option<String>)> {
+) -> Result<(Assembled<T, P>, Option<Init>)> {
     let file = out.join(INIT);
     let before: Option<Init> = read_json_if_there(&file)?;
     // Nothing has been trained: it may begin otherwise.
@@ -87,7 +95,7 @@ pub(super) fn init<T: VisionTower, P: Projector>(
     if !begun {
         write_json_atomic(&file, &init)?;
     }
-    Ok((assembled, Some(init.blake3)))
+    Ok((assembled, Some(init)))
 }
 
 /// The checkpoint that `RUN` or `RUN/STAGE` means.
@@ -157,31 +165,31 @@ pub(super) fn take_over(
         return Ok(None);
     }
     let own = fs::canonicalize(out).ok();
-    let mut found: Option<(PathBuf, usize)> = None;
+    let mut found: Option<Taken> = None;
     for run in list_dir(runs)?.iter().map(|run| runs.join(run)) {
-        if fs::canonicalize(&run).ok() == own {
+        let stage = stage_folder(&run, number, name);
+        if fs::canonicalize(&run).ok() == own || !stage.is_dir() {
             continue;
         }
-        // What cannot be read, or is being removed, is no stage to take.
-        let stage = stage_folder(&run, number, name);
+        // One that is running writes its log and removes checkpoints while we read.
+        let Ok(Attempt::Taken(lock)) = FileLock::try_take(&run.join(RUN_LOCK)) else { continue };
+        // What cannot be read is no stage to take.
         let newest = checkpoint::list(&stage).ok().and_then(|mut found| found.pop());
-        let Some((path, state)) = newest.and_then(|path| Some((path.clone(), checkpoint::read_state(&path).ok()?)))
+        let Some((newest, state)) = newest.and_then(|path| Some((path.clone(), checkpoint::read_state(&path).ok()?)))
         else {
             continue;
         };
-        let farther = found.as_ref().is_none_or(|(_, step)| state.step > *step);
-        if state.fingerprint == fingerprint && farther && checkpoint::is_whole(&path) {
-            found = Some((stage, state.step));
+        let farther = found.as_ref().is_none_or(|found| state.step > found.step);
+        if state.fingerprint == fingerprint && farther && checkpoint::is_whole(&newest) {
+            found = Some(Taken { run, stage, newest, step: state.step, _lock: lock });
         }
     }
-    let Some((stage, step)) = found else { return Ok(None) };
+    let Some(Taken { run, stage, newest, step, _lock }) = found else { return Ok(None) };
     for name in LOGS.iter().filter(|name| stage.join(name).is_file()) {
         copy(&stage.join(name), &folder.join(name))?;
     }
     // The checkpoint last: with it the stage is there.
-    let newest = checkpoint::list(&stage)?.pop();
-    let best = stage.join(checkpoint::BEST);
-    for from in [Some(best), newest].into_iter().flatten().filter(|from| from.is_dir()) {
+    for from in [stage.join(checkpoint::BEST), newest].into_iter().filter(|from| from.is_dir()) {
         let to = folder.join(from.file_name().unwrap_or_default());
         let temporary = burn_vlm_base::files::temp_dir_for(&to)?;
         for name in list_dir(&from)? {
@@ -193,8 +201,16 @@ pub(super) fn take_over(
         }
         burn_vlm_base::files::publish_dir(temporary.path(), &to)?;
     }
-    let run = stage.ancestors().nth(2).unwrap_or(&stage).to_owned();
     Ok(Some((run, step)))
+}
+
+/// A stage of another run, which cannot go on while it is read.
+struct Taken {
+    run: PathBuf,
+    stage: PathBuf,
+    newest: PathBuf,
+    step: usize,
+    _lock: FileLock,
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

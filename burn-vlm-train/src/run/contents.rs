@@ -1,15 +1,17 @@
 //! What a stage's data was when the stage began, `data.json`: which records are drawn, and what stood in the files.
 //!
 //! Counts alone do not tell a corrected file from the one before. Names, sizes and hashes do, and need no clock: files may be copied
-//! to another machine. A file up to 64 MB is hashed whole, of a larger one 64 pieces from all over it
-//! ([`hash_pieces`]): a shard that was written anew differs in all of them, and a thousand shards take seconds. Pictures that records
-//! name by their paths are not looked at.
+//! to another machine. They are hashed by [`hash_contents`]. Of pictures that
+//! records name by their paths those of 256 records are: other pictures under the same names are noticed, one that was mended among
+//! thousands is not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn_vlm_base::seal::hash_pieces;
+use burn_vlm_base::seal::hash_contents;
 use burn_vlm_data::mixture::MixtureConfig;
-use burn_vlm_data::source::{Mixed, StreamState, mixture_files};
+use burn_vlm_data::sample::{Picture, Sample};
+use burn_vlm_data::source::{Drawn, Mixed, SkipReason, StreamState, mixture_files};
 use serde::{Deserialize, Serialize};
 
 use crate::ablation::{hash_table, parse_toml};
@@ -22,8 +24,9 @@ pub(crate) struct DataState {
     /// What is drawn, in which order.
     #[serde(flatten)]
     stream: StreamState,
+    /// Hash of pictures in files of their own that records name, of [`LOOKED_AT`] records from all over the epoch.
+    pictures: Option<String>,
     /// What it is read from.
-    #[serde(default)]
     files: Vec<FileState>,
 }
 
@@ -36,9 +39,11 @@ struct FileState {
 }
 
 impl FileState {
-    fn of(path: &Path) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (bytes, blake3) = hash_pieces(path)?;
+    /// Called as it lies below the mixture's folder, so that both can be moved together.
+    fn of(path: &Path, folder: &Path) -> Result<Self> {
+        let below = path.strip_prefix(folder).ok().or_else(|| path.file_name().map(Path::new));
+        let name = below.unwrap_or(path).to_string_lossy().into_owned();
+        let (bytes, blake3) = hash_contents(path)?;
         Ok(Self { name, bytes, blake3 })
     }
 
@@ -51,6 +56,39 @@ impl FileState {
     }
 }
 
+/// Records whose pictures are looked at.
+const LOOKED_AT: u64 = 256;
+
+/// Hash of the pictures that lie in files of their own, of records from all over the epoch; `None` where there are none. What stands in
+/// the data's own files is hashed with these.
+fn pictures_of(mixed: &Mixed) -> Option<String> {
+    let length = mixed.epoch_len();
+    let count = length.min(LOOKED_AT);
+    let mut hasher = blake3::Hasher::new();
+    // By source: one whose first sample has its pictures with it is not asked again.
+    let mut in_files: BTreeMap<usize, bool> = BTreeMap::new();
+    for number in 0..count {
+        let position = (u128::from(number) * u128::from(length) / u128::from(count)) as u64;
+        let Some(source) = mixed.source_at(position).filter(|source| in_files.get(source) != Some(&false)) else {
+            continue;
+        };
+        let keys = |sample: &Sample| -> std::result::Result<(bool, Vec<[u8; 16]>), SkipReason> {
+            let files = sample.pictures().filter(|picture| matches!(picture, Picture::File { .. }));
+            let keys = files.map(|picture| picture.key().map_or([0; 16], |key| key.0)).collect();
+            Ok((sample.pictures().next().is_some(), keys))
+        };
+        // Where nothing can be used, drawing tells.
+        let Ok(Drawn { item: (has_pictures, keys), .. }) = mixed.get(position, keys) else { continue };
+        for key in &keys {
+            hasher.update(key);
+        }
+        if has_pictures {
+            in_files.entry(source).or_insert(!keys.is_empty());
+        }
+    }
+    in_files.values().any(|in_files| *in_files).then(|| hasher.finalize().to_hex().to_string())
+}
+
 /// The files of a stage: its mixtures, and what these name.
 fn files(stage: &StageRecipe, base: &Path) -> Result<Vec<FileState>> {
     let mixture = stage.mixture.as_ref().map(|mixture| &mixture.file);
@@ -60,7 +98,7 @@ fn files(stage: &StageRecipe, base: &Path) -> Result<Vec<FileState>> {
         let path = base.join(file);
         found.push(FileState::of_mixture(&path)?);
         for data in mixture_files(&MixtureConfig::from_file(&path)?)? {
-            found.push(FileState::of(&data)?);
+            found.push(FileState::of(&data, path.parent().unwrap_or(&path))?);
         }
     }
     Ok(found)
@@ -79,7 +117,7 @@ impl DataState {
     /// Of an open stage. Where the sources are a program's own, no file is known.
     pub(super) fn of(mixed: &Mixed, stage: Option<(&StageRecipe, &Path)>) -> Result<Self> {
         let files = stage.map(|(stage, base)| files(stage, base)).transpose()?.unwrap_or_default();
-        Ok(Self { stream: mixed.state(0), files })
+        Ok(Self { stream: mixed.state(0), pictures: pictures_of(mixed), files })
     }
 
     /// Why a run that began with `before` cannot go on with this, if it cannot: the first difference.
@@ -87,25 +125,38 @@ impl DataState {
         if let Err(error) = mixed.resume(&before.stream) {
             return Some(error.to_string());
         }
-        self.changed_files(before).into_iter().next()
+        self.changed_pictures(before).or_else(|| self.changed_files(before).into_iter().next())
+    }
+
+    fn changed_pictures(&self, before: &Self) -> Option<String> {
+        (self.pictures != before.pictures)
+            .then(|| "pictures that the records name have other contents, or are there or not there now".to_owned())
     }
 
     fn changed_files(&self, before: &Self) -> Vec<String> {
         let mut lines = Vec::new();
+        // Without those that are as they were: several may have one name.
+        let mut then: Vec<&FileState> = before.files.iter().collect();
+        let mut now = Vec::new();
         for file in &self.files {
-            let named: Vec<&FileState> = before.files.iter().filter(|then| then.name == file.name).collect();
-            match named.as_slice() {
-                [] => lines.push(format!("{} is new", file.name)),
-                named if named.contains(&file) => {}
-                [then, ..] if then.bytes != file.bytes => {
-                    lines.push(format!("{} has {} bytes and had {}", file.name, file.bytes, then.bytes));
-                }
-                [_, ..] if file.bytes == 0 => lines.push(format!("{} says something else", file.name)),
-                [_, ..] => lines.push(format!("{} has other contents at the same size", file.name)),
+            match then.iter().position(|then| *then == file) {
+                Some(same) => drop(then.remove(same)),
+                None => now.push(file),
             }
         }
-        let gone = before.files.iter().filter(|then| !self.files.iter().any(|file| file.name == then.name));
-        lines.extend(gone.map(|then| format!("{} is gone", then.name)));
+        for file in now {
+            let name = &file.name;
+            let Some(was) = then.iter().position(|then| then.name == *name).map(|at| then.remove(at)) else {
+                lines.push(format!("{name} is new"));
+                continue;
+            };
+            lines.push(match (was.bytes, file.bytes) {
+                (was, is) if was != is => format!("{name} has {is} bytes and had {was}"),
+                (_, 0) => format!("{name} says something else"),
+                _ => format!("{name} has other contents at the same size"),
+            });
+        }
+        lines.extend(then.into_iter().map(|then| format!("{} is gone", then.name)));
         if lines.is_empty() && self.files != before.files {
             lines.push("the files are read in another order".to_owned());
         }
@@ -134,6 +185,7 @@ impl DataState {
                 _ => {}
             }
         }
+        lines.extend(self.changed_pictures(before).filter(|_| self.stream == before.stream));
         lines.extend(self.changed_files(before));
         if lines.is_empty() && self != before {
             lines.push("other records are chosen, as many as before".to_owned());
@@ -161,6 +213,7 @@ mod tests {
             blake3: (*hash).to_owned(),
         };
         DataState {
+            pictures: None,
             stream: StreamState { position: 0, seed: 1, groups: groups.iter().map(group).collect() },
             files: files.iter().map(file).collect(),
         }
@@ -183,6 +236,11 @@ mod tests {
         assert_eq!(now.changes(&before), expected);
         let swapped = state(&[("a", 10), ("b", 5)], &[("m.toml", 0, "x"), ("b.json", 7, "x"), ("a.json", 9, "x")]);
         assert_eq!(swapped.changes(&before), ["the files are read in another order"]);
+        // Two of one name, of which one goes, and one changes.
+        let two = state(&[("a", 10)], &[("x.parquet", 9, "x"), ("x.parquet", 7, "y")]);
+        assert_eq!(state(&[("a", 10)], &[("x.parquet", 7, "y")]).changes(&two), ["x.parquet is gone"]);
+        let one_changed = state(&[("a", 10)], &[("x.parquet", 9, "x"), ("x.parquet", 8, "z")]);
+        assert_eq!(one_changed.changes(&two), ["x.parquet has 8 bytes and had 7"]);
         let json = serde_json::to_string(&before).unwrap();
         assert_eq!(serde_json::from_str::<DataState>(&json).unwrap(), before);
     }

@@ -131,15 +131,20 @@ fn open_data(
 /// out. Where the stage has a `mixture`, its settings hold, its file is not read.
 ///
 /// # Errors
-/// As [`open_stage_data`]; sources without a record.
+/// As [`open_stage_data`]; a stage that the recipe does not have, sources without a record.
 pub fn open_stage_sources(
-    (name, stage): (&str, &StageRecipe),
+    (recipe, name): (&Recipe, &str),
     sources: Vec<Arc<dyn Source>>,
     base: &Path,
     folder: &Path,
     seed: u64,
 ) -> Result<StageData> {
-    let share = stage.held_out_share();
+    let Some(stage) = recipe.stage.get(name) else {
+        let stages = recipe.stage.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(TrainError::Recipe(format!("there is no [stage.{name}]; the recipe has: {stages}")));
+    };
+    // What one stage validates on, no stage trains on.
+    let share = recipe.held_out_share();
     let (mut groups, mut held_out, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     let mut languages = LanguageCounts::new();
     for (number, source) in sources.iter().enumerate() {

@@ -35,7 +35,8 @@ pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
             let first = there.lines().zip(text.lines()).find(changed);
             let (old, new) = first.unwrap_or(("(its end)", "(more lines, or fewer)"));
             let message = format!(
-                "this folder holds a run of another recipe (there `{old}`, now `{new}`); give the new run another folder, or remove this one"
+                "this folder holds a run of another recipe (there `{old}`, now `{new}`); give the new run another folder, or remove this one; a finished run takes more steps or epochs of its last stage \
+                 with --extend"
             );
             Err(TrainError::invalid(&file, message))
         }

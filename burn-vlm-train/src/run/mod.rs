@@ -21,12 +21,14 @@ mod data;
 pub mod estimate;
 mod extend;
 mod folder;
+mod samples;
 
 pub use begin::Start;
 pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
+pub use samples::{sources_objective, stage_objective, stage_samples, text_samples};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,9 +41,7 @@ use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_base::files::{remove_stale_temps, write_atomic};
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
-use burn_vlm_data::batching::Strategy;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
-use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::prepare::{FeatureBank, Views};
@@ -56,18 +56,20 @@ use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::features::{BankKey, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
-use crate::objective::{Layout, SampleMaker, SampleStream, TextObjective, VlmObjective};
+use crate::objective::{SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
 use crate::pictures::processor_for;
 use crate::pretrain::Context;
-use crate::processor::{picture_config, stage_processor};
-use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, Recipe, StageRecipe};
+use crate::processor::picture_config;
+use crate::recipe::{ObjectiveKind, PictureView, Recipe, StageRecipe};
 use crate::trainer::{Observer, StageResult, StageRun, train_stage};
 use crate::watch::ValidationLog;
 
 /// Most megabytes of features of the corpus's pictures: all of them in all views of the largest preset fit.
 const CORPUS_FEATURE_MEGABYTES: u64 = 4096;
+/// Held by the run that is under way in a folder.
+const RUN_LOCK: &str = ".run.lock";
 
 /// Folders of the parts that a model is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +165,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
 ) -> Result<Trained<T, P>> {
     let TrainRun { context, recipe, out, start, reporter, parts, .. } = run;
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
-    let _lock = match FileLock::try_take(&out.join(".run.lock"))? {
+    let _lock = match FileLock::try_take(&out.join(RUN_LOCK))? {
         Attempt::Taken(lock) => lock,
         Attempt::Busy(who) => {
             return Err(TrainError::invalid(out, format!("a run is under way in this folder ({who})")));
@@ -181,12 +183,13 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     let (mut assembled, init) = begin::init(out, recipe, start, assembled, &device)?;
     recipe.compute.apply(&mut assembled.model);
     run.tell(&assembled);
+    init.iter().for_each(|init| reporter.line(&format!("begins with {init}")));
     let opened = run.open_stages(&assembled, extending.as_ref())?;
     let states = (part_state(&parts.encoder)?, part_state(&parts.backbone)?);
     let made_of = (&recipe.model, recipe.seed, recipe.compute, states);
     let mut fingerprint = match init {
         None => format!("{made_of:?}"),
-        Some(init) => format!("{made_of:?} {init}"),
+        Some(init) => format!("{made_of:?} {}", init.blake3),
     };
     let mut stages = Vec::with_capacity(recipe.stages.len());
     for (number, (name, open)) in recipe.stages.iter().zip(opened).enumerate() {
@@ -487,121 +490,6 @@ impl TrainRun<'_> {
         let device = self.context.device.clone();
         stored_bank(&store, &key, &assembled.model, processor, &pictures, (&device, self.reporter)).map(Some)
     }
-}
-
-/// The samples of an open stage as a model of these parts reads them; `image` is how the encoder wants its pictures.
-///
-/// # Errors
-/// A layout that the model's connector cannot take, a processor that does not fit the tower.
-pub fn stage_samples<T: VisionTower, P: Projector>(
-    data: &StageData,
-    assembled: &Assembled<T, P>,
-    image: &ImageProcessorConfig,
-    seed: u64,
-) -> Result<SampleStream> {
-    let Assembled { model, tokenizer, template, .. } = assembled;
-    let stage = &data.stage;
-    let (config, connector) = (&model.config, &model.multi_modal_projector);
-    let corpus;
-    let mixture = match &stage.mixture {
-        Some(mixture) => mixture,
-        None => {
-            corpus = MixtureRecipe { augment: stage.data.augment, ..MixtureRecipe::new("") };
-            &corpus
-        }
-    };
-    if mixture.batching.strategy == Strategy::Packed && connector.reads_text() {
-        return Err(TrainError::Recipe(
-            "`batching.strategy = \"packed\"` puts several samples into a row, and this connector reads the words of a row to \
-             route its pictures; use \"grouped\""
-                .into(),
-        ));
-    }
-    let options = EncodeOptions {
-        mask: mixture.mask,
-        max_tokens: stage.max_tokens,
-        truncation: mixture.truncation,
-        user_turns: connector.text_scope().is_some_and(|scope| scope.needs_user_turns()),
-    };
-    let view = resolved_view(mixture.pictures, assembled.whole, config, image)?;
-    let limits = mixture.limits.decode();
-    let processor =
-        stage_processor(config, tokenizer.clone(), template.clone(), image, (view, assembled.whole), limits)?;
-    let positions = config.text_config.max_position_embeddings();
-    let mut maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
-    maker.augment = mixture.augment;
-    let layout = Layout {
-        batching: mixture.batching,
-        batch: stage.batch,
-        pad_id: tokenizer.pad_id().unwrap_or(0),
-        image_id: tokenizer.image_id().map(i64::from),
-        tiled: view == PictureView::Tiles,
-        seed,
-    };
-    Ok(SampleStream::new(data.mixed.clone(), data.log.clone(), maker, layout, stage.samples_per_step()))
-}
-
-/// The samples of an open stage without pictures, as a language model of so many positions reads them.
-pub fn text_samples(data: &StageData, processor: Arc<Processor>, positions: usize, seed: u64) -> SampleStream {
-    let stage = &data.stage;
-    let plain = MixtureRecipe::new("");
-    let options = EncodeOptions { max_tokens: stage.max_tokens, ..EncodeOptions::default() };
-    let tokenizer = processor.tokenizer().clone();
-    let maker = SampleMaker::new(processor, plain.template, options, plain.batching, positions);
-    let layout = Layout {
-        batching: plain.batching,
-        batch: stage.batch,
-        pad_id: tokenizer.pad_id().unwrap_or(0),
-        image_id: None,
-        tiled: false,
-        seed,
-    };
-    SampleStream::new(data.mixed.clone(), data.log.clone(), maker, layout, stage.samples_per_step())
-}
-
-/// A stage's data and the loss on it in one, for a loop of your own: the conversations of `stage` in the order of `seed`, pictures as
-/// pixels. What cannot be used is listed below `folder`.
-///
-/// # Errors
-/// Data that cannot be opened or read.
-pub fn stage_objective<T: VisionTower, P: Projector>(
-    (name, stage): (&str, &StageRecipe),
-    origin: DataOrigin<'_>,
-    assembled: &Assembled<T, P>,
-    folder: &Path,
-    seed: u64,
-) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
-    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-    objective_on(open_stage_data(name, stage, origin, folder, seed)?, assembled, seed)
-}
-
-/// The same for sources of one's own in the place of what the stage names: files in a format of one's own, samples that the program
-/// makes, or a [`ListSource`](burn_vlm_data::source::ListSource) in memory.
-///
-/// # Errors
-/// Sources without a record, a folder that cannot be written, data that has changed since the stage began.
-pub fn sources_objective<T: VisionTower, P: Projector>(
-    (name, stage): (&str, &StageRecipe),
-    sources: Vec<Arc<dyn Source>>,
-    assembled: &Assembled<T, P>,
-    folder: &Path,
-    seed: u64,
-) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
-    fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-    let data = open_stage_sources((name, stage), sources, Path::new(""), folder, seed)?;
-    objective_on(data, assembled, seed)
-}
-
-/// The loss on the open data of a stage.
-fn objective_on<T: VisionTower, P: Projector>(
-    mut data: StageData,
-    assembled: &Assembled<T, P>,
-    seed: u64,
-) -> Result<(StageRecipe, Arc<VlmObjective<T, P>>)> {
-    let image = processor_for(&assembled.encoder, &assembled.model.config.vision_config)?;
-    let held_out = data.held_out.take();
-    let samples = stage_samples(&data, assembled, &image, seed)?;
-    Ok((data.stage, Arc::new(VlmObjective::new(samples).with_validation(held_out))))
 }
 
 #[cfg(test)]

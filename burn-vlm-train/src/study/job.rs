@@ -13,7 +13,6 @@ use burn_vlm::vlm::Vlm;
 use burn_vlm_base::files::write_json_atomic;
 use burn_vlm_base::jsonl::write_jsonl_atomic;
 use burn_vlm_base::progress::Reporter;
-use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
@@ -233,7 +232,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         let device = &self.job.context.device;
         let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
         let (backbone, end) = (&self.parts.backbone, self.recipe.model.answer_end);
-        let processor = Arc::new(model_processor(config, backbone, end, &image, DecodeLimits::default())?);
+        let processor = Arc::new(model_processor(config, backbone, end, &image, self.benchmarks.limits())?);
         let bank = self.bank(model, (&processor, &image))?;
         Ok(Scorer::new(model, device, processor, bank, self.batch))
     }

@@ -2,7 +2,8 @@
 //!
 //! Unusual here: a folder that does not exist is written beside its place and renamed as a whole. In one that exists
 //! everything is written aside first; then its `config.json`, by which a folder counts as a model, is removed, the files are
-//! renamed one by one, and the new `config.json` comes last. Files that are none of ours stay.
+//! renamed one by one, and the new `config.json` comes last. Files that are none of ours stay; where companions are copied, those of
+//! the old model do not, since words and settings that the new ones lack would be read with the new model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub struct SaveOptions {
     /// Largest safetensors file in bytes; above it the weights are split into several files with an index. The default is 5 GB.
     pub max_shard_size: u64,
     /// A folder whose tokenizer and processor files are copied beside the weights, for example the one that the model came from.
+    /// In a folder that holds a model they take the place of all such files there; without companions these stay.
     pub companions: Option<PathBuf>,
 }
 
@@ -88,9 +90,10 @@ fn copy(from: &Path, to: &Path, names: impl IntoIterator<Item = impl AsRef<Path>
     Ok(())
 }
 
-/// Lets `fill` write files into a new folder and gives it the name `folder`.
+/// Lets `fill` write files into a new folder and gives it the name `folder`; `companions` says whether it writes companions too.
 pub(super) fn publish(
     folder: &Path,
+    companions: bool,
     fill: impl FnOnce(&Path) -> Result<(), CheckpointError>,
 ) -> Result<(), CheckpointError> {
     let exists = folder.is_dir();
@@ -103,29 +106,63 @@ pub(super) fn publish(
         return Ok(files::publish_dir(staging.path(), folder)?);
     }
     files::sync_tree(staging.path())?;
-    move_files(staging.path(), folder, &files::list_dir(staging.path())?)?;
+    replace(staging.path(), folder, companions)?;
     Ok(files::sync_folder(folder)?)
 }
 
 /// Replaces a model in a folder that may hold other things.
-fn move_files(staging: &Path, folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
+fn replace(staging: &Path, folder: &Path, companions: bool) -> Result<(), CheckpointError> {
+    let names = files::list_dir(staging)?;
     files::remove_if_there(&folder.join(CONFIG))?;
     for name in files::list_dir(folder)? {
-        if is_weights(&name) && !names.contains(&name) {
+        if (is_weights(&name) || (companions && is_companion(&name))) && !names.contains(&name) {
             files::remove_if_there(&folder.join(name))?;
         }
+    }
+    if companions {
+        remove_templates(&folder.join(MORE_TEMPLATES), &staging.join(MORE_TEMPLATES))?;
     }
     let (last, first): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.as_str() == CONFIG);
     for name in first.into_iter().chain(last) {
         let (from, to) = (staging.join(name), folder.join(name));
         if from.is_dir() && to.is_dir() {
             // A folder cannot be put into the place of one that holds something.
-            move_files(&from, &to, &files::list_dir(&from)?)?;
+            files::list_dir(&from)?.iter().try_for_each(|name| rename(&from.join(name), &to.join(name)))?;
         } else {
-            fs::rename(from, &to).map_err(CheckpointError::io(&to, "renaming the finished file"))?;
+            rename(&from, &to)?;
         }
     }
     Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    fs::rename(from, to).map_err(CheckpointError::io(to, "renaming the finished file"))
+}
+
+/// Removes the templates of a folder that another has not, and the folder where nothing is left in it.
+fn remove_templates(folder: &Path, new: &Path) -> Result<(), CheckpointError> {
+    if folder.is_symlink() {
+        // What it points to is somebody else's.
+        return Ok(files::remove_if_there(folder)?);
+    }
+    let new = files::list_dir(new)?;
+    let mut stay = false;
+    for name in files::list_dir(folder)? {
+        if name.ends_with(".jinja") && !new.contains(&name) {
+            files::remove_if_there(&folder.join(name))?;
+        } else {
+            stay = true;
+        }
+    }
+    match folder.is_dir() && !stay {
+        true => fs::remove_dir(folder).map_err(CheckpointError::io(folder, "removing the empty folder")),
+        false => Ok(()),
+    }
+}
+
+/// Whether a file of this name belongs to a model's words or settings.
+fn is_companion(name: &str) -> bool {
+    WORDS.contains(&name) || SETTINGS.contains(&name)
 }
 
 /// Whether a file of this name would be read as weights.

@@ -231,7 +231,8 @@ pub trait Pretrained: Module {
 
     /// Writes a folder that transformers reads: weights (in shards where they are large), `config.json`, and the tokenizer and
     /// processor files of [`SaveOptions::companions`]. A new folder appears whole or not at all; in an old one the model is
-    /// replaced and `config.json` comes last, so that a folder with a config is complete. Other files in it stay.
+    /// replaced and `config.json` comes last, so that a folder with a config is complete. Other files in it stay, but
+    /// for the old model's tokenizer and processor files where companions are given.
     ///
     /// # Errors
     /// See [`CheckpointError`]; nothing is replaced before all is written.
@@ -242,7 +243,7 @@ pub trait Pretrained: Module {
         let path = dir.join(CONFIG);
         let files = self.config_files().map_err(|error| CheckpointError::format(&path, error.to_string()))?;
         let (architecture, model_type) = self.architecture();
-        publish(dir, |staging| {
+        publish(dir, options.companions.is_some(), |staging| {
             if let Some(companions) = &options.companions {
                 copy_companions(companions, staging)?;
             }

@@ -1,10 +1,10 @@
 //! One sample on the page: its pictures as thumbnails and its conversation.
 
-use super::super::Source;
+use super::super::{SkipReason, Source};
 use super::page::escape;
 use super::{Reader, Segment};
-use crate::image::{DynamicImage, ImageProcessor, RgbImage};
-use crate::sample::{Picture, Sample};
+use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, to_rgb};
+use crate::sample::{Picture, Sample, WHITE};
 use ::image::codecs::jpeg::JpegEncoder;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +38,10 @@ pub(super) fn article(
     let limits = source.limits().decode();
     for picture in sample.pictures().take(PICTURES) {
         let name = escape(&picture.name());
-        let shown = picture.decode(&limits).map_err(|reason| reason.to_string()).and_then(|image| {
+        // Decoded once, for the page and for the tower, which may have another ground.
+        let image = decoded(picture, &limits).map_err(|reason| reason.to_string());
+        let shown = image.clone().and_then(|image| {
+            let image = to_rgb(image, Some(WHITE));
             let size = format!("{} x {}", image.width(), image.height());
             Ok((thumbnail(image)?, size))
         });
@@ -51,7 +54,7 @@ pub(super) fn article(
             }
             Err(reason) => writeln!(html, "<figure>{}<figcaption>{name}</figcaption></figure>", escape(&reason)),
         };
-        let seen = tower.map(|tower| seen(tower, picture));
+        let seen = image.ok().zip(tower).map(|(image, tower)| seen(tower, &picture.name(), image));
         let _ = match seen {
             None => Ok(()),
             Some(Ok((views, size))) => {
@@ -114,10 +117,14 @@ fn shorten(text: &str) -> String {
     }
 }
 
+fn decoded(picture: &Picture, limits: &DecodeLimits) -> Result<DynamicImage, SkipReason> {
+    Ok(decode(&picture.name(), &picture.read()?, limits)?)
+}
+
 /// The views of a picture behind its preprocessing, as small JPEGs in base64, and their size.
-fn seen(tower: &ImageProcessor, picture: &Picture) -> Result<(Vec<String>, String), String> {
-    let bytes = picture.read().map_err(|reason| reason.to_string())?;
-    let seen = tower.process_tiles_bytes(&picture.name(), &bytes).map_err(|error| error.to_string())?;
+fn seen(tower: &ImageProcessor, name: &str, image: DynamicImage) -> Result<(Vec<String>, String), String> {
+    let image = to_rgb(image, tower.config().background);
+    let seen = tower.process_tiles(&image).map_err(|error| error.of(name).to_string())?;
     let (height, width) = (seen.height, seen.width);
     let views = seen.data.chunks_exact(3 * height * width).map(|pixels| thumbnail(shown(tower, pixels, width, height)));
     Ok((views.collect::<Result<_, _>>()?, format!("{width} x {height}")))

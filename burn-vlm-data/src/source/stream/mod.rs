@@ -283,6 +283,12 @@ impl Mixed {
         Some((number, group.records.get(rank)))
     }
 
+    /// The number of the source, among [`Self::sources`], that a position draws from.
+    pub fn source_at(&self, position: u64) -> Option<usize> {
+        let (number, _) = self.interleave.at(position)?;
+        Some(self.groups[number].group.source)
+    }
+
     /// The sample at a position, as `make` makes it. Where `make` or the reader refuses a record, another one of the group takes
     /// its place.
     ///

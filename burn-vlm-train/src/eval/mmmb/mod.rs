@@ -13,6 +13,7 @@ mod reply;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::source::{LanguageRule, SkipKind, SkipReason};
 use serde::{Deserialize, Serialize};
@@ -353,6 +354,10 @@ impl Benchmark for Mmmb {
 
     fn key(&self) -> String {
         self.key.clone()
+    }
+
+    fn limits(&self) -> DecodeLimits {
+        self.recipe.file.limits.decode()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -1,0 +1,141 @@
+//! `kind = "short_answer"`: short answers from a file.
+
+use std::path::Path;
+
+use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_data::source::Row;
+use serde::{Deserialize, Serialize};
+
+use super::super::benchmark::check_replies;
+use super::super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, distinct};
+use super::{Common, FileRecipe, answers, check_tokens, read};
+use crate::error::Result;
+use crate::stats::{chrf, exact_match};
+
+/// Tokens of a short answer.
+const ANSWER_TOKENS: usize = 32;
+
+/// `kind = "short_answer"`: questions that are answered in a word or phrase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShortAnswerRecipe {
+    /// Where the questions are.
+    #[serde(flatten)]
+    pub file: FileRecipe,
+    /// What stands below the question.
+    #[serde(default)]
+    pub instruction: Option<String>,
+    /// The most tokens of a reply.
+    #[serde(default = "answer_tokens")]
+    pub max_new_tokens: usize,
+}
+
+fn answer_tokens() -> usize {
+    ANSWER_TOKENS
+}
+
+impl ShortAnswerRecipe {
+    pub(in crate::eval) const KEYS: [&str; 2] = ["instruction", "max_new_tokens"];
+}
+
+/// Short answers from a file.
+pub struct ShortAnswer {
+    recipe: ShortAnswerRecipe,
+    questions: Vec<Question>,
+    items: Vec<AnswerItem>,
+    key: String,
+    notes: Vec<String>,
+}
+
+struct AnswerItem {
+    common: Common,
+    references: Vec<String>,
+}
+
+impl ShortAnswer {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// As [`Choice::open`](super::Choice::open).
+    pub fn open(recipe: ShortAnswerRecipe, base: &Path) -> Result<Self, BenchmarkError> {
+        check_tokens(&recipe.file.name, recipe.max_new_tokens)?;
+        let make = |common: Common, row: &Row| {
+            let (references, _) = answers(&recipe.file, row)?;
+            Ok(AnswerItem { common, references })
+        };
+        let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;
+        let question = |item: &AnswerItem| {
+            let Common { id, language, question, media, .. } = &item.common;
+            let request = recipe.instruction.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();
+            let ask = Ask::Generate { max_new_tokens: recipe.max_new_tokens };
+            let id = format!("{}/{id}/{language}", recipe.file.name);
+            Question::new(id, format!("{question}{request}"), media.clone(), ask)
+        };
+        let questions = items.iter().map(question).collect();
+        Ok(Self { recipe, questions, items, key, notes })
+    }
+
+    fn chrf(&self) -> String {
+        format!("{}_chrf", self.recipe.file.name)
+    }
+}
+
+impl Benchmark for ShortAnswer {
+    fn name(&self) -> &str {
+        &self.recipe.file.name
+    }
+
+    fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
+        check_replies(self, replies)?;
+        let name = self.name();
+        let predict = |((item, question), reply): ((&AnswerItem, &Question), &Reply)| {
+            let text = reply.text(name)?;
+            let right = item.references.iter().any(|reference| exact_match(text, reference));
+            let close = item.references.iter().map(|reference| chrf(text, reference)).fold(0.0, f64::max);
+            Ok(Prediction {
+                references: item.references.clone(),
+                text: Some(text.to_owned()),
+                scores: vec![NamedScore::right(name, right), NamedScore::new(self.chrf(), close / 100.0)],
+                ..item.common.prediction(name, question)
+            })
+        };
+        self.items.iter().zip(&self.questions).zip(replies).map(predict).collect()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let name = &self.recipe.file.name;
+        vec![
+            Metric {
+                name: name.clone(),
+                label: format!("{name}, exact"),
+                explanation: "The reply equals one of the answers (case, spaces and forms of Unicode aside).".into(),
+                chance: None,
+            },
+            Metric {
+                name: self.chrf(),
+                label: format!("{name}, chrF"),
+                explanation: "chrF2 of the reply against the answer that it comes nearest to.".into(),
+                chance: None,
+            },
+        ]
+    }
+
+    fn languages(&self) -> Vec<String> {
+        distinct(self.items.iter().map(|item| item.common.language.tag()))
+    }
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    fn limits(&self) -> DecodeLimits {
+        self.recipe.file.limits.decode()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+}
