@@ -5,7 +5,7 @@
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
-use crate::source::{SkipKind, SkipReason};
+use crate::source::{SkipKind, SkipReason, StoredPicture};
 use burn_vlm_base::files::{FileError, read_regular};
 use bytes::Bytes;
 use std::io::ErrorKind;
@@ -64,6 +64,8 @@ pub enum Picture {
         /// PNG, JPEG or WebP.
         bytes: Bytes,
     },
+    /// In a record of a source of files, read when it is shown.
+    Stored(StoredPicture),
 }
 
 /// A hash of a picture's encoded bytes: the same picture has the same key in whatever source, under whatever name.
@@ -146,16 +148,18 @@ impl Picture {
         match self {
             Self::File { path, .. } => path.display().to_string(),
             Self::Encoded { name, .. } => name.clone(),
+            Self::Stored(stored) => stored.name().to_owned(),
         }
     }
 
-    /// The encoded bytes; of a file, read anew at each call.
+    /// The encoded bytes; of a file or a stored record, read anew at each call.
     ///
     /// # Errors
     /// A file that cannot be read, or has too many bytes.
     pub fn read(&self) -> Result<Bytes, SkipReason> {
         let (path, max_bytes) = match self {
             Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
+            Self::Stored(stored) => return stored.read(),
             Self::File { path, max_bytes } => (path, *max_bytes),
         };
         // A device would be read without end, a pipe waited for.
@@ -193,7 +197,10 @@ impl Picture {
     /// # Errors
     /// As [`Self::read`].
     pub fn key(&self) -> Result<MediaKey, SkipReason> {
-        Ok(MediaKey::of(&self.read()?))
+        match self {
+            Self::Stored(stored) => Ok(stored.key()),
+            other => Ok(MediaKey::of(&other.read()?)),
+        }
     }
 }
 

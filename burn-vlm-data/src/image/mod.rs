@@ -21,7 +21,7 @@ pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;
 pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
 pub use decode::{DecodeLimits, decode, lacks_end, look, to_rgb};
-pub use encode::encode_png;
+pub use encode::{encode_png, small_jpeg};
 pub use patches::PatchBudget;
 pub use processor::{ImageProcessor, PixelTensor};
 pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution};

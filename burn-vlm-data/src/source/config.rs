@@ -100,7 +100,8 @@ pub struct Fields {
     /// here is read all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
-    /// Other fields that [`FileSource::rows`](super::FileSource::rows) shall have; only parquet files leave out what is not named.
+    /// Other fields that [`FileSource::rows`](super::FileSource::rows) shall have; only parquet files leave out what is not named, and TSV
+    /// files the `image_path`.
     pub more: Vec<String>,
 }
 

@@ -34,6 +34,33 @@ pub(super) fn expand(source: &str, pattern: &str, format: Option<Format>) -> Res
     Ok(files)
 }
 
+/// The paths of a pattern, folders as they are: braces, and wildcards in the last part, where they stand for files and folders in the
+/// order of their names. For data whose files tell no format by their ending, or that lie in folders which belong together.
+///
+/// # Errors
+/// A pattern that cannot be understood or that no path fits, a folder that cannot be listed.
+pub fn find_paths(source: &str, pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+    let fail =
+        |reason: String| SourceError::Pattern { source_name: source.to_owned(), pattern: pattern.to_owned(), reason };
+    let mut paths = Vec::new();
+    for path in expand_braces(pattern).map_err(fail)? {
+        let path = PathBuf::from(path);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.contains('*') {
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            paths.extend(entries(source, folder)?.into_iter().filter(|path| wildcard(name, &name_of(path))));
+        } else {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(fail(
+            "nothing has this name; give a file or folder, a list such as {a,b}, or a name with *".to_owned(),
+        ));
+    }
+    Ok(paths)
+}
+
 /// The format that a file's ending tells.
 pub(super) fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
@@ -51,20 +78,22 @@ fn name_of(path: &Path) -> String {
 
 /// The files of a folder by name.
 fn list(source: &str, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    Ok(entries(source, folder)?.into_iter().filter(|path| path.is_file()).collect())
+}
+
+/// The files and folders of a folder by name.
+fn entries(source: &str, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let fail = |error: std::io::Error| SourceError::Unreadable {
         source_name: source.to_owned(),
         path: folder.to_owned(),
         reason: error.to_string(),
     };
-    let mut files = Vec::new();
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        if path.is_file() {
-            files.push(path);
-        }
+        paths.push(entry.map_err(fail)?.path());
     }
-    files.sort();
-    Ok(files)
+    paths.sort();
+    Ok(paths)
 }
 
 /// True if `name` is what the pattern says, in which `*` is any text.
@@ -94,6 +123,20 @@ mod tests {
         assert!(!wildcard("a*b", "ab1"));
         assert!(!wildcard("train-*.parquet", "test-0001.parquet"));
         assert!(!wildcard("ab*ba", "aba"));
+    }
+
+    #[test]
+    fn folders_are_paths_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("en-de")).unwrap();
+        std::fs::write(folder.path().join("en-xx.txt"), "").unwrap();
+        let pattern = |end: &str| format!("{}/{end}", folder.path().display());
+        let names = |end: &str| -> Vec<String> {
+            find_paths("s", &pattern(end)).unwrap().iter().map(|path| name_of(path)).collect()
+        };
+        assert_eq!(names("en-*"), ["en-de", "en-xx.txt"]);
+        assert_eq!(names("en-{fr,de}"), ["en-fr", "en-de"]);
+        assert!(find_paths("s", &pattern("x*")).unwrap_err().to_string().contains("x*"));
     }
 
     #[test]

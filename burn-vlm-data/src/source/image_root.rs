@@ -19,7 +19,7 @@ fn shown(path: &str) -> String {
 
 /// A folder of pictures; paths from outside are looked up in it and nowhere else.
 #[derive(Debug, Clone)]
-pub(super) struct ImageRoot {
+pub struct ImageRoot {
     /// As it is given.
     given: PathBuf,
     /// All links resolved.
@@ -29,8 +29,11 @@ pub(super) struct ImageRoot {
 }
 
 impl ImageRoot {
-    /// The folder must be there.
-    pub(super) fn new(folder: &Path, allow_links: bool) -> Result<Self, std::io::Error> {
+    /// The folder must be there. With `allow_links` links may lead out of it.
+    ///
+    /// # Errors
+    /// Nothing there, or no folder.
+    pub fn new(folder: &Path, allow_links: bool) -> Result<Self, std::io::Error> {
         let root = folder.canonicalize()?;
         if root.is_dir() {
             let given = std::path::absolute(folder)?;
@@ -40,7 +43,10 @@ impl ImageRoot {
     }
 
     /// The file that a relative path stands for.
-    pub(super) fn file(&self, relative: &str) -> Result<PathBuf, SkipReason> {
+    ///
+    /// # Errors
+    /// A path that leads out of the folder, or to no file.
+    pub fn file(&self, relative: &str) -> Result<PathBuf, SkipReason> {
         let path = self.resolve(relative)?;
         // A pipe or a device could block for ever, or have no end.
         if path.is_file() {

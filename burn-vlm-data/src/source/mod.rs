@@ -39,6 +39,7 @@ mod record;
 mod row;
 mod skip;
 mod skip_log;
+mod stored;
 mod stream;
 mod text;
 mod turns;
@@ -48,13 +49,16 @@ pub mod write;
 pub use answers::{answer_texts, option_place, option_texts};
 pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfig};
 pub use error::SourceError;
+pub use files::find_paths;
 pub use from_mixture::{
     LanguageRecords, OpenMixture, OpenMixtureError, mix_sources, mixture_files, open_mixture, open_sources,
 };
+pub use image_root::ImageRoot;
 pub use list::ListSource;
 pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};
 pub use skip_log::{SkipLimit, SkipLog, SkipLogError, SkipSummary, TooManySkipped};
+pub use stored::{RecordPictures, StoredPicture};
 pub use stream::{Drawn, Draws, Group, GroupState, Mixed, Records, StreamError, StreamOptions, StreamState};
 
 use self::parquet::ParquetFile;
@@ -79,6 +83,14 @@ const TOLD_AT_ONCE: usize = 16;
 const TOLD_FIELDS: usize = 20;
 /// Records read at once when all are walked through.
 const WALK: u64 = 64;
+
+/// The paths that a pattern with `{a,b}` and `{000..009}` stands for, whether they are there or not; wildcards stay.
+///
+/// # Errors
+/// Braces that do not match, a pattern that stands for too many files.
+pub fn pattern_paths(pattern: &str) -> Result<Vec<PathBuf>, String> {
+    Ok(crate::braces::expand_braces(pattern)?.into_iter().map(PathBuf::from).collect())
+}
 
 /// Samples, and how many of their records have a field that is not read, by its name.
 pub type Told = (Vec<Result<Sample, Box<Skip>>>, BTreeMap<String, u64>);

@@ -21,6 +21,8 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+/// What Python prints for nothing: columns of pictures have it where a row shows fewer than others (PangeaBench's M3Exam).
+const NOTHING: &str = "None";
 /// Keys of an object that name a picture or hold it, as chat templates, OpenAI, Anthropic and datasets write it.
 pub(super) const KEYS: [&str; 9] =
     ["image", "path", "url", "image_url", "bytes", "base64", "data", "source", "file_name"];
@@ -35,7 +37,7 @@ pub(super) fn named(value: &Value, label: &str) -> Result<Vec<RawPicture>, SkipR
 fn within(value: &Value, label: &str, depth: usize) -> Result<Vec<RawPicture>, SkipReason> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::String(text) if text.trim().is_empty() => Ok(Vec::new()),
+        Value::String(text) if text.trim().is_empty() || text == NOTHING => Ok(Vec::new()),
         Value::String(text) => match listing(text) {
             Some(items) => items.iter().map(|item| picture(item, label)).collect(),
             None => Ok(vec![picture(text, label)?]),
@@ -163,6 +165,7 @@ mod tests {
         // A hash is no picture, however long.
         let hash = "0123456789abcdef".repeat(5);
         assert_eq!(found(json!(hash)), [hash]);
+        assert!(found(json!("None")).is_empty() && found(json!(["None"])).is_empty());
         assert!(found(json!(null)).is_empty() && found(json!({"bytes": null, "path": null})).is_empty());
         for (bad, word) in [
             (json!("data:image/svg+xml,<svg/>"), "not in base64"),

@@ -3,9 +3,8 @@
 use super::super::{SkipReason, Source};
 use super::page::escape;
 use super::{Reader, Segment};
-use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, to_rgb};
+use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, small_jpeg, to_rgb};
 use crate::sample::{Picture, Sample, WHITE};
-use ::image::codecs::jpeg::JpegEncoder;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
@@ -153,13 +152,5 @@ fn shown(tower: &ImageProcessor, pixels: &[f32], width: usize, height: usize) ->
 
 /// The picture as a small JPEG in base64.
 fn thumbnail(image: RgbImage) -> Result<String, String> {
-    let image = DynamicImage::ImageRgb8(image);
-    let small = match image.width().max(image.height()) > THUMBNAIL {
-        true => image.thumbnail(THUMBNAIL, THUMBNAIL),
-        false => image,
-    };
-    let mut bytes = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
-    small.write_with_encoder(encoder).map_err(|error| error.to_string())?;
-    Ok(STANDARD.encode(bytes))
+    Ok(STANDARD.encode(small_jpeg(image, THUMBNAIL, QUALITY).map_err(|error| error.to_string())?))
 }

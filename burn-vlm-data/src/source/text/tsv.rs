@@ -26,6 +26,8 @@ pub(in super::super) struct TsvFile {
     index: Option<usize>,
     image: Option<usize>,
     image_path: Option<usize>,
+    /// The picture's path is a field too, because it is asked for: several questions may share one.
+    keeps_path: bool,
     /// Rows with a picture of their own, by the hash of their index: 16 bytes a row.
     rows: HashMap<u64, u64>,
 }
@@ -58,6 +60,7 @@ impl TsvFile {
         let read = |name: &str| find(name).filter(|_| !fields.ignores(name));
         let (index, image) = (find("index"), read(fields.image.as_deref().unwrap_or("image")));
         let image_path = read("image_path");
+        let keeps_path = fields.more.iter().any(|name| name == "image_path");
         let mut rows = HashMap::new();
         let mut note = |record: u64, row: &[u8]| {
             let cell = |column: Option<usize>, cells: &[String]| column.and_then(|column| cells.get(column).cloned());
@@ -70,7 +73,7 @@ impl TsvFile {
         };
         let first = header.position();
         let text = TextFile::scan(path, (Layout::Rows, first), max_marks, max_bytes, Some(&mut note))?;
-        Ok(Self { text, columns, index, image, image_path, rows })
+        Ok(Self { text, columns, index, image, image_path, keeps_path, rows })
     }
 
     fn cells(&self, records: &[u64]) -> Vec<(Place, Cells)> {
@@ -142,7 +145,8 @@ impl ReadRecords for TsvFile {
                 Err(reason) => return Err(RawSkip { file, place, id, reason }),
             };
             let field = |(column, cell): (usize, String)| {
-                let is_text = Some(column) != self.image && Some(column) != self.image_path && !cell.is_empty();
+                let is_path = Some(column) == self.image_path && !self.keeps_path;
+                let is_text = Some(column) != self.image && !is_path && !cell.is_empty();
                 is_text.then(|| (self.columns[column].clone(), Value::String(cell)))
             };
             let fields: Map<String, Value> = cells.into_iter().enumerate().filter_map(field).collect();
