@@ -3,15 +3,21 @@
 //! Unusual here:
 //! - a sampled row depends on the seed, its index and its own tokens only: not on its neighbours, its padding or the backend's
 //!   random numbers (logits are sampled on the host in f64);
-//! - rows that have met a stop token ride along until all have, and contribute nothing;
-//! - a chat keeps its cache: [`Decoding::resume`] runs only what was said since.
+//! - in a fixed batch rows that have met a stop token ride along until all have, and contribute nothing;
+//! - a chat keeps its cache: [`Decoding::resume`] runs only what was said since;
+//! - many requests take turns in one batch: [`ContinuousDecoding`] puts a waiting one in the place of one that ended, within a
+//!   bound on keys and values, and runs what prompts begin with alike ([`PrefixTree`]) once.
 
 mod choose;
 mod config;
+mod continuous;
 mod decoding;
+mod prefix;
 
 pub use config::{GenerationConfig, SAMPLED_AMONG};
+pub use continuous::{ContinuousDecoding, DecodingLimits, EmbedParts, Finished, Request, Step};
 pub use decoding::{Decoding, NewToken};
+pub use prefix::{PassLimits, PrefixNode, PrefixPass, PrefixTree, PrefixWork, PromptPart};
 
 use burn::tensor::{Int, Tensor, TensorData};
 

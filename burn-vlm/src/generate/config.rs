@@ -97,6 +97,11 @@ impl GenerationConfig {
         Ok(NOT_DONE.iter().filter(acts).map(|(key, _)| format!("{key} = {}", file[*key])).collect())
     }
 
+    /// Whether each token is the one with the largest logit, whatever came before.
+    pub(super) fn takes_the_likeliest(&self) -> bool {
+        self.temperature == 0.0 && self.repetition_penalty == 1.0
+    }
+
     /// Whether every option is in its range.
     ///
     /// # Errors

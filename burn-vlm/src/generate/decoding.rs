@@ -111,15 +111,10 @@ impl<'a> Decoding<'a> {
         let hidden = self.model.forward(embeds, &self.input, Some(&mut self.cache))?;
         let [batch, tokens, width] = hidden.dims();
         let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
-        let logits = self.model.logits(last);
-        let logits = logits
-            .try_into_vec_as::<f32>()
-            .map_err(|error| ModelError::Read { what: "logits", reason: format!("{error:?}") })?;
         let (config, step) = (&self.config, self.step);
-        let rows = self.rows.iter_mut().zip(logits.chunks(logits.len() / batch));
-        let chosen = rows
-            .filter_map(|(row, logits)| row.choose(logits, config, step).map(|id| NewToken { row: row.index, id }))
-            .collect();
+        let chosen = choose_all(self.model, last, self.rows.iter_mut().map(|row| (row, config, step)))?;
+        let chosen = self.rows.iter().zip(chosen).filter_map(|(row, id)| Some(NewToken { row: row.index, id: id? }));
+        let chosen = chosen.collect();
         self.step += 1;
         if self.step < self.config.max_new_tokens && self.rows.iter().any(|row| row.stop.is_none()) {
             self.prepare(&device);
@@ -156,9 +151,33 @@ impl Iterator for Decoding<'_> {
     }
 }
 
+/// The next token of each row from its last hidden state, `[rows, hidden]`, by its own rules; `None` for a row that has ended or ends
+/// with it.
+///
+/// # Errors
+/// [`ModelError::Read`].
+pub(super) fn choose_all<'r>(
+    model: &LanguageModel,
+    hidden: Tensor<2>,
+    rows: impl Iterator<Item = (&'r mut Row, &'r GenerationConfig, usize)>,
+) -> Result<Vec<Option<u32>>, ModelError> {
+    let rows: Vec<(&mut Row, &GenerationConfig, usize)> = rows.collect();
+    let logits = model.logits(hidden);
+    let unread = |error| ModelError::Read { what: "logits", reason: format!("{error:?}") };
+    if rows.iter().all(|(_, config, _)| config.takes_the_likeliest()) {
+        // Nothing but one number of each row leaves the device.
+        let best = logits.argmax(1).into_data().iter::<i64>().collect::<Vec<i64>>();
+        return Ok(rows.into_iter().zip(best).map(|((row, config, _), id)| row.take(id as u32, config)).collect());
+    }
+    let [_, vocabulary] = logits.dims();
+    let logits = logits.try_into_vec_as::<f32>().map_err(unread)?;
+    let rows = rows.into_iter().zip(logits.chunks(vocabulary));
+    Ok(rows.map(|((row, config, step), logits)| row.choose(logits, config, step)).collect())
+}
+
 /// One row on its way.
 #[derive(Debug)]
-struct Row {
+pub(super) struct Row {
     index: usize,
     prompt: usize,
     /// Prompt and new tokens.
@@ -168,8 +187,18 @@ struct Row {
 }
 
 impl Row {
-    fn new(index: usize, prompt: &[u32]) -> Self {
+    pub(super) fn new(index: usize, prompt: &[u32]) -> Self {
         Self { index, prompt: prompt.len(), seen: prompt.to_vec(), last: 0, stop: None }
+    }
+
+    /// The token chosen last.
+    pub(super) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// Whether it has met a stop token, or has as many new tokens as it may.
+    pub(super) fn has_ended(&self, config: &GenerationConfig) -> bool {
+        self.stop.is_some() || self.seen.len() >= self.prompt + config.max_new_tokens
     }
 
     /// Chooses the next token and keeps it, unless the row has ended or ends with it.
@@ -179,6 +208,14 @@ impl Row {
         }
         let mut stream = ElementStream::new(config.seed ^ (self.index as u64).rotate_left(32), step as u64);
         let token = choose_token(logits, &self.seen, config, stream.unit());
+        self.take(token, config)
+    }
+
+    /// Keeps a token, unless the row has ended or ends with it.
+    fn take(&mut self, token: u32, config: &GenerationConfig) -> Option<u32> {
+        if self.stop.is_some() {
+            return None;
+        }
         self.last = token;
         if config.stop_tokens.contains(&token) {
             self.stop = Some(token);
@@ -188,7 +225,7 @@ impl Row {
         Some(token)
     }
 
-    fn finish(mut self) -> Generated {
+    pub(super) fn finish(mut self) -> Generated {
         Generated { ids: self.seen.split_off(self.prompt), finish: self.stop.map_or(Finish::Length, Finish::Stop) }
     }
 }

@@ -273,8 +273,10 @@ impl<L: DecoderLayer> Decoder<L> {
         let [_, tokens, _] = embeds.dims();
         let offset = cache.as_ref().map_or(0, |cache| cache.len());
         let max = self.rope.max_positions();
-        // a row of several samples may be longer than the longest sample; whoever packs it knows its samples' lengths
-        if input.segments.is_none() && offset + tokens > max {
+        // A row of several samples may be longer than the longest sample, and a cache whose rows begin late longer than the longest row:
+        // whoever packs them knows the lengths.
+        let packed = input.segments.is_some() || cache.as_ref().is_some_and(|cache| cache.is_ragged());
+        if !packed && offset + tokens > max {
             return Err(ModelError::TooLong { what: "max_position_embeddings", tokens: offset + tokens, max });
         }
         if let Some(cache) = &cache {

@@ -15,20 +15,20 @@ mod rope_scaling;
 pub use config::{LayerType, TokenIds};
 pub use decoder::{AttentionInput, Decoder, DecoderAttention, DecoderLayer, GatedMlp};
 pub use gemma2::{Gemma2Config, Gemma2DecoderLayer, Gemma2ForCausalLm};
-pub use kv_cache::KvCache;
+pub use kv_cache::{CacheSpan, KvCache};
 pub use llama::{LlamaConfig, LlamaDecoderLayer, LlamaForCausalLm};
 pub use mistral::{MistralConfig, MistralForCausalLm};
 pub use qwen2::{Qwen2Config, Qwen2ForCausalLm};
 pub use rope_scaling::RopeParameters;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
-use crate::nn::{Precision, linear_cross_entropy};
+use crate::nn::{HeadWeight, Precision, linear_cross_entropy};
 
 /// Writes the enums of configurations and of decoders, and sends every question to the variant. Of a configuration it asks
 /// `init_with`, `layer_shape`, `layer_window` and the fields that all have; of a module `model`, `lm_head`, `config`, and what
@@ -311,6 +311,31 @@ impl LanguageModel {
         let rows = hidden.reshape([batch * tokens, width]).select(0, target_rows);
         let weight = each!(self, model => model.model.head_weight(model.lm_head.as_ref()));
         linear_cross_entropy(self.precision().cast(rows), weight, targets, self.final_softcap())
+    }
+
+    /// Logits of some ids alone, soft-capped where the model does so: as [`Self::logits`] has them, in f32, without the others.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[n, hidden]`, after the final norm; `ids`: `[k]`, each below `vocab_size`
+    /// - returns `[n, k]`
+    pub fn logits_of(&self, hidden: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+        let weight = match each!(self, model => model.model.head_weight(model.lm_head.as_ref())) {
+            HeadWeight::Table(table) => table.select(0, ids).transpose(),
+            HeadWeight::Linear(weight) => weight.select(1, ids),
+        };
+        let logits = hidden.cast(DType::F32).matmul(weight.cast(DType::F32));
+        match self.final_softcap() {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        }
+    }
+
+    /// Bytes of the keys and values of one token, of all layers.
+    pub fn cache_bytes(&self) -> usize {
+        let LayerShape { layers, kv_heads, head_dim, .. } = each!(self, model => model.config.layer_shape());
+        // Keys and values have the weights' element type.
+        let element = each!(self, model => model.model.embed_tokens.weight.val().dtype().size());
+        2 * layers * kv_heads * head_dim * element
     }
 
     /// An empty KV cache for this model on `device`.

@@ -8,7 +8,7 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::kernels::attention::{self, Heads, Problem, Saved, Segments};
+use super::kernels::attention::{self, Heads, Padding, Problem, Saved, Segments};
 use super::kernels::norm::{self, Norm};
 use super::kernels::parallel::Buffer;
 use super::kernels::{cross_entropy, elementwise};
@@ -84,21 +84,23 @@ fn problem<'a>(q: &FlexTensor, k: &FlexTensor, keys: &'a HostMask, config: &Atte
         softcap: config.softcap.map(|cap| cap as f32),
         causal: config.causal,
         window: config.window,
-        padding: keys.padding.as_deref(),
+        padding: keys.padding.as_ref(),
         segments: keys.segments.as_ref(),
     }
 }
 
 /// What hides keys, as the kernels read it.
 struct HostMask {
-    /// In row order, nonzero where the key is real.
-    padding: Option<Vec<u8>>,
+    padding: Option<Padding>,
     segments: Option<Segments>,
 }
 
 impl HostMask {
     fn new(mask: KeyMask<Flex>) -> Self {
-        let padding = mask.padding.map(|mask| mask.into_data().iter::<bool>().map(u8::from).collect());
+        let padding = mask.padding.map(|mask| {
+            let [_, tokens] = mask.shape().dims();
+            Padding::new(mask.into_data().iter::<bool>().map(u8::from).collect(), tokens)
+        });
         let segments = mask.segments.map(|ids| {
             let [_, tokens] = ids.shape().dims();
             Segments::new(indices(ids), tokens)

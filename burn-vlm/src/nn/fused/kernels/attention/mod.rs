@@ -60,14 +60,32 @@ pub struct Problem<'a> {
     pub causal: bool,
     /// Hide keys this far back.
     pub window: Option<usize>,
-    /// `[batch, tk]`, nonzero where the key is real.
-    pub padding: Option<&'a [u8]>,
+    /// Which keys are real.
+    pub padding: Option<&'a Padding>,
     /// Which tokens of a row belong together.
     pub segments: Option<&'a Segments>,
 }
 
+/// Padding of a batch's keys.
+pub struct Padding {
+    /// `[batch, tk]`, nonzero where the key is real.
+    real: Vec<u8>,
+    /// The first real key of each row, `tk` if there is none: what is before costs nothing.
+    first: Vec<usize>,
+}
+
+impl Padding {
+    /// Padding of rows of `tokens` keys, nonzero where a key is real.
+    pub fn new(real: Vec<u8>, tokens: usize) -> Self {
+        let first = |row: &[u8]| row.iter().position(|real| *real != 0).unwrap_or(tokens);
+        let first = real.chunks(tokens.max(1)).map(first).collect();
+        Self { real, first }
+    }
+}
+
 impl<'a> Problem<'a> {
-    /// The keys `low..high` that position, window and the ends of its segment leave visible to query `i` of row `batch`.
+    /// The keys `low..high` that position, window, the padding before the row and the ends of its segment leave visible to query `i` of
+    /// row `batch`.
     fn visible(&self, batch: usize, i: usize) -> (usize, usize) {
         let tk = self.tk as isize;
         let position = i as isize + tk - self.tq as isize;
@@ -77,6 +95,7 @@ impl<'a> Problem<'a> {
             None => 0,
         };
         let (low, high) = (low as usize, high as usize);
+        let low = self.padding.map_or(low, |padding| padding.first[batch].clamp(low, high));
         match self.segments {
             None => (low, high),
             Some(segments) => {
@@ -119,7 +138,7 @@ impl<'a> Problem<'a> {
 
     /// The padding of one batch row.
     fn padding_row(&self, batch: usize) -> Option<&'a [u8]> {
-        self.padding.map(|mask| &mask[batch * self.tk..][..self.tk])
+        self.padding.map(|padding| &padding.real[batch * self.tk..][..self.tk])
     }
 
     /// A measure of the work, to decide about threads.
