@@ -90,6 +90,11 @@ pub enum TrainError {
         /// Steps of the stage.
         steps: usize,
     },
+    /// An evaluation was asked to stop.
+    #[error(
+        "stopped before the end, as was asked; with --out the replies so far are kept, and the same command goes on from there"
+    )]
+    Stopped,
     /// The device cannot be used.
     #[error("device: {0}")]
     Device(String),
@@ -125,6 +130,9 @@ pub enum TrainError {
     /// A benchmark that cannot be used.
     #[error(transparent)]
     Benchmark(Box<crate::eval::BenchmarkError>),
+    /// Answers of two models that cannot be compared.
+    #[error(transparent)]
+    Compare(Box<crate::eval::CompareError>),
     /// Tasks that cannot be drawn from the corpus.
     #[error(transparent)]
     Task(Box<TaskError>),
@@ -192,6 +200,7 @@ boxed! {
     Mixture(MixtureConfigError),
     Skipped(SkipLogError),
     Benchmark(crate::eval::BenchmarkError),
+    Compare(crate::eval::CompareError),
     Processor(ProcessorError),
     Encode(EncodeError),
     Report(ReportError),

@@ -129,8 +129,8 @@ fn jsonl_and_parquet_are_benchmarks_too() {
     let predictions = benchmark.predictions(&replies).unwrap();
     assert!(predictions.iter().all(|p| score(p, "mine") == 1.0 && p.group == "x"));
 
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eval");
-    let opened = open(&fixtures, "kind = 'choice'\nfile = 'ai2d/*.parquet'\nlanguage = 'en'\nlimit = 20");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/eval");
+    let opened = open(&fixtures, "kind = 'choice'\nfile = 'ai2d/data/*.parquet'\nlanguage = 'en'\nlimit = 20");
     let benchmark = only(&opened);
     assert_eq!(benchmark.questions().len(), 20);
     assert!(benchmark.questions().iter().all(|question| question.media.len() == 1));
@@ -308,8 +308,8 @@ fn each_mistake_is_one_clear_error() {
         (format!("{TSV}fields = {{ qestion = 'q' }}"), vec!["`fields = ", "qestion", "did you mean `question`?"]),
         ("kind = 'choice'\nlanguage = 'en'".into(), vec!["mine", "missing field `file`"]),
         (
-            "kind = 'mmmb'\nfile = 'q_en.tsv'\nprotocol = 'pair'".into(),
-            vec!["`protocol = \"pair\"`", "did you mean `paired`?"],
+            "kind = 'mmmb'\nfile = 'q_en.tsv'\nrules = 'vlmeval'".into(),
+            vec!["`rules = \"vlmeval\"`", "did you mean `vlmevalkit`?"],
         ),
         ("kind = 'cloze'\nlanguages = ['en', 3]".into(), vec!["`languages = "]),
         (format!("{TSV}language = 'de'"), vec!["exclude each other"]),
@@ -342,7 +342,9 @@ fn each_mistake_is_one_clear_error() {
         (format!("{TSV}group_column = 'pair'"), vec!["no column \"pair\""]),
         (format!("{TSV}max_new_tokens = 0"), vec!["`max_new_tokens` must be at least 1"]),
         ("kind = 'mmmb'\nfile = 'questions.tsv'".into(), vec!["does not end with a language"]),
-        ("kind = 'mmmb'\nfile = 'q_en.tsv'\nreader = 'lmms_eval'".into(), vec!["protocol = \"paired\""]),
+        ("kind = 'mmmb'\nfile = 'q_en.tsv'\nreader = 'lmms_eval'".into(), vec!["unknown key `reader`"]),
+        ("kind = 'mmmb'\nfile = 'q_en.tsv'\nrules = 'deep-spin'".into(), vec!["mmmb has those of parrot-vlmevalkit"]),
+        ("kind = 'mmmb'\nfile = 'q_en.tsv'\nprompt = 'lmms_eval'".into(), vec!["does not go with these rules"]),
         ("kind = 'cloze'\nlanguages = ['en', 'en']".into(), vec!["mine", "en"]),
     ];
     for (settings, words) in cases {

@@ -19,6 +19,9 @@ const USUAL_PRESET: &str = "tiny";
 /// Key of the benchmarks in a cell's evaluation.
 pub(super) const BENCHMARK: &str = "benchmark";
 
+/// Key of the suite in a cell's evaluation.
+const SUITE: &str = "suite";
+
 /// The name that a benchmark's table gives.
 pub(super) fn benchmark_name(benchmark: &Table) -> Option<&str> {
     benchmark.get("name").and_then(Value::as_str)
@@ -58,6 +61,9 @@ impl Study {
         if !benchmarks.is_empty() {
             let benchmarks = benchmarks.into_iter().map(Value::Table).collect();
             evaluation.insert(BENCHMARK.to_owned(), Value::Array(benchmarks));
+        }
+        if let Some(suite) = &self.suite {
+            evaluation.insert(SUITE.to_owned(), Value::Table(suite.clone()));
         }
         let settings = self.merge_all(preset, chosen, &rules)?;
         let seeds = seeds.or(chosen.seeds).unwrap_or(self.seeds);

@@ -86,6 +86,8 @@ pub struct Study {
     /// What is asked beside the evaluation's own questions, each with a `name`. The runner only patches them; a cell's evaluation
     /// has them under `benchmark`.
     pub benchmarks: Vec<Table>,
+    /// `[suite]`: a file with more benchmarks. The runner does not read it; a cell's evaluation has it under `suite`.
+    pub suite: Option<Table>,
     /// What each preset changes.
     pub presets: BTreeMap<String, Preset>,
     /// What is varied, in the order of the file.
@@ -220,6 +222,7 @@ struct StudyFile {
     evaluation: Table,
     #[serde(default)]
     benchmark: Vec<Table>,
+    suite: Option<Table>,
     #[serde(default)]
     presets: BTreeMap<String, Preset>,
     #[serde(default)]
@@ -287,6 +290,7 @@ impl Study {
             open_tables: content.open_tables,
             evaluation: content.evaluation,
             benchmarks: content.benchmark,
+            suite: content.suite,
             presets: content.presets,
             axes: content.axis,
             columns: content.column,

@@ -8,7 +8,9 @@ use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::sample::Media;
 use serde::{Deserialize, Serialize};
 
-use super::{BenchmarkError, Prediction};
+use burn_vlm_eval::ask::{Ask, Reply};
+
+use super::{BenchmarkError, Prediction, PublishedBenchmark};
 use crate::error::Result;
 use crate::stats::GroupKey;
 
@@ -23,35 +25,6 @@ pub struct Question {
     pub media: Vec<Media>,
     /// What is wanted of the model.
     pub ask: Ask,
-}
-
-/// What is wanted of the model.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
-    /// The mean log-likelihood of each answer's tokens (the end of the turn is one of them), natural logarithm.
-    Likelihood {
-        /// The answers.
-        answers: Vec<String>,
-    },
-    /// The logit of each answer's first token where the answer begins: for letters.
-    FirstToken {
-        /// The answers; no two may begin with the same token.
-        answers: Vec<String>,
-    },
-    /// A text, written greedily until the end of the turn.
-    Generate {
-        /// The most tokens.
-        max_new_tokens: usize,
-    },
-}
-
-/// What came back for a question.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
-    /// One score an answer.
-    Scores(Vec<f64>),
-    /// What the model wrote.
-    Text(String),
 }
 
 /// What a score means.
@@ -109,6 +82,11 @@ pub trait Benchmark: Send + Sync {
         String::new()
     }
 
+    /// The published benchmark that it is: its totals, and what other rules make of the same replies.
+    fn published(&self) -> Option<&PublishedBenchmark> {
+        None
+    }
+
     /// The largest pictures that may be shown.
     fn limits(&self) -> DecodeLimits {
         DecodeLimits::default()
@@ -136,39 +114,6 @@ impl Question {
         }
         Self { id: id.into(), turns: vec![Turn::user(text)], media, ask }
     }
-}
-
-impl Reply {
-    /// The scores of `answers` answers.
-    ///
-    /// # Errors
-    /// A text, or another number of scores.
-    pub fn scores(&self, benchmark: &str, answers: usize) -> Result<&[f64]> {
-        match self {
-            Self::Scores(scores) if scores.len() == answers => Ok(scores),
-            Self::Scores(scores) => Err(unexpected(benchmark, answers, &format!("{} scores", scores.len()))),
-            Self::Text(_) => Err(unexpected(benchmark, answers, "a text")),
-        }
-    }
-
-    /// The text.
-    ///
-    /// # Errors
-    /// Scores.
-    pub fn text(&self, benchmark: &str) -> Result<&str> {
-        match self {
-            Self::Text(text) => Ok(text),
-            Self::Scores(_) => {
-                let message = "expected a text as reply, found scores".to_owned();
-                Err(BenchmarkError::Replies { name: benchmark.to_owned(), message }.into())
-            }
-        }
-    }
-}
-
-fn unexpected(benchmark: &str, answers: usize, found: &str) -> crate::error::TrainError {
-    let message = format!("expected {answers} scores as reply, found {found}");
-    BenchmarkError::Replies { name: benchmark.to_owned(), message }.into()
 }
 
 /// As many replies as questions?

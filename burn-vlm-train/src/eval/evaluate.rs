@@ -1,15 +1,19 @@
 //! Asks a model everything that a benchmark wants to know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
-use burn_vlm_data::conversation::{Turn, count_images};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, count_images};
 use burn_vlm_data::sample::MediaKey;
 
-use super::rows::{Kept, Row, Scorer, Shown, first_tokens, generate, likelihoods, shown};
-use super::{Ask, Benchmark, BenchmarkError, Prediction, Reply};
+use super::rows::{Kept, Row, Scorer, Shown, shown};
+use super::scores::{first_tokens, generate, likelihoods};
+use super::{Ask, Benchmark, BenchmarkError, Prediction, Question, Reply};
 use crate::error::Result;
+
+/// Questions whose scores are handed on together.
+const AT_A_TIME: usize = 1024;
 
 /// What a benchmark asks, in words: how many questions, and how many of them show a picture.
 pub fn asked(benchmark: &dyn Benchmark) -> String {
@@ -18,55 +22,100 @@ pub fn asked(benchmark: &dyn Benchmark) -> String {
     format!("{}: {} questions, {shown} of them with a picture", benchmark.name(), questions.len())
 }
 
-/// Asks a model all questions and scores what it replies. `progress` is told how many answers are done, and of how many.
-///
-/// Questions are batched by length, and an answer that several questions ask for after the same turns and pictures is scored
-/// once. A reply does not depend on what else is asked.
+/// Asks a model all questions and scores what it replies. `progress` is told how many are done, and of how many.
 ///
 /// # Errors
-/// A question that cannot be encoded, whose pictures cannot be read, or that does not fit the model.
+/// As [`ask`].
 pub fn evaluate<T: VisionTower, P: Projector>(
     scorer: &Scorer<T, P>,
     benchmark: &dyn Benchmark,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Prediction>> {
-    let questions = benchmark.questions();
-    let mut asked = Asked::default();
-    for (number, question) in questions.iter().enumerate() {
+    let numbers: Vec<usize> = (0..benchmark.questions().len()).collect();
+    let mut replies: Vec<Option<Reply>> = vec![None; numbers.len()];
+    let mut keep = |number: usize, reply| {
+        replies[number] = Some(reply);
+        Ok(())
+    };
+    ask(scorer, (benchmark.name(), benchmark.questions()), &numbers, &mut keep, &mut progress)?;
+    let replies: Vec<Reply> = replies.into_iter().flatten().collect();
+    benchmark.predictions(&replies)
+}
+
+/// Asks a model some of a benchmark's questions, by their numbers, and hands each reply on as soon as it is there. `progress` is told how many
+/// are done, and of how many.
+///
+/// What questions begin with alike (the picture, then the question of several answers) runs once, and an answer that several questions
+/// ask for after the same turns and pictures is scored once. Written answers take turns in one batch. A reply does not depend on what
+/// else is asked.
+///
+/// # Errors
+/// A question that cannot be encoded, whose pictures cannot be read, or that does not fit the model; whatever `reply` returns.
+pub fn ask<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
+    (benchmark, questions): (&str, &[Question]),
+    numbers: &[usize],
+    reply: &mut dyn FnMut(usize, Reply) -> Result<()>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<()> {
+    let mut wanted = Vec::with_capacity(numbers.len());
+    for &number in numbers {
+        let question = &questions[number];
         let (placed, given) = (count_images(&question.turns), question.media.len());
         if placed != given {
             let message = format!("{}: {placed} placeholders for {given} pictures", question.id);
-            return Err(BenchmarkError::Setting { name: benchmark.name().to_owned(), message }.into());
+            return Err(BenchmarkError::Setting { name: benchmark.to_owned(), message }.into());
         }
-        let shown = shown(benchmark.name(), question)?;
-        asked.add(number, &question.turns, shown, &question.ask);
+        wanted.push((number, shown(benchmark, question)?));
     }
-    let total = asked.likelihood.len() + asked.first.len() + asked.free.values().map(Vec::len).sum::<usize>();
-    let mut done = 0;
-    let mut told = |more: usize| {
-        done += more;
-        progress(done, total);
-    };
+    // Questions about the same pictures stand together, in the order of the files that hold them.
+    let mut places: HashMap<Vec<MediaKey>, usize> = HashMap::new();
+    wanted.sort_by_cached_key(|(_, shown)| {
+        let next = places.len();
+        *places.entry(shown.iter().map(|one| one.key).collect()).or_insert(next)
+    });
+    let (written, scored): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(number, _)| matches!(questions[*number].ask, Ask::Generate { .. }));
+    let (total, mut done) = (numbers.len(), 0);
     let mut kept = Kept::default();
-    let mut replies: Vec<Option<Reply>> = vec![None; questions.len()];
-    let scores = likelihoods(scorer, &asked.likelihood, &mut kept, &mut told)?;
-    for (number, rows) in asked.rows_of {
-        replies[number] = Some(Reply::Scores(rows.into_iter().map(|row| scores[row]).collect()));
-    }
-    let rows: Vec<(Row, &[String])> = asked.first.iter().map(|(_, row, answers)| (row.clone(), *answers)).collect();
-    let logits = first_tokens(scorer, &rows, &mut kept, &mut told)?;
-    for ((number, ..), logits) in asked.first.iter().zip(logits) {
-        replies[*number] = Some(Reply::Scores(logits));
-    }
-    for (max_new_tokens, rows) in asked.free {
-        let (numbers, rows): (Vec<usize>, Vec<Row>) = rows.into_iter().unzip();
-        let texts = generate(scorer, &rows, max_new_tokens, &mut kept, &mut told)?;
-        for (number, text) in numbers.into_iter().zip(texts) {
-            replies[number] = Some(Reply::Text(text));
+    for portion in scored.chunks(AT_A_TIME) {
+        let mut asked = Asked::default();
+        for (number, shown) in portion {
+            asked.add(*number, &questions[*number].turns, shown.clone(), &questions[*number].ask);
         }
+        let rows = asked.likelihood.len() + asked.first.len();
+        let mut rows_done = 0;
+        let mut told = |more: usize| {
+            rows_done += more;
+            progress(done + (portion.len() * rows_done) / rows.max(1), total);
+        };
+        let scores = likelihoods(scorer, &asked.likelihood, &mut kept, &mut told)?;
+        let rows: Vec<(Row, &[String])> = asked.first.iter().map(|(_, row, answers)| (row.clone(), *answers)).collect();
+        let logits = first_tokens(scorer, &rows, &mut kept, &mut told)?;
+        for (number, rows) in asked.rows_of {
+            reply(number, Reply::Scores(rows.into_iter().map(|row| scores[row]).collect()))?;
+        }
+        for ((number, ..), logits) in asked.first.iter().zip(logits) {
+            reply(*number, Reply::Scores(logits))?;
+        }
+        done += portion.len();
+        progress(done, total);
     }
-    let replies: Vec<Reply> = replies.into_iter().flatten().collect();
-    benchmark.predictions(&replies)
+    let row = |(number, shown): (usize, Vec<Shown>)| {
+        let question = &questions[number];
+        let most = match question.ask {
+            Ask::Generate { max_new_tokens } => max_new_tokens,
+            _ => 0,
+        };
+        (number, (Row { shown, turns: question.turns.clone(), whole: false }, most))
+    };
+    let (numbers, rows): (Vec<usize>, Vec<(Row, usize)>) = written.into_iter().map(row).unzip();
+    generate(scorer, &rows, &mut kept, &mut |row, text| {
+        reply(numbers[row], Reply::Text(text))?;
+        done += 1;
+        progress(done, total);
+        Ok(())
+    })
 }
 
 /// What is asked, by kind.
@@ -79,8 +128,6 @@ struct Asked<'a> {
     /// By question, its rows.
     rows_of: Vec<(usize, Vec<usize>)>,
     first: Vec<(usize, Row, &'a [String])>,
-    /// By the most tokens of a reply.
-    free: BTreeMap<usize, Vec<(usize, Row)>>,
 }
 
 impl<'a> Asked<'a> {
@@ -97,7 +144,7 @@ impl<'a> Asked<'a> {
                 for answer in answers {
                     let rows_so_far = &mut self.likelihood;
                     let row = *self.known.entry((keys.clone(), turns, answer)).or_insert_with(|| {
-                        rows_so_far.push(Row { shown: shown.clone(), turns: with(answer) });
+                        rows_so_far.push(Row { shown: shown.clone(), turns: with(answer), whole: false });
                         rows_so_far.len() - 1
                     });
                     rows.push(row);
@@ -106,12 +153,21 @@ impl<'a> Asked<'a> {
             }
             Ask::FirstToken { answers } => {
                 let first = answers.first().map_or("", String::as_str);
-                self.first.push((number, Row { shown, turns: with(first) }, answers));
+                self.first.push((number, Row { shown, turns: with(first), whole: false }, answers));
             }
-            Ask::Generate { max_new_tokens } => {
-                let row = Row { shown, turns: turns.to_vec() };
-                self.free.entry(*max_new_tokens).or_default().push((number, row));
+            Ask::Conversation { turns: said, answer } => {
+                let pictures = format!("{IMAGE_PLACEHOLDER}\n").repeat(shown.len());
+                let row = |said: &String| Row {
+                    shown: shown.clone(),
+                    turns: vec![Turn::user(format!("{pictures}{said}")), Turn::assistant(answer)],
+                    whole: true,
+                };
+                let first = self.likelihood.len();
+                self.likelihood.extend(said.iter().map(row));
+                self.rows_of.push((number, (first..self.likelihood.len()).collect()));
             }
+            // Written answers take turns, see `ask`.
+            Ask::Generate { .. } => {}
         }
     }
 }

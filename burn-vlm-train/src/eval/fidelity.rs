@@ -8,7 +8,7 @@ use super::Prediction;
 
 /// The three shares of one caption, each 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// In the prompt's language.
     fits: bool,
     /// In English, where the prompt is in another language and the caption is not in it too.
@@ -19,7 +19,7 @@ pub(super) struct Shares {
 
 impl Shares {
     /// The metrics' names.
-    pub(super) const NAMES: [&'static str; 3] = ["language_fidelity", "language_english", "language_none"];
+    pub(crate) const NAMES: [&'static str; 3] = ["language_fidelity", "language_english", "language_none"];
     /// Label and explanation of each.
     pub(super) const WORDS: [(&'static str, &'static str); 3] = [
         (
@@ -36,13 +36,13 @@ impl Shares {
     ];
 
     /// In the order of the names.
-    pub(super) fn values(self) -> [f64; 3] {
+    pub(crate) fn values(self) -> [f64; 3] {
         [self.fits, self.english, self.none].map(|holds| f64::from(u8::from(holds)))
     }
 }
 
 /// The shares of a caption; nothing for what is no text in a known language. In English prompts the second is always 0.
-pub(super) fn shares(prediction: &Prediction, identifier: &LanguageIdentifier) -> Option<Shares> {
+pub(crate) fn shares(prediction: &Prediction, identifier: &LanguageIdentifier) -> Option<Shares> {
     let prompt = Language::parse(prediction.language.as_deref()?).ok()?;
     let found = identifier.identify(prediction.text.as_deref()?);
     let fits = found.fits(prompt);

@@ -7,49 +7,59 @@
 //! | kind | what is asked |
 //! |---|---|
 //! | `cloze`, `lettered`, `yes_no`, `caption` | the embedded corpus |
-//! | `mmmb` | MMMB's published files, in both protocols |
 //! | `choice`, `short_answer` | a user's own file of questions |
+//! | `mmmb`, `mmbench`, `pope`, ... | published files, scored as their references do ([`burn_vlm_eval::benchmarks`]) |
 
 mod benchmark;
 mod caption;
 mod cloze;
+mod compare;
 mod embedded;
-mod error;
 mod evaluate;
+mod evaluated;
 mod fidelity;
 mod file;
+mod imported;
 mod lettered;
-pub mod mmmb;
 mod open;
 mod prediction;
+mod prompts;
+mod published;
+mod replies;
+mod results;
 mod retrieval;
 mod rows;
-mod table;
+mod scores;
+mod suite;
 mod yes_no;
 
-pub use benchmark::{Ask, Benchmark, Metric, Question, Reply};
+pub use benchmark::{Benchmark, Metric, Question};
+pub use burn_vlm_eval::BenchmarkError;
+pub use burn_vlm_eval::ask::{Ask, Reply};
+pub use burn_vlm_eval::file::{Cells, FileRecipe};
 pub use caption::{Caption, CaptionRecipe};
 pub use cloze::{Cloze, ClozeRecipe};
+pub use compare::{Changed, CompareError, Comparison, PairedScore, Pairs, Side, Unpaired, compare};
 pub use embedded::CorpusRecipe;
 pub(crate) use embedded::Drawn;
-pub use error::BenchmarkError;
-pub use evaluate::{asked, evaluate};
-pub use file::{Cells, Choice, ChoiceProtocol, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
+pub use evaluate::{ask, asked, evaluate};
+pub use evaluated::{Evaluated, OtherRules, OtherVerdict, PublishedInfo};
+pub(crate) use fidelity::{Shares as FidelityShares, shares as fidelity_shares};
+pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, ShortAnswer, ShortAnswerRecipe};
+pub use imported::{ImportedReply, ItemName, Matched, match_predictions, read_predictions};
 pub use lettered::Lettered;
 pub use open::Benchmarks;
 pub(crate) use prediction::argmax;
 pub use prediction::{NamedScore, OptionScores, Prediction};
+pub use published::{PublishedBenchmark, PublishedRecipe};
+pub use replies::{ReplyLog, question_key};
+pub use results::{RunInfo, results, write_results};
 pub use retrieval::{RetrievalScore, retrieval};
 pub use rows::{Kept, Scorer, Shown};
+pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
 pub use yes_no::{YesNo, paired};
 
 /// Each tag once, sorted.
 fn distinct<'a>(tags: impl Iterator<Item = &'a str>) -> Vec<String> {
     tags.collect::<std::collections::BTreeSet<&str>>().into_iter().map(str::to_owned).collect()
-}
-
-/// The mean of some values; 0 for none.
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-    sum / f64::from(count.max(1))
 }

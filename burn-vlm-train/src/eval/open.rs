@@ -7,17 +7,19 @@ use std::sync::Arc;
 use burn_vlm_base::shorten::shorten_message;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::DecodeLimits;
+use burn_vlm_eval::file::FileRecipe;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::caption::{Caption, CaptionRecipe};
 use super::cloze::{Cloze, ClozeRecipe};
 use super::embedded::CorpusRecipe;
-use super::file::{Choice, ChoiceRecipe, FileRecipe, ShortAnswer, ShortAnswerRecipe};
+use super::file::{Choice, ChoiceRecipe, ShortAnswer, ShortAnswerRecipe};
 use super::lettered::Lettered;
-use super::mmmb::{Mmmb, MmmbRecipe};
+use super::published::{PublishedBenchmark, PublishedRecipe};
+use super::replies::question_key;
 use super::yes_no::YesNo;
-use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction};
+use super::{Benchmark, BenchmarkError, Metric, Prediction};
 use crate::ablation::{Column, hint};
 use crate::error::{Result, TrainError};
 use crate::recipe::{EvaluationRecipe, from_table};
@@ -31,7 +33,7 @@ pub struct Benchmarks(Vec<Arc<dyn Benchmark>>);
 type Open = fn(Table, &EmojiCorpus, &Path) -> Result<Arc<dyn Benchmark>>;
 
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
-const KINDS: [(&str, Open); 7] = [
+const KINDS: [(&str, Open); 6] = [
     ("choice", |table, _, base| {
         let recipe: ChoiceRecipe = read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ChoiceRecipe::KEYS])?;
         Ok(Arc::new(Choice::open(recipe, base)?))
@@ -40,10 +42,6 @@ const KINDS: [(&str, Open); 7] = [
         let recipe: ShortAnswerRecipe =
             read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ShortAnswerRecipe::KEYS])?;
         Ok(Arc::new(ShortAnswer::open(recipe, base)?))
-    }),
-    ("mmmb", |table, _, base| {
-        let recipe: MmmbRecipe = read(table, &[&FileRecipe::KEYS, &MmmbRecipe::KEYS])?;
-        Ok(Arc::new(Mmmb::open(recipe, base)?))
     }),
     ("cloze", |table, corpus, _| {
         let recipe: ClozeRecipe = read(table, &[&CorpusRecipe::KEYS, &ClozeRecipe::KEYS])?;
@@ -56,6 +54,12 @@ const KINDS: [(&str, Open); 7] = [
         Ok(Arc::new(Caption::new(corpus, recipe)?))
     }),
 ];
+
+/// All kinds: ours, then the published benchmarks.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let published = burn_vlm_eval::benchmarks::all().into_iter().map(|published| published.name());
+    KINDS.iter().map(|(kind, _)| *kind).chain(published)
+}
 
 /// A table without its kind as `T`.
 fn read<T: DeserializeOwned>(table: Table, known: &[&[&str]]) -> Result<T> {
@@ -106,16 +110,24 @@ impl Benchmarks {
         for benchmark in embedded(evaluation, corpus)? {
             benchmarks.push(benchmark)?;
         }
-        for table in &evaluation.benchmark {
+        let suite = match &evaluation.suite {
+            None => Vec::new(),
+            Some(used) => used.benchmarks(base)?,
+        };
+        for table in evaluation.benchmark.iter().chain(&suite) {
             let mut table = table.clone();
             let name = name_of(&table);
             let Some(toml::Value::String(kind)) = table.remove("kind") else {
-                let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
-                let message = format!("`kind` is missing (valid: {})", kinds.join(", "));
+                let message = format!("`kind` is missing (valid: {})", kinds().collect::<Vec<_>>().join(", "));
                 return Err(BenchmarkError::Setting { name, message }.into());
             };
+            if let Some(published) = burn_vlm_eval::benchmarks::find(&kind) {
+                let recipe: PublishedRecipe = read(table, &[&FileRecipe::KEYS, &PublishedRecipe::KEYS])?;
+                benchmarks.push(Arc::new(PublishedBenchmark::open(published, recipe, base)?))?;
+                continue;
+            }
             let Some((_, open)) = KINDS.iter().find(|(known, _)| *known == kind) else {
-                let hint = hint(&kind, KINDS.iter().map(|(kind, _)| *kind));
+                let hint = hint(&kind, kinds());
                 return Err(BenchmarkError::UnknownKind { name, kind, hint }.into());
             };
             benchmarks.push(open(table, corpus, base)?)?;
@@ -253,14 +265,7 @@ fn key(benchmark: &dyn Benchmark) -> Result<String> {
     text(&benchmark.key());
     for question in benchmark.questions() {
         text(&question.id);
-        question.turns.iter().for_each(|turn| [turn.role.as_str(), &turn.text].into_iter().for_each(&mut text));
-        match &question.ask {
-            Ask::Likelihood { answers } | Ask::FirstToken { answers } => answers.iter().for_each(|answer| text(answer)),
-            Ask::Generate { max_new_tokens } => text(&max_new_tokens.to_string()),
-        }
-        for shown in super::rows::shown(benchmark.name(), question)? {
-            text(&format!("{:x?}", shown.key.0));
-        }
+        text(&question_key(benchmark.name(), question)?);
     }
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -51,6 +51,9 @@ pub struct Prediction {
     /// What was understood of it, such as the letter of an option; absent where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub understood: Option<String>,
+    /// What else is worth knowing of the reply: `invalid`, `no_reply`, `read_as_missing`, `random_in_reference`, `judge_failed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
     /// What the item contributes to each metric, 0 to 1.
     pub scores: Vec<NamedScore>,
 }
@@ -91,6 +94,7 @@ impl Prediction {
             option_scores: Vec::new(),
             text: None,
             understood: None,
+            flags: Vec::new(),
             scores: Vec::new(),
         }
     }
@@ -98,6 +102,11 @@ impl Prediction {
     /// The tag of its language, `und` where none is told.
     pub fn language_tag(&self) -> &str {
         self.language.as_deref().unwrap_or(NO_LANGUAGE)
+    }
+
+    /// What it contributes to a metric, 0 to 1.
+    pub fn score(&self, metric: &str) -> Option<f64> {
+        self.scores.iter().find(|score| score.protocol == metric).map(|score| score.score)
     }
 
     /// What it contributes to each metric, as that of a run: the cell of a study, and the training seed.

@@ -1,4 +1,4 @@
-//! The model that is asked: prompts, pictures and the batched forward passes behind every benchmark.
+//! The model that is asked: prompts, pictures and their features behind every benchmark.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,11 +6,10 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
-use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
-use burn_vlm_data::collate::{PaddingSide, TextBatch, collate};
+use burn_vlm_data::collate::TextBatch;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::image::ProcessedImage;
@@ -21,13 +20,13 @@ use rayon::prelude::*;
 
 use super::BenchmarkError;
 use crate::error::{Result, TrainError};
-use crate::objective::{int_tensor, next_token_targets, routing_text, visual_features};
+use crate::objective::{int_tensor, routing_text, visual_features};
 
 /// Pictures of one pass through the tower.
 const TOWER_BATCH: usize = 32;
 
-/// Values of features that an evaluation keeps of pictures which are in no bank: 1 GiB.
-const KEPT_VALUES: usize = 1 << 28;
+/// Values of features that an evaluation keeps of pictures which are in no bank: 256 MiB. Rows are asked picture by picture.
+const KEPT_VALUES: usize = 1 << 26;
 
 /// A model ready to be asked: without autodiff, with the processor that it was trained with.
 pub struct Scorer<T: VisionTower = VisionEncoder, P: Projector = Connector> {
@@ -41,6 +40,8 @@ pub struct Scorer<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub bank: Option<Arc<FeatureBank>>,
     /// Rows of one forward pass.
     pub batch: usize,
+    /// Bytes of keys and values that answers may take while they are written; `None` is what `batch` rows need.
+    pub cache_memory: Option<usize>,
 }
 
 /// A picture with its key, as a question shows it.
@@ -68,6 +69,8 @@ pub(super) struct Row {
     pub(super) shown: Vec<Shown>,
     /// The conversation, the answer last.
     pub(super) turns: Vec<Turn>,
+    /// Every token of the text counts, not the answer's alone.
+    pub(super) whole: bool,
 }
 
 /// Features of pictures that are in no bank, those used last.
@@ -96,9 +99,9 @@ impl Kept {
 }
 
 /// Visual tokens of pictures by what is shown together.
-type Counts = BTreeMap<Vec<MediaKey>, Vec<usize>>;
+pub(super) type Counts = BTreeMap<Vec<MediaKey>, Vec<usize>>;
 
-fn keys(shown: &[Shown]) -> Vec<MediaKey> {
+pub(super) fn keys(shown: &[Shown]) -> Vec<MediaKey> {
     shown.iter().map(|one| one.key).collect()
 }
 
@@ -111,7 +114,14 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         bank: Option<Arc<FeatureBank>>,
         batch: usize,
     ) -> Self {
-        Self { model: model.valid(), device: device.clone().inner(), processor, bank, batch }
+        Self { model: model.valid(), device: device.clone().inner(), processor, bank, batch, cache_memory: None }
+    }
+
+    /// The same with a bound on the keys and values of answers that are being written, in bytes: fewer rows are written at a time where
+    /// it is tight.
+    pub fn with_cache_memory(mut self, bytes: Option<usize>) -> Self {
+        self.cache_memory = bytes;
+        self
     }
 
     /// The id that fills short rows.
@@ -123,7 +133,7 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     ///
     /// # Errors
     /// A conversation that the template refuses.
-    fn encode(&self, turns: &[Turn], counts: &[usize]) -> Result<Encoded> {
+    pub(super) fn encode(&self, turns: &[Turn], counts: &[usize]) -> Result<Encoded> {
         let scope = self.model.multi_modal_projector.text_scope();
         let user_turns = scope.is_some_and(|scope| scope.needs_user_turns());
         Ok(self.processor.encode(turns, counts, &EncodeOptions { user_turns, ..EncodeOptions::default() })?)
@@ -138,7 +148,7 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         Ok(self.processor.encode_prompt(turns, &counts[&keys(shown)])?)
     }
 
-    fn is_tiled(&self) -> bool {
+    pub(super) fn is_tiled(&self) -> bool {
         self.processor.visual_tokens().is_some_and(|tokens| tokens.tiling.is_some())
     }
 
@@ -153,7 +163,7 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     }
 
     /// Visual tokens of everything that is shown. Only where pictures differ in them, they have to be looked at.
-    fn counts<'s>(&self, shown: impl Iterator<Item = &'s [Shown]>) -> Result<Counts> {
+    pub(super) fn counts<'s>(&self, shown: impl Iterator<Item = &'s [Shown]>) -> Result<Counts> {
         let together: BTreeMap<Vec<MediaKey>, &[Shown]> = shown.map(|shown| (keys(shown), shown)).collect();
         let view = self.processor.visual_tokens().map_or(0, |tokens| tokens.view);
         let vary = self.processor.visual_tokens().is_some_and(VisualTokens::vary);
@@ -211,14 +221,6 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         })
     }
 
-    /// Final hidden states of a padded batch, `[rows, tokens, hidden]`.
-    ///
-    /// # Errors
-    /// A batch that does not fit the model.
-    fn hidden(&self, text: &TextBatch, shown: &[&[Shown]], kept: &mut Kept) -> Result<Tensor<3>> {
-        Ok(self.model.forward(&self.input(text, shown, kept)?)?)
-    }
-
     /// Features of pictures, those of a conversation together: from the bank where it has them, else the tower's.
     ///
     /// # Errors
@@ -274,164 +276,6 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         let counts = self.model.config.is_flexible().then_some(counts);
         visual_features(Visual::Features { values, shape, counts }, &self.model, &self.device)
     }
-
-    /// Ids and labels of rows, their pictures expanded.
-    fn encode_rows<'r>(&self, rows: impl Iterator<Item = &'r Row> + Clone) -> Result<Vec<Encoded>> {
-        let counts = self.counts(rows.clone().map(|row| row.shown.as_slice()))?;
-        let rows: Vec<&Row> = rows.collect();
-        rows.par_iter().map(|row| self.encode(&row.turns, &counts[&keys(&row.shown)])).collect()
-    }
-}
-
-/// The rows of a batch, the shortest first: padding is least, and a row's value does not depend on its batch.
-fn by_length(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut order: Vec<(usize, usize)> = lengths.enumerate().map(|(row, length)| (length, row)).collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, row)| row).collect()
-}
-
-/// Mean log-likelihood of the answer's tokens of each row (the end-of-turn token is one of them), natural logarithm.
-///
-/// Rows are batched by length; a row's value does not depend on its batch, since padding stands behind it.
-///
-/// # Errors
-/// A row that cannot be encoded or does not fit the model.
-pub(super) fn likelihoods<T: VisionTower, P: Projector>(
-    scorer: &Scorer<T, P>,
-    rows: &[Row],
-    kept: &mut Kept,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<f64>> {
-    let encoded = scorer.encode_rows(rows.iter())?;
-    let order = by_length(encoded.iter().map(|row| row.ids.len()));
-    let mut result = vec![0.0; rows.len()];
-    for chunk in order.chunks(scorer.batch) {
-        let members: Vec<&Encoded> = chunk.iter().map(|&row| &encoded[row]).collect();
-        let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].shown.as_slice()).collect();
-        let text = collate(&members, scorer.pad_id(), PaddingSide::Right, 1);
-        let (target_rows, targets) = next_token_targets(&text);
-        let hidden = scorer.hidden(&text, &shown, kept)?;
-        let count = targets.len();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(target_rows.clone(), [count]), &scorer.device);
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &scorer.device);
-        let losses = scorer.model.language_model.target_losses(hidden, positions, targets).into_data();
-        let mut sums = vec![(0.0f64, 0usize); chunk.len()];
-        for (loss, position) in losses.iter::<f32>().zip(&target_rows) {
-            let row = *position as usize / text.tokens;
-            sums[row].0 -= f64::from(loss);
-            sums[row].1 += 1;
-        }
-        for (&row, (sum, tokens)) in chunk.iter().zip(sums) {
-            result[row] = sum / tokens.max(1) as f64;
-        }
-        progress(chunk.len());
-    }
-    Ok(result)
-}
-
-/// Logits of each answer's first token where the answer begins. A row has its answers' first one as its last turn.
-///
-/// # Errors
-/// A row that cannot be encoded; answers without a token, or two that begin with the same.
-pub(super) fn first_tokens<T: VisionTower, P: Projector>(
-    scorer: &Scorer<T, P>,
-    rows: &[(Row, &[String])],
-    kept: &mut Kept,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Vec<f64>>> {
-    let mut tokens: HashMap<&str, i64> = HashMap::new();
-    for answer in rows.iter().flat_map(|(_, answers)| answers.iter()) {
-        if !tokens.contains_key(answer.as_str()) {
-            tokens.insert(answer, first_token(scorer, answer)?);
-        }
-    }
-    let wanted = |answers: &[String]| -> Vec<i64> { answers.iter().map(|answer| tokens[answer.as_str()]).collect() };
-    for (_, answers) in rows {
-        let ids = wanted(answers);
-        if let Some(at) = (1..ids.len()).find(|&at| ids[..at].contains(&ids[at])) {
-            let message =
-                format!("the answer {:?} begins with the same token as another: ask for its likelihood", answers[at]);
-            return Err(TrainError::Data(message));
-        }
-    }
-    let encoded = scorer.encode_rows(rows.iter().map(|(row, _)| row))?;
-    let order = by_length(encoded.iter().map(|row| row.ids.len()));
-    let mut result = vec![Vec::new(); rows.len()];
-    for chunk in order.chunks(scorer.batch) {
-        let members: Vec<&Encoded> = chunk.iter().map(|&row| &encoded[row]).collect();
-        let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].0.shown.as_slice()).collect();
-        let text = collate(&members, scorer.pad_id(), PaddingSide::Right, 1);
-        // the first target of each row is the answer's first token; the rest is the end of the turn
-        let (positions, _) = next_token_targets(&text);
-        let mut first: Vec<Option<i64>> = vec![None; chunk.len()];
-        for position in positions {
-            first[position as usize / text.tokens].get_or_insert(position);
-        }
-        let first: Vec<i64> = first.into_iter().flatten().collect();
-        let mut ids: Vec<i64> = Vec::new();
-        for id in chunk.iter().flat_map(|&row| wanted(rows[row].1)) {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        let hidden = scorer.hidden(&text, &shown, kept)?;
-        let [batch, length, width] = hidden.dims();
-        let select = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &scorer.device)
-        };
-        let hidden: Tensor<2> = hidden.reshape([batch * length, width]).select(0, select(first));
-        let logits: Tensor<2> = scorer.model.language_model.logits(hidden).select(1, select(ids.clone()));
-        let values: Vec<f64> = logits.into_data().iter::<f32>().map(f64::from).collect();
-        for (&row, values) in chunk.iter().zip(values.chunks(ids.len())) {
-            let of = |id: &i64| ids.iter().position(|known| known == id).map_or(f64::NAN, |at| values[at]);
-            result[row] = wanted(rows[row].1).iter().map(of).collect();
-        }
-        progress(chunk.len());
-    }
-    Ok(result)
-}
-
-/// The token that an answer begins with.
-fn first_token<T: VisionTower, P: Projector>(scorer: &Scorer<T, P>, answer: &str) -> Result<i64> {
-    let encoded = scorer.encode(&[Turn::user("?"), Turn::assistant(answer)], &[])?;
-    let label = encoded.labels.iter().copied().find(|label| *label >= 0);
-    label.ok_or_else(|| TrainError::Data(format!("the answer {answer:?} has no token")))
-}
-
-/// Greedy answers to conversations that end where the answer begins, at most `max_new_tokens` each.
-///
-/// # Errors
-/// A conversation that cannot be encoded or does not fit the model.
-pub(super) fn generate<T: VisionTower, P: Projector>(
-    scorer: &Scorer<T, P>,
-    rows: &[Row],
-    max_new_tokens: usize,
-    kept: &mut Kept,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<String>> {
-    let counts = scorer.counts(rows.iter().map(|row| row.shown.as_slice()))?;
-    let prompt = |row: &Row| Ok(scorer.processor.encode_prompt(&row.turns, &counts[&keys(&row.shown)])?);
-    let prompts: Vec<Vec<u32>> = rows.par_iter().map(prompt).collect::<Result<_>>()?;
-    let stop_tokens = scorer.processor.end_of_turn();
-    let config = GenerationConfig { max_new_tokens, stop_tokens, ..Default::default() };
-    let mut texts = vec![String::new(); rows.len()];
-    // Rows without pictures apart: they have no features.
-    let (with, without): (Vec<usize>, Vec<usize>) =
-        by_length(prompts.iter().map(Vec::len)).into_iter().partition(|&row| !rows[row].shown.is_empty());
-    for order in [with, without] {
-        for chunk in order.chunks(scorer.batch) {
-            let batch: Vec<Vec<u32>> = chunk.iter().map(|&row| prompts[row].clone()).collect();
-            let shown: Vec<&[Shown]> = chunk.iter().map(|&row| rows[row].shown.as_slice()).collect();
-            let features = scorer.features_of(&shown, kept)?;
-            let generated = scorer.model.generate(&batch, features, &config, &scorer.device)?;
-            for (&row, generated) in chunk.iter().zip(generated) {
-                texts[row] = scorer.processor.tokenizer().decode(&generated.ids, true)?;
-            }
-            progress(chunk.len());
-        }
-    }
-    Ok(texts)
 }
 
 /// The pictures of a question.

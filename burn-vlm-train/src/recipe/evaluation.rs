@@ -1,6 +1,8 @@
 //! `[evaluation]` of a study: which items are scored and how. With `languages` it is short for the benchmarks on the embedded
 //! corpus; others stand in `[[benchmark]]`.
 
+use std::path::PathBuf;
+
 use burn_vlm_data::language::Language;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,23 @@ pub struct EvaluationRecipe {
     /// The tables of `[[benchmark]]`, after those on the embedded corpus; see [`Benchmarks::open`](crate::eval::Benchmarks::open).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub benchmark: Vec<toml::Table>,
+    /// A suite whose benchmarks are asked after those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<SuiteUse>,
+}
+
+/// `[suite]` of a study or a file of questions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteUse {
+    /// The suite's file, from the folder of the file that names it.
+    pub file: PathBuf,
+    /// Where the benchmarks' files are; where absent, as the suite says.
+    #[serde(default)]
+    pub data: Option<PathBuf>,
+    /// Only these benchmarks of the suite; all where absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 fn likelihood() -> ClozeScore {
@@ -96,8 +115,8 @@ impl EvaluationRecipe {
         if asks.is_some() && evaluation.languages.is_empty() {
             return refuse("`languages` must not be empty".into());
         }
-        if evaluation.languages.is_empty() && evaluation.benchmark.is_empty() {
-            return refuse("nothing is asked: give `languages`, or a [[benchmark]]".into());
+        if evaluation.languages.is_empty() && evaluation.benchmark.is_empty() && evaluation.suite.is_none() {
+            return refuse("nothing is asked: give `languages`, a [[benchmark]] or a [suite]".into());
         }
         Ok(evaluation)
     }

@@ -31,7 +31,7 @@ mod validation;
 pub use burn_vlm_data::batching::Batching;
 pub use compute::ComputeRecipe;
 pub use data::{DataRecipe, has_picture};
-pub use evaluation::{ClozeScore, EvaluationRecipe};
+pub use evaluation::{ClozeScore, EvaluationRecipe, SuiteUse};
 pub use mixture::{MixtureRecipe, PictureView};
 pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};

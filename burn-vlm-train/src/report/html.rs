@@ -1,20 +1,17 @@
 //! `report.html`: a study in one file that opens anywhere, without network and without scripts.
-//!
-//! Drawings are inline SVG in a wide and a narrow layout, of which the style sheet shows one; pictures are data URIs. Colours
-//! follow the reader's light or dark scheme. A content security policy forbids everything that is not in the file. All text
-//! from outside passes through [`escape`].
 
 use std::fmt::Write;
 
 use super::charts::{Chart, charts};
 use super::example::card;
 use super::markdown::duration;
+use super::page::{Page, document, prose};
 use super::panels::plain;
 use super::section::Block;
 use super::svg::escape;
-use super::table::{self, Table};
+use super::table;
 use super::words::{caveats, counts, findings};
-use super::{Example, LossSeries, Section, StudySpec, Summary, palette};
+use super::{Example, LossSeries, Section, StudySpec, Summary};
 
 /// With more steps, the comparisons in words are folded: the chart says the same.
 const OPEN_STEPS: usize = 4;
@@ -43,35 +40,24 @@ pub fn html(input: &ReportInput<'_>) -> String {
 /// The report with charts that are already drawn.
 pub(super) fn html_with(input: &ReportInput<'_>, charts: &[Chart]) -> String {
     let spec = input.spec;
-    let mut page = Page { html: String::new(), contents: Vec::new(), charts };
-    page.scores(input);
-    page.differences(input);
-    page.languages(input);
-    page.protocols(input);
-    input.sections.iter().for_each(|section| page.added(section));
-    page.losses();
-    page.examples(input);
-    page.paper(input);
-    page.caveats(input);
-    page.provenance(input.summary);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
-         <title>{title}</title>\n<style>\n:root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{rules}\n{css}</style>\n\
-         </head>\n<body>\n<main>\n{top}{body}</main>\n</body>\n</html>\n",
-        title = escape(&spec.title),
-        light = palette::css(false),
-        dark = palette::css(true),
-        rules = palette::class_rules(),
-        css = include_str!("report.css"),
-        top = top(input, &page.contents),
-        body = page.html,
-    )
+    let mut study = StudyPage { page: Page::default(), charts };
+    study.scores(input);
+    study.differences(input);
+    study.languages(input);
+    study.protocols(input);
+    input.sections.iter().for_each(|section| study.added(section));
+    study.losses();
+    study.examples(input);
+    study.paper(input);
+    study.caveats(input);
+    study.provenance(input.summary);
+    let page = study.page;
+    let main = format!("{}{}{}", top(input), page.contents(), page.html);
+    document(&spec.title, &main, "")
 }
 
-/// Title, question, finding and table of contents.
-fn top(input: &ReportInput<'_>, contents: &[(String, String)]) -> String {
+/// Title, question and finding.
+fn top(input: &ReportInput<'_>) -> String {
     let (spec, summary) = (input.spec, input.summary);
     let findings = findings(spec, summary);
     let mut html = format!(
@@ -97,50 +83,25 @@ fn top(input: &ReportInput<'_>, contents: &[(String, String)]) -> String {
         escape(&spec.group_label(&spec.headline)),
         prose(first_caveat)
     );
-    html.push_str("<nav aria-label=\"Contents\">");
-    for (id, title) in contents {
-        let _ = write!(html, "<a href=\"#{}\">{}</a>", escape(id), escape(title));
-    }
-    html.push_str("</nav>\n");
     html
 }
 
-/// Escaped text in which a percent sign stays with its number.
-fn prose(text: &str) -> String {
-    escape(text).replace(" %", "\u{a0}%")
-}
-
-struct Page<'a> {
-    html: String,
-    /// Id and title of each section.
-    contents: Vec<(String, String)>,
+struct StudyPage<'a> {
+    page: Page,
     charts: &'a [Chart],
 }
 
-impl Page<'_> {
-    fn section(&mut self, id: &str, title: &str) {
-        self.contents.push((id.to_owned(), title.to_owned()));
-        let _ = writeln!(self.html, "<h2 id=\"{}\">{}</h2>", escape(id), escape(title));
-    }
-
+impl StudyPage<'_> {
     /// A section of the study's own.
     fn added(&mut self, section: &Section) {
-        self.section(&section.id, &section.title);
+        self.page.section(&section.id, &section.title);
         for block in &section.blocks {
             match block {
-                Block::Text(text) => self.paragraph(text),
-                Block::Table(table) => self.table(table),
-                Block::Figure { chart, caption } => self.drawing(chart, caption),
+                Block::Text(text) => self.page.paragraph(text),
+                Block::Table(table) => self.page.table(table),
+                Block::Figure { chart, caption } => self.page.drawing(chart, caption),
             }
         }
-    }
-
-    fn paragraph(&mut self, text: &str) {
-        let _ = writeln!(self.html, "<p>{}</p>", prose(text));
-    }
-
-    fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.html, "<h3>{}</h3>", escape(text));
     }
 
     /// A chart by name; false where it has no data.
@@ -148,40 +109,35 @@ impl Page<'_> {
         let Some(chart) = self.charts.iter().find(|chart| chart.name == name) else {
             return false;
         };
-        self.drawing(chart, caption);
+        self.page.drawing(chart, caption);
         true
-    }
-
-    fn drawing(&mut self, chart: &Chart, caption: &str) {
-        let _ = writeln!(
-            self.html,
-            "<figure><div class=\"wide\">{}</div><div class=\"narrow\">{}</div><figcaption>{}</figcaption></figure>",
-            chart.wide,
-            chart.narrow,
-            escape(caption)
-        );
     }
 
     fn scores(&mut self, input: &ReportInput<'_>) {
         let (spec, summary) = (input.spec, input.summary);
-        self.section("scores", "Scores");
+        self.page.section("scores", "Scores");
         self.figure("scores", "Each row is a cell of the study, each panel a column of the table.");
-        self.table(&table::scores(spec, summary, &spec.headline));
+        self.page.table(&table::scores(spec, summary, &spec.headline));
         let counts = counts(summary);
-        self.paragraph(&format!("Percent, with the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's) below. {counts}"));
-        self.html.push_str("<dl>");
+        self.page.paragraph(&format!("Percent, with the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's) below. {counts}"));
+        self.page.html.push_str("<dl>");
         for column in &spec.columns {
             let languages: Vec<String> = column.languages.iter().map(|tag| spec.language_label(tag)).collect();
             let text = format!("{}: {}", column.explanation, languages.join(", "));
-            let _ = write!(self.html, "<dt>{}</dt><dd>{}</dd>", escape(&column.name), escape(&text));
+            let _ = write!(self.page.html, "<dt>{}</dt><dd>{}</dd>", escape(&column.name), escape(&text));
         }
         if let Some(protocol) = spec.protocol(&spec.headline.protocol) {
-            let _ = write!(self.html, "<dt>{}</dt><dd>{}</dd>", escape(&protocol.label), escape(&protocol.explanation));
+            let _ = write!(
+                self.page.html,
+                "<dt>{}</dt><dd>{}</dd>",
+                escape(&protocol.label),
+                escape(&protocol.explanation)
+            );
         }
-        self.html.push_str("</dl>\n");
+        self.page.html.push_str("</dl>\n");
         if let Some(table) = table::seeds(spec, summary) {
-            self.heading("Each seed by itself");
-            self.table(&table);
+            self.page.heading("Each seed by itself");
+            self.page.table(&table);
         }
     }
 
@@ -190,34 +146,34 @@ impl Page<'_> {
         let Some(table) = table::differences(spec, summary, &spec.headline) else {
             return;
         };
-        self.section("differences", "What differs, and what does not");
+        self.page.section("differences", "What differs, and what does not");
         let steps = findings(spec, summary).steps;
         let folded = steps.len() > OPEN_STEPS;
         if folded {
-            self.html.push_str("<details><summary>Each comparison in words</summary>");
+            self.page.html.push_str("<details><summary>Each comparison in words</summary>");
         }
-        self.html.push_str("<ul class=\"steps\">");
+        self.page.html.push_str("<ul class=\"steps\">");
         for finding in &steps {
-            let _ = write!(self.html, "<li><b>{}</b><ul class=\"pills\">", escape(&finding.step));
+            let _ = write!(self.page.html, "<li><b>{}</b><ul class=\"pills\">", escape(&finding.step));
             for (class, places) in [("clear", &finding.clear), ("", &finding.unclear)] {
                 for place in places {
-                    let _ = write!(self.html, "<li class=\"{class}\">{}</li>", escape(place));
+                    let _ = write!(self.page.html, "<li class=\"{class}\">{}</li>", escape(place));
                 }
             }
-            self.html.push_str("</ul></li>");
+            self.page.html.push_str("</ul></li>");
         }
-        self.html.push_str(if folded { "</ul></details>\n" } else { "</ul>\n" });
+        self.page.html.push_str(if folded { "</ul></details>\n" } else { "</ul>\n" });
         self.figure(
             "differences",
             "A filled dot: the paired 95 % interval excludes 0. A hollow dot: this run cannot tell the two apart.",
         );
-        self.folded("The same as a table", &table);
+        self.page.folded("The same as a table", |page| page.table(&table));
     }
 
     fn languages(&mut self, input: &ReportInput<'_>) {
-        self.section("languages", "By language");
+        self.page.section("languages", "By language");
         self.figure("languages", "Each panel is one language; rows and colours are the cells of the study.");
-        self.folded("The same as a table", &table::languages(input.spec, input.summary));
+        self.page.folded("The same as a table", |page| page.table(&table::languages(input.spec, input.summary)));
     }
 
     fn protocols(&mut self, input: &ReportInput<'_>) {
@@ -226,27 +182,27 @@ impl Page<'_> {
         if others.is_empty() {
             return;
         }
-        self.section("protocols", "Other protocols");
+        self.page.section("protocols", "Other protocols");
         for group in &others {
-            self.html.push_str("<details>");
-            let _ = write!(self.html, "<summary>{}</summary>", escape(&spec.group_label(group)));
+            self.page.html.push_str("<details>");
+            let _ = write!(self.page.html, "<summary>{}</summary>", escape(&spec.group_label(group)));
             if let Some(protocol) = spec.protocol(&group.protocol) {
                 let chance =
                     protocol.chance.map(|chance| format!(" Chance is {} %.", plain(chance))).unwrap_or_default();
-                self.paragraph(&format!("{}{chance}", protocol.explanation));
+                self.page.paragraph(&format!("{}{chance}", protocol.explanation));
             }
-            self.table(&table::scores(spec, summary, group));
+            self.page.table(&table::scores(spec, summary, group));
             if let Some(differences) = table::differences(spec, summary, group) {
-                self.heading("Differences, percentage points");
-                self.table(&differences);
+                self.page.heading("Differences, percentage points");
+                self.page.table(&differences);
             }
-            self.html.push_str("</details>\n");
+            self.page.html.push_str("</details>\n");
         }
     }
 
     fn losses(&mut self) {
         if self.charts.iter().any(|chart| chart.name == "losses") {
-            self.section("losses", "Training");
+            self.page.section("losses", "Training");
             self.figure("losses", "Loss against optimizer step. Cells keep the colour they have above.");
         }
     }
@@ -255,16 +211,16 @@ impl Page<'_> {
         if input.examples.is_empty() {
             return;
         }
-        self.section("examples", "Examples");
-        self.paragraph(
+        self.page.section("examples", "Examples");
+        self.page.paragraph(
             "Single predictions. The number beside an option is its score as the protocol defines it; the grey bar shows how \
              likely it is beside the chosen one.",
         );
-        self.html.push_str("<div class=\"examples\">");
+        self.page.html.push_str("<div class=\"examples\">");
         for example in input.examples {
-            self.html.push_str(&card(input.spec, example));
+            self.page.html.push_str(&card(input.spec, example));
         }
-        self.html.push_str("</div>\n");
+        self.page.html.push_str("</div>\n");
     }
 
     fn paper(&mut self, input: &ReportInput<'_>) {
@@ -272,33 +228,27 @@ impl Page<'_> {
         let (Some(paper), Some(scores)) = (&spec.paper, table::paper(spec, summary)) else {
             return;
         };
-        self.section("paper", "Beside the paper");
-        self.paragraph(&format!("{}. {}", paper.source, paper.note));
-        self.table(&scores);
+        self.page.section("paper", "Beside the paper");
+        self.page.paragraph(&format!("{}. {}", paper.source, paper.note));
+        self.page.table(&scores);
         if let Some(differences) = table::paper_differences(spec, summary) {
-            self.heading("The same differences, there and here");
-            self.table(&differences);
-            self.paragraph(
+            self.page.heading("The same differences, there and here");
+            self.page.table(&differences);
+            self.page.paragraph(
                 "Percentage points. A dot marks where our interval excludes 0; the paper gives no intervals.",
             );
         }
     }
 
     fn caveats(&mut self, input: &ReportInput<'_>) {
-        self.section("caveats", "Caveats");
-        self.html.push_str("<ul class=\"caveats\">");
-        for caveat in caveats(input.spec, input.summary) {
-            let _ = write!(self.html, "<li>{}</li>", prose(&caveat));
-        }
-        self.html.push_str("</ul>\n");
+        self.page.section("caveats", "Caveats");
+        self.page.caveats(caveats(input.spec, input.summary));
     }
 
     fn provenance(&mut self, summary: &Summary) {
         let provenance = &summary.provenance;
-        self.section("provenance", "How it was made");
-        if !provenance.command.is_empty() {
-            let _ = writeln!(self.html, "<pre><code>{}</code></pre>", escape(&provenance.command));
-        }
+        self.page.section("provenance", "How it was made");
+        self.page.typed(&provenance.command);
         let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
         let mut facts = vec![
             ("Commit".to_owned(), provenance.commit.clone()),
@@ -313,50 +263,9 @@ impl Page<'_> {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))),
         );
-        self.html.push_str("<dl>");
-        for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-            let _ = write!(self.html, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
-        }
-        self.html.push_str("</dl>\n");
+        self.page.facts(facts);
         if !provenance.recipe.is_empty() {
-            let recipe = escape(&provenance.recipe);
-            let _ = writeln!(self.html, "<details><summary>Recipe</summary><pre><code>{recipe}</code></pre></details>");
+            self.page.folded("Recipe", |page| page.typed(&provenance.recipe));
         }
-    }
-
-    fn folded(&mut self, title: &str, table: &Table) {
-        let _ = write!(self.html, "<details><summary>{}</summary>", escape(title));
-        self.table(table);
-        self.html.push_str("</details>\n");
-    }
-
-    fn table(&mut self, table: &Table) {
-        let html = &mut self.html;
-        let small = |text: &str| match text {
-            "" => String::new(),
-            text => format!("<small>{}</small>", escape(text)),
-        };
-        let _ =
-            write!(html, "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">{}</th>", escape(&table.corner));
-        for column in &table.columns {
-            let _ = write!(html, "<th scope=\"col\">{}{}</th>", escape(&column.title), small(&column.note));
-        }
-        html.push_str("</tr></thead><tbody>");
-        for row in &table.rows {
-            let chip = row.series.map(|series| {
-                format!(
-                    "<span class=\"chip\" style=\"background:var(--{})\"></span>",
-                    palette::Ink::Series(series).class()
-                )
-            });
-            let _ = write!(html, "<tr><th scope=\"row\">{}{}</th>", chip.unwrap_or_default(), escape(&row.label));
-            for entry in &row.entries {
-                let class = if entry.strong { " class=\"strong\"" } else { "" };
-                let (figure, detail) = (escape(&entry.figure), small(&entry.detail));
-                let _ = write!(html, "<td{class}><span class=\"figure\">{figure}</span>{detail}</td>");
-            }
-            html.push_str("</tr>");
-        }
-        html.push_str("</tbody></table></div>\n");
     }
 }

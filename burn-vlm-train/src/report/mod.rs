@@ -4,6 +4,7 @@
 //!   [`Summary`], the serde type of `summary.json`;
 //! - [`write_report`] writes every file of a result, each whole or not at all; [`markdown`], [`csv`], [`html`] and [`charts`]
 //!   make single ones;
+//! - [`evaluation_html`] and [`compare_html`] are pages of an evaluation outside any study, and of two;
 //! - charts are written as SVG by a small layout of our own ([`Chart`]) and turned into PNG with an embedded font, so they
 //!   look the same on every machine.
 
@@ -12,12 +13,14 @@ mod contrasts;
 mod csv;
 mod curves;
 mod error;
+mod evaluation;
 mod example;
 mod font;
 mod heatmap;
 mod html;
 mod layout;
 mod markdown;
+mod page;
 mod palette;
 mod panels;
 mod scatter;
@@ -34,6 +37,10 @@ pub use charts::{Chart, LossSeries, charts};
 pub use csv::csv;
 pub use curves::{LossPanel, loss_curves};
 pub use error::ReportError;
+pub use evaluation::{
+    CompareReport, EvaluationReport, EvaluationScore, Pictures, compare_html, comparison_markdown, evaluation_html,
+    evaluation_scores, scores_csv,
+};
 pub use example::{Example, ExampleAnswer, ExamplePicture};
 pub use html::{ReportInput, html};
 pub use markdown::markdown;

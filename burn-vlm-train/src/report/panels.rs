@@ -54,6 +54,8 @@ pub(super) struct Mark {
 pub(super) enum Scale {
     /// Bars from 0 percent, with a line where guessing stands.
     Score { chance: Option<f64> },
+    /// Bars from 0 percent without whiskers: shares that are counted and not estimated.
+    Share,
     /// Points around a line at 0, filled if the interval excludes it.
     Difference,
 }
@@ -135,6 +137,7 @@ impl PanelChart {
                     add(Symbol::Chance, &format!("chance ({} %)", plain(chance)));
                 }
             }
+            Scale::Share => {}
             Scale::Difference => {
                 add(Symbol::Point(true), "interval excludes 0");
                 add(Symbol::Point(false), "interval includes 0");
@@ -180,7 +183,8 @@ impl PanelChart {
     fn range(&self) -> (f64, f64) {
         let ends = || self.marks().flat_map(|mark| [mark.low, mark.high].into_iter().chain(mark.seeds.iter().copied()));
         match self.scale {
-            Scale::Score { chance } => {
+            Scale::Score { .. } | Scale::Share => {
+                let chance = if let Scale::Score { chance } = self.scale { chance } else { None };
                 let most = ends().chain(chance).fold(0.0, f64::max);
                 // Half of the axis or more in use: the whole scale is shown. Otherwise a round end above the marks.
                 let high = if most > 50.0 { 100.0 } else { round_up(most) };
@@ -196,7 +200,7 @@ impl PanelChart {
 
     fn figure(&self, value: f64) -> String {
         match self.scale {
-            Scale::Score { .. } => format!("{value:.1}"),
+            Scale::Score { .. } | Scale::Share => format!("{value:.1}"),
             Scale::Difference => signed(value),
         }
     }
@@ -256,9 +260,11 @@ impl PanelChart {
     fn draw_mark(&self, svg: &mut Svg, y: f64, mark: &Mark, at: &impl Fn(f64) -> f64) {
         let ends = (at(mark.low), at(mark.high));
         match self.scale {
-            Scale::Score { .. } => {
+            Scale::Score { .. } | Scale::Share => {
                 svg.rect((at(0.0), y - BAR / 2.0), (at(mark.value) - at(0.0), BAR), mark.ink, 1.5);
-                whisker_on_bar(svg, ends, y);
+                if self.scale != Scale::Share {
+                    whisker_on_bar(svg, ends, y);
+                }
             }
             Scale::Difference => {
                 whisker(svg, ends, y, mark.ink);

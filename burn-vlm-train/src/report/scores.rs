@@ -83,9 +83,9 @@ pub fn model_scores<'a>(
 
 /// The scores as a Markdown table, columns padded so that it reads in a terminal too.
 pub fn model_scores_markdown(scores: &[ModelScore]) -> String {
-    let heading = ["Benchmark", "Language", "N", "Score", "95 % interval", "Chance"].map(str::to_owned);
+    let heading = ["Benchmark", "Language", "N", "Score", "95 % interval", "Chance"].map(str::to_owned).to_vec();
     let rows = scores.iter().map(|score| {
-        [
+        vec![
             score.label.clone(),
             score.language.clone().unwrap_or_else(|| "mean".to_owned()),
             score.n.to_string(),
@@ -94,8 +94,16 @@ pub fn model_scores_markdown(scores: &[ModelScore]) -> String {
             score.chance.map_or_else(|| "–".to_owned(), |chance| format!("{chance:.1}")),
         ]
     });
-    let lines: Vec<[String; 6]> = std::iter::once(heading).chain(rows).collect();
-    let mut widths = [0; 6];
+    padded(&std::iter::once(heading).chain(rows).collect::<Vec<_>>(), 2)
+}
+
+/// A Markdown table whose first line is its heading: `names` columns to the left, figures to the right.
+pub(super) fn padded(lines: &[Vec<String>], names: usize) -> String {
+    // What would end an entry stands within it.
+    let safe = |entry: &String| entry.replace('|', "\\|").replace(['\n', '\r'], " ");
+    let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(safe).collect()).collect();
+    let columns = lines.first().map_or(0, Vec::len);
+    let mut widths = vec![0; columns];
     for line in &lines {
         for (width, text) in widths.iter_mut().zip(line) {
             *width = (*width).max(text.chars().count()).min(WIDEST);
@@ -103,14 +111,15 @@ pub fn model_scores_markdown(scores: &[ModelScore]) -> String {
     }
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
-        // Figures stand to the right; writing to a string cannot fail.
-        for (column, (entry, width)) in line.iter().zip(widths).enumerate() {
-            let _ = if column < 2 { write!(text, "| {entry:<width$} ") } else { write!(text, "| {entry:>width$} ") };
+        // Writing to a string cannot fail.
+        for (column, (entry, &width)) in line.iter().zip(&widths).enumerate() {
+            let _ =
+                if column < names { write!(text, "| {entry:<width$} ") } else { write!(text, "| {entry:>width$} ") };
         }
         text.push_str("|\n");
         if number == 0 {
-            for (column, width) in widths.into_iter().enumerate() {
-                text.push_str(&format!("|{}{}", "-".repeat(width + 1), if column < 2 { "-" } else { ":" }));
+            for (column, width) in widths.iter().enumerate() {
+                text.push_str(&format!("|{}{}", "-".repeat(width + 1), if column < names { "-" } else { ":" }));
             }
             text.push_str("|\n");
         }

@@ -40,7 +40,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn figure(figure: String) -> Self {
+    /// A figure alone.
+    pub fn plain(figure: String) -> Self {
         Self { figure, ..Self::default() }
     }
 
@@ -61,7 +62,7 @@ impl Entry {
     }
 
     fn none() -> Self {
-        Self::figure("–".to_owned())
+        Self::plain("–".to_owned())
     }
 }
 
@@ -87,7 +88,7 @@ pub(super) fn seeds(spec: &StudySpec, summary: &Summary) -> Option<Table> {
     let entry = |axes: &Axes, column: &str| {
         let scores = summary.seed_scores(&spec.headline, axes, column);
         let text: Vec<String> = scores.iter().map(|score| format!("{score:.1}")).collect();
-        Entry::figure(text.join(" / "))
+        Entry::plain(text.join(" / "))
     };
     Some(by_cell(spec, summary, plain_headings(spec), |axes| {
         spec.columns.iter().map(|column| entry(axes, &column.name)).collect()
@@ -135,7 +136,7 @@ pub(super) fn paper(spec: &StudySpec, summary: &Summary) -> Option<Table> {
     Some(by_cell(spec, summary, theirs.chain(ours).collect(), |axes| {
         let theirs = places.iter().map(|(scale, column)| {
             let score = spec.paper_score(axes, scale, column);
-            score.map_or_else(Entry::none, |score| Entry::figure(plain(score)))
+            score.map_or_else(Entry::none, |score| Entry::plain(plain(score)))
         });
         let ours = spec.columns.iter().map(|c| Entry::score(summary.score(&spec.headline, axes, &c.name)));
         theirs.chain(ours).collect()
@@ -158,7 +159,7 @@ pub(super) fn paper_differences(spec: &StudySpec, summary: &Summary) -> Option<T
         }
         let find = |column: &str| of_headline.iter().find(|d| d.same_cells(kind) && d.column == column).copied();
         let ours = spec.columns.iter().map(|column| Entry::difference(find(&column.name)));
-        let theirs = theirs.into_iter().map(|value| value.map_or_else(Entry::none, |v| Entry::figure(signed(v))));
+        let theirs = theirs.into_iter().map(|value| value.map_or_else(Entry::none, |v| Entry::plain(signed(v))));
         rows.push(Line { label: kind.label(spec), series: None, entries: theirs.chain(ours).collect() });
     }
     let theirs =

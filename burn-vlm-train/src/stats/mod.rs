@@ -3,7 +3,8 @@
 //! - [`chrf`] and [`exact_match`] score one generated text against one reference;
 //! - [`Outcome`] is one scored question, [`Scores`] many of them as dense arrays;
 //! - [`Group::resample`] draws bootstrap replicates, [`Resampled::estimate`] reads scores, differences and their 95 %
-//!   intervals off them.
+//!   intervals off them;
+//! - [`mcnemar`] tests whether two models that answered the same questions are right equally often.
 //!
 //! Unusual here:
 //! - the unit that is resampled is what questions are about: a *concept* of the corpus, a picture or a pair of another benchmark.
@@ -16,12 +17,14 @@
 
 mod bootstrap;
 mod error;
+mod mcnemar;
 mod outcome;
 mod subset;
 mod text;
 
 pub use bootstrap::{Bootstrap, Estimate, Resampled, Term, percentile};
 pub use error::StatsError;
+pub use mcnemar::mcnemar;
 pub use outcome::{Axes, Group, GroupKey, Outcome, RunKey, Scores};
 pub use subset::Subset;
 pub use text::{chrf, exact_match, normalise};

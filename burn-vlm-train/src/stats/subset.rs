@@ -32,6 +32,13 @@ impl Subset {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// With one part more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The parts by name: what two subsets are compared by.
     fn sorted(&self) -> Vec<(&str, &str)> {
         let mut parts: Vec<_> = self.iter().collect();

@@ -22,7 +22,7 @@ use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenan
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::eval::{Benchmark, Benchmarks, Prediction, Scorer, asked, evaluate};
+use crate::eval::{Benchmark, BenchmarkError, Benchmarks, Prediction, PublishedBenchmark, Scorer, asked, evaluate};
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::pretrain::{Context, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
@@ -111,6 +111,13 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         }
         let mut benchmarks = Benchmarks::open(evaluation, &self.context.corpus, &self.inputs.base)?;
         self.own.iter().try_for_each(|benchmark| benchmarks.push(benchmark.clone()))?;
+        let needs = |benchmark: &&dyn Benchmark| benchmark.published().is_some_and(PublishedBenchmark::needs_judge);
+        if let Some(judged) = benchmarks.iter().find(needs) {
+            let message = "these rules need a judge, which a study does not ask: choose other `rules`, or score the finished cells by \
+                           `burn-vlm evaluate --judge`";
+            let (name, message) = (judged.name().to_owned(), message.to_owned());
+            return Err(BenchmarkError::Setting { name, message }.into());
+        }
         let asked = Asked { keys: benchmarks.keys()?, benchmarks };
         opened.insert(settings, asked.clone());
         Ok(asked)

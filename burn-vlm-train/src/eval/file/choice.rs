@@ -6,17 +6,19 @@ use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::source::{Row, SkipReason, option_place, option_texts};
 use burn_vlm_data::tasks::prompts;
+use burn_vlm_eval::file::FileRecipe;
+use burn_vlm_eval::reply::letter;
+use burn_vlm_eval::table::{refuse, text_of};
+use burn_vlm_eval::{Rules, mean};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::benchmark::check_replies;
-use super::super::mmmb::{Reader, letter};
 use super::super::prediction::argmax;
-use super::super::table::{refuse, text_of};
 use super::super::{
-    Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, distinct, mean,
+    Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, distinct,
 };
-use super::{Common, FileRecipe, answers, check_tokens, read};
+use super::{Common, answers, check_tokens, read};
 use crate::error::Result;
 
 /// Letters of options.
@@ -183,7 +185,7 @@ impl Benchmark for Choice {
             let chosen = if self.recipe.protocol == ChoiceProtocol::Generate {
                 let text = reply.text(name)?;
                 let lettered: Vec<(char, String)> = ('A'..).zip(item.options.iter().cloned()).collect();
-                let found = letter(text, &lettered, Reader::Vlmevalkit);
+                let found = letter(text, &lettered, Rules::Vlmevalkit);
                 prediction.text = Some(text.to_owned());
                 found.and_then(|found| ('A'..).take(item.options.len()).position(|letter| letter == found))
             } else {

@@ -17,148 +17,17 @@ mod short_answer;
 pub use choice::{Choice, ChoiceProtocol, ChoiceRecipe};
 pub use short_answer::{ShortAnswer, ShortAnswerRecipe};
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, resolve_numbered};
-use burn_vlm_data::source::{
-    Fields, Format, LanguageRule, Limits, Row, Skip, SkipKind, SkipReason, SourceConfig, answer_texts,
-};
-use serde::{Deserialize, Serialize};
+use burn_vlm_data::source::{Row, SkipKind, SkipReason, answer_texts};
+use burn_vlm_eval::file::{Cells, FileRecipe, skip_notes};
+use burn_vlm_eval::table::{Names, Table, draw, refuse, shown, text_of};
 use serde_json::Value;
 
-use super::table::{Names, Table, draw, refuse, shown, text_of};
 use super::{BenchmarkError, Prediction, Question};
-
-/// What the cells of a table mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cells {
-    /// What is written in them.
-    #[default]
-    AsWritten,
-    /// What pandas reads, and VLMEvalKit with it: `None`, `NA`, `null` and `nan` are missing, and a column of numbers with a hole has
-    /// `17.0` where `17` is written.
-    Vlmevalkit,
-}
-
-impl Cells {
-    fn is_as_written(&self) -> bool {
-        *self == Self::AsWritten
-    }
-}
-
-/// What every file of questions says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FileRecipe {
-    /// Name of the benchmark, and of its scores.
-    pub name: String,
-    /// The file, or files as `{en,de}.tsv`, `part-*.parquet`.
-    pub file: String,
-    /// How it is written; told by its ending where absent.
-    #[serde(default)]
-    pub format: Option<Format>,
-    /// Where paths of pictures begin.
-    #[serde(default)]
-    pub image_root: Option<PathBuf>,
-    /// Follow links below `image_root` that lead out of it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub allow_links: bool,
-    /// The language of all questions.
-    #[serde(default)]
-    pub language: Option<Language>,
-    /// The column with each question's language.
-    #[serde(default)]
-    pub language_column: Option<String>,
-    /// Languages that the data writes differently, `zh = "zh-Hans"`.
-    #[serde(default)]
-    pub language_map: BTreeMap<String, Language>,
-    /// Columns that are called otherwise than usual.
-    #[serde(default)]
-    pub fields: Fields,
-    /// Most questions of a language, drawn by the seed; 0 for all.
-    #[serde(default)]
-    pub limit: usize,
-    /// Seed of the draw.
-    #[serde(default)]
-    pub seed: u64,
-    /// The column with what several questions have in common (a pair, the original of a translation): drawn together, in every
-    /// language the same, and resampled together. Without it the id is drawn by, and the picture resampled.
-    #[serde(default)]
-    pub group_column: Option<String>,
-    /// Rows that may be left out because they cannot be used.
-    #[serde(default)]
-    pub max_skipped: usize,
-    /// What the cells of a table mean.
-    #[serde(default, skip_serializing_if = "Cells::is_as_written")]
-    pub cells: Cells,
-    /// What is refused.
-    #[serde(default)]
-    pub limits: Limits,
-}
-
-impl FileRecipe {
-    /// `cells` is a key of files that are read as written by default; MMMB's always are as VLMEvalKit reads them.
-    pub(super) const KEYS: [&str; 14] = [
-        "name",
-        "file",
-        "format",
-        "image_root",
-        "allow_links",
-        "language",
-        "language_column",
-        "language_map",
-        "fields",
-        "limit",
-        "seed",
-        "group_column",
-        "max_skipped",
-        "limits",
-    ];
-    pub(super) const CELLS: [&str; 1] = ["cells"];
-
-    /// The source that reads the file.
-    pub(super) fn source(&self) -> SourceConfig {
-        let mut fields = self.fields.clone();
-        fields.more.extend(self.group_column.clone());
-        let by_column = || {
-            let field = self.language_column.clone()?;
-            Some(LanguageRule::Field { field, aliases: self.language_map.clone() })
-        };
-        SourceConfig {
-            format: self.format,
-            image_root: self.image_root.clone(),
-            allow_links: self.allow_links,
-            language: self.language.map(LanguageRule::Fixed).or_else(by_column),
-            fields,
-            limits: self.limits,
-            ..SourceConfig::new(&self.name, &self.file)
-        }
-    }
-
-    /// The language that the data means by a tag.
-    pub(super) fn tag(&self, tag: &str) -> Option<Language> {
-        self.language_map.get(tag).copied().or_else(|| Language::parse(tag).ok())
-    }
-
-    fn check(&self) -> Result<(), BenchmarkError> {
-        let message = match (self.language, &self.language_column) {
-            (None, None) => {
-                "say in which language the questions are: `language = \"de\"`, or `language_column = \"lang\"`"
-            }
-            (Some(_), Some(_)) => "`language` and `language_column` exclude each other",
-            _ => return Ok(()),
-        };
-        Err(BenchmarkError::Setting { name: self.name.clone(), message: message.into() })
-    }
-}
-
-/// What a reader must know of rows that are left out.
-pub(super) fn skip_notes(name: &str, skipped: &[Skip]) -> Vec<String> {
-    skipped.iter().map(|skip| format!("{name}: left out: {skip}")).collect()
-}
 
 /// What every row of a file has.
 struct Common {
@@ -235,7 +104,7 @@ fn read<T>(
     make: impl Fn(Common, &Row) -> Result<T, SkipReason>,
     common: impl Fn(&T) -> &Common,
 ) -> Result<(Vec<T>, String, Vec<String>), BenchmarkError> {
-    recipe.check()?;
+    check_language(recipe)?;
     let mut table = Table::read(recipe.source(), base, recipe.max_skipped)?;
     if recipe.cells == Cells::Vlmevalkit {
         table.read_as_pandas();
@@ -256,8 +125,23 @@ fn read<T>(
         make(common, &row).map(Some)
     })?;
     let of = |item: &T| (common(item).language.tag().to_owned(), common(item).key.clone());
+    let items: Vec<T> = items.into_iter().filter(|item| recipe.asks_in(Some(common(item).language))).collect();
+    if items.is_empty() {
+        let why = Some("none of its rows is in one of `languages`".to_owned());
+        return Err(BenchmarkError::Empty { name: recipe.name.clone(), why });
+    }
     let items = draw(items, recipe.limit, recipe.seed, of);
     Ok((items, key, skip_notes(&recipe.name, &skipped)))
+}
+
+/// The language is told in exactly one way.
+fn check_language(recipe: &FileRecipe) -> Result<(), BenchmarkError> {
+    let message = match (recipe.language, &recipe.language_column) {
+        (None, None) => "say in which language the questions are: `language = \"de\"`, or `language_column = \"lang\"`",
+        (Some(_), Some(_)) => "`language` and `language_column` exclude each other",
+        _ => return Ok(()),
+    };
+    Err(BenchmarkError::Setting { name: recipe.name.clone(), message: message.into() })
 }
 
 fn check_tokens(name: &str, tokens: usize) -> Result<(), BenchmarkError> {

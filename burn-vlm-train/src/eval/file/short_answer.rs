@@ -4,11 +4,12 @@ use std::path::Path;
 
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::source::Row;
+use burn_vlm_eval::file::FileRecipe;
 use serde::{Deserialize, Serialize};
 
 use super::super::benchmark::check_replies;
 use super::super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, distinct};
-use super::{Common, FileRecipe, answers, check_tokens, read};
+use super::{Common, answers, check_tokens, read};
 use crate::error::Result;
 use crate::stats::{chrf, exact_match};
 
