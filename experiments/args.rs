@@ -160,3 +160,32 @@ fn tflops(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "expected TFLOP/s above 0, such as 312".to_owned())
 }
+
+/// Units of sizes, as transformers counts them.
+const UNITS: [(&str, u64); 3] = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+/// A number of bytes: `500MB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_uppercase();
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number, *unit)))
+        .unwrap_or((upper.as_str(), 1));
+    let size = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a number of bytes above 0, such as 500MB or 5GB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("100kb"), Ok(100_000));
+        assert_eq!(bytes("5GB"), Ok(5_000_000_000));
+        assert_eq!(bytes("7"), Ok(7));
+        for wrong in ["", "0", "GB", "-1", "5TB", "99999999999GB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -27,15 +27,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::AnyError;
-use crate::args::Precision;
+use crate::args::{Precision, bytes};
 use crate::call::examples;
 
 /// Rows of a batch of text.
 const ROWS: usize = 2;
 /// Tokens of a row, image tokens not counted.
 const TOKENS: usize = 10;
-/// Units of `--max-shard-size`, as transformers counts them.
-const UNITS: [(&str, u64); 3] = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
 type Result<T> = std::result::Result<T, AnyError>;
 
@@ -66,7 +64,7 @@ pub(crate) struct ExportArgs {
     dtype: Precision,
 
     /// Largest file of weights, such as 500MB; above it there are several and an index
-    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = shard_size)]
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = bytes)]
     max_shard_size: u64,
 
     /// Write inputs with this library's outputs beside it, for tests/python/roundtrip.py
@@ -81,17 +79,6 @@ pub(crate) struct ExportArgs {
     /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
-}
-
-/// `500MB`
-fn shard_size(text: &str) -> std::result::Result<u64, String> {
-    let upper = text.trim().to_uppercase();
-    let (number, unit) = UNITS
-        .iter()
-        .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number, *unit)))
-        .unwrap_or((upper.as_str(), 1));
-    let size = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| *size > 0);
-    size.ok_or_else(|| "expected a number of bytes above 0, such as 500MB or 5GB".to_owned())
 }
 
 /// Reads and writes.
@@ -344,19 +331,4 @@ fn tiled(model: &Vlm, device: &Device) -> Result<Vec<Output>> {
         ints("image_sizes", &sizes, 2),
         floats("logits", logits)?,
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(shard_size("100kb"), Ok(100_000));
-        assert_eq!(shard_size("5GB"), Ok(5_000_000_000));
-        assert_eq!(shard_size("7"), Ok(7));
-        for wrong in ["", "0", "GB", "-1", "5TB", "99999999999GB"] {
-            assert!(shard_size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -27,7 +27,7 @@ pub use args::{Elsewhere, StudyArgs};
 pub use chat::chat;
 pub use command::command;
 pub use data::{DataArgs, data, run_data};
-pub use evaluate::{EvaluateArgs, evaluate};
+pub use evaluate::{EvaluateArgs, evaluate, evaluate_command};
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of, study_args};
 pub use train::{TrainArgs, run_training, train};

@@ -6,8 +6,13 @@ use burn_vlm_base::stop;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// From now on the first signal asks for an end at the next step.
-#[cfg(unix)]
 pub(crate) fn stop_at_a_step() {
+    stop_after("this step, with a checkpoint");
+}
+
+/// From now on the first signal asks for an end where nothing is lost.
+#[cfg(unix)]
+pub(crate) fn stop_after(what: &'static str) {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -19,7 +24,7 @@ pub(crate) fn stop_at_a_step() {
                 std::process::exit(i32::from(INTERRUPTED));
             }
             stop::ask();
-            eprintln!("stopping after this step, with a checkpoint (once more to end at once)");
+            eprintln!("stopping after {what} (once more to end at once)");
         }
     };
     // As above.
@@ -28,4 +33,4 @@ pub(crate) fn stop_at_a_step() {
 
 /// Elsewhere a signal ends the program; what is checkpointed is kept.
 #[cfg(not(unix))]
-pub(crate) fn stop_at_a_step() {}
+pub(crate) fn stop_after(_what: &'static str) {}
