@@ -62,11 +62,10 @@ fn replies() -> Vec<(String, String)> {
 }
 
 /// The replies without the row that has no picture, which the kit drops.
-fn of_questions(folder: &Path) -> Vec<(String, String)> {
+fn of_questions() -> Vec<(String, String)> {
     let data = fs::read_to_string(fixtures().join("mmmb/expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&data).unwrap();
     let items = expected["scorers"]["vlmeval"]["items"].as_object().unwrap().clone();
-    assert!(folder.is_dir());
     replies().into_iter().filter(|(index, _)| items.contains_key(&format!("mmmb_en/{index}"))).collect()
 }
 
@@ -84,7 +83,7 @@ fn row<'t>(table: &'t str, name: &str) -> &'t str {
 fn replies_are_read_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let (questions, replies) = (questions(folder.path()), of_questions(folder.path()));
+    let (questions, replies) = (questions(folder.path()), of_questions());
     write_jsonl(&at("ids.jsonl"), replies.iter().map(|(id, reply)| json!({ "id": id, "prediction": reply })));
     write_jsonl(
         &at("whole.jsonl"),
@@ -113,7 +112,7 @@ fn replies_are_read_in_every_form() {
 fn the_files_of_an_evaluation() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (questions, replies) = (questions(folder.path()), of_questions(folder.path()));
+    let (questions, replies) = (questions(folder.path()), of_questions());
     write_jsonl(Path::new(&at("r.jsonl")), replies.iter().map(|(id, reply)| json!({ "id": id, "prediction": reply })));
     let table = said(&[&questions, "--predictions", &at("r.jsonl"), "--out", &at("out"), "--quiet"]);
     let out = folder.path().join("out");
@@ -154,7 +153,7 @@ fn the_files_of_an_evaluation() {
 fn what_is_wrong_with_replies_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (questions, replies) = (questions(folder.path()), of_questions(folder.path()));
+    let (questions, replies) = (questions(folder.path()), of_questions());
     let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
     let with = |name: &str, expected: &[&str]| refused(&[&questions, "--predictions", &at(name)], expected);
     write("other.jsonl", "{\"id\": \"9999\", \"prediction\": \"A\"}\n");
@@ -173,6 +172,12 @@ fn what_is_wrong_with_replies_is_told() {
     with("columns.tsv", &["columns.tsv", "no column index"]);
     write("file.pkl", "");
     with("file.pkl", &["expected .jsonl"]);
+    // Another benchmark's replies, whose name begins alike.
+    let other = json!({ "id": first, "benchmark": "mmmb_paired", "prediction": "A" });
+    write_jsonl(Path::new(&at("paired.jsonl")), std::iter::once(other));
+    with("paired.jsonl", &["none of the questions"]);
+    write("x_samples_mmmbx.jsonl", "{\"doc_id\": 1, \"resps\": [[\"A\"]]}\n");
+    with("x_samples_mmmbx.jsonl", &["none of the questions", "doc_id 1"]);
     // All of the file's, of which the rules drop one; and some.
     write_jsonl(
         Path::new(&at("all.jsonl")),
@@ -199,7 +204,7 @@ fn what_is_wrong_with_replies_is_told() {
 fn settings_are_checked_before_anything_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (questions, replies) = (questions(folder.path()), of_questions(folder.path()));
+    let (questions, replies) = (questions(folder.path()), of_questions());
     write_jsonl(Path::new(&at("r.jsonl")), replies.iter().map(|(id, reply)| json!({ "id": id, "prediction": reply })));
     refused(
         &[&questions, "--predictions", &at("r.jsonl"), "--only", "mmm"],

@@ -17,7 +17,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_eval::Rules;
 use burn_vlm_train::ablation::{Provenance, Shard};
-use burn_vlm_train::eval::{Benchmarks, Evaluated, NamedAverage};
+use burn_vlm_train::eval::{Benchmarks, Evaluated, NamedAverage, Suite};
 use burn_vlm_train::report::{ModelScore, model_scores};
 use burn_vlm_train::stats::{Axes, Bootstrap, Outcome};
 use clap::Parser;
@@ -183,6 +183,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let benchmarks =
         Benchmarks::open(&wanted.recipe, &corpus, &wanted.base).map_err(|error| format!("{name}: {error}"))?;
     judge::check(args, &benchmarks)?;
+    // Before hours of asking: another file gives other scores.
+    let other_files = wanted.suite.as_ref().map(Suite::check_sums).transpose()?.unwrap_or_default();
+    other_files.iter().for_each(|line| reporter.warn(line));
     let Some(mut answers) = answers::get(args, &wanted, &benchmarks, &reporter)? else {
         // A shard's replies are there; nobody scores a part.
         reporter.line(&format!("took {}", show_duration(began.elapsed())));
@@ -195,11 +198,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let mut notes: Vec<String> = wanted.notes.iter().chain(&answers.notes).cloned().collect();
     notes.extend(evaluated.iter().flat_map(|one| one.notes.iter().cloned()));
     notes.extend(untaken);
+    notes.extend(other_files);
     let table = output::table(&scores, &averages);
     let mut text = table.clone();
-    if let Some(suite) = &wanted.suite {
-        notes.extend(suite.check_sums()?);
-    }
     notes.iter().for_each(|note| text.push_str(&format!("\n{note}\n")));
     write!(std::io::stdout(), "{text}")?;
     if let Some(out) = &args.out {

@@ -113,8 +113,14 @@ impl Evaluated {
         all.rows = items.filter(|(_, counted)| **counted).map(|(item, _)| item.row).collect();
         all.totals = scored.totals;
         for &rules in benchmark.spec().rules().iter().filter(|rules| **rules != benchmark.rules()) {
-            // Rules whose files have other columns cannot be applied to these: that is no fault of the user's.
-            let Ok(theirs) = benchmark.score_under(rules, answers) else { continue };
+            // Rules whose files have other columns cannot be applied to these: no fault of the user's, but said.
+            let theirs = match benchmark.score_under(rules, answers) {
+                Ok(theirs) => theirs,
+                Err(error) => {
+                    all.notes.push(format!("{}: not scored by the rules {rules} too: {error}", benchmark.name()));
+                    continue;
+                }
+            };
             let of_counted = theirs.verdicts.into_iter().zip(&counted).filter(|(_, counted)| **counted);
             let verdicts = of_counted.map(|(verdict, _)| {
                 verdict.map(|verdict| OtherVerdict {

@@ -35,6 +35,8 @@ pub struct ImportedReply {
     pub name: ItemName,
     /// The benchmark, where it says so.
     pub benchmark: Option<String>,
+    /// The task in the name of lmms-eval's file: a benchmark's name or kind, or one with more behind it (`mmbench_en_dev`).
+    pub task: Option<String>,
     /// The reply.
     pub reply: Reply,
     /// Where it stands.
@@ -99,7 +101,7 @@ fn json(path: &Path) -> Result<Vec<ImportedReply>> {
                 let message = format!("the reply to {id:?} is no text");
                 let reply = reply_of(reply).ok_or_else(|| wrong(path, None, &message))?;
                 let name = ItemName::Id(id.clone());
-                Ok(ImportedReply { name, benchmark: None, reply, file: path.to_owned(), line: at + 1 })
+                Ok(ImportedReply { name, benchmark: None, task: None, reply, file: path.to_owned(), line: at + 1 })
             };
             all.iter().enumerate().map(one).collect()
         }
@@ -124,7 +126,7 @@ fn of_object(path: &Path, line: usize, value: &Value) -> Result<ImportedReply> {
         wrong(path, Some(line), &format!("no reply: expected one of {} (there are {there})", REPLIES.join(", ")))
     })?;
     let benchmark = fields.get("benchmark").and_then(Value::as_str).map(str::to_owned);
-    Ok(ImportedReply { name, benchmark: benchmark.or_else(|| task_of(path)), reply, file: path.to_owned(), line })
+    Ok(ImportedReply { name, benchmark, task: task_of(path), reply, file: path.to_owned(), line })
 }
 
 /// The task of lmms-eval's samples: the end of `2026_samples_mmstar.jsonl`.
@@ -170,6 +172,7 @@ fn table(path: &Path, mut rows: impl Iterator<Item = Result<Vec<String>>>) -> Re
         replies.push(ImportedReply {
             name: ItemName::Id(cell(id)),
             benchmark: benchmark.map(cell).filter(|name| !name.is_empty()),
+            task: None,
             reply: Reply::Text(cell(reply)),
             file: path.to_owned(),
             line: number + 2,
@@ -224,8 +227,15 @@ pub fn match_predictions(benchmarks: &Benchmarks, replies: Vec<ImportedReply>) -
     let mut unknown: Vec<ImportedReply> = Vec::new();
     let mut unasked = 0;
     for reply in replies {
-        let found: Vec<(usize, usize)> =
-            index.iter().enumerate().filter_map(|(at, index)| Some((at, index.find(&reply)?))).collect();
+        // The longest name that the task begins with: `mmmb_paired` is not `mmmb`.
+        let meant = index.iter().filter_map(|index| index.begins(&reply)).max();
+        let among = |index: &Index<'_>| index.begins(&reply) == meant || reply.task.is_none();
+        let found: Vec<(usize, usize)> = index
+            .iter()
+            .enumerate()
+            .filter(|(_, index)| among(index))
+            .filter_map(|(at, index)| Some((at, index.find(&reply)?)))
+            .collect();
         match found.as_slice() {
             [(at, number)] => {
                 let place = &mut answers[*at][*number];
@@ -318,24 +328,38 @@ impl<'a> Index<'a> {
     /// Whether the reply is to a row that is there and not asked. Rows by number are all of them.
     fn leaves_out(&self, reply: &ImportedReply) -> bool {
         match &reply.name {
+            _ if !self.may_be(reply) => false,
             ItemName::Id(id) => self.unasked.contains(id),
-            ItemName::Row(_) => !self.unasked.is_empty() && reply.benchmark.as_deref() == Some(self.benchmark.name()),
+            ItemName::Row(_) => !self.unasked.is_empty(),
         }
     }
 
+    /// Its name, and its kind.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let kind = self.benchmark.published().map(|published| published.spec().name());
+        std::iter::once(self.benchmark.name()).chain(kind)
+    }
+
+    /// How much of the reply's task is this benchmark's name or kind.
+    fn begins(&self, reply: &ImportedReply) -> Option<usize> {
+        let task = reply.task.as_deref()?;
+        let is = |name: &&str| task.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        self.names().filter(is).map(str::len).max()
+    }
+
+    /// Whether the reply is to this benchmark by what it says of itself.
+    fn may_be(&self, reply: &ImportedReply) -> bool {
+        let named = reply.benchmark.as_deref().is_none_or(|named| self.names().any(|name| name == named));
+        named && (reply.task.is_none() || self.begins(reply).is_some())
+    }
+
     fn find(&self, reply: &ImportedReply) -> Option<usize> {
-        let is_named = |name: &String| {
-            let kind = self.benchmark.published().map(|published| published.spec().name());
-            name == self.benchmark.name() || Some(name.as_str()) == kind || name.starts_with(self.benchmark.name())
-        };
+        if !self.may_be(reply) {
+            return None;
+        }
         match &reply.name {
-            ItemName::Row(row) => {
-                reply.benchmark.as_ref().is_none_or(is_named).then(|| self.by_row.get(row).copied()).flatten()
-            }
+            ItemName::Row(row) => self.by_row.get(row).copied(),
             ItemName::Id(id) => {
-                if reply.benchmark.as_ref().is_some_and(|name| !is_named(name)) {
-                    return None;
-                }
                 let of_file = || {
                     // MODEL_DATASET.xlsx: the dataset's name is a file's.
                     let stem = reply.file.file_stem()?.to_string_lossy().to_lowercase();

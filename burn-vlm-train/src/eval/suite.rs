@@ -217,10 +217,15 @@ impl Suite {
 
     /// Keeps these benchmarks, and the averages that can still be taken.
     pub fn keep(&mut self, only: &[String]) {
-        let is_kept = |name: &str| only.iter().any(|kept| name == kept || name.starts_with(&format!("{kept}_")));
-        self.benchmarks.retain(|table| table.get("name").and_then(Value::as_str).is_some_and(&is_kept));
+        let is_kept = |name: &str| only.iter().any(|kept| name == kept);
+        // A score's name begins with its benchmark's; `mmmb_paired` is a benchmark, and no score of `mmmb`.
+        let begins =
+            |of: &str, name: &str| of == name || of.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
+        let names: Vec<String> = self.origins.keys().cloned().collect();
+        let benchmark = |of: &str| names.iter().filter(|name| begins(of, name)).max_by_key(|name| name.len());
+        self.averages.retain(|average| average.of.iter().all(|of| benchmark(of).is_some_and(|name| is_kept(name))));
+        self.benchmarks.retain(|table| table.get("name").and_then(Value::as_str).is_some_and(is_kept));
         self.origins.retain(|name, _| is_kept(name));
-        self.averages.retain(|average| average.of.iter().all(|name| is_kept(name)));
     }
 
     /// A line for each file that is not the published one, by the checksums that the suite knows.
@@ -452,6 +457,30 @@ mod tests {
         write("bad.toml", "[suite]\nname = 's'\n[[benchmark]]\nname = 'x'\n[[average]]\nname = 'a'\nof = ['y']\n");
         let error = Suite::load(&folder.path().join("bad.toml"), None).unwrap_err().to_string();
         assert!(error.contains("no benchmark is called \"y\""), "{error}");
+    }
+
+    #[test]
+    fn what_is_kept_is_named_whole() {
+        let table = |name: &str| Table::from_iter([("name".to_owned(), Value::from(name))]);
+        let average = |of: &str| Average {
+            name: of.into(),
+            of: vec![of.into()],
+            languages: Vec::new(),
+            explanation: String::new(),
+        };
+        let names = ["mmmb", "mmmb_paired", "pope"];
+        let mut suite = Suite {
+            name: "s".into(),
+            about: None,
+            paper: None,
+            benchmarks: names.map(table).to_vec(),
+            origins: names.iter().map(|name| ((*name).to_owned(), Origin::default())).collect(),
+            averages: ["mmmb", "mmmb_paired", "mmmb_paired_accuracy", "pope_f1"].map(average).to_vec(),
+        };
+        suite.keep(&["mmmb".to_owned(), "pope".to_owned()]);
+        assert_eq!(suite.benchmarks, [table("mmmb"), table("pope")]);
+        assert_eq!(suite.origins.len(), 2);
+        assert_eq!(suite.averages, [average("mmmb"), average("pope_f1")]);
     }
 
     #[test]
