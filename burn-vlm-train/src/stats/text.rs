@@ -1,13 +1,7 @@
 //! Scores of one generated text against one reference.
 
-use std::collections::HashMap;
-
+use burn_vlm_eval::translation::Chrf;
 use unicode_normalization::UnicodeNormalization;
-
-/// Longest character n-gram of chrF.
-const CHAR_ORDER: usize = 6;
-/// Recall counts `BETA` times as much as precision.
-const BETA: f64 = 2.0;
 
 /// Sentence-level chrF2 in percent: the F2 score of character n-grams of length 1 to 6.
 ///
@@ -15,41 +9,7 @@ const BETA: f64 = 2.0;
 /// are no word n-grams, and orders for which either side is too short do not count ("effective order"). Characters are
 /// Unicode scalar values. Two empty texts score 0, as in sacrebleu.
 pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
-    let hypothesis = without_whitespace(hypothesis);
-    let reference = without_whitespace(reference);
-    let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0);
-    for n in 1..=CHAR_ORDER.min(hypothesis.len()).min(reference.len()) {
-        let matches = common_ngrams(&hypothesis, &reference, n) as f64;
-        precision += matches / (hypothesis.len() - n + 1) as f64;
-        recall += matches / (reference.len() - n + 1) as f64;
-        orders += 1;
-    }
-    if precision + recall == 0.0 {
-        return 0.0;
-    }
-    let (precision, recall) = (precision / f64::from(orders), recall / f64::from(orders));
-    let weight = BETA * BETA;
-    100.0 * (1.0 + weight) * precision * recall / (weight * precision + recall)
-}
-
-fn without_whitespace(text: &str) -> Vec<char> {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
-}
-
-/// The number of n-grams that both texts have, each counted as often as in the text that has it less often.
-fn common_ngrams(hypothesis: &[char], reference: &[char], n: usize) -> usize {
-    let mut left: HashMap<&[char], usize> = HashMap::new();
-    for ngram in reference.windows(n) {
-        *left.entry(ngram).or_default() += 1;
-    }
-    let mut matches = 0;
-    for ngram in hypothesis.windows(n) {
-        if let Some(count) = left.get_mut(ngram).filter(|count| **count > 0) {
-            *count -= 1;
-            matches += 1;
-        }
-    }
-    matches
+    Chrf { lower: false, words: 0 }.corpus([(hypothesis, reference)])
 }
 
 /// Whether two texts are the same after [`normalise`].
