@@ -178,6 +178,9 @@ fn what_is_wrong_with_replies_is_told() {
     with("paired.jsonl", &["none of the questions"]);
     write("x_samples_mmmbx.jsonl", "{\"doc_id\": 1, \"resps\": [[\"A\"]]}\n");
     with("x_samples_mmmbx.jsonl", &["none of the questions", "doc_id 1"]);
+    // Another file's, with the same indices.
+    write("model_MMMB_ru.tsv", &format!("index\tquestion\tprediction\n{first}\tКакого цвета?\tA\n"));
+    with("model_MMMB_ru.tsv", &["line 2", "another question", "Какого цвета?", "mmmb_en/"]);
     // All of the file's, of which the rules drop one; and some.
     write_jsonl(
         Path::new(&at("all.jsonl")),

@@ -37,6 +37,8 @@ pub struct ImportedReply {
     pub benchmark: Option<String>,
     /// The task in the name of lmms-eval's file: a benchmark's name or kind, or one with more behind it (`mmbench_en_dev`).
     pub task: Option<String>,
+    /// The question that it is to, where it says so.
+    pub question: Option<String>,
     /// The reply.
     pub reply: Reply,
     /// Where it stands.
@@ -101,7 +103,8 @@ fn json(path: &Path) -> Result<Vec<ImportedReply>> {
                 let message = format!("the reply to {id:?} is no text");
                 let reply = reply_of(reply).ok_or_else(|| wrong(path, None, &message))?;
                 let name = ItemName::Id(id.clone());
-                Ok(ImportedReply { name, benchmark: None, task: None, reply, file: path.to_owned(), line: at + 1 })
+                let (benchmark, task, question) = (None, None, None);
+                Ok(ImportedReply { name, benchmark, task, question, reply, file: path.to_owned(), line: at + 1 })
             };
             all.iter().enumerate().map(one).collect()
         }
@@ -126,7 +129,8 @@ fn of_object(path: &Path, line: usize, value: &Value) -> Result<ImportedReply> {
         wrong(path, Some(line), &format!("no reply: expected one of {} (there are {there})", REPLIES.join(", ")))
     })?;
     let benchmark = fields.get("benchmark").and_then(Value::as_str).map(str::to_owned);
-    Ok(ImportedReply { name, benchmark, task: task_of(path), reply, file: path.to_owned(), line })
+    let question = fields.get("question").and_then(Value::as_str).map(str::to_owned);
+    Ok(ImportedReply { name, benchmark, task: task_of(path), question, reply, file: path.to_owned(), line })
 }
 
 /// The task of lmms-eval's samples: the end of `2026_samples_mmstar.jsonl`.
@@ -161,7 +165,7 @@ fn table(path: &Path, mut rows: impl Iterator<Item = Result<Vec<String>>>) -> Re
     };
     let id = column(&["index", "id", "question_id"]).ok_or_else(|| expected(&["index", "id"]))?;
     let reply = column(&["prediction", "reply"]).ok_or_else(|| expected(&["prediction", "reply"]))?;
-    let benchmark = column(&["benchmark"]);
+    let (benchmark, question) = (column(&["benchmark"]), column(&["question"]));
     let mut replies = Vec::new();
     for (number, row) in rows.enumerate() {
         let row = row?;
@@ -173,6 +177,7 @@ fn table(path: &Path, mut rows: impl Iterator<Item = Result<Vec<String>>>) -> Re
             name: ItemName::Id(cell(id)),
             benchmark: benchmark.map(cell).filter(|name| !name.is_empty()),
             task: None,
+            question: question.map(cell).filter(|text| !text.is_empty()),
             reply: Reply::Text(cell(reply)),
             file: path.to_owned(),
             line: number + 2,
@@ -238,6 +243,7 @@ pub fn match_predictions(benchmarks: &Benchmarks, replies: Vec<ImportedReply>) -
             .collect();
         match found.as_slice() {
             [(at, number)] => {
+                index[*at].check_question(*number, &reply)?;
                 let place = &mut answers[*at][*number];
                 if let Some(first) = place {
                     let message = format!("a second reply to {}; the first is in line {}", reply.shown(), first.line);
@@ -334,6 +340,28 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// Whether the reply is to this question by the text that stands beside it: another file of the benchmark has the same indices.
+    ///
+    /// # Errors
+    /// It is to another one.
+    fn check_question(&self, number: usize, reply: &ImportedReply) -> Result<()> {
+        let items = self.benchmark.published().map_or(&[][..], |published| published.items());
+        let (Some(item), Some(question)) = (items.get(number), &reply.question) else { return Ok(()) };
+        // Spreadsheets lose marks and line breaks, and some write the whole prompt.
+        let words = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+        if words(question).contains(&words(&item.question)) {
+            return Ok(());
+        }
+        let message = format!(
+            "the reply to {} is to another question: {}, and {} asks {}",
+            reply.shown(),
+            shorten(question),
+            item.id,
+            shorten(&item.question)
+        );
+        Err(wrong(&reply.file, Some(reply.line), &message))
+    }
+
     /// Its name, and its kind.
     fn names(&self) -> impl Iterator<Item = &str> {
         let kind = self.benchmark.published().map(|published| published.spec().name());
@@ -364,7 +392,13 @@ impl<'a> Index<'a> {
                     // MODEL_DATASET.xlsx: the dataset's name is a file's.
                     let stem = reply.file.file_stem()?.to_string_lossy().to_lowercase();
                     let items = self.benchmark.published()?.items();
-                    items.iter().position(|item| item.index == *id && stem.ends_with(&item.part.to_lowercase()))
+                    // `model_MMBench_DEV_EN` is not the file of a part `EN`, if there is one `MMBench_DEV_EN`.
+                    let fits = |part: &str| {
+                        let before = stem.strip_suffix(&part.to_lowercase());
+                        before.is_some_and(|before| before.is_empty() || before.ends_with('_'))
+                    };
+                    let of_index = items.iter().enumerate().filter(|(_, item)| item.index == *id && fits(&item.part));
+                    of_index.max_by_key(|(_, item)| item.part.len()).map(|(number, _)| number)
                 };
                 self.by_name.get(id).copied().flatten().or_else(of_file)
             }
