@@ -7,8 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 8] =
-    ["ablate_encoder", "ablate_parrot", "chat", "data", "own_benchmark", "own_connector", "pretrain", "train"];
+const EXAMPLES: [&str; 11] = [
+    "ablate_alignment",
+    "ablate_backbone",
+    "ablate_encoder",
+    "ablate_languages",
+    "ablate_parrot",
+    "chat",
+    "data",
+    "own_benchmark",
+    "own_connector",
+    "pretrain",
+    "train",
+];
 
 /// From now on commands are those of the program.
 pub(crate) fn is_program() {

@@ -18,7 +18,7 @@ use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
 use crate::signals::stop_at_a_step;
 use crate::train::TrainArgs;
-use crate::{AnyError, BuiltIn, ENCODER, PARROT};
+use crate::{ALIGNMENT, AnyError, BACKBONE, BuiltIn, ENCODER, LANGUAGES, PARROT};
 
 /// Vision-language models: compare, train, score and talk to them
 #[derive(Debug, Parser)]
@@ -66,7 +66,8 @@ fn help() -> String {
 #[command(name = "study", max_term_width = 100, after_help = study_help())]
 #[command(mut_arg("study", |arg| arg.hide(true)))]
 struct StudyCommand {
-    /// Your study's file (TOML), or a built-in study: encoder, parrot, parrot_languages, parrot_scale, parrot_encoder
+    /// Your study's file (TOML), or a built-in study: encoder, backbone, alignment, languages, parrot, parrot_languages, parrot_scale,
+    /// parrot_encoder
     #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study", "new"], conflicts_with_all = ["config", "study"])]
     which: Option<String>,
 
@@ -94,7 +95,7 @@ fn study_help() -> String {
 
 /// Built-in studies by the names of their files.
 pub(crate) fn built_in() -> impl Iterator<Item = BuiltIn> {
-    std::iter::once(ENCODER).chain(PARROT)
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES].into_iter().chain(PARROT)
 }
 
 /// What a study is called on the command line: a built-in one, or a file.

@@ -95,6 +95,15 @@ fn is_broken_pipe(error: &io::Error) -> bool {
 /// TowerVision's encoder study.
 pub const ENCODER: BuiltIn = BuiltIn { name: "encoder", file: "encoder", text: include_str!("encoder.toml") };
 
+/// TowerVision's backbones.
+pub const BACKBONE: BuiltIn = BuiltIn { name: "backbone", file: "backbone", text: include_str!("backbone.toml") };
+
+/// TowerVision's captions of the alignment.
+pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", text: include_str!("alignment.toml") };
+
+/// TowerVision's ten or twenty languages.
+pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
+
 /// Parrot against LLaVA; the first is the program's default.
 pub const PARROT: [BuiltIn; 4] = [
     BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
@@ -128,9 +137,10 @@ pub const SHAPES: [ShippedShape; 8] = [
 ];
 
 /// The recipes that built-in studies name, by file name.
-const RECIPES: [(&str, &str); 2] = [
+const RECIPES: [(&str, &str); 3] = [
     ("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("tiny.toml", include_str!("../recipes/tiny.toml")),
+    ("towervision-tiny.toml", include_str!("../recipes/towervision-tiny.toml")),
 ];
 
 #[cfg(test)]

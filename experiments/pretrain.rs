@@ -1,14 +1,14 @@
 //! `cargo run --release --example pretrain`: makes the pretrained parts that ship with the repository.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{PatchRules, Study};
 use burn_vlm_train::device::{DeviceChoice, choose};
-use burn_vlm_train::pretrain::{Context, pretrain_part};
-use burn_vlm_train::recipe::Recipe;
+use burn_vlm_train::pretrain::{Context, PartPlaces, pretrain_part};
+use burn_vlm_train::recipe::{PartRecipe, Recipe};
 use clap::Parser;
 
 use crate::AnyError;
@@ -74,9 +74,21 @@ pub(crate) fn run(args: &PretrainArgs) -> Result<(), AnyError> {
     let context = Context { corpus: EmojiCorpus::embedded()?, device: chosen.device, workers: 1 };
     let names: Vec<String> =
         if args.parts.is_empty() { recipe.part.keys().cloned().collect() } else { args.parts.clone() };
+    let mut order: Vec<&str> = Vec::new();
     for name in &names {
-        let (work, out): (PathBuf, &Path) = (args.out.join(".work").join(name), &args.out.join(name));
-        pretrain_part(&context, &recipe, name, &work, out, &reporter)?;
+        for one in recipe.lineage(name)? {
+            // What others begin with is made before them, unless it is there and nobody asked for it anew.
+            let there = args.out.join(one).join("model.safetensors").is_file();
+            if !order.contains(&one) && (!there || names.iter().any(|name| name == one)) {
+                order.push(one);
+            }
+        }
+    }
+    for name in order {
+        let (work, out) = (args.out.join(".work").join(name), args.out.join(name));
+        let from = recipe.part.get(name).and_then(PartRecipe::begin_from).map(|from| args.out.join(from));
+        let places = PartPlaces { begin_from: from.as_deref(), work: &work, out: &out };
+        pretrain_part(&context, &recipe, name, places, &reporter)?;
         reporter.line(&format!("{name}: written to {}", out.display()));
     }
     Ok(())

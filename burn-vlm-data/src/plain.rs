@@ -1,7 +1,11 @@
-//! The `plain` template of alignment: pictures, caption, line break; only the pictures are not trained.
+//! Conversations without roles: the `plain` template of alignment and the `document` template of pretraining.
 //!
+//! `plain`: pictures, caption, line break; only the pictures are not trained.
 //! As LLaVA's `preprocess_plain`: the question's text is dropped, there are no roles and no headers, and what the model
 //! sees is the start token (where the tokenizer has one), the pictures, and the caption as it stands.
+//!
+//! `document`: the words of all turns, one turn a line, every token trained: what a language model sees before it is taught to follow
+//! instructions.
 
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
@@ -21,10 +25,12 @@ pub enum PromptTemplate {
     Chat,
     /// As pictures followed by a caption: alignment of the connector.
     Plain,
+    /// As a text without roles, each turn a line, all of it trained: pretraining of a language model.
+    Document,
 }
 
 impl PromptTemplate {
-    /// Encodes a conversation; `template` is not used by [`PromptTemplate::Plain`], nor is the mask style. Tokenizer and template
+    /// Encodes a conversation; `template` and the mask style are used by [`PromptTemplate::Chat`] alone. Tokenizer and template
     /// are asked anew each time how they write: [`Processor::encode_as`](crate::processor::Processor::encode_as) is faster.
     ///
     /// # Errors
@@ -41,6 +47,7 @@ impl PromptTemplate {
         match self {
             Self::Chat => Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options),
             Self::Plain => encode_plain(tokenizer, &style, turns, pictures, options),
+            Self::Document => encode_document(tokenizer, &style, turns, pictures, options),
         }
     }
 }
@@ -76,4 +83,40 @@ pub(crate) fn encode_plain(
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
     truncate(Some(image), expand_images(Some(image), encoded, turns, pictures)?, options)
+}
+
+/// Encodes a conversation as a text: the turns' words, each on a line of its own, between the tokenizer's start and end of a text (where
+/// it has them). Every token but the first and those of pictures is trained.
+///
+/// # Errors
+/// Pictures for which the tokenizer has no token, placeholders that do not match `pictures`; a text that is too long.
+pub(crate) fn encode_document(
+    tokenizer: &Tokenizer,
+    style: &Style,
+    turns: &[Turn],
+    pictures: &[usize],
+    options: &EncodeOptions,
+) -> Result<Encoded, EncodeError> {
+    let image = style.image_id();
+    let mut ids = style.start.clone();
+    let mut labels = vec![IGNORE; ids.len()];
+    let lines: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
+    for (number, piece) in lines.join(END).split(IMAGE_PLACEHOLDER).enumerate() {
+        if number > 0 {
+            ids.push(image.ok_or_else(|| EncodeError::NoToken {
+                token: IMAGE_PLACEHOLDER.to_owned(),
+                help: "add it to the tokenizer's special tokens",
+            })?);
+            labels.push(IGNORE);
+        }
+        let words = tokenizer.encode(piece)?;
+        labels.extend(words.iter().map(|id| i64::from(*id)));
+        ids.extend(words);
+    }
+    if let Some(end) = tokenizer.eos_id() {
+        ids.push(end);
+        labels.push(i64::from(end));
+    }
+    let encoded = Encoded { ids, labels, ..Encoded::default() };
+    truncate(image, expand_images(image, encoded, turns, pictures)?, options)
 }

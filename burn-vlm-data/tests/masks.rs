@@ -179,3 +179,29 @@ fn plain_captions() {
     }
     assert!(matches!(gemma.encode_as(PromptTemplate::Plain, &turns, &[3, 3], &none), Err(EncodeError::Images { .. })));
 }
+
+/// Turns as lines of one text, between start and end; all but start and pictures is trained.
+#[test]
+fn documents() {
+    let none = EncodeOptions::default();
+    let turns = [Turn::user("E em"), Turn::assistant("E em")];
+    for (folder, start, words) in
+        [("tok_gemma", vec![2u32], vec![296u32, 693, 931]), ("tok_qwen", vec![], vec![36, 220, 355])]
+    {
+        let processor = load(folder);
+        let line_break = processor.tokenizer().encode("\n").unwrap();
+        let end = processor.tokenizer().eos_id();
+        let encoded = processor.encode_as(PromptTemplate::Document, &turns, &[], &none).unwrap();
+        let expected: Vec<u32> = [&start[..], &words, &line_break, &words, &Vec::from_iter(end)].concat();
+        assert_eq!(encoded.ids, expected, "{folder}");
+        let trained: Vec<i64> = expected[start.len()..].iter().map(|id| i64::from(*id)).collect();
+        assert_eq!(encoded.labels, [vec![IGNORE; start.len()], trained].concat(), "{folder}");
+    }
+    // A picture in the middle stands for its visual tokens.
+    let gemma = load("tok_gemma");
+    let shown = [Turn::user("E em<image>E em")];
+    let encoded = gemma.encode_as(PromptTemplate::Document, &shown, &[2], &none).unwrap();
+    assert_eq!(encoded.ids[..9], [2, 296, 693, 931, 1174, 1174, 296, 693, 931]);
+    assert_eq!(encoded.labels[3..7], [931, IGNORE, IGNORE, 296]);
+    assert!(matches!(gemma.encode_as(PromptTemplate::Document, &shown, &[], &none), Err(EncodeError::Images { .. })));
+}

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn_vlm::checkpoint::{Pretrained, StoreDtype};
 use burn_vlm::dual::{DualConfig, DualEncoder};
 use burn_vlm::init::Scope;
-use burn_vlm::language::LanguageConfig;
+use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm_base::files::{write_atomic, write_json_atomic};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
@@ -67,9 +67,20 @@ pub fn train_tokenizer(corpus: &EmojiCorpus, recipe: &TokenizerRecipe) -> Result
     Ok(Tokenizer::train_bpe(texts, recipe.vocab_size, &TINY_SPECIAL_TOKENS)?)
 }
 
-/// Pretrains the part `name` of a recipe and writes its folder into `out`; checkpoints go to `work`.
+/// Where a part is made.
+#[derive(Debug, Clone, Copy)]
+pub struct PartPlaces<'a> {
+    /// The part that it begins with ([`PartRecipe::begin_from`]), if any.
+    pub begin_from: Option<&'a Path>,
+    /// Checkpoints.
+    pub work: &'a Path,
+    /// The part.
+    pub out: &'a Path,
+}
+
+/// Pretrains the part `name` of a recipe and writes its folder; what it begins with ([`Recipe::lineage`]) must be there.
 ///
-/// Killed and started again with the same `work`, it continues.
+/// Killed and started again with the same places, it continues.
 ///
 /// # Errors
 /// A part that the recipe does not describe, and everything that can go wrong in training.
@@ -77,14 +88,11 @@ pub fn pretrain_part(
     context: &Context,
     recipe: &Recipe,
     name: &str,
-    work: &Path,
-    out: &Path,
+    places: PartPlaces<'_>,
     reporter: &Reporter,
 ) -> Result<()> {
-    let part = recipe.part.get(name).ok_or_else(|| {
-        let known: Vec<&str> = recipe.part.keys().map(String::as_str).collect();
-        TrainError::Recipe(format!("there is no [part.{name}]; there are: {}", known.join(", ")))
-    })?;
+    let part = recipe.part(name)?;
+    let PartPlaces { begin_from, work, out } = places;
     let tokenizer = Arc::new(train_tokenizer(&context.corpus, &recipe.tokenizer)?);
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
     match part {
@@ -92,9 +100,9 @@ pub fn pretrain_part(
             let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
             run.encoder(model, tokenizer)
         }
-        PartRecipe::Backbone { model, seed, stage } => {
+        PartRecipe::Backbone { model, seed, stage, .. } => {
             let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
-            run.backbone(model, tokenizer)
+            run.backbone(model, begin_from, tokenizer)
         }
     }
 }
@@ -165,7 +173,19 @@ impl PartRun<'_> {
         Ok(model.save_pretrained(self.out, StoreDtype::F16)?)
     }
 
-    fn backbone(&self, config: &LanguageConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
+    /// The language model before its first step.
+    fn first(&self, config: &LanguageConfig, begin_from: Option<&Path>, device: &Device) -> Result<LanguageModel> {
+        let Some(folder) = begin_from else { return Ok(config.init_with(&Scope::new(self.seed, device))?) };
+        let model = LanguageModel::load_pretrained(folder, device)?;
+        if model.config() != *config {
+            let message =
+                format!("[part.{}]: `model` is not that of {}, which it begins with", self.name, folder.display());
+            return Err(TrainError::Recipe(message));
+        }
+        Ok(model)
+    }
+
+    fn backbone(&self, config: &LanguageConfig, begin_from: Option<&Path>, tokenizer: Arc<Tokenizer>) -> Result<()> {
         let device = self.context.device.clone().autodiff();
         let template = tiny_template(&tokenizer)?;
         let origin = DataOrigin::new(self.context, self.recipe, Path::new(""));
@@ -174,7 +194,7 @@ impl PartRun<'_> {
         let processor = Processor::new(ProcessorParts::text(tokenizer.clone(), Arc::new(template)))?;
         let positions = config.max_position_embeddings();
         let samples = text_samples(&data, Arc::new(processor), positions, self.seed);
-        let model = config.init_with(&Scope::new(self.seed, &device))?;
+        let model = self.first(config, begin_from, &device)?;
         let fingerprint = self.fingerprint()?;
         let objective = Arc::new(TextObjective::new(samples).with_validation(data.held_out));
         let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), objective, model)?;
@@ -192,13 +212,16 @@ impl PartRun<'_> {
     }
 }
 
-/// A hash of everything that a part is made from.
+/// A hash of everything that a part is made from, the parts that it begins with included.
 ///
 /// # Errors
-/// A recipe that cannot be written as text.
+/// A recipe that cannot be written as text, a part that it does not describe.
 pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
-    let made_from = serde_json::to_string(&(name, &recipe.tokenizer, recipe.part.get(name)))
-        .map_err(|e| TrainError::Recipe(e.to_string()))?;
+    let mut made_from = String::new();
+    for name in recipe.lineage(name)? {
+        let text = serde_json::to_string(&(name, &recipe.tokenizer, recipe.part.get(name)));
+        made_from += &text.map_err(|e| TrainError::Recipe(e.to_string()))?;
+    }
     Ok(blake3::hash(made_from.as_bytes()).to_hex().to_string())
 }
 

@@ -22,7 +22,7 @@ use crate::encode::{EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Styl
 use crate::image::{
     AspectRatio, DecodeLimits, ImageError, ImageProcessor, ImageProcessorConfig, ProcessedImage, RgbImage,
 };
-use crate::plain::{PromptTemplate, encode_plain};
+use crate::plain::{PromptTemplate, encode_document, encode_plain};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -292,7 +292,7 @@ impl Processor {
         }
     }
 
-    /// As [`Self::encode`], or as pictures followed by a caption ([`PromptTemplate::Plain`], where the mask style is not used).
+    /// As [`Self::encode`], or without roles ([`PromptTemplate::Plain`], [`PromptTemplate::Document`]; the mask style is not used).
     ///
     /// # Errors
     /// As [`Self::encode`]; with `Plain`, other turns than one question with pictures and one answer.
@@ -310,6 +310,13 @@ impl Processor {
             (PromptTemplate::Plain, Format::Parrot { image_id }) => {
                 let style = Style::of_captions(&self.tokenizer, *image_id)?;
                 encode_plain(&self.tokenizer, &style, turns, counts, options)
+            }
+            (PromptTemplate::Document, Format::Template { style, .. }) => {
+                encode_document(&self.tokenizer, style, turns, counts, options)
+            }
+            (PromptTemplate::Document, Format::Parrot { image_id }) => {
+                let style = Style::of_captions(&self.tokenizer, *image_id)?;
+                encode_document(&self.tokenizer, &style, turns, counts, options)
             }
             (PromptTemplate::Chat, _) => self.encode(turns, counts, options),
         }

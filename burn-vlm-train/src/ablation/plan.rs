@@ -141,6 +141,10 @@ impl Study {
             for (axis, value) in self.axes.iter().zip(&values) {
                 self.merge_value(&mut recipe, &axis.name, value, preset_name, rules)?;
             }
+            let names = self.axes.iter().map(|axis| axis.name.as_str()).zip(values.iter().map(|value| &*value.name));
+            for (axis, value) in names {
+                put_in_place(&mut recipe, &format!("{{{axis}}}"), value);
+            }
             let twin = settings.iter().find(|(_, other)| fingerprint::same_table(other, &recipe));
             if let Some((twin, _)) = twin {
                 let message = format!(
@@ -259,6 +263,19 @@ impl Plan {
         }
         pairs
     }
+}
+
+/// Writes `value` for `placeholder` in all strings of a recipe: where two axes choose one thing together (`backbone = "{family}-{tuning}"`).
+fn put_in_place(table: &mut Table, placeholder: &str, value: &str) {
+    fn replace(place: &mut Value, placeholder: &str, value: &str) {
+        match place {
+            Value::String(text) if text.contains(placeholder) => *text = text.replace(placeholder, value),
+            Value::Array(items) => items.iter_mut().for_each(|item| replace(item, placeholder, value)),
+            Value::Table(table) => put_in_place(table, placeholder, value),
+            _ => {}
+        }
+    }
+    table.iter_mut().for_each(|(_, item)| replace(item, placeholder, value));
 }
 
 fn joined(values: &[&AxisValue]) -> String {

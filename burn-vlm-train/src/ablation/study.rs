@@ -43,7 +43,8 @@
 //!
 //! A cell's recipe is the base, patched by the preset, then by one value of each axis in file order (`patch`, then
 //! what the value has under `presets.<preset>`). See [`patch`](super::patch) for how patches merge. Two axes must not
-//! set the same key, since the later would silently undo the earlier.
+//! set the same key, since the later would silently undo the earlier. Where two axes choose one thing together, a string of the recipe
+//! has their names in braces, which stand for the names of the values: `backbone = "{family}-{tuning}"`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -185,7 +186,8 @@ pub struct Paper {
     /// How to read them beside ours.
     #[serde(default)]
     pub note: String,
-    /// The rows.
+    /// The rows; none where only the paper's words are quoted.
+    #[serde(default)]
     pub rows: Vec<PaperRow>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
+use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::tasks::Task;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct DataRecipe {
     /// Weights of the tasks; for the contrastive objectives this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
+    /// How the conversations are written: by the chat template, or as pretraining texts without roles.
+    #[serde(default, skip_serializing_if = "is_chat")]
+    pub template: PromptTemplate,
     /// Share of contrastive texts that carry keywords behind the name.
     #[serde(default)]
     pub keyword_share: f64,
@@ -34,6 +38,10 @@ pub struct DataRecipe {
 
 fn yes() -> bool {
     true
+}
+
+fn is_chat(template: &PromptTemplate) -> bool {
+    *template == PromptTemplate::Chat
 }
 
 impl DataRecipe {

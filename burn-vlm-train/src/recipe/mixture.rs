@@ -115,8 +115,13 @@ impl MixtureRecipe {
                     .into(),
             );
         }
-        if self.template == PromptTemplate::Plain && self.mask != MaskStyle::AnswersOnly {
-            return Some("`mixture.template = \"plain\"` trains the caption; `mask` belongs to `chat`".into());
+        let trained = match self.template {
+            PromptTemplate::Chat => None,
+            PromptTemplate::Plain => Some(("plain", "the caption")),
+            PromptTemplate::Document => Some(("document", "all of the text")),
+        };
+        if let Some((template, what)) = trained.filter(|_| self.mask != MaskStyle::AnswersOnly) {
+            return Some(format!("`mixture.template = \"{template}\"` trains {what}; `mask` belongs to `chat`"));
         }
         None
     }

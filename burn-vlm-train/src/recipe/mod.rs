@@ -233,6 +233,7 @@ impl Recipe {
         if let Some(problem) = self.model.problem() {
             return Err(TrainError::Recipe(format!("[model]: {problem}")));
         }
+        self.part.keys().try_for_each(|name| self.lineage(name).map(|_| ()))?;
         self.model.connector.check().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;
         if let Some(tiling) = &self.model.tiling
             && TilingPreset::by_name(tiling).is_none()

@@ -19,7 +19,7 @@ use crate::error::{Result, TrainError};
 use crate::objective::{Layout, SampleMaker, SampleStream, VlmObjective};
 use crate::pictures::processor_for;
 use crate::processor::stage_processor;
-use crate::recipe::{MixtureRecipe, PictureView, Recipe, StageRecipe};
+use crate::recipe::{DataRecipe, MixtureRecipe, PictureView, Recipe, StageRecipe};
 
 /// The samples of an open stage as a model of these parts reads them; `image` is how the encoder wants its pictures.
 ///
@@ -38,7 +38,8 @@ pub fn stage_samples<T: VisionTower, P: Projector>(
     let mixture = match &stage.mixture {
         Some(mixture) => mixture,
         None => {
-            corpus = MixtureRecipe { augment: stage.data.augment, ..MixtureRecipe::new("") };
+            let DataRecipe { augment, template, .. } = stage.data;
+            corpus = MixtureRecipe { augment, template, ..MixtureRecipe::new("") };
             &corpus
         }
     };
@@ -76,7 +77,7 @@ pub fn stage_samples<T: VisionTower, P: Projector>(
 /// The samples of an open stage without pictures, as a language model of so many positions reads them.
 pub fn text_samples(data: &StageData, processor: Arc<Processor>, positions: usize, seed: u64) -> SampleStream {
     let stage = &data.stage;
-    let plain = MixtureRecipe::new("");
+    let plain = MixtureRecipe { template: stage.data.template, ..MixtureRecipe::new("") };
     let options = EncodeOptions { max_tokens: stage.max_tokens, ..EncodeOptions::default() };
     let tokenizer = processor.tokenizer().clone();
     let maker = SampleMaker::new(processor, plain.template, options, plain.batching, positions);

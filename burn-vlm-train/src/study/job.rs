@@ -24,7 +24,7 @@ use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, BenchmarkError, Benchmarks, Prediction, PublishedBenchmark, Scorer, asked, evaluate};
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
-use crate::pretrain::{Context, part_fingerprint, pretrain_part};
+use crate::pretrain::{Context, PartPlaces, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
 use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
@@ -144,10 +144,17 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         if !self.inputs.from_scratch {
             return part_folder(name, &self.inputs.parts);
         }
-        let key = part_fingerprint(recipe, name)?;
-        Ok(self.store.get_or_make(&key, name, reporter, |making| {
-            pretrain_part(&self.context, recipe, name, &making.work(), &making.folder(), reporter).map_err(Into::into)
-        })?)
+        let mut begin_from: Option<PathBuf> = None;
+        for name in recipe.lineage(name)? {
+            let key = part_fingerprint(recipe, name)?;
+            let made = self.store.get_or_make(&key, name, reporter, |making| {
+                let (work, out) = (making.work(), making.folder());
+                let places = PartPlaces { begin_from: begin_from.as_deref(), work: &work, out: &out };
+                pretrain_part(&self.context, recipe, name, places, reporter).map_err(Into::into)
+            })?;
+            begin_from = Some(made);
+        }
+        begin_from.ok_or_else(|| TrainError::Recipe(format!("there is no [part.{name}]")))
     }
 
     /// Hash of what a part is, without making it.

@@ -137,6 +137,22 @@ fn a_value_may_have_a_patch_for_one_preset() {
 }
 
 #[test]
+fn two_axes_may_choose_one_thing_together() {
+    let text = STUDY
+        .replace("batch = 64", "batch = 64\npart = \"{encoder}-{data}-{other}\"\nlist = [{ of = \"{data}\" }]")
+        .replace(", patch = { encoder = { texts = [\"en\", \"de\"] } }", "")
+        .replace(", patch = { stage = { finetune = { languages = [\"en\", \"de\"] } } }", "");
+    let plan = study(&text).plan("tiny", None, &PatchRules::new()).unwrap();
+    let parts: Vec<&str> = plan.cells[..4].iter().filter_map(|cell| cell.recipe["part"].as_str()).collect();
+    // What no axis is called is left as it is.
+    assert_eq!(
+        parts,
+        ["siglip1-en-{other}", "siglip1-en_multi-{other}", "siglip2-en-{other}", "siglip2-en_multi-{other}"]
+    );
+    assert_eq!(plan.cells[1].recipe["list"][0]["of"].as_str(), Some("en_multi"));
+}
+
+#[test]
 fn merged_tables_are_read_strictly_too() {
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -194,7 +194,7 @@ fn assumed(
         PictureView::Tiles => (shapes.config.num_tiles(size)?, shapes.config.num_image_tokens(size)?),
         PictureView::Square | PictureView::Pad => (1, shapes.config.num_visual_tokens()),
     };
-    let answers = if mixture.template == PromptTemplate::Plain { 1.0 } else { ANSWERS };
+    let answers = if mixture.template == PromptTemplate::Chat { ANSWERS } else { 1.0 };
     let pictures = 1.0 - text_share;
     let text = input.assumptions.text_tokens as f64;
     notes.push(assumed_text(input, answers));
