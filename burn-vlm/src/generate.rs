@@ -17,7 +17,7 @@ mod prefix;
 pub use config::{GenerationConfig, SAMPLED_AMONG};
 pub use continuous::{ContinuousDecoding, DecodingLimits, EmbedParts, Finished, Request, Step};
 pub use decoding::{Decoding, NewToken};
-pub use prefix::{PassLimits, PrefixNode, PrefixPass, PrefixTree, PrefixWork, PromptPart};
+pub use prefix::{PassLimits, PassNode, PrefixNode, PrefixPass, PrefixTree, PrefixWork, PromptPart};
 
 use burn::tensor::{Int, Tensor, TensorData};
 

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::Tensor;
 use burn_vlm::connector::Projector;
 use burn_vlm::generate::{
-    ContinuousDecoding, DecodingLimits, Finished, GenerationConfig, PassLimits, PrefixNode, PrefixPass, PrefixTree,
-    PrefixWork, PromptPart, Request,
+    ContinuousDecoding, DecodingLimits, Finished, GenerationConfig, PassLimits, PassNode, PrefixNode, PrefixPass,
+    PrefixTree, PrefixWork, PromptPart, Request,
 };
 use burn_vlm::language::LanguageModel;
 use burn_vlm::vision::VisionTower;
@@ -160,13 +160,14 @@ impl<T: VisionTower, P: Projector> PrefixWork for Likelihoods<'_, '_, T, P> {
     }
 
     fn read(&mut self, tree: &PrefixTree, pass: PrefixPass<'_>) -> Result<()> {
-        let [nodes, tokens, width] = pass.hidden.dims();
+        let [rows, tokens, width] = pass.hidden.dims();
         // By place, the tokens that may follow it, and the rows that ask for each.
         let mut places: BTreeMap<i64, BTreeMap<i64, Vec<usize>>> = BTreeMap::new();
-        for (at, node) in pass.nodes.iter().enumerate() {
+        for PassNode { node, row, first } in pass.nodes {
+            let first = row * tokens + first;
             for &row in tree.rows(node) {
                 for &(place, target) in self.targets[row].iter().filter(|(place, _)| within(node, *place)) {
-                    let place = (at * tokens + place - node.start) as i64;
+                    let place = (first + place - node.start) as i64;
                     places.entry(place).or_default().entry(target).or_default().push(row);
                 }
             }
@@ -174,13 +175,13 @@ impl<T: VisionTower, P: Projector> PrefixWork for Likelihoods<'_, '_, T, P> {
         if !places.is_empty() {
             let (at, targets): (Vec<i64>, Vec<_>) = places.into_iter().unzip();
             let at = int_tensor(&at, &pass.hidden.device());
-            self.hidden.push(pass.hidden.reshape([nodes * tokens, width]).select(0, at));
+            self.hidden.push(pass.hidden.reshape([rows * tokens, width]).select(0, at));
             self.places.extend(targets);
         }
         if self.places.len() >= PLACES_AT_A_TIME {
             self.score();
         }
-        (self.progress)(pass.nodes.iter().map(|node| tree.ending(node).len()).sum());
+        (self.progress)(pass.nodes.iter().map(|place| tree.ending(place.node).len()).sum());
         Ok(())
     }
 }
@@ -306,22 +307,23 @@ impl<T: VisionTower, P: Projector> PrefixWork for FirstTokens<'_, '_, T, P> {
     }
 
     fn read(&mut self, tree: &PrefixTree, pass: PrefixPass<'_>) -> Result<()> {
-        let [nodes, tokens, width] = pass.hidden.dims();
-        let ending: Vec<(usize, &PrefixNode)> =
-            pass.nodes.iter().copied().enumerate().filter(|(_, node)| !tree.ending(node).is_empty()).collect();
+        let [count, tokens, width] = pass.hidden.dims();
+        let ending: Vec<&PassNode<'_>> =
+            pass.nodes.iter().filter(|place| !tree.ending(place.node).is_empty()).collect();
         if ending.is_empty() {
             return Ok(());
         }
-        let last: Vec<i64> = ending.iter().map(|(at, node)| (at * tokens + node.end - node.start - 1) as i64).collect();
-        let rows = || ending.iter().flat_map(|(_, node)| tree.ending(node));
+        let last = |place: &&PassNode<'_>| place.row * tokens + place.first + place.node.end - place.node.start - 1;
+        let last: Vec<i64> = ending.iter().map(|place| last(place) as i64).collect();
+        let rows = || ending.iter().flat_map(|place| tree.ending(place.node));
         let mut ids: Vec<i64> = rows().flat_map(|row| self.asked[*row].iter().copied()).collect();
         ids.sort_unstable();
         ids.dedup();
         let device = pass.hidden.device();
-        let hidden = pass.hidden.reshape([nodes * tokens, width]).select(0, int_tensor(&last, &device));
+        let hidden = pass.hidden.reshape([count * tokens, width]).select(0, int_tensor(&last, &device));
         let logits = self.model.logits_of(hidden, int_tensor(&ids, &device));
         let values: Vec<f64> = logits.into_data().iter::<f32>().map(f64::from).collect();
-        for ((_, node), values) in ending.iter().zip(values.chunks(ids.len().max(1))) {
+        for (PassNode { node, .. }, values) in ending.iter().zip(values.chunks(ids.len().max(1))) {
             let of = |id: &i64| ids.binary_search(id).map_or(f64::NAN, |at| values[at]);
             for &row in tree.ending(node) {
                 self.found[row] = self.asked[row].iter().map(of).collect();

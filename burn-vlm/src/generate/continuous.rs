@@ -430,11 +430,11 @@ impl<E: From<ModelError>> PrefixWork for Reading<'_, '_, E> {
     fn read(&mut self, tree: &PrefixTree, pass: PrefixPass<'_>) -> Result<(), E> {
         let Some(cache) = pass.cache else { return Ok(()) };
         let cache = Rc::new(cache.clone());
-        let [nodes, tokens, width] = pass.hidden.dims();
+        let [rows, tokens, width] = pass.hidden.dims();
         let mut ending: Vec<(usize, i64, &CacheSpan)> = Vec::new();
-        for (at, (node, span)) in pass.nodes.iter().zip(pass.spans).enumerate() {
-            let last = (at * tokens + node.end - node.start - 1) as i64;
-            ending.extend(tree.ending(node).iter().map(|row| (*row, last, span)));
+        for (place, span) in pass.nodes.iter().zip(pass.spans) {
+            let last = (place.row * tokens + place.node.end - place.node.start - 1) as i64;
+            ending.extend(tree.ending(place.node).iter().map(|row| (*row, last, span)));
         }
         if ending.is_empty() {
             return Ok(());
@@ -443,7 +443,7 @@ impl<E: From<ModelError>> PrefixWork for Reading<'_, '_, E> {
         let last: Vec<i64> = ending.iter().map(|(_, last, _)| *last).collect();
         let count = last.len();
         let last = Tensor::<1, Int>::from_data(TensorData::new(last, [count]), &pass.hidden.device());
-        let hidden = pass.hidden.reshape([nodes * tokens, width]).select(0, last);
+        let hidden = pass.hidden.reshape([rows * tokens, width]).select(0, last);
         let mut of = ending.iter().map(|(row, ..)| *row).peekable();
         let mut lives: Vec<&mut (Live, Option<Held>)> = Vec::with_capacity(count);
         for (row, live) in self.lives.iter_mut().enumerate() {

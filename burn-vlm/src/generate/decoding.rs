@@ -134,7 +134,7 @@ impl<'a> Decoding<'a> {
                 AttentionInput {
                     padding: Some(padding.mask.clone().narrow(1, 0, padding.prompt_tokens + self.step)),
                     positions: Some(Tensor::from_data(TensorData::new(positions, [batch, 1]), device)),
-                    segments: None,
+                    ..AttentionInput::default()
                 }
             }
             None => AttentionInput::contiguous(),

@@ -4,20 +4,26 @@
 //! each the answers. A node's tokens run once, on top of the keys and values of its parents, in batches of nodes.
 //!
 //! Unusual here:
+//! - subtrees that are small, such as the answers to a question, run in one row, each branch behind what it grows from; which tokens see
+//!   each other is the attention's affair ([`AttentionInput::trees`]);
 //! - tokens are symbols that the caller chooses: ids for text, and for a place of a picture a number of that picture. What is equal up
 //!   to a place must have the same hidden states there;
 //! - the tree is walked depth first, a batch of nodes at a time, so that the keys and values of one path of batches exist at a time;
 //! - a beginning that is too short to be worth a pass of its own stays with the rows.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::ModelError;
 use crate::language::{AttentionInput, CacheSpan, KvCache, LanguageModel};
 
 /// Tokens that sharing must save for a node of its own: below, the copies of keys and values cost as much.
 const MIN_SAVED: usize = 4;
+
+/// Tokens of subtrees that share a row: enough that rows are alike in length, few enough that attention among all of them costs little.
+const TREE_TOKENS: usize = 128;
 
 /// Of the rows of a pass, those up to which nodes of other lengths are padded to fill it.
 const PADDED_BELOW: usize = 8;
@@ -39,6 +45,16 @@ pub struct PrefixNode {
     below: Range<usize>,
     /// How many of them, the first ones, end here.
     ends: usize,
+}
+
+impl PrefixNode {
+    fn tokens(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn part(&self) -> PromptPart {
+        PromptPart { row: self.row, start: self.start, end: self.end }
+    }
 }
 
 /// Rows by what they begin with.
@@ -86,6 +102,27 @@ impl PrefixTree {
     /// Tokens that are run for all rows together.
     pub fn tokens(&self) -> usize {
         self.nodes.iter().map(|node| node.end - node.start).sum()
+    }
+
+    /// What is below each node.
+    fn subtrees(&self) -> Vec<Subtree> {
+        let mut subtrees: Vec<Subtree> = Vec::with_capacity(self.nodes.len());
+        // Children are made before their parents.
+        for node in &self.nodes {
+            let mut below = Subtree { tokens: node.tokens(), end: node.end };
+            for child in &node.children {
+                let child = subtrees[*child];
+                below = Subtree { tokens: below.tokens + child.tokens, end: below.end.max(child.end) };
+            }
+            subtrees.push(below);
+        }
+        subtrees
+    }
+
+    /// A node and all below it, each behind what it grows from.
+    fn flatten(&self, node: usize, into: &mut Vec<usize>) {
+        into.push(node);
+        self.nodes[node].children.iter().for_each(|child| self.flatten(*child, into));
     }
 
     /// The most nodes on a way from a root to a leaf.
@@ -160,27 +197,39 @@ pub struct PromptPart {
     pub end: usize,
 }
 
-/// The most that one pass runs. A single row runs whatever it needs.
+/// The most that one pass runs.
 #[derive(Debug, Clone, Copy)]
 pub struct PassLimits {
     /// Rows.
     pub rows: usize,
     /// Tokens, those before that are held as keys and values included: rows times the longest.
     pub tokens: usize,
-    /// Whether rows that end keep their keys and values for [`PrefixPass::cache`]; else they are there where other rows go on.
+    /// Whether rows that end keep their keys and values for [`PrefixPass::cache`], each node in a row of its own; else they are there
+    /// where other rows go on.
     pub keep: bool,
+}
+
+/// Where a node is in a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct PassNode<'a> {
+    /// The node.
+    pub node: &'a PrefixNode,
+    /// The row of the batch.
+    pub row: usize,
+    /// The place of its first token in that row.
+    pub first: usize,
 }
 
 /// A batch of nodes whose tokens have been run.
 #[derive(Debug)]
 pub struct PrefixPass<'a> {
-    /// The nodes, a row of the batch each.
-    pub nodes: &'a [&'a PrefixNode],
-    /// `[nodes, tokens, hidden]`, after the final norm; shorter nodes are padded on the right.
+    /// The nodes; several may share a row.
+    pub nodes: &'a [PassNode<'a>],
+    /// `[rows, tokens, hidden]`, after the final norm; shorter rows are padded on the right.
     pub hidden: Tensor<3>,
-    /// Keys and values of the nodes and all that is before them.
+    /// Keys and values of the rows and all that is before them.
     pub cache: Option<&'a KvCache>,
-    /// Where each node's are.
+    /// Where each row's are.
     pub spans: &'a [CacheSpan],
 }
 
@@ -206,9 +255,41 @@ pub trait PrefixWork {
 }
 
 /// A node and its parents' keys and values.
+#[derive(Clone)]
 struct Next {
     node: usize,
     before: CacheSpan,
+}
+
+/// A row of a pass.
+struct PassRow {
+    /// What is before it.
+    before: CacheSpan,
+    /// Its nodes from left to right, each behind what it grows from: one, or subtrees that grow from one node.
+    nodes: Vec<usize>,
+    tokens: usize,
+    /// Whether its only node's children run later.
+    goes_on: bool,
+}
+
+/// A node and all below it.
+#[derive(Clone, Copy)]
+struct Subtree {
+    tokens: usize,
+    /// Behind the last position.
+    end: usize,
+}
+
+/// A walk over a tree.
+struct Walk<'a> {
+    model: &'a LanguageModel,
+    tree: &'a PrefixTree,
+    limits: PassLimits,
+    max_positions: usize,
+    /// Of each node, the subtree that it is the root of.
+    subtrees: Vec<Subtree>,
+    /// Subtrees end at this position at most, to run in one row.
+    tree_positions: usize,
 }
 
 impl LanguageModel {
@@ -217,95 +298,179 @@ impl LanguageModel {
     /// # Errors
     /// [`ModelError::TooLong`] for a row beyond `max_position_embeddings`, and what `work` fails with.
     pub fn walk<W: PrefixWork>(&self, tree: &PrefixTree, limits: PassLimits, work: &mut W) -> Result<(), W::Error> {
-        let max = self.config().max_position_embeddings();
-        if let Some(tokens) = tree.nodes.iter().map(|node| node.end).max().filter(|tokens| *tokens > max) {
-            return Err(ModelError::TooLong { what: "max_position_embeddings", tokens, max }.into());
+        let config = self.config();
+        let max_positions = config.max_position_embeddings();
+        if let Some(tokens) = tree.nodes.iter().map(|node| node.end).max().filter(|tokens| *tokens > max_positions) {
+            return Err(ModelError::TooLong { what: "max_position_embeddings", tokens, max: max_positions }.into());
         }
+        let windows = (0..config.num_hidden_layers()).filter_map(|layer| config.layer_window(layer));
+        let tree_positions = if limits.keep { 0 } else { windows.min().unwrap_or(max_positions) };
+        let subtrees = tree.subtrees();
+        let walk = Walk { model: self, tree, limits, max_positions, subtrees, tree_positions };
         let roots = tree.roots.iter().map(|&node| Next { node, before: CacheSpan { row: 0, places: 0..0 } }).collect();
-        self.descend(tree, (limits, max), roots, None, work)
+        walk.descend(roots, None, work)
     }
+}
 
+impl Walk<'_> {
     fn descend<W: PrefixWork>(
         &self,
-        tree: &PrefixTree,
-        (limits, max): (PassLimits, usize),
-        mut nodes: Vec<Next>,
+        nodes: Vec<Next>,
         parents: Option<&KvCache>,
         work: &mut W,
     ) -> Result<(), W::Error> {
+        let mut rows = self.rows(nodes);
         // Alike in length, so that there is little padding behind them (before them it costs a copy, not a product); those with children
         // together, because the others need no cache.
-        nodes.sort_by_key(|next| {
-            let node = &tree.nodes[next.node];
-            (node.children.is_empty(), node.end - node.start, node.start, next.node)
-        });
-        let mut rest = &nodes[..];
+        rows.sort_by_key(|row| (!row.goes_on, row.tokens, row.before.places.len(), row.nodes.first().copied()));
+        let mut rest = &rows[..];
         while !rest.is_empty() {
-            let (batch, others) = rest.split_at(batch_of(tree, rest, limits));
+            let (batch, others) = rest.split_at(self.batch_of(rest));
             rest = others;
-            let chosen: Vec<&PrefixNode> = batch.iter().map(|next| &tree.nodes[next.node]).collect();
-            let before = chosen.iter().map(|node| node.start).max().unwrap_or(0);
-            let tokens = chosen.iter().map(|node| node.end - node.start).max().unwrap_or(0);
-            let parts: Vec<PromptPart> = chosen.iter().map(|node| part(node)).collect();
-            let embeds = work.embed(&parts, tokens)?;
+            let before = batch.iter().map(|row| row.before.places.len()).max().unwrap_or(0);
+            let tokens = batch.iter().map(|row| row.tokens).max().unwrap_or(0);
+            let embeds = self.embed(batch, tokens, work)?;
             let device = embeds.device();
             let mut cache = match parents {
                 Some(cache) => {
-                    let spans: Vec<CacheSpan> = batch.iter().map(|next| next.before.clone()).collect();
+                    let spans: Vec<CacheSpan> = batch.iter().map(|row| row.before.clone()).collect();
                     Some(cache.clone().rearranged(&spans, batch.len(), 0, before + tokens))
                 }
-                None if limits.keep || chosen.iter().any(|node| !node.children.is_empty()) => {
-                    Some(self.new_cache(batch.len(), tokens, &device))
+                None if self.limits.keep || batch.iter().any(|row| row.goes_on) => {
+                    Some(self.model.new_cache(batch.len(), tokens, &device))
                 }
                 None => None,
             };
-            let input = match &cache {
-                Some(cache) => cache.input(tokens, max, &device),
+            let mut input = match &cache {
+                Some(cache) => cache.input(tokens, self.max_positions, &device),
                 None => AttentionInput::contiguous(),
             };
-            let hidden = self.forward(embeds, &input, cache.as_mut())?;
-            let span = |(row, node): (usize, &&PrefixNode)| CacheSpan {
-                row,
-                places: before - node.start..before + node.end - node.start,
+            if batch.iter().any(|row| row.nodes.len() > 1) {
+                let trees = self.trees(batch, before, tokens, &device);
+                input = AttentionInput { padding: input.padding, ..trees };
+            }
+            let hidden = self.model.forward(embeds, &input, cache.as_mut())?;
+            let place = |(row, node, first)| PassNode { node: &self.tree.nodes[node], row, first };
+            let places: Vec<PassNode<'_>> = self.each(batch).map(place).collect();
+            let span = |(number, row): (usize, &PassRow)| CacheSpan {
+                row: number,
+                places: before - row.before.places.len()..before + row.tokens,
             };
-            let spans: Vec<CacheSpan> = chosen.iter().enumerate().map(span).collect();
-            work.read(tree, PrefixPass { nodes: &chosen, hidden, cache: cache.as_ref(), spans: &spans })?;
-            let children = chosen.iter().zip(&spans);
-            let children = children.flat_map(|(node, span)| node.children.iter().map(move |&child| (child, span)));
-            let children: Vec<Next> = children.map(|(node, span)| Next { node, before: span.clone() }).collect();
+            let spans: Vec<CacheSpan> = batch.iter().enumerate().map(span).collect();
+            work.read(self.tree, PrefixPass { nodes: &places, hidden, cache: cache.as_ref(), spans: &spans })?;
+            let going_on = places.iter().filter(|place| batch[place.row].goes_on);
+            let children = going_on.flat_map(|place| {
+                let before = &spans[place.row];
+                place.node.children.iter().map(|&node| Next { node, before: before.clone() })
+            });
+            let children: Vec<Next> = children.collect();
             if !children.is_empty() {
-                self.descend(tree, (limits, max), children, cache.as_ref(), work)?;
+                self.descend(children, cache.as_ref(), work)?;
             }
         }
         Ok(())
     }
-}
 
-fn part(node: &PrefixNode) -> PromptPart {
-    PromptPart { row: node.row, start: node.start, end: node.end }
-}
-
-/// How many of the nodes, from the first on, run together; at least one. With their padding they are no longer than the longest row.
-fn batch_of(tree: &PrefixTree, nodes: &[Next], limits: PassLimits) -> usize {
-    let longest = tree.nodes.iter().map(|node| node.end).max().unwrap_or(0);
-    let inner = |next: &Next| !tree.nodes[next.node].children.is_empty();
-    let (mut before, mut own) = (0, 0);
-    let mut count = 0;
-    for next in nodes.iter().take(limits.rows.max(1)) {
-        let node = &tree.nodes[next.node];
-        // A batch that is large enough is not padded for the sake of longer ones.
-        if count >= limits.rows.div_ceil(PADDED_BELOW) && node.end - node.start > own {
-            break;
+    /// The rows in which nodes run: subtrees that are small and grow from one node share a row, so that little is padded and no keys are
+    /// copied for their nodes.
+    fn rows(&self, nodes: Vec<Next>) -> Vec<PassRow> {
+        let mut rows: Vec<PassRow> = Vec::new();
+        let mut open: HashMap<(usize, usize), usize> = HashMap::new();
+        for Next { node, before } in nodes {
+            let Subtree { tokens, end } = self.subtrees[node];
+            if tokens > TREE_TOKENS || end > self.tree_positions {
+                let own = &self.tree.nodes[node];
+                let goes_on = !own.children.is_empty();
+                rows.push(PassRow { before, nodes: vec![node], tokens: own.tokens(), goes_on });
+                continue;
+            }
+            let key = (before.row, before.places.end);
+            let place = open.get(&key).copied().filter(|row| rows[*row].tokens + tokens <= TREE_TOKENS);
+            let row = place.unwrap_or_else(|| {
+                rows.push(PassRow { before, nodes: Vec::new(), tokens: 0, goes_on: false });
+                open.insert(key, rows.len() - 1);
+                rows.len() - 1
+            });
+            self.tree.flatten(node, &mut rows[row].nodes);
+            rows[row].tokens += tokens;
         }
-        before = before.max(node.start);
-        own = own.max(node.end - node.start);
-        let fits = before + own <= longest && (count + 1) * (before + own) <= limits.tokens;
-        if count > 0 && !(fits && inner(next) == inner(&nodes[0])) {
-            break;
-        }
-        count += 1;
+        rows
     }
-    count
+
+    /// The nodes of rows: which row, which node, where its first token is.
+    fn each<'r>(&self, rows: &'r [PassRow]) -> impl Iterator<Item = (usize, usize, usize)> + use<'_, 'r> {
+        rows.iter().enumerate().flat_map(move |(number, row)| {
+            let mut next = 0;
+            row.nodes.iter().map(move |&node| {
+                let first = next;
+                next += self.tree.nodes[node].tokens();
+                (number, node, first)
+            })
+        })
+    }
+
+    /// Embeddings of rows of nodes.
+    fn embed<W: PrefixWork>(&self, rows: &[PassRow], tokens: usize, work: &mut W) -> Result<Tensor<3>, W::Error> {
+        let parts: Vec<PromptPart> = self.each(rows).map(|(_, node, _)| self.tree.nodes[node].part()).collect();
+        if parts.len() == rows.len() {
+            return work.embed(&parts, tokens);
+        }
+        let longest = parts.iter().map(|part| part.end - part.start).max().unwrap_or(0);
+        let embeds = work.embed(&parts, longest)?;
+        let [count, _, hidden] = embeds.dims();
+        // Padding is the first token of all: finite.
+        let mut source = vec![0i64; rows.len() * tokens];
+        for ((row, node, first), number) in self.each(rows).zip(0..) {
+            let target = source[row * tokens + first..].iter_mut().take(self.tree.nodes[node].tokens());
+            target.zip(number * longest..).for_each(|(place, from)| *place = from as i64);
+        }
+        let source = ints(source, [rows.len() * tokens], &embeds.device());
+        Ok(embeds.reshape([count * longest, hidden]).select(0, source).reshape([rows.len(), tokens, hidden]))
+    }
+
+    /// Which tokens of rows see each other, and their positions.
+    fn trees(&self, rows: &[PassRow], before: usize, tokens: usize, device: &Device) -> AttentionInput {
+        let width = before + tokens;
+        // What is before is seen by all; padding stands behind all who are read.
+        let mut until = vec![width as i64; rows.len() * width];
+        let mut positions = vec![0i64; rows.len() * tokens];
+        for (row, node, first) in self.each(rows) {
+            let PrefixNode { start, end, .. } = self.tree.nodes[node];
+            let seen_until = (before + first + self.subtrees[node].tokens) as i64;
+            until[row * width + before + first..][..end - start].fill(seen_until);
+            let positions = &mut positions[row * tokens + first..][..end - start];
+            positions.iter_mut().zip(start..).for_each(|(position, at)| *position = at as i64);
+        }
+        let (until, positions) =
+            (ints(until, [rows.len(), width], device), ints(positions, [rows.len(), tokens], device));
+        AttentionInput::trees(until, positions)
+    }
+
+    /// How many of the rows, from the first on, run together; at least one. With their padding they are no longer than the longest row.
+    fn batch_of(&self, rows: &[PassRow]) -> usize {
+        let PassLimits { rows: most_rows, tokens: most_tokens, .. } = self.limits;
+        let longest = self.tree.nodes.iter().map(|node| node.end).max().unwrap_or(0).max(TREE_TOKENS);
+        let (mut before, mut own) = (0, 0);
+        let mut count = 0;
+        for row in rows.iter().take(most_rows.max(1)) {
+            // A batch that is large enough is not padded for the sake of longer ones.
+            if count >= most_rows.div_ceil(PADDED_BELOW) && row.tokens > own {
+                break;
+            }
+            before = before.max(row.before.places.len());
+            own = own.max(row.tokens);
+            let fits = before + own <= longest && (count + 1) * (before + own) <= most_tokens;
+            if count > 0 && !(fits && row.goes_on == rows[0].goes_on) {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+fn ints<const D: usize>(values: Vec<i64>, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 #[cfg(test)]

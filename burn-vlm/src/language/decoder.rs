@@ -30,6 +30,9 @@ pub struct AttentionInput {
     /// `[batch, cached + tokens]`, a number for each of the samples packed into a row, which do not see each other; `None` if
     /// each row is one sample.
     pub segments: Option<Tensor<2, Int>>,
+    /// `[batch, cached + tokens]`, for trees in the place of rows (see [`AttentionInput::trees`]): behind the last token that grows from
+    /// each.
+    pub until: Option<Tensor<2, Int>>,
 }
 
 impl AttentionInput {
@@ -44,7 +47,7 @@ impl AttentionInput {
     /// - `mask`: `[batch, tokens]`, true where the token is real
     pub fn left_padded(mask: Tensor<2, Bool>) -> Self {
         let positions = (mask.clone().int().cumsum(1) - 1).clamp_min(0);
-        Self { padding: Some(mask), positions: Some(positions), segments: None }
+        Self { padding: Some(mask), positions: Some(positions), ..Self::default() }
     }
 
     /// Several samples in each row, one after the other; each begins at position 0.
@@ -53,7 +56,17 @@ impl AttentionInput {
     /// - `segments`: `[batch, tokens]`, the same number for all tokens of a sample
     /// - `positions`: `[batch, tokens]`, counted within each sample, each below `max_position_embeddings`
     pub fn packed(segments: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
-        Self { padding: None, positions: Some(positions), segments: Some(segments) }
+        Self { positions: Some(positions), segments: Some(segments), ..Self::default() }
+    }
+
+    /// A tree in each row, every branch behind what it grows from: each token sees what it grows from and nothing beside it. No way from
+    /// the root may be longer than the window of a layer that has one.
+    ///
+    /// # Shapes
+    /// - `until`: `[batch, cached + tokens]`, the place in the row behind the last token that grows from each
+    /// - `positions`: `[batch, tokens]`, counted along each way from the root, each below `max_position_embeddings`
+    pub fn trees(until: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
+        Self { positions: Some(positions), until: Some(until), ..Self::default() }
     }
 }
 
@@ -275,7 +288,8 @@ impl<L: DecoderLayer> Decoder<L> {
         let max = self.rope.max_positions();
         // A row of several samples may be longer than the longest sample, and a cache whose rows begin late longer than the longest row:
         // whoever packs them knows the lengths.
-        let packed = input.segments.is_some() || cache.as_ref().is_some_and(|cache| cache.is_ragged());
+        let several = input.segments.is_some() || input.until.is_some();
+        let packed = several || cache.as_ref().is_some_and(|cache| cache.is_ragged());
         if !packed && offset + tokens > max {
             return Err(ModelError::TooLong { what: "max_position_embeddings", tokens: offset + tokens, max });
         }
@@ -286,14 +300,17 @@ impl<L: DecoderLayer> Decoder<L> {
             Some(positions) => self.rope.gather(positions.clone()),
             None => self.rope.contiguous(offset, tokens),
         };
-        let mask =
-            AttentionMask::causal().with_key_padding(input.padding.clone()).with_segments(input.segments.clone());
+        let mask = AttentionMask::causal()
+            .with_key_padding(input.padding.clone())
+            .with_segments(input.segments.clone())
+            .with_until(input.until.clone());
         // Embeddings that somebody else made, in f32 say, take the weights' element type.
         let dtype = self.embed_tokens.weight.val().dtype();
         let mut x = self.precision.cast(cast_to(embeds, dtype));
         for (index, layer) in self.layers.iter().enumerate() {
             collect(&x);
-            let mask = mask.clone().with_window(layer.window());
+            // The places of a tree are farther apart than its tokens.
+            let mask = mask.clone().with_window(layer.window().filter(|_| input.until.is_none()));
             let cache = cache.as_deref_mut().map(|cache| (cache, index));
             x = if self.gradient_checkpointing && cache.is_none() {
                 let (angles, mask) = (angles.clone().inner(), mask.inner());

@@ -205,7 +205,7 @@ impl KvCache {
         AttentionInput {
             padding: Some(Tensor::<2, Bool>::from_data(TensorData::new(real, [rows, width]), device)),
             positions: Some(Tensor::<2, Int>::from_data(TensorData::new(positions, [rows, tokens]), device)),
-            segments: None,
+            ..AttentionInput::default()
         }
     }
 

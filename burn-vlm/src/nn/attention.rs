@@ -21,7 +21,9 @@ pub const SCORE_ELEMENTS: usize = 1 << 24;
 /// - `causal`: key `j` is visible iff `j <= p`;
 /// - `window`: additionally `p - j < window` (Gemma 2's and Qwen 2's sliding window);
 /// - `key_padding`: additionally the key is a real token;
-/// - `segments`: additionally the key is in the query's segment (several samples packed into one row).
+/// - `segments`: additionally the key is in the query's segment (several samples packed into one row);
+/// - `until`: additionally `p < until[j]` (a tree in one row, each branch behind what it grows from: a key is seen up to the end of what
+///   grows from it).
 #[derive(Clone, Debug, Default)]
 pub struct AttentionMask {
     /// Hide the keys after the query.
@@ -32,6 +34,8 @@ pub struct AttentionMask {
     pub key_padding: Option<Tensor<2, Bool>>,
     /// `[batch, keys]`, the same number for all tokens of a segment; `None` if each row is one. Needs `tq <= tk`.
     pub segments: Option<Tensor<2, Int>>,
+    /// `[batch, keys]`, the position from which on a key is hidden; `None` if none ever is. Needs `tq <= tk`, and no segments.
+    pub until: Option<Tensor<2, Int>>,
 }
 
 impl AttentionMask {
@@ -63,10 +67,17 @@ impl AttentionMask {
         self
     }
 
+    /// The same mask with every key hidden from a position on; `until` is `[batch, keys]`.
+    pub fn with_until(mut self, until: Option<Tensor<2, Int>>) -> Self {
+        self.until = until;
+        self
+    }
+
     /// The same mask outside any graph.
     pub fn inner(mut self) -> Self {
         self.key_padding = self.key_padding.map(Tensor::inner);
         self.segments = self.segments.map(Tensor::inner);
+        self.until = self.until.map(Tensor::inner);
         self
     }
 
@@ -79,6 +90,11 @@ impl AttentionMask {
         self.segments = self.segments.map(|segments| {
             let [_, all] = segments.dims();
             segments.narrow(1, all.saturating_sub(keys), keys.min(all))
+        });
+        self.until = self.until.map(|until| {
+            let [_, all] = until.dims();
+            let left_out = all.saturating_sub(keys);
+            until.narrow(1, left_out, keys.min(all)) - left_out as i64
         });
         self
     }
@@ -141,9 +157,10 @@ pub fn attention_blockwise(
         None => KeyPadding::AllReal,
         Some(real) => KeyPadding::Real(real.into_dispatch()),
     };
-    let segments = match mask.segments.clone() {
-        None => KeySegments::One,
-        Some(ids) => KeySegments::Ids(ids.into_dispatch()),
+    let segments = match (mask.segments.clone(), mask.until.clone()) {
+        (None, None) => KeySegments::One,
+        (Some(ids), _) => KeySegments::Ids(ids.into_dispatch()),
+        (None, Some(until)) => KeySegments::Until(until.into_dispatch()),
     };
     let config = AttentionConfig::new(mask, options, score_elements);
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
@@ -161,6 +178,11 @@ fn check_shapes(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &AttentionMas
     );
     if let Some(padding) = &mask.key_padding {
         assert_eq!(padding.dims(), [b, tk], "attention: the key padding must be [batch, keys]");
+    }
+    if let Some(until) = &mask.until {
+        assert_eq!(until.dims(), [b, tk], "attention: until must be [batch, keys]");
+        assert!(tq <= tk, "attention: {tq} queries, but the ends of {tk} keys");
+        assert!(mask.segments.is_none(), "attention: segments or until, not both");
     }
     if let Some(segments) = &mask.segments {
         assert_eq!(segments.dims(), [b, tk], "attention: the segments must be [batch, keys]");

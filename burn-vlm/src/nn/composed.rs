@@ -19,9 +19,10 @@ pub fn attention(
 ) -> Tensor<4> {
     let padding = mask.key_padding.clone().map(Tensor::into_dispatch);
     let segments = mask.segments.clone().map(Tensor::into_dispatch);
+    let until = mask.until.clone().map(Tensor::into_dispatch);
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     let config = AttentionConfig::new(mask, options, usize::MAX);
-    let keys = KeyMask { padding, segments };
+    let keys = KeyMask { padding, segments, until };
     Tensor::from_dispatch(generic::attention_forward::<Dispatch>(q, k, v, keys, &config).0)
 }
 

@@ -98,8 +98,8 @@ impl<B: FusedKernels + Erased, C: CheckpointStrategy> FusedOps for Autodiff<B, C
         config: AttentionConfig,
     ) -> FloatTensor<Self> {
         // Neither kind of tensor differs between a backend and its autodiff.
-        let KeyMask { padding, segments } = key_mask(padding, segments);
-        let keys = KeyMask::<B> { padding, segments };
+        let KeyMask { padding, segments, until } = key_mask(padding, segments);
+        let keys = KeyMask::<B> { padding, segments, until };
         let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
         match AttentionStep.prepare::<C>([q_node, k_node, v_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {

@@ -8,7 +8,7 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::kernels::attention::{self, Heads, Padding, Problem, Saved, Segments};
+use super::kernels::attention::{self, Ends, Heads, Padding, Problem, Saved, Segments};
 use super::kernels::norm::{self, Norm};
 use super::kernels::parallel::Buffer;
 use super::kernels::{cross_entropy, elementwise};
@@ -86,6 +86,7 @@ fn problem<'a>(q: &FlexTensor, k: &FlexTensor, keys: &'a HostMask, config: &Atte
         window: config.window,
         padding: keys.padding.as_ref(),
         segments: keys.segments.as_ref(),
+        until: keys.until.as_ref(),
     }
 }
 
@@ -93,6 +94,7 @@ fn problem<'a>(q: &FlexTensor, k: &FlexTensor, keys: &'a HostMask, config: &Atte
 struct HostMask {
     padding: Option<Padding>,
     segments: Option<Segments>,
+    until: Option<Ends>,
 }
 
 impl HostMask {
@@ -105,7 +107,11 @@ impl HostMask {
             let [_, tokens] = ids.shape().dims();
             Segments::new(indices(ids), tokens)
         });
-        Self { padding, segments }
+        let until = mask.until.map(|until| {
+            let [_, tokens] = until.shape().dims();
+            Ends::new(indices(until), tokens)
+        });
+        Self { padding, segments, until }
     }
 }
 

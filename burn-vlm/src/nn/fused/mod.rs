@@ -71,6 +71,8 @@ pub struct KeyMask<B: Backend> {
     pub padding: Option<BoolTensor<B>>,
     /// `[batch, keys]`; a query sees the keys of its own segment.
     pub segments: Option<IntTensor<B>>,
+    /// `[batch, keys]`; a key is hidden from the queries at this position and behind it.
+    pub until: Option<IntTensor<B>>,
 }
 
 /// What attention's backward pass needs.
@@ -82,7 +84,7 @@ pub struct AttentionSaved<B: Backend> {
     pub k: FloatTensor<B>,
     /// Values.
     pub v: FloatTensor<B>,
-    /// Padding and segments.
+    /// What hides keys.
     pub keys: KeyMask<B>,
     /// The forward pass's result.
     pub out: FloatTensor<B>,

@@ -36,15 +36,18 @@ pub enum KeySegments<B: Backend> {
     One,
     /// `[batch, keys]`, a number for each segment.
     Ids(IntTensor<B>),
+    /// `[batch, keys]`, the position from which on a key is hidden.
+    Until(IntTensor<B>),
 }
 
 /// Both together, as the kernels take them.
 pub fn key_mask<B: Backend>(padding: KeyPadding<B>, segments: KeySegments<B>) -> KeyMask<B> {
-    let segments = match segments {
-        KeySegments::One => None,
-        KeySegments::Ids(ids) => Some(ids),
+    let (segments, until) = match segments {
+        KeySegments::One => (None, None),
+        KeySegments::Ids(ids) => (Some(ids), None),
+        KeySegments::Until(until) => (None, Some(until)),
     };
-    KeyMask { padding: padding.into_option(), segments }
+    KeyMask { padding: padding.into_option(), segments, until }
 }
 
 /// The fused operations on any backend; `Autodiff` records a single step with a hand-written gradient for each.

@@ -274,7 +274,15 @@ fn hidden_keys<B: Backend>(
         let other = pair(span(ids, low, high), [sizes.batch, 1, keys]);
         expand(B::int_not_equal(own, other, bool_dtype), [sizes.batch, 1, 1, rows, keys])
     });
-    let hidden = by_position.chain(by_padding).chain(by_segment).reduce(B::bool_or);
+    let by_end = mask.until.clone().map(|until| {
+        let start = (first + sizes.tk) as i64 - sizes.tq as i64;
+        let query = B::int_arange(start..start + rows as i64, device, int_dtype::<B>(device));
+        let pairs = Shape::from([sizes.batch, rows, keys]);
+        let pair = |ints, shape: [usize; 3]| B::int_expand(B::int_reshape(ints, Shape::from(shape)), pairs.clone());
+        let left = B::int_sub(pair(span(until, low, high), [sizes.batch, 1, keys]), pair(query, [1, rows, 1]));
+        expand(B::int_lower_equal_elem(left, 0i64.into(), bool_dtype), [sizes.batch, 1, 1, rows, keys])
+    });
+    let hidden = by_position.chain(by_padding).chain(by_segment).chain(by_end).reduce(B::bool_or);
     let flat = Shape::from([sizes.batch, sizes.kv_heads, sizes.group_size() * rows, keys]);
     hidden.map(|mask| B::bool_reshape(mask, flat))
 }

@@ -9,6 +9,10 @@ use crate::nn::{AttentionMask, AttentionOptions, attention, composed};
 /// bf16 keeps eight bits of mantissa.
 const BF16: f64 = 2e-2;
 
+/// Tokens of the trunk and of each twig of a tree.
+const TRUNK: usize = 6;
+const TWIG: usize = 5;
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     batch: usize,
@@ -34,6 +38,8 @@ enum Segments {
     Packed,
     /// Every third token belongs together.
     Interleaved,
+    /// A trunk of six tokens, and twigs of five that each grow from it.
+    Tree,
 }
 
 const PLAIN: Case = Case {
@@ -74,6 +80,10 @@ fn cases() -> Vec<Case> {
         Case { segments: Segments::Packed, tq: 9, tk: 50, ..causal },
         Case { segments: Segments::Interleaved, window: Some(20), kv_heads: 2, ..causal },
         Case { segments: Segments::Interleaved, padded: true, ..PLAIN },
+        Case { segments: Segments::Tree, ..causal },
+        Case { segments: Segments::Tree, padded: true, softcap: Some(2.0), kv_heads: 2, window: Some(30), ..causal },
+        Case { segments: Segments::Tree, tq: 9, tk: 50, ..causal },
+        Case { segments: Segments::Tree, tq: 3, tk: 18, ..causal },
     ]
 }
 
@@ -87,7 +97,8 @@ impl Case {
             causal: self.causal,
             window: self.window,
             key_padding: self.padded.then_some(padding),
-            segments: (self.segments != Segments::One).then_some(ids),
+            segments: (!matches!(self.segments, Segments::One | Segments::Tree)).then_some(ids.clone()),
+            until: (self.segments == Segments::Tree).then_some(ids),
         }
     }
 
@@ -105,6 +116,9 @@ impl Case {
             Segments::One => 0,
             Segments::Packed => ((at + 3 * row) / 11) as i64,
             Segments::Interleaved => (at % 3) as i64 - 1,
+            // The end of a twig; the trunk has none.
+            Segments::Tree if at < TRUNK => 1_000,
+            Segments::Tree => (TRUNK + ((at - TRUNK) / TWIG + 1) * TWIG) as i64,
         }
     }
 
@@ -113,7 +127,11 @@ impl Case {
         (!self.causal || distance >= 0)
             && self.window.is_none_or(|window| distance < window as isize)
             && (!self.padded || j >= 2 * row)
-            && (self.segments == Segments::One || self.segment(row, i + self.tk - self.tq) == self.segment(row, j))
+            && match self.segments {
+                Segments::One => true,
+                Segments::Tree => ((i + self.tk - self.tq) as i64) < self.segment(row, j),
+                _ => self.segment(row, i + self.tk - self.tq) == self.segment(row, j),
+            }
     }
 
     /// The definition, in f64.

@@ -4,7 +4,9 @@ use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
 use super::super::parallel::{Shared, for_each};
 use super::super::simd::{Isa, Kernel, dispatch, dot};
-use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
+use super::{
+    Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_ended, hide_others, hide_padding, with_scratch,
+};
 
 /// What the backward pass reads.
 #[derive(Clone, Copy)]
@@ -173,6 +175,9 @@ impl Block<'_, '_> {
         }
         if let Some((ids, own)) = self.p.compare(self.batch, i) {
             hide_others(scores, &ids[first..last], own);
+        }
+        if let Some((until, position)) = self.p.ends(self.batch, i) {
+            hide_ended(scores, &until[first..last], position);
         }
         let lse = self.lse[i];
         for (score, slope) in scores.iter_mut().zip(slopes.iter_mut()) {

@@ -4,7 +4,9 @@ use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
 use super::super::parallel::{self, Buffer, Shared, for_each};
 use super::super::simd::{Isa, Kernel, dispatch, dot, map_sum, max};
-use super::{Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_others, hide_padding, with_scratch};
+use super::{
+    Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_ended, hide_others, hide_padding, with_scratch,
+};
 
 /// Up to this many queries (cached decoding), dot products with the keys as they are beat transposing the keys.
 const FEW_QUERIES: usize = 4;
@@ -173,6 +175,9 @@ fn softmax_row<I: Isa>(
     }
     if let Some((ids, own)) = p.compare(batch, i) {
         hide_others(live, &ids[first..last], own);
+    }
+    if let Some((until, position)) = p.ends(batch, i) {
+        hide_ended(live, &until[first..last], position);
     }
     let mut largest = max::<I>(live) * scale;
     if largest == f32::NEG_INFINITY {

@@ -3,12 +3,14 @@
 //! The forward pass keeps only the log-sum-exp of each row; the backward pass recomputes the probabilities from it.
 
 mod backward;
+mod ends;
 mod forward;
 mod segments;
 
 use std::cell::RefCell;
 
 pub use backward::{Saved, backward};
+pub use ends::Ends;
 pub use forward::forward;
 pub use segments::Segments;
 
@@ -64,6 +66,8 @@ pub struct Problem<'a> {
     pub padding: Option<&'a Padding>,
     /// Which tokens of a row belong together.
     pub segments: Option<&'a Segments>,
+    /// From where on keys are hidden.
+    pub until: Option<&'a Ends>,
 }
 
 /// Padding of a batch's keys.
@@ -126,6 +130,11 @@ impl<'a> Problem<'a> {
     fn compare(&self, batch: usize, i: usize) -> Option<(&'a [i64], i64)> {
         let ids = self.segments?.compare(batch)?;
         Some((ids, ids[i + self.tk - self.tq]))
+    }
+
+    /// From where on the keys of row `batch` are hidden, and where its query `i` is.
+    fn ends(&self, batch: usize, i: usize) -> Option<(&'a [i32], i32)> {
+        Some((self.until?.row(batch), (i + self.tk - self.tq) as i32))
     }
 
     fn padded_keys(&self) -> usize {
@@ -222,6 +231,14 @@ fn apply_softcap<I: Isa>(scores: &mut [f32], scale: f32, cap: f32) {
 fn hide_padding(scores: &mut [f32], real: &[u8]) {
     for (score, &real) in scores.iter_mut().zip(real) {
         *score = if real == 0 { f32::NEG_INFINITY } else { *score };
+    }
+}
+
+/// Minus infinity where the key ends at the query's position or before.
+#[inline(always)]
+fn hide_ended(scores: &mut [f32], until: &[i32], position: i32) {
+    for (score, &until) in scores.iter_mut().zip(until) {
+        *score = if until > position { *score } else { f32::NEG_INFINITY };
     }
 }
 
