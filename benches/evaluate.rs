@@ -200,7 +200,7 @@ fn cloze() -> Result<(), AnyError> {
     let scorer = Scorer::new(&assembled.model, &device, processor, Some(Arc::new(bank)), batch);
     let items = cloze.questions().len() / 2;
     let now = || {
-        let predictions = evaluate(&scorer, &cloze, |_, _| {})?;
+        let predictions = evaluate(&scorer, &cloze, |_| {})?;
         let scores = predictions.iter().flat_map(|prediction| &prediction.option_scores);
         Ok(scores.flat_map(|scores| scores.values.clone()).collect::<Vec<f64>>())
     };
@@ -444,7 +444,7 @@ fn generate() -> Result<(), AnyError> {
             return export(&scorer, &invented, &PathBuf::from(folder));
         }
         let now = || {
-            let predictions = evaluate(&scorer, &invented, |_, _| {})?;
+            let predictions = evaluate(&scorer, &invented, |_| {})?;
             Ok(predictions.into_iter().map(|prediction| prediction.text.unwrap_or_default()).collect::<Vec<String>>())
         };
         let plain = || plain_texts(&scorer, &invented.questions);
@@ -499,7 +499,7 @@ fn export(scorer: &Scorer, invented: &Invented, folder: &Path) -> Result<(), Any
     let began = Instant::now();
     let answers = plain_answers(scorer, &invented.questions)?;
     let plain = began.elapsed().as_secs_f64();
-    evaluate(scorer, invented, |_, _| {})?;
+    evaluate(scorer, invented, |_| {})?;
     let now = began.elapsed().as_secs_f64() - plain;
     for (question, answer) in invented.questions.iter().zip(answers) {
         let ids = scorer.prompt(&question.turns, &shown(question)?)?;

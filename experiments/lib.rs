@@ -112,8 +112,10 @@ pub const PARROT: [BuiltIn; 4] = [
     BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
 ];
 
+const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
+
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 8] = [
+pub const SHAPES: [ShippedShape; 12] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
@@ -130,17 +132,27 @@ pub const SHAPES: [ShippedShape; 8] = [
         name: "clip-vit-large-patch14-336",
         config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
     },
-    ShippedShape { name: "Tower-Plus-2B", config: include_str!("../recipes/shapes/Tower-Plus-2B/config.json") },
+    // Gemma 2 and Tower+ are one shape.
+    ShippedShape { name: "base-2b-pt", config: TOWER_2B },
+    ShippedShape { name: "base-2b-it", config: TOWER_2B },
+    ShippedShape { name: "tower-2b-pt", config: TOWER_2B },
+    ShippedShape { name: "tower-2b-it", config: TOWER_2B },
+    ShippedShape { name: "Tower-Plus-2B", config: TOWER_2B },
     ShippedShape { name: "Tower-Plus-9B", config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json") },
     ShippedShape { name: "Qwen1.5-7B-Chat", config: include_str!("../recipes/shapes/Qwen1.5-7B-Chat/config.json") },
     ShippedShape { name: "vicuna-7b-v1.5", config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json") },
 ];
 
-/// The recipes that built-in studies name, by file name.
-const RECIPES: [(&str, &str); 3] = [
-    ("parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
-    ("tiny.toml", include_str!("../recipes/tiny.toml")),
-    ("towervision-tiny.toml", include_str!("../recipes/towervision-tiny.toml")),
+/// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
+const FILES: [(&str, &str); 8] = [
+    ("paper/alignment.toml", include_str!("paper/alignment.toml")),
+    ("paper/backbone.toml", include_str!("paper/backbone.toml")),
+    ("paper/encoder.toml", include_str!("paper/encoder.toml")),
+    ("paper/languages.toml", include_str!("paper/languages.toml")),
+    ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
+    ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
+    ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),
+    ("recipes/towervision-tiny.toml", include_str!("../recipes/towervision-tiny.toml")),
 ];
 
 #[cfg(test)]

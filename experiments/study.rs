@@ -26,7 +26,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
 use crate::signals::stop_at_a_step;
-use crate::{BuiltIn, RECIPES, SHAPES};
+use crate::{BuiltIn, FILES, SHAPES};
 
 /// Any error of a study; `explain` prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,9 +70,8 @@ pub fn study_args(program: &str, studies: &[BuiltIn]) -> StudyArgs {
 pub fn parse(study: &BuiltIn) -> Result<Study, StudyError> {
     let path = PathBuf::from(format!("experiments/{}.toml", study.file));
     Study::parse_with(&path, study.text, |path| {
-        let name = path.file_name().unwrap_or_default();
-        let recipe = RECIPES.iter().find(|(known, _)| name == *known);
-        recipe.map(|(_, text)| text.to_string()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        let file = FILES.iter().find(|(known, _)| path.ends_with(known));
+        file.map(|(_, text)| text.to_string()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
     })
 }
 
@@ -132,7 +131,7 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     let inputs = StudyInputs {
         parts: args.parts.clone().unwrap_or_else(default_parts),
         shared: out.join("shared"),
-        base: study.folder().to_owned(),
+        base: plan.study.folder().to_owned(),
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());

@@ -128,11 +128,24 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Sets the position and what it is counted of, for work whose size is known only once it began; says when it will be done.
-    pub fn set_of(&self, position: u64, total: u64) {
+    /// Sets the position and what it is counted of, for work whose size is known only once it began; says how many `things` a second
+    /// and when it will be done.
+    pub fn set_of(&self, position: u64, total: u64, things: &str) {
+        self.set(position, self.rate_of(position, total, things, None));
+    }
+
+    /// The same of questions, with the tokens that were written so far.
+    pub fn set_tokens_of(&self, position: u64, total: u64, tokens: u64) {
+        self.set(position, self.rate_of(position, total, "questions", Some(tokens).filter(|tokens| *tokens > 0)));
+    }
+
+    fn rate_of(&self, position: u64, total: u64, things: &str, tokens: Option<u64>) -> String {
         self.bar.set_length(total);
+        let seconds = self.began.elapsed();
+        let rate = |count: u64| count as f64 / seconds.as_secs_f64().max(f64::EPSILON);
+        let tokens = tokens.map_or(String::new(), |tokens| format!("  {:.0} tok/s", rate(tokens)));
         let left = total.saturating_sub(position) as f64 / position.max(1) as f64;
-        self.set(position, format!("ETA {}", show_duration(self.began.elapsed().mul_f64(left))));
+        format!("{:.1} {things}/s{tokens}  ETA {}", rate(position), show_duration(seconds.mul_f64(left)))
     }
 
     /// Sets the position and the text after it (loss, rate, time left).

@@ -23,12 +23,19 @@ fn jobs_mark_their_lines() {
 #[test]
 fn a_bar_says_of_how_many_and_how_long() {
     let bar = Reporter::capture().scoped("a").bar("mmmb", 0);
-    bar.set_of(0, 400);
-    assert!(bar.text().starts_with("[a] mmmb 0/400 ETA "), "{}", bar.text());
+    bar.set_of(0, 400, "questions");
+    assert!(bar.text().starts_with("[a] mmmb 0/400 0.0 questions/s  ETA "), "{}", bar.text());
     std::thread::sleep(Duration::from_millis(20));
-    bar.set_of(1, 100_000_000);
-    // At least 20 ms for each of the others.
-    assert!(bar.text().contains("1/100000000 ETA ") && bar.text().contains('h'), "{}", bar.text());
+    bar.set_tokens_of(1, 100_000_000, 1000);
+    // At least 20 ms for each of the others, and at most 50 of them and 50,000 tokens a second.
+    let text = bar.text();
+    assert!(text.contains("1/100000000 ") && text.contains("  ETA ") && text.contains('h'), "{text}");
+    let rate = |what: &str| -> f64 {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == what).unwrap();
+        words[at - 1].parse().unwrap()
+    };
+    assert!(rate("questions/s") <= 50.0 && rate("tok/s") <= 50_000.0 && rate("tok/s") > rate("questions/s"), "{text}");
 }
 
 #[test]

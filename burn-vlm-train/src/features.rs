@@ -211,7 +211,7 @@ pub fn stored_bank<T: VisionTower, P: Projector>(
         let views = key.views.count();
         reporter.line(&format!("features of {} pictures x {views} views", pictures.len()));
         let bar = reporter.bar("features", (pictures.len() * views) as u64);
-        let told = |done, total| bar.set_of(done as u64, total as u64);
+        let told = |done, total| bar.set_of(done as u64, total as u64, "pictures");
         save(&compute(model, processor, pictures, key.views, device, told)?, &folder.join(FILE))
     };
     let hash = key.hash(pictures)?;

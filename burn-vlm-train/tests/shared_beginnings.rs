@@ -318,7 +318,7 @@ fn replies_are_those_of_each_row_by_itself() {
     let asked = Asked::new();
     for (name, config) in models() {
         let scorer = scorer(&config, 5);
-        let predictions = evaluate(&scorer, &asked, |_, _| {}).unwrap();
+        let predictions = evaluate(&scorer, &asked, |_| {}).unwrap();
         let mut different = Vec::new();
         for (question, prediction) in asked.0.iter().zip(predictions) {
             let (what, found) = (format!("{name}, question {}", question.id), prediction.text.unwrap());
@@ -360,11 +360,11 @@ fn replies_do_not_depend_on_batches_nor_on_the_bound_on_keys_and_values() {
     let (name, config) = models().swap_remove(0);
     let asked = Asked::new();
     let of = |scorer: &Scorer| -> Vec<String> {
-        let predictions = evaluate(scorer, &asked, |_, _| {}).unwrap();
+        let predictions = evaluate(scorer, &asked, |_| {}).unwrap();
         predictions.into_iter().map(|prediction| prediction.text.unwrap()).collect()
     };
     let mut told = Vec::new();
-    evaluate(&scorer(&config, 3), &asked, |done, total| told.push((done, total))).unwrap();
+    evaluate(&scorer(&config, 3), &asked, |progress| told.push((progress.done, progress.total))).unwrap();
     let (done, total) = *told.last().unwrap();
     assert_eq!(done, total);
     assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 == total));
@@ -383,6 +383,6 @@ fn replies_do_not_depend_on_batches_nor_on_the_bound_on_keys_and_values() {
         }
     }
     let tight = scorer(&config, 4).with_cache_memory(Some(1000));
-    let error = evaluate(&tight, &asked, |_, _| {}).unwrap_err().to_string();
+    let error = evaluate(&tight, &asked, |_| {}).unwrap_err().to_string();
     assert!(error.contains("the cache may have 1000"), "{error}");
 }

@@ -177,7 +177,7 @@ fn of_model(
                     log.add(keys[&(at, number)], &list.questions[number].id, reply)?;
                     if stop::asked() { Err(TrainError::Stopped) } else { Ok(()) }
                 },
-                &mut |done, total| bar.set_of(done as u64, total as u64),
+                &mut |progress| bar.set_tokens_of(progress.done as u64, progress.total as u64, progress.written as u64),
             )?;
         }
     }

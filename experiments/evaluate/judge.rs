@@ -63,7 +63,8 @@ pub(super) fn judge(
     let judge = Judge::new(options, Key::from_environment()?)?;
     reporter.line(&format!("{model} at {url}: {} replies to judge", prompts.len()));
     let bar = reporter.bar("judge", prompts.len() as u64);
-    let judged = judge.ask_all(&prompts, &|progress| bar.set_of(progress.done as u64, progress.prompts as u64))?;
+    let judged =
+        judge.ask_all(&prompts, &|progress| bar.set_of(progress.done as u64, progress.prompts as u64, "verdicts"))?;
     drop(bar);
     let mut failures: Vec<String> = Vec::new();
     for ((benchmark, number), reply) in places.into_iter().zip(judged.replies) {

@@ -124,17 +124,45 @@ impl MixtureConfig {
         Self::from_toml(&text, path)
     }
 
+    /// The same with some of its keys set otherwise, as if the file said so: `set` has keys of the file's top (`languages`, `exclude_tags`,
+    /// `total`, ...).
+    ///
+    /// # Errors
+    /// As [`MixtureConfig::from_file`]; a key that a mixture file does not have.
+    pub fn from_file_with(path: impl AsRef<Path>, set: &toml::Table) -> Result<Self, MixtureConfigError> {
+        let path = path.as_ref();
+        if set.is_empty() {
+            return Self::from_file(path);
+        }
+        // What is wrong with the file itself is told with its place.
+        Self::from_file(path)?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| MixtureConfigError::Io { path: path.to_owned(), source })?;
+        let wrong = |reason: String| MixtureConfigError::Toml { path: path.to_owned(), reason };
+        let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        table.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let keys: Vec<&str> = set.keys().map(String::as_str).collect();
+        let config = Self::deserialize(toml::Value::Table(table))
+            .map_err(|error| wrong(format!("with `set = {{ {} }}`: {}", keys.join(", "), error.message())))?;
+        config.in_folder_of(path)
+    }
+
     /// Reads the contents of a mixture file; `path` is named in errors, and its folder is where relative paths start.
     ///
     /// # Errors
     /// As [`MixtureConfig::from_file`].
     pub fn from_toml(text: &str, path: &Path) -> Result<Self, MixtureConfigError> {
-        let mut config: Self = toml::from_str(text)
+        let config: Self = toml::from_str(text)
             .map_err(|error| MixtureConfigError::Toml { path: path.to_owned(), reason: error.to_string() })?;
-        config.check(path)?;
+        config.in_folder_of(path)
+    }
+
+    /// Checks what is read and lets its relative paths begin in the folder of its file.
+    fn in_folder_of(mut self, path: &Path) -> Result<Self, MixtureConfigError> {
+        self.check(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        config.root = Some(config.root.as_deref().map_or_else(|| folder.to_owned(), |root| folder.join(root)));
-        Ok(config)
+        self.root = Some(self.root.as_deref().map_or_else(|| folder.to_owned(), |root| folder.join(root)));
+        Ok(self)
     }
 
     /// Checks what no single value shows: unique names, weights for all sources or none, tags that some source has.

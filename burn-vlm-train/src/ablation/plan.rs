@@ -53,6 +53,9 @@ impl Study {
     /// same recipe: with file, place and the nearest valid name.
     pub fn plan(&self, preset: &str, seeds: Option<u64>, rules: &PatchRules) -> Result<Plan, StudyError> {
         let chosen = &self.preset(preset)?;
+        if let Some(other) = &chosen.other {
+            return Ok(Plan { preset: preset.to_owned(), ..other.plan(other.usual_preset(), seeds, rules)? });
+        }
         let rules = self.open_tables.iter().fold(rules.clone(), |rules, path| rules.open(path));
         let mut evaluation = self.evaluation.clone();
         patch::merge(&mut evaluation, &chosen.evaluation, &rules)

@@ -17,6 +17,9 @@
 //! file = "questions.tsv"
 //! limit = 500
 //!
+//! [presets.paper]                         # or a study of its own: other parts, data, benchmarks
+//! study = "paper/encoder.toml"
+//!
 //! [presets.smoke]                         # what `--preset smoke` changes; a study may have no preset
 //! seeds = 1
 //! patch = { train = { steps = 10 } }
@@ -130,6 +133,21 @@ pub struct Preset {
     /// Languages of columns that differ from the study's.
     #[serde(default)]
     pub columns: BTreeMap<String, Vec<String>>,
+    /// Instead of all of these: another study's file, which asks the same with other parts, data and benchmarks. Its own usual preset
+    /// is what is run.
+    #[serde(default)]
+    pub study: Option<PathBuf>,
+    /// That study, read.
+    #[serde(skip)]
+    pub(super) other: Option<Box<Study>>,
+}
+
+impl Preset {
+    /// Whether it patches anything of the study that it stands in.
+    fn changes_something(&self) -> bool {
+        let Self { seeds, patch, evaluation, benchmark, columns, .. } = self;
+        seeds.is_some() || !(patch.is_empty() && evaluation.is_empty() && benchmark.is_empty() && columns.is_empty())
+    }
 }
 
 /// One thing that the study varies.
@@ -269,6 +287,10 @@ impl Study {
         text: &str,
         read: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Self, StudyError> {
+        Self::parse_by(file, text, &read)
+    }
+
+    fn parse_by(file: &Path, text: &str, read: &dyn Fn(&Path) -> std::io::Result<String>) -> Result<Self, StudyError> {
         let content: StudyFile = toml_text::parse_toml(file, text)?;
         let recipe = match content.recipe {
             Value::Table(recipe) => recipe,
@@ -283,6 +305,24 @@ impl Study {
                 return Err(TomlError::new(file, place, message).into());
             }
         };
+        let mut presets = content.presets;
+        for (name, preset) in &mut presets {
+            let Some(path) = &preset.study else { continue };
+            let wrong = |message: &str| {
+                let place = toml_text::locate(text, &["presets", name, "study"]);
+                StudyError::from(TomlError::new(file, place, message))
+            };
+            if preset.changes_something() {
+                return Err(wrong("a preset that is a `study` of its own has nothing else but a `description`"));
+            }
+            let path = file.parent().unwrap_or(Path::new("")).join(path);
+            let text = read(&path).map_err(FileError::io("read the study", &path))?;
+            let other = Self::parse_by(&path, &text, read)?;
+            if other.presets.values().any(|preset| preset.study.is_some()) {
+                return Err(wrong("the study of a preset cannot have such presets itself"));
+            }
+            preset.other = Some(Box::new(other));
+        }
         let mut study = Self {
             name: content.name,
             title: content.title,
@@ -293,7 +333,7 @@ impl Study {
             evaluation: content.evaluation,
             benchmarks: content.benchmark,
             suite: content.suite,
-            presets: content.presets,
+            presets,
             axes: content.axis,
             columns: content.column,
             papers: content.paper,

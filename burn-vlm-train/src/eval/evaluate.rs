@@ -8,9 +8,20 @@ use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, count_images};
 use burn_vlm_data::sample::MediaKey;
 
 use super::rows::{Kept, Row, Scorer, Shown, shown};
-use super::scores::{first_tokens, generate, likelihoods};
+use super::scores::{Written, first_tokens, generate, likelihoods};
 use super::{Ask, Benchmark, BenchmarkError, Prediction, Question, Reply};
 use crate::error::Result;
+
+/// How far the asking is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Questions with a reply.
+    pub done: usize,
+    /// All questions.
+    pub total: usize,
+    /// Tokens of the answers that were written so far; answers that are given and scored have none.
+    pub written: usize,
+}
 
 /// Questions whose scores are handed on together.
 const AT_A_TIME: usize = 1024;
@@ -22,14 +33,14 @@ pub fn asked(benchmark: &dyn Benchmark) -> String {
     format!("{}: {} questions, {shown} of them with a picture", benchmark.name(), questions.len())
 }
 
-/// Asks a model all questions and scores what it replies. `progress` is told how many are done, and of how many.
+/// Asks a model all questions and scores what it replies. `progress` is told how far it is.
 ///
 /// # Errors
 /// As [`ask`].
 pub fn evaluate<T: VisionTower, P: Projector>(
     scorer: &Scorer<T, P>,
     benchmark: &dyn Benchmark,
-    mut progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(Progress),
 ) -> Result<Vec<Prediction>> {
     let numbers: Vec<usize> = (0..benchmark.questions().len()).collect();
     let mut replies: Vec<Option<Reply>> = vec![None; numbers.len()];
@@ -42,8 +53,8 @@ pub fn evaluate<T: VisionTower, P: Projector>(
     benchmark.predictions(&replies)
 }
 
-/// Asks a model some of a benchmark's questions, by their numbers, and hands each reply on as soon as it is there. `progress` is told how many
-/// are done, and of how many.
+/// Asks a model some of a benchmark's questions, by their numbers, and hands each reply on as soon as it is there. `progress` is told how far
+/// it is.
 ///
 /// What questions begin with alike (the picture, then the question of several answers) runs once, and an answer that several questions
 /// ask for after the same turns and pictures is scored once. Written answers take turns in one batch. A reply does not depend on what
@@ -56,7 +67,7 @@ pub fn ask<T: VisionTower, P: Projector>(
     (benchmark, questions): (&str, &[Question]),
     numbers: &[usize],
     reply: &mut dyn FnMut(usize, Reply) -> Result<()>,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     let mut wanted = Vec::with_capacity(numbers.len());
     for &number in numbers {
@@ -76,7 +87,7 @@ pub fn ask<T: VisionTower, P: Projector>(
     });
     let (written, scored): (Vec<_>, Vec<_>) =
         wanted.into_iter().partition(|(number, _)| matches!(questions[*number].ask, Ask::Generate { .. }));
-    let (total, mut done) = (numbers.len(), 0);
+    let (total, mut done, mut written_tokens) = (numbers.len(), 0, 0);
     let mut kept = Kept::default();
     for portion in scored.chunks(AT_A_TIME) {
         let mut asked = Asked::default();
@@ -87,7 +98,7 @@ pub fn ask<T: VisionTower, P: Projector>(
         let mut rows_done = 0;
         let mut told = |more: usize| {
             rows_done += more;
-            progress(done + (portion.len() * rows_done) / rows.max(1), total);
+            progress(Progress { done: done + (portion.len() * rows_done) / rows.max(1), total, written: 0 });
         };
         let scores = likelihoods(scorer, &asked.likelihood, &mut kept, &mut told)?;
         let rows: Vec<(Row, &[String])> = asked.first.iter().map(|(_, row, answers)| (row.clone(), *answers)).collect();
@@ -99,7 +110,7 @@ pub fn ask<T: VisionTower, P: Projector>(
             reply(*number, Reply::Scores(logits))?;
         }
         done += portion.len();
-        progress(done, total);
+        progress(Progress { done, total, written: 0 });
     }
     let row = |(number, shown): (usize, Vec<Shown>)| {
         let question = &questions[number];
@@ -110,10 +121,11 @@ pub fn ask<T: VisionTower, P: Projector>(
         (number, (Row { shown, turns: question.turns.clone(), whole: false }, most))
     };
     let (numbers, rows): (Vec<usize>, Vec<(Row, usize)>) = written.into_iter().map(row).unzip();
-    generate(scorer, &rows, &mut kept, &mut |row, text| {
+    generate(scorer, &rows, &mut kept, &mut |row, Written { text, tokens }| {
         reply(numbers[row], Reply::Text(text))?;
         done += 1;
-        progress(done, total);
+        written_tokens += tokens;
+        progress(Progress { done, total, written: written_tokens });
         Ok(())
     })
 }

@@ -42,7 +42,7 @@ pub use cloze::{Cloze, ClozeRecipe};
 pub use compare::{Changed, CompareError, Comparison, PairedScore, Pairs, Side, Unpaired, compare};
 pub use embedded::CorpusRecipe;
 pub(crate) use embedded::Drawn;
-pub use evaluate::{ask, asked, evaluate};
+pub use evaluate::{Progress, ask, asked, evaluate};
 pub use evaluated::{Evaluated, OtherRules, OtherVerdict, PublishedInfo};
 pub(crate) use fidelity::{Shares as FidelityShares, shares as fidelity_shares};
 pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, ShortAnswer, ShortAnswerRecipe};

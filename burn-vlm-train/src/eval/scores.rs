@@ -341,6 +341,13 @@ fn first_token<T: VisionTower, P: Projector>(scorer: &Scorer<T, P>, answer: &str
     label.ok_or_else(|| TrainError::Data(format!("the answer {answer:?} has no token")))
 }
 
+/// An answer that was written.
+pub(super) struct Written {
+    pub(super) text: String,
+    /// How many tokens it has.
+    pub(super) tokens: usize,
+}
+
 /// Greedy answers to conversations that end where the answer begins, each of at most so many tokens; each is handed on when it is written.
 ///
 /// # Errors
@@ -349,7 +356,7 @@ pub(super) fn generate<T: VisionTower, P: Projector>(
     scorer: &Scorer<T, P>,
     rows: &[(Row, usize)],
     kept: &mut Kept,
-    done: &mut dyn FnMut(usize, String) -> Result<()>,
+    done: &mut dyn FnMut(usize, Written) -> Result<()>,
 ) -> Result<()> {
     let stop_tokens = scorer.processor.end_of_turn();
     let only: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
@@ -376,7 +383,8 @@ pub(super) fn generate<T: VisionTower, P: Projector>(
         }
         decoding.run::<TrainError>(&mut |parts, tokens| prompts.embed(parts, tokens), &mut |row| {
             let Finished { id, generated } = row;
-            done(first + id, scorer.processor.tokenizer().decode(&generated.ids, true)?)
+            let text = scorer.processor.tokenizer().decode(&generated.ids, true)?;
+            done(first + id, Written { text, tokens: generated.ids.len() })
         })
     })
 }

@@ -1,12 +1,15 @@
 //! `[stage.NAME.mixture]`: a stage on a user's own data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_vlm_data::batching::{Batching, Strategy};
 use burn_vlm_data::encode::{MaskStyle, Truncation};
+use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Limits, SkipLimit};
 use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
 
 /// Which sources a stage draws from, and how their samples become batches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +17,10 @@ use serde::{Deserialize, Serialize};
 pub struct MixtureRecipe {
     /// The mixture file ([`burn_vlm_data::mixture`]), from the folder of the recipe.
     pub file: PathBuf,
-    /// `chat` by the backbone's template, or `plain` (pictures and caption) for alignment.
+    /// Keys of that file that are set otherwise here, such as `{ languages = "towervision-core-10" }`, `{ exclude_tags = ["video"] }`.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub set: toml::Table,
+    /// `chat` by the backbone's template, `plain` (pictures and caption) for alignment, or `document` (a text without roles).
     #[serde(default)]
     pub template: PromptTemplate,
     /// Which tokens are trained: `answers_only`, `towervision` or `llava_next_qwen`.
@@ -86,6 +92,7 @@ impl MixtureRecipe {
     pub fn new(file: impl Into<PathBuf>) -> Self {
         Self {
             file: file.into(),
+            set: toml::Table::new(),
             template: PromptTemplate::default(),
             mask: MaskStyle::default(),
             truncation: Truncation::default(),
@@ -98,6 +105,14 @@ impl MixtureRecipe {
             skip_limit: SkipLimit::default(),
             shuffle_megabytes: shuffle_megabytes(),
         }
+    }
+
+    /// The mixture file, from the folder where the recipe's paths begin.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or says what no mixture can be.
+    pub fn config(&self, base: &Path) -> Result<MixtureConfig> {
+        Ok(MixtureConfig::from_file_with(base.join(&self.file), &self.set)?)
     }
 
     /// What is wrong with the table, if anything.

@@ -91,13 +91,18 @@ fn pictures_of(mixed: &Mixed) -> Option<String> {
 
 /// The files of a stage: its mixtures, and what these name.
 fn files(stage: &StageRecipe, base: &Path) -> Result<Vec<FileState>> {
-    let mixture = stage.mixture.as_ref().map(|mixture| &mixture.file);
-    let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
-    let mut found = Vec::new();
-    for file in mixture.into_iter().chain(validated) {
+    let mut configs = Vec::new();
+    if let Some(mixture) = &stage.mixture {
+        configs.push((base.join(&mixture.file), mixture.config(base)?));
+    }
+    if let Some(file) = stage.validation.as_ref().and_then(|validation| validation.file.as_ref()) {
         let path = base.join(file);
+        configs.push((path.clone(), MixtureConfig::from_file(path)?));
+    }
+    let mut found = Vec::new();
+    for (path, config) in configs {
         found.push(FileState::of_mixture(&path)?);
-        for data in mixture_files(&MixtureConfig::from_file(&path)?)? {
+        for data in mixture_files(&config)? {
             found.push(FileState::of(&data, path.parent().unwrap_or(&path))?);
         }
     }

@@ -233,7 +233,7 @@ fn stage_of(
 /// A mixture by its file.
 fn open_file(mixture: &MixtureRecipe, base: &Path, seed: u64, held_out: Share) -> Result<Opened> {
     let file = base.join(&mixture.file);
-    let config = MixtureConfig::from_file(&file)?;
+    let config = mixture.config(base)?;
     let options = StreamOptions { seed, shuffle_bytes: mixture.shuffle_megabytes << 20, held_out };
     let opened = open_mixture(&config, mixture.limits, options);
     let opened = opened.map_err(|error| TrainError::within(file.display().to_string())(error))?;

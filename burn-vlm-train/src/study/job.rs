@@ -22,7 +22,9 @@ use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenan
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
-use crate::eval::{Benchmark, BenchmarkError, Benchmarks, Prediction, PublishedBenchmark, Scorer, asked, evaluate};
+use crate::eval::{
+    Benchmark, BenchmarkError, Benchmarks, Prediction, Progress, PublishedBenchmark, Scorer, asked, evaluate,
+};
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::pretrain::{Context, PartPlaces, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
@@ -282,7 +284,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
             benchmark.notes().iter().for_each(|note| self.reporter.line(note));
             self.reporter.line(&asked(benchmark));
             let bar = self.reporter.bar(benchmark.name(), 0);
-            let told = |done, total| bar.set_of(done as u64, total as u64);
+            let told = |progress: Progress| bar.set_of(progress.done as u64, progress.total as u64, "questions");
             predictions.extend(evaluate(scorer, benchmark, told)?);
         }
         Ok(predictions)

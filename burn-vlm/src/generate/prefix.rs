@@ -303,7 +303,7 @@ impl LanguageModel {
         if let Some(tokens) = tree.nodes.iter().map(|node| node.end).max().filter(|tokens| *tokens > max_positions) {
             return Err(ModelError::TooLong { what: "max_position_embeddings", tokens, max: max_positions }.into());
         }
-        let windows = (0..config.num_hidden_layers()).filter_map(|layer| config.layer_window(layer));
+        let windows = (0..config.layer_shape().layers).filter_map(|layer| config.layer_window(layer));
         let tree_positions = if limits.keep { 0 } else { windows.min().unwrap_or(max_positions) };
         let subtrees = tree.subtrees();
         let walk = Walk { model: self, tree, limits, max_positions, subtrees, tree_positions };

@@ -125,8 +125,7 @@ fn of_mixture(
     stage: &StageRecipe,
     mixture: &MixtureRecipe,
 ) -> Result<SampleEstimate> {
-    let file = input.base.join(&mixture.file);
-    let config = MixtureConfig::from_file(&file)?;
+    let config = mixture.config(input.base)?;
     let mut notes = Vec::new();
     let mut there = false;
     if config.root.as_deref().is_some_and(Path::is_dir) {
