@@ -83,6 +83,11 @@ pub struct StudyArgs {
     #[arg(long, value_name = "J")]
     pub jobs: Option<usize>,
 
+    /// Train every stage in every cell. By default a stage that several cells begin with (the same parts, recipe, data and seed up to
+    /// it) is trained once; the results are the same, bit for bit
+    #[arg(long)]
+    pub no_share: bool,
+
     /// Pretrain encoders and backbone in the study instead of taking the shipped ones
     #[arg(long)]
     pub from_scratch: bool,

@@ -8,6 +8,7 @@ use burn_vlm_base::suggest;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::all::run_all;
 use crate::args::{AFTER_HELP, StudyArgs};
 use crate::call::{self, examples};
 use crate::chat::ChatArgs;
@@ -18,7 +19,7 @@ use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
 use crate::signals::stop_at_a_step;
 use crate::train::TrainArgs;
-use crate::{ALIGNMENT, AnyError, BACKBONE, BuiltIn, ENCODER, LANGUAGES, PARROT};
+use crate::{AnyError, BuiltIn, ENCODER, STUDIES};
 
 /// Vision-language models: compare, train, score and talk to them
 #[derive(Debug, Parser)]
@@ -65,11 +66,16 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "study", max_term_width = 100, after_help = study_help())]
 #[command(mut_arg("study", |arg| arg.hide(true)))]
+#[command(mut_arg("which", |arg| arg.help(format!("Your study's file (TOML), or a built-in study: {}", names().join(", ")))))]
 struct StudyCommand {
-    /// Your study's file (TOML), or a built-in study: encoder, backbone, alignment, languages, parrot, parrot_languages, parrot_scale,
-    /// parrot_encoder
-    #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study", "new"], conflicts_with_all = ["config", "study"])]
+    /// Your study's file (TOML), or a built-in study
+    #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study", "new", "all"], conflicts_with_all = ["config", "study"])]
     which: Option<String>,
+
+    /// Run or continue every built-in study, each in a folder of its name below --out [default: runs/all/PRESET], and write a page over
+    /// all of them there, index.html. The same options hold for all; with --shard every run takes its share of each study
+    #[arg(long, conflicts_with_all = ["which", "config", "study", "new", "only"])]
+    all: bool,
 
     /// Write NAME.toml, a study to begin with, and do nothing else
     #[arg(long, value_name = "NAME", conflicts_with_all = ["which", "config", "study"])]
@@ -84,6 +90,8 @@ fn study_help() -> String {
         ("study", "encoder --preset smoke", "does it run at all? (a minute)"),
         ("study", "encoder --dry-run", "what would be trained, how long it takes"),
         ("study", "encoder", "which vision encoder? in minutes, on this machine"),
+        ("study", "--all --dry-run", "every study: what would be trained, how long it takes"),
+        ("study", "--all", "every study, and a page over all of them"),
         ("study", "--new mine", "writes mine.toml, a study of your own to begin with"),
         ("study", "mine.toml --dry-run", "is my study right? mistakes are told before anything is trained"),
         ("study", "mine.toml --only siglip2/en --device cuda", "one cell of it, on an NVIDIA GPU"),
@@ -93,9 +101,9 @@ fn study_help() -> String {
     examples(&lines, &format!("{own}\n\n{AFTER_HELP}"))
 }
 
-/// Built-in studies by the names of their files.
-pub(crate) fn built_in() -> impl Iterator<Item = BuiltIn> {
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES].into_iter().chain(PARROT)
+/// The names of the built-in studies: those of their files.
+fn names() -> Vec<&'static str> {
+    STUDIES.iter().map(|study| study.file).collect()
 }
 
 /// What a study is called on the command line: a built-in one, or a file.
@@ -111,21 +119,24 @@ pub(crate) enum Named {
 /// # Errors
 /// Neither.
 pub(crate) fn named(name: &str) -> Result<Named, AnyError> {
-    if let Some(study) = built_in().find(|study| study.file == name) {
-        return Ok(Named::BuiltIn(study));
+    if let Some(study) = STUDIES.iter().find(|study| study.file == name) {
+        return Ok(Named::BuiltIn(*study));
     }
     let path = Path::new(name);
     if path.extension().is_some_and(|ending| ending == "toml") || path.is_file() {
         return Ok(Named::File(path.to_owned()));
     }
-    let names: Vec<&str> = built_in().map(|study| study.file).collect();
-    let meant = suggest::hint(name, names.iter().copied());
+    let meant = suggest::hint(name, names());
     Err(format!("there is no study `{name}`{meant}; a study of your own is a file that ends in .toml").into())
 }
 
 impl StudyCommand {
     fn run(self) -> Result<(), AnyError> {
-        let Self { which, new, mut args } = self;
+        let Self { which, all, new, mut args } = self;
+        if all {
+            stop_at_a_step();
+            return run_all(&args);
+        }
         if let Some(name) = new {
             writeln!(io::stdout(), "{}", write_new(&name)?)?;
             return Ok(());

@@ -2,11 +2,13 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod all;
 mod args;
 mod call;
 mod chat;
 mod command;
 mod data;
+mod dry_run;
 mod evaluate;
 mod export;
 mod new_study;
@@ -88,7 +90,7 @@ pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &io::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
@@ -114,33 +116,57 @@ pub const PARROT: [BuiltIn; 4] = [
 
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
+/// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
+pub const STUDIES: [BuiltIn; 8] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 12] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
+        repository: "google/siglip-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
     },
     ShippedShape {
         name: "siglip2-so400m-patch14-384",
+        repository: "google/siglip2-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
     },
     ShippedShape {
         name: "siglip2-so400m-patch16-naflex",
+        repository: "google/siglip2-so400m-patch16-naflex",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch16-naflex/config.json"),
     },
     ShippedShape {
         name: "clip-vit-large-patch14-336",
+        repository: "openai/clip-vit-large-patch14-336",
         config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
     },
     // Gemma 2 and Tower+ are one shape.
-    ShippedShape { name: "base-2b-pt", config: TOWER_2B },
-    ShippedShape { name: "base-2b-it", config: TOWER_2B },
-    ShippedShape { name: "tower-2b-pt", config: TOWER_2B },
-    ShippedShape { name: "tower-2b-it", config: TOWER_2B },
-    ShippedShape { name: "Tower-Plus-2B", config: TOWER_2B },
-    ShippedShape { name: "Tower-Plus-9B", config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json") },
-    ShippedShape { name: "Qwen1.5-7B-Chat", config: include_str!("../recipes/shapes/Qwen1.5-7B-Chat/config.json") },
-    ShippedShape { name: "vicuna-7b-v1.5", config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json") },
+    ShippedShape { name: "base-2b-pt", repository: "google/gemma-2-2b", config: TOWER_2B },
+    ShippedShape { name: "base-2b-it", repository: "google/gemma-2-2b-it", config: TOWER_2B },
+    ShippedShape { name: "tower-2b-pt", repository: "", config: TOWER_2B },
+    ShippedShape { name: "tower-2b-it", repository: "Unbabel/Tower-Plus-2B", config: TOWER_2B },
+    ShippedShape {
+        name: "Tower-Plus-2B",
+        repository: "Unbabel/Tower-Plus-2B",
+        config: TOWER_2B,
+    },
+    ShippedShape {
+        name: "Tower-Plus-9B",
+        repository: "Unbabel/Tower-Plus-9B",
+        config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json"),
+    },
+    ShippedShape {
+        name: "Qwen1.5-7B-Chat",
+        repository: "Qwen/Qwen1.5-7B-Chat",
+        config: include_str!("../recipes/shapes/Qwen1.5-7B-Chat/config.json"),
+    },
+    ShippedShape {
+        name: "vicuna-7b-v1.5",
+        repository: "lmsys/vicuna-7b-v1.5",
+        config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json"),
+    },
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.

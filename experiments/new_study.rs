@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_base::files::create_dir_all;
 
-use crate::AnyError;
 use crate::call::call;
-use crate::command::built_in;
+use crate::{AnyError, STUDIES};
 
 /// The study; `NAME` is its name.
 pub(crate) const TEMPLATE: &str = include_str!("new_study.toml");
@@ -20,7 +19,7 @@ pub(crate) fn write_new(name: &str) -> Result<String, AnyError> {
     if stem.is_empty() || !stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         return Err(format!("--new {name}: a study's name is of letters, digits, `_` and `-`, such as mine").into());
     }
-    if built_in().any(|study| study.file == stem) {
+    if STUDIES.iter().any(|study| study.file == stem) {
         return Err(format!("--new {name}: a built-in study has this name, and its results the same folder").into());
     }
     let file = PathBuf::from(format!("{}.toml", path.display()));

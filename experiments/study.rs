@@ -11,20 +11,18 @@ use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, CellState, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run, status,
+    AblationError, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run,
 };
-use burn_vlm_train::device::{ChosenDevice, choose};
+use burn_vlm_train::device::choose;
 use burn_vlm_train::error::TrainError;
-use burn_vlm_train::eval::{Benchmark, asked};
-use burn_vlm_train::optim::thousands;
+use burn_vlm_train::eval::Benchmark;
 use burn_vlm_train::pretrain::Context;
-use burn_vlm_train::recipe::Recipe;
-use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, bytes, estimate_run, matmul_rate, time};
-use burn_vlm_train::study::{StudyInputs, VlmJob, write_summary};
+use burn_vlm_train::study::{MissingInputs, StudyInputs, VlmJob, write_summary};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
+use crate::dry_run::{Needs, dry_run};
 use crate::signals::stop_at_a_step;
 use crate::{BuiltIn, FILES, SHAPES};
 
@@ -103,6 +101,23 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     args: &StudyArgs,
     more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
 ) -> Result<PathBuf, AnyError> {
+    Ok(perform(built_in, args, more)?.out)
+}
+
+/// What a study's command did.
+pub(crate) struct Performed {
+    /// The folder of the results.
+    pub(crate) out: PathBuf,
+    /// Of a dry run, the seconds that are still to do.
+    pub(crate) left: f64,
+}
+
+/// As [`execute_of`].
+pub(crate) fn perform<T: VisionTower, P: Projector>(
+    built_in: &BuiltIn,
+    args: &StudyArgs,
+    more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
+) -> Result<Performed, AnyError> {
     let reporter = Reporter::new(args.quiet);
     let origin = Provenance::collect(&repository(), &[("burn", BURN_VERSION)]);
     let study = match &args.config {
@@ -131,16 +146,27 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     let inputs = StudyInputs {
         parts: args.parts.clone().unwrap_or_else(default_parts),
         shared: out.join("shared"),
-        base: plan.study.folder().to_owned(),
+        base: match &args.config {
+            Some(_) => plan.study.folder().to_owned(),
+            None => repository().join(plan.study.folder()),
+        },
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
     let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
+    let job = if args.no_share { job } else { job.sharing_stages(&plan)? };
     // Its tables are in a file, which only we know.
-    let benchmarks = job.benchmarks(&plan).map_err(|error| match &args.config {
+    let in_file = |error: TrainError| match &args.config {
         Some(path) => AnyError::from(format!("{}: {error}", path.display())),
         None => error.into(),
-    })?;
+    };
+    let missing = MissingInputs::of(&plan, &inputs, &SHAPES).map_err(in_file)?;
+    let benchmarks = match missing.is_empty() {
+        true => job.benchmarks(&plan),
+        false if args.dry_run => job.benchmarks_there(&plan, &missing),
+        false => return Err(missing.to_string().into()),
+    };
+    let benchmarks = benchmarks.map_err(in_file)?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),
@@ -150,11 +176,17 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     };
     if args.dry_run {
         let elsewhere = args.elsewhere.machine();
-        return dry_run(&plan, &job, &options, (&chosen, elsewhere), (&context, &inputs)).map(|()| out);
+        let needs = Needs { context: &context, inputs: &inputs, benchmarks: &benchmarks, missing: &missing };
+        let left = dry_run(&plan, &job, &options, (&chosen, elsewhere), &needs)?;
+        return Ok(Performed { out, left });
     }
     let began = std::time::Instant::now();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
-        write_summary(&out, result, &benchmarks, &corpus, &origin, &chosen.choice.to_string()).map_err(Into::into)
+        write_summary(&out, result, &benchmarks, &corpus, &origin, &chosen.choice.to_string())?;
+        if result.missing.is_empty() {
+            job.remove_shared_stages()?;
+        }
+        Ok(())
     });
     let outcome = outcome.map_err(|error| match (&error, &args.config) {
         // The cause speaks of the recipe; which file that is in only we know.
@@ -168,7 +200,7 @@ pub fn execute_of<T: VisionTower, P: Projector>(
         writeln!(std::io::stdout(), "wrote {} (open report.html)", out.display())?;
     }
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
-    Ok(out)
+    Ok(Performed { out, left: 0.0 })
 }
 
 /// The first table of `summary.md` with what stands above it.
@@ -183,88 +215,6 @@ fn headline(markdown: &str) -> String {
         lines.push(line);
     }
     lines.join("\n")
-}
-
-/// What each cell would take. Parts that are not there are known by their published shapes.
-fn dry_run<T: VisionTower, P: Projector>(
-    plan: &Plan,
-    job: &VlmJob<T, P>,
-    options: &RunOptions,
-    (chosen, elsewhere): (&ChosenDevice, Option<Machine>),
-    (context, inputs): (&Context, &StudyInputs),
-) -> Result<(), AnyError> {
-    // A mistyped cell is a mistake, parts or not.
-    plan.select(&options.only)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "{:<28} {:>5} {:>15} {:>15} {:>9} {:>10}  state",
-        "cell", "seed", "parameters", "tokens", "memory", "time"
-    )?;
-    // A cell is trained on one device.
-    let here = || Machine::timed(matmul_rate(&chosen.device));
-    let device = elsewhere.as_ref().map_or_else(here, Machine::single);
-    let (mut left, mut largest) = (0.0, 0);
-    // Without the parts nobody can say what is done already.
-    let states = status(plan, job, options).ok();
-    for (number, cell) in plan.cells.iter().enumerate() {
-        let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
-        let (base, parts) = (inputs.base.as_path(), inputs.parts.as_path());
-        let assumptions = Assumptions::default();
-        let input = EstimateInput { context, recipe: &recipe, base, parts, shapes: &SHAPES, assumptions };
-        let cost = estimate_run(&input).map_err(TrainError::within(cell.name.clone()))?;
-        let seconds = cost.seconds(&device);
-        largest = largest.max(cost.peak_memory());
-        let state = match states.as_ref().and_then(|states| states.get(number)) {
-            Some(status) if matches!(status.state, CellState::Done(_)) => "done",
-            Some(status) if !status.selected => "not selected",
-            Some(_) => {
-                left += seconds.unwrap_or_default();
-                "to do"
-            }
-            None => {
-                left += seconds.unwrap_or_default();
-                "parts to be had"
-            }
-        };
-        let tokens = cost.total_tokens().map_or("?".into(), |tokens| thousands(tokens as usize));
-        writeln!(
-            out,
-            "{:<28} {:>5} {:>15} {tokens:>15} {:>9} {:>10}  {state}",
-            cell.setting,
-            cell.seed,
-            thousands(cost.parameters as usize),
-            bytes(cost.peak_memory()),
-            seconds.map_or("?".into(), time),
-        )?;
-    }
-    for benchmark in job.benchmarks(plan)?.iter() {
-        writeln!(out, "asks {}", asked(benchmark))?;
-    }
-    match &elsewhere {
-        None => writeln!(
-            out,
-            "to do: about {} on {} (from a timed matrix product; evaluation not counted)",
-            time(left),
-            chosen.choice
-        )?,
-        Some(machine) => {
-            let left_text = time(left);
-            writeln!(
-                out,
-                "to do: about {left_text} on {device} (a quarter of its peak assumed; evaluation not counted)"
-            )?;
-            if machine.devices() > 1 {
-                // Cells are whole: the last ones leave devices idle.
-                let all = time(left / machine.devices() as f64);
-                writeln!(out, "at least {all} on {machine}, where each takes a --shard")?;
-            }
-            if let Some(memory) = machine.memory().filter(|memory| largest > *memory) {
-                writeln!(out, "DOES NOT FIT: a cell takes {}, a device has {}", bytes(largest), bytes(memory))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The shipped parts are those that the recipe describes; a preset that changes a part's model needs its own, which are

@@ -188,7 +188,12 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         parts: &PartFolders::named(&recipe, &parts)?,
         features: &out.join("features"),
         out: &out,
-        start: &Start { extend: args.extend, init_from: args.init_from.clone(), reuse: reused(&out, args.fresh) },
+        start: &Start {
+            extend: args.extend,
+            init_from: args.init_from.clone(),
+            reuse: reused(&out, args.fresh),
+            shared: None,
+        },
         replicas: &replicas,
         reporter: &reporter,
         observer: dashboard.as_deref(),
@@ -252,7 +257,7 @@ fn picture_size(text: &str) -> Result<(u32, u32), String> {
 /// First and last loss of each stage, and what to do with the model.
 fn summary(trained: &Trained) -> String {
     let mut lines = Vec::new();
-    for TrainedStage { name, log, validations } in &trained.stages {
+    for TrainedStage { name, log, validations, .. } in &trained.stages {
         if let (Some(first), Some(last)) = (log.first(), log.last()) {
             lines.push(format!(
                 "{name}: loss {:.4} (mean to step {}) -> {:.4} (to step {}), {} tokens",

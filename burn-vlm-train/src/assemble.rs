@@ -250,6 +250,12 @@ pub fn tower_is_frozen<'a>(stages: impl IntoIterator<Item = &'a StageRecipe>) ->
     })
 }
 
+/// Whether neither of the folders that a part name may mean is there; one that holds something else is a mistake of another kind.
+pub fn part_is_missing(name: &str, parts: &Path) -> bool {
+    let is_there = |folder: &Path| folder.join("config.json").is_file() || describe(folder).is_some();
+    !is_there(&parts.join(name)) && !is_there(Path::new(name))
+}
+
 /// Where a recipe's part name points to: a folder of that name below `parts`, or a folder given by its path.
 ///
 /// # Errors

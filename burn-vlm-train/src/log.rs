@@ -84,6 +84,12 @@ pub fn read(path: &Path) -> Result<Vec<StepLog>> {
     Ok(read_jsonl(path)?)
 }
 
+/// Seconds that a stage took, those of earlier runs among them: each run counts its own from 0.
+pub fn seconds(log: &[StepLog]) -> f64 {
+    let ends = |pair: &[StepLog]| if pair[1].seconds < pair[0].seconds { pair[0].seconds } else { 0.0 };
+    log.windows(2).map(ends).sum::<f64>() + log.last().map_or(0.0, |last| last.seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
@@ -105,6 +111,15 @@ mod tests {
             images_per_second: 12.0,
             seconds: 1.0,
         }
+    }
+
+    #[test]
+    fn seconds_of_several_runs_add_up() {
+        let at = |seconds: f64| StepLog { seconds, ..log(1) };
+        // Killed after 7 seconds and after 2, then to the end in 5.
+        let runs = [3.0, 7.0, 2.0, 1.0, 4.0, 5.0].map(at);
+        assert_eq!(seconds(&runs), 7.0 + 2.0 + 5.0);
+        assert_eq!(seconds(&[]), 0.0);
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub struct MixtureConfig {
     /// The folder that paths start from; the folder of the file where absent. A relative one starts there, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
+    /// Where the data is published, for who has to get it; of a source, what that says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Seed of everything random: which samples are drawn, and in which order.
     #[serde(default)]
     pub seed: u64,
@@ -53,6 +56,9 @@ pub struct SourceConfig {
     pub path: String,
     /// How the file is read.
     pub format: SourceFormat,
+    /// Where it is published, for who has to get it; as the mixture says where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The folder that image paths start from; that of the data file where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_root: Option<PathBuf>,

@@ -6,6 +6,7 @@ use super::files;
 use super::skip::Skip;
 use super::stream::{Group, Mixed, Records, StreamError, StreamOptions};
 use super::{FileSource, Limits, ListSource, Source};
+use crate::braces::expand_braces;
 use crate::emoji::EmojiCorpus;
 use crate::language::Language;
 use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, Share, SourceFormat};
@@ -128,6 +129,48 @@ pub fn mixture_files(config: &MixtureConfig) -> Result<Vec<PathBuf>, OpenMixture
         found.extend(files::expand(&name, &path, format)?);
     }
     Ok(found)
+}
+
+/// A file or folder of a mixture that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingFile {
+    /// The source that needs it.
+    pub source: String,
+    /// Where it should be; with a wildcard, where something that fits it should be.
+    pub path: PathBuf,
+    /// Where it is published.
+    pub from: Option<String>,
+}
+
+/// The files and folders of pictures of a mixture that are not there. Nothing is read.
+///
+/// # Errors
+/// A path that cannot be understood.
+pub fn missing_files(config: &MixtureConfig) -> Result<Vec<MissingFile>, SourceError> {
+    let mut missing = Vec::new();
+    let active = config.sources.iter().zip(config.active()).filter(|(_, active)| *active);
+    for (source, _) in active.filter(|(source, _)| source.format != SourceFormat::Emoji) {
+        let pattern = config.resolve(&source.path).display().to_string();
+        let paths = expand_braces(&pattern).map_err(|reason| SourceError::Pattern {
+            source_name: source.name.clone(),
+            pattern: pattern.clone(),
+            reason,
+        })?;
+        let is_there = |path: &PathBuf| match path.file_name().is_some_and(|name| name.to_string_lossy().contains('*'))
+        {
+            true => files::expand(&source.name, &path.display().to_string(), None).is_ok(),
+            false => path.exists(),
+        };
+        let mut wanted: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).filter(|path| !is_there(path)).collect();
+        wanted.extend(source.image_root.iter().map(|root| config.resolve(root)).filter(|root| !root.exists()));
+        let from = source.from.as_ref().or(config.from.as_ref());
+        missing.extend(wanted.into_iter().map(|path| MissingFile {
+            source: source.name.clone(),
+            path,
+            from: from.cloned(),
+        }));
+    }
+    Ok(missing)
 }
 
 /// The second half of [`open_mixture`], with the sources that [`open_sources`] gave for the same file.

@@ -4,7 +4,9 @@ use crate::files::{self, Types, simple_items, temporary};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::Sample;
-use burn_vlm_data::source::{Limits, Mixed, SkipLimit, SkipLog, StreamOptions, open_mixture};
+use burn_vlm_data::source::{
+    Limits, MissingFile, Mixed, SkipLimit, SkipLog, StreamOptions, missing_files, open_mixture,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +43,40 @@ fn draw(mixed: &Arc<Mixed>, positions: std::ops::Range<u64>) -> Vec<(String, Opt
     let log = Arc::new(SkipLog::in_memory(SkipLimit::default()));
     let make = |_, sample: &Sample| Ok((sample.id.clone(), sample.language));
     mixed.stream(positions, (2, 3), log, make).unwrap().map(|drawn| drawn.unwrap().item).collect()
+}
+
+#[test]
+fn files_that_are_not_there_are_listed_with_where_they_are_published() {
+    let folder = temporary();
+    std::fs::write(folder.join("a.json"), "[]").unwrap();
+    std::fs::write(folder.join("part-1.parquet"), "").unwrap();
+    let source = |name: &str, path: &str, more: &str| {
+        format!("[[source]]\nname = '{name}'\npath = '{path}'\nformat = 'parquet'\n{more}\n")
+    };
+    let text = format!(
+        "from = 'there'\nexclude_tags = ['off']\n{}{}{}{}{}",
+        source("braces", "{a,b}.json", ""),
+        source("pictures", "a.json", "image_root = 'images'\nfrom = 'elsewhere'"),
+        source("wild", "part-*.parquet", ""),
+        source("nothing", "shard-*.parquet", ""),
+        source("off", "c.json", "tags = ['off']")
+    );
+    let config = MixtureConfig::from_toml(&text, &folder.join("mixture.toml")).unwrap();
+    let missing = |source: &str, path: &str, from: &str| MissingFile {
+        source: source.to_owned(),
+        path: folder.join(path),
+        from: Some(from.to_owned()),
+    };
+    let expected = [
+        missing("braces", "b.json", "there"),
+        missing("pictures", "images", "elsewhere"),
+        missing("nothing", "shard-*.parquet", "there"),
+    ];
+    assert_eq!(missing_files(&config).unwrap(), expected);
+    std::fs::create_dir(folder.join("images")).unwrap();
+    std::fs::write(folder.join("b.json"), "[]").unwrap();
+    std::fs::write(folder.join("shard-0.parquet"), "").unwrap();
+    assert_eq!(missing_files(&config).unwrap(), []);
 }
 
 #[test]

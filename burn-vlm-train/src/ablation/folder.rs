@@ -201,6 +201,11 @@ impl OutFolder {
         self.root.join("cells").join(cell.path())
     }
 
+    /// Whether the cell's folder says that it is finished, whatever it was made from.
+    pub(super) fn says_finished(&self, cell: &Cell) -> bool {
+        self.cell_folder(cell).join(DONE).is_file()
+    }
+
     /// How far the cell is that should have this fingerprint.
     pub(super) fn state(&self, cell: &Cell, wanted: &Fingerprint) -> Result<CellState, FolderError> {
         let folder = self.cell_folder(cell);

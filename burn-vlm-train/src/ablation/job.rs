@@ -31,6 +31,13 @@ pub trait CellJob: Send + Sync {
         Ok(Inputs::new())
     }
 
+    /// What the cell's work begins with and other cells may begin with too, as a hash: cells with the same one are begun as far apart
+    /// as can be, so that one has made it when the others need it. `None` where nothing is shared.
+    fn beginning(&self, cell: &Cell) -> Option<String> {
+        let _ = cell;
+        None
+    }
+
     /// Runs the cell in `folder`, which belongs to it alone. If an earlier run was killed, its files are still there:
     /// continue from the last checkpoint. The value goes into the cell's `done.json` and to the summary; keep it small
     /// and free of times, so that a resumed study equals an uninterrupted one.

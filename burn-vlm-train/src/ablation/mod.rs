@@ -55,6 +55,7 @@ mod cell;
 mod fingerprint;
 mod folder;
 mod job;
+mod order;
 mod parts;
 mod patch;
 mod plan;
@@ -80,11 +81,13 @@ pub use cell::{AxisChoice, Cell, UnknownCell, select};
 pub use fingerprint::{Fingerprint, Inputs, hash_table};
 pub use folder::{CellState, Done, FolderError};
 pub use job::{CellJob, JobError, chain};
-pub use parts::{Making, PartError, PartStore};
+pub use parts::{Claim, Maker, Making, PartError, PartStore};
 pub use patch::{KeyPath, PatchError, PatchRules, merge};
 pub use plan::{NO_PRESET, Plan};
 pub use provenance::{Commit, Provenance, now};
-pub use runner::{AblationError, CellFailure, CellStatus, FinishedCell, Outcome, RunOptions, StudyResult, run, status};
+pub use runner::{
+    AblationError, CellFailure, CellStatus, FinishedCell, Outcome, RunOptions, StudyResult, finished_cells, run, status,
+};
 pub use shard::{Shard, ShardError};
 pub use study::{Axis, AxisValue, Column, Paper, PaperRow, Preset, Study, StudyError};
 pub use toml_text::{Place, TomlError, parse_table, parse_toml};

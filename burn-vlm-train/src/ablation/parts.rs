@@ -26,6 +26,7 @@ use burn_vlm_base::files::{self, FileError};
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
+use burn_vlm_base::stop;
 use serde::{Deserialize, Serialize};
 
 use super::job::{JobError, chain};
@@ -68,6 +69,41 @@ impl Making {
     }
 }
 
+/// What [`PartStore::claim`] finds.
+#[derive(Debug)]
+pub enum Claim {
+    /// The part is in place, in this folder.
+    InPlace(PathBuf),
+    /// Whoever holds this has to make it; until then the others wait.
+    Ours(Maker),
+}
+
+/// The right to make a part. Dropped without [`publish`](Self::publish), it goes to the next one that needs the part.
+#[derive(Debug)]
+pub struct Maker {
+    store: PartStore,
+    key: String,
+    name: String,
+    making: Making,
+    _lock: FileLock,
+}
+
+impl Maker {
+    /// Where to make it.
+    pub fn making(&self) -> &Making {
+        &self.making
+    }
+
+    /// Puts what is in [`Making::folder`] into place, and returns where that is.
+    ///
+    /// # Errors
+    /// The store's folder cannot be read or written.
+    pub fn publish(self) -> Result<PathBuf, PartError> {
+        self.store.publish(&self.key, &self.name, &self.making)?;
+        Ok(self.store.path(&self.key, &self.name))
+    }
+}
+
 /// A part that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
@@ -96,6 +132,12 @@ pub enum PartError {
         name: String,
         /// Why, with all causes.
         cause: String,
+    },
+    /// The program was asked to stop while somebody else was making it.
+    #[error("stopped, as was asked, while waiting for part `{name}`; the same command waits for it again")]
+    Stopped {
+        /// The part.
+        name: String,
     },
     /// A part in place is not what was put there.
     #[error(
@@ -145,18 +187,30 @@ impl PartStore {
     where
         F: FnOnce(&Making) -> Result<(), JobError>,
     {
+        match self.claim(key, name, reporter)? {
+            Claim::InPlace(folder) => Ok(folder),
+            Claim::Ours(maker) => {
+                make(maker.making())
+                    .map_err(|error| PartError::Make { name: name.to_owned(), cause: chain(&*error) })?;
+                maker.publish()
+            }
+        }
+    }
+
+    /// The part's folder, or the right to make it. While somebody else makes it, this waits and says so on `reporter`.
+    ///
+    /// # Errors
+    /// [`PartError`]: the store's folder cannot be read or written, the part is damaged, or the program was asked to stop.
+    pub fn claim(&self, key: &str, name: &str, reporter: &Reporter) -> Result<Claim, PartError> {
         check_names(key, name)?;
         let target = self.path(key, name);
         if self.in_place(key, name)? {
             self.sweep(key, name)?;
-            return Ok(target);
+            return Ok(Claim::InPlace(target));
         }
-        let lock = self.wait_for_lock(key, name, reporter)?;
-        let Some(lock) = lock else { return Ok(target) };
+        let Some(lock) = self.wait_for_lock(key, name, reporter)? else { return Ok(Claim::InPlace(target)) };
         let making = self.prepare(key, name, &lock).map_err(in_part(name))?;
-        make(&making).map_err(|error| PartError::Make { name: name.to_owned(), cause: chain(&*error) })?;
-        self.publish(key, name, &making)?;
-        Ok(target)
+        Ok(Claim::Ours(Maker { store: self.clone(), key: key.to_owned(), name: name.to_owned(), making, _lock: lock }))
     }
 
     /// Whether a whole part is in place.
@@ -195,6 +249,7 @@ impl PartStore {
                         false => Some(lock),
                     });
                 }
+                Attempt::Busy(_) if stop::asked() => return Err(PartError::Stopped { name: name.to_owned() }),
                 Attempt::Busy(holder) => {
                     if !said {
                         reporter.line(&format!("part `{name}` is being made by {holder}: waiting for it"));

@@ -19,6 +19,9 @@ const USUAL_PRESET: &str = "tiny";
 /// Key of the benchmarks in a cell's evaluation.
 pub(super) const BENCHMARK: &str = "benchmark";
 
+/// Key of the evaluation's settings in a study and in a preset.
+const EVALUATION: &str = "evaluation";
+
 /// Key of the suite in a cell's evaluation.
 const SUITE: &str = "suite";
 
@@ -57,15 +60,13 @@ impl Study {
             return Ok(Plan { preset: preset.to_owned(), ..other.plan(other.usual_preset(), seeds, rules)? });
         }
         let rules = self.open_tables.iter().fold(rules.clone(), |rules, path| rules.open(path));
-        let mut evaluation = self.evaluation.clone();
-        patch::merge(&mut evaluation, &chosen.evaluation, &rules)
-            .map_err(|error| self.patch_error(&["presets", preset, "evaluation"], error))?;
+        let mut evaluation = self.evaluation_under(preset, chosen, &rules)?;
         let benchmarks = self.benchmarks_under(preset, chosen, &rules)?;
         if !benchmarks.is_empty() {
             let benchmarks = benchmarks.into_iter().map(Value::Table).collect();
             evaluation.insert(BENCHMARK.to_owned(), Value::Array(benchmarks));
         }
-        if let Some(suite) = &self.suite {
+        if let Some(suite) = chosen.suite.as_ref().or(self.suite.as_ref()) {
             evaluation.insert(SUITE.to_owned(), Value::Table(suite.clone()));
         }
         let settings = self.merge_all(preset, chosen, &rules)?;
@@ -111,6 +112,18 @@ impl Study {
             false => format!("unknown preset `{name}`{}", suggest::hint(name, self.presets.keys().map(String::as_str))),
         };
         Err(self.error_at(&["presets"], message))
+    }
+
+    /// The evaluation as the preset patches it, or replaces it as a whole (`_replace = true`).
+    fn evaluation_under(&self, name: &str, preset: &Preset, rules: &PatchRules) -> Result<Table, StudyError> {
+        let within = |table: &Table| Table::from_iter([(EVALUATION.to_owned(), Value::Table(table.clone()))]);
+        let mut evaluation = within(&self.evaluation);
+        patch::merge(&mut evaluation, &within(&preset.evaluation), rules)
+            .map_err(|error| self.patch_error(&["presets", name], error))?;
+        match evaluation.remove(EVALUATION) {
+            Some(Value::Table(evaluation)) => Ok(evaluation),
+            _ => Ok(Table::new()),
+        }
     }
 
     /// The benchmarks as the preset patches them.

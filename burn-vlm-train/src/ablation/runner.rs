@@ -1,7 +1,7 @@
 //! Runs the cells of a study: what is finished is skipped, what fails does not stop the rest, what others work on is
 //! left to them, and whoever finishes the last cell writes the summary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_vlm_base::files::FileError;
@@ -13,6 +13,7 @@ use super::cell::{Cell, UnknownCell};
 use super::fingerprint::Fingerprint;
 use super::folder::{CellState, Done, FolderError, OutFolder};
 use super::job::{CellJob, JobError, chain};
+use super::order::order;
 use super::plan::Plan;
 use super::shard::Shard;
 use super::study::StudyError;
@@ -194,6 +195,12 @@ pub fn status(plan: &Plan, job: &dyn CellJob, options: &RunOptions) -> Result<Ve
     Ok(all)
 }
 
+/// How many cells of a plan are finished in `folder`, as it says itself: quickly, and nothing is verified or written.
+pub fn finished_cells(plan: &Plan, folder: &Path) -> usize {
+    let out = OutFolder::new(folder, &plan.study.name, &plan.preset);
+    plan.cells.iter().filter(|cell| out.says_finished(cell)).count()
+}
+
 /// Runs the selected cells of a study that are not finished, then, if all of the study's are, `summarise`.
 ///
 /// # Errors
@@ -235,7 +242,9 @@ where
             reporter.line(&format!("{} of {} cells are finished already", finished.len(), finished.len() + open.len()));
         }
         let work = Work { job, out: &out, reporter, jobs: options.jobs, threads: options.threads };
-        let done = workers::run_cells(&work, &before, &open);
+        let begun_as = |status: &&CellStatus| (status.cell.seed, job.beginning(&status.cell));
+        let order = order(&open.iter().map(begun_as).collect::<Vec<_>>(), options.shard);
+        let done = workers::run_cells(&work, &before, &open, &order);
         (outcome.ran, outcome.elsewhere, failures) = (done.ran, done.elsewhere, done.failures);
     }
 

@@ -45,6 +45,11 @@ impl Shard {
         position % self.count == self.index - 1
     }
 
+    /// Of a list of so many, where this part's share begins if each of the parts takes one in turn.
+    pub(super) fn share_of(&self, length: usize) -> usize {
+        (self.index - 1) * length / self.count
+    }
+
     /// Whether this is the whole study.
     pub fn is_all(&self) -> bool {
         self.count == 1

@@ -130,6 +130,8 @@ pub struct Preset {
     /// Patches of benchmarks, by their names.
     #[serde(default)]
     pub benchmark: BTreeMap<String, Table>,
+    /// Another suite than the study's.
+    pub suite: Option<Table>,
     /// Languages of columns that differ from the study's.
     #[serde(default)]
     pub columns: BTreeMap<String, Vec<String>>,

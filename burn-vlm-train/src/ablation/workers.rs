@@ -48,17 +48,21 @@ enum Fate {
     Left,
 }
 
-/// Runs the cells of `open`; `all` are the study's, for the time left.
-pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus]) -> Ran {
+/// Runs the cells of `open`, in the order of these indices; `all` are the study's, for the time left.
+pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus], order: &[usize]) -> Ran {
     let jobs = work.jobs.min(open.len()).max(1);
     let progress = Progress::new(work, jobs, all, open.len());
-    let mut fates = run_queue(work, jobs, open, &progress);
+    let mut fates: Vec<Fate> = open.iter().map(|_| Fate::Left).collect();
+    let run = |order: &[usize], fates: &mut Vec<Fate>| {
+        let cells: Vec<&CellStatus> = order.iter().map(|&index| open[index]).collect();
+        for (&index, fate) in order.iter().zip(run_queue(work, jobs, &cells, &progress)) {
+            fates[index] = fate;
+        }
+    };
+    run(order, &mut fates);
     // Who was busy may have finished, or died, while we did the others.
-    let busy: Vec<usize> = (0..open.len()).filter(|index| matches!(fates[*index], Fate::Busy(_))).collect();
-    let again: Vec<&CellStatus> = busy.iter().map(|&index| open[index]).collect();
-    for (index, fate) in busy.into_iter().zip(run_queue(work, jobs, &again, &progress)) {
-        fates[index] = fate;
-    }
+    let busy: Vec<usize> = order.iter().copied().filter(|&index| matches!(fates[index], Fate::Busy(_))).collect();
+    run(&busy, &mut fates);
     let mut ran = Ran::default();
     for (status, fate) in open.iter().zip(fates) {
         let cell = status.cell.name.clone();

@@ -56,6 +56,7 @@ pub use replies::{ReplyLog, question_key};
 pub use results::{RunInfo, results, write_results};
 pub use retrieval::{RetrievalScore, retrieval};
 pub use rows::{Kept, Scorer, Shown};
+pub(crate) use suite::missing_files as missing_benchmark_files;
 pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
 pub use yes_no::{YesNo, paired};
 

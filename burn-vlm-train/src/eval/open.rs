@@ -117,6 +117,8 @@ impl Benchmarks {
         for table in evaluation.benchmark.iter().chain(&suite) {
             let mut table = table.clone();
             let name = name_of(&table);
+            // Where its files are published is for who has to get them.
+            table.remove("from");
             let Some(toml::Value::String(kind)) = table.remove("kind") else {
                 let message = format!("`kind` is missing (valid: {})", kinds().collect::<Vec<_>>().join(", "));
                 return Err(BenchmarkError::Setting { name, message }.into());

@@ -191,14 +191,7 @@ impl Suite {
     /// # Errors
     /// A pattern that cannot be read.
     pub fn missing(&self) -> Result<Vec<Missing>> {
-        let mut missing = Vec::new();
-        for (benchmark, file) in self.files()? {
-            if !is_there(&file) {
-                let from = self.origins.get(&benchmark).and_then(|origin| origin.from.clone());
-                missing.push(Missing { benchmark, file, from });
-            }
-        }
-        Ok(missing)
+        missing_files(&self.benchmarks, &self.origins, Path::new(""))
     }
 
     /// An error that lists every file that is not there.
@@ -234,7 +227,7 @@ impl Suite {
     /// A file that cannot be read.
     pub fn check_sums(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        for (benchmark, file) in self.files()? {
+        for (benchmark, file) in files(&self.benchmarks)? {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let Some(origin) = self.origins.get(&benchmark) else { continue };
             let sums = [("MD5", origin.md5.get(&name)), ("SHA-256", origin.sha256.get(&name))];
@@ -251,23 +244,44 @@ impl Suite {
         }
         Ok(lines)
     }
+}
 
-    fn files(&self) -> Result<Vec<(String, PathBuf)>> {
-        let mut files = Vec::new();
-        for table in &self.benchmarks {
-            let text = |key: &str| table.get(key).and_then(Value::as_str).unwrap_or_default();
-            // The embedded corpus has no file.
-            if text("file").is_empty() {
-                continue;
-            }
-            let paths = pattern_paths(text("file")).map_err(|message| BenchmarkError::Setting {
-                name: text("name").to_owned(),
-                message: format!("`file = {:?}`: {message}", text("file")),
-            })?;
-            files.extend(paths.into_iter().map(|path| (text("name").to_owned(), path)));
+/// The files of `[[benchmark]]` tables, by their names.
+fn files(benchmarks: &[Table]) -> Result<Vec<(String, PathBuf)>> {
+    let mut files = Vec::new();
+    for table in benchmarks {
+        let text = |key: &str| table.get(key).and_then(Value::as_str).unwrap_or_default();
+        // The embedded corpus has no file.
+        if text("file").is_empty() {
+            continue;
         }
-        Ok(files)
+        let paths = pattern_paths(text("file")).map_err(|message| BenchmarkError::Setting {
+            name: text("name").to_owned(),
+            message: format!("`file = {:?}`: {message}", text("file")),
+        })?;
+        files.extend(paths.into_iter().map(|path| (text("name").to_owned(), path)));
     }
+    Ok(files)
+}
+
+/// The files of `[[benchmark]]` tables that are not there; relative ones begin at `base`.
+///
+/// # Errors
+/// A pattern that cannot be read.
+pub(crate) fn missing_files(
+    benchmarks: &[Table],
+    origins: &BTreeMap<String, Origin>,
+    base: &Path,
+) -> Result<Vec<Missing>> {
+    let mut missing = Vec::new();
+    for (benchmark, file) in files(benchmarks)? {
+        let file = base.join(file);
+        if !is_there(&file) {
+            let from = origins.get(&benchmark).and_then(|origin| origin.from.clone());
+            missing.push(Missing { benchmark, file, from });
+        }
+    }
+    Ok(missing)
 }
 
 impl SuiteUse {
@@ -301,7 +315,8 @@ impl SuiteUse {
 }
 
 impl Origin {
-    fn take(table: &mut Table) -> Result<Self, String> {
+    /// Takes it out of a `[[benchmark]]` table.
+    pub(crate) fn take(table: &mut Table) -> Result<Self, String> {
         let mut sums = |key: &str| match table.remove(key) {
             None => Ok(BTreeMap::new()),
             Some(value) => value

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::section::Block;
 use super::table::{self, Table};
 use super::words::{caveats, counts, findings};
@@ -144,11 +146,14 @@ fn reproduce(md: &mut String, summary: &Summary) {
     for timing in &provenance.times {
         let _ = writeln!(md, "- {}: {}", inline(&timing.name), duration(timing.seconds));
     }
+    if let Some(shared) = provenance.more.get("shared_stages").and_then(Value::as_str) {
+        let _ = writeln!(md, "- Stages that cells share: {}", inline(shared));
+    }
     md.push_str("\nEvery score, each seed and all differences: `summary.json` and `summary.csv`.\n");
 }
 
 /// Seconds as a reader says them: `48 s`, `12 min 5 s`, `3 h 20 min`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..60 => format!("{} s", super::panels::plain((seconds.max(0.0) * 10.0).round() / 10.0)),
@@ -176,7 +181,7 @@ fn render(md: &mut String, table: &Table) {
 }
 
 /// Text within a line: what would end a table cell or start markup is escaped.
-fn inline(text: &str) -> String {
+pub(super) fn inline(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -4,6 +4,7 @@
 //!   [`Summary`], the serde type of `summary.json`;
 //! - [`write_report`] writes every file of a result, each whole or not at all; [`markdown`], [`csv`], [`html`] and [`charts`]
 //!   make single ones;
+//! - [`index_html`] is one page over several studies, made of what each has written for it;
 //! - [`evaluation_html`] and [`compare_html`] are pages of an evaluation outside any study, and of two;
 //! - charts are written as SVG by a small layout of our own ([`Chart`]) and turned into PNG with an embedded font, so they
 //!   look the same on every machine.
@@ -18,6 +19,7 @@ mod example;
 mod font;
 mod heatmap;
 mod html;
+mod index;
 mod layout;
 mod markdown;
 mod page;
@@ -43,6 +45,8 @@ pub use evaluation::{
 };
 pub use example::{Example, ExampleAnswer, ExamplePicture};
 pub use html::{ReportInput, html};
+pub use index::{CARD, Card, CardPaper, CardPicture, IndexEntry, Progress, index_html, index_markdown};
+pub(crate) use markdown::duration;
 pub use markdown::markdown;
 pub use scores::{ModelScore, model_scores, model_scores_markdown};
 pub use section::{HeatMap, Scatter, ScatterPoint, Section};

@@ -6,6 +6,7 @@ use burn_vlm_base::files::write_atomic;
 
 use super::charts::charts;
 use super::html::html_with;
+use super::index::{CARD, Card};
 use super::{ReportError, ReportInput, Section, Summary, csv, markdown};
 
 impl Summary {
@@ -24,7 +25,7 @@ impl Summary {
     }
 }
 
-/// Writes `summary.json`, `summary.csv`, `summary.md`, `plots/*.svg`, `plots/*.png` and `report.html` into a folder, each
+/// Writes `summary.json`, `summary.csv`, `summary.md`, `plots/*.svg`, `plots/*.png`, `report.html` and its [`Card`] into a folder, each
 /// atomically, and returns their paths. `summary.json` comes last: where it stands, the others stand too.
 ///
 /// # Errors
@@ -36,6 +37,9 @@ pub fn write_report(folder: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBu
         files.push((format!("plots/{}.svg", chart.name), chart.wide.clone().into_bytes()));
         files.push((format!("plots/{}.png", chart.name), chart.png()?));
     }
+    let failed = |error: serde_json::Error| ReportError::Internal { what: CARD.to_owned(), reason: error.to_string() };
+    let card = Card::new(input.spec, input.summary, &charts);
+    files.push((CARD.to_owned(), serde_json::to_vec(&card).map_err(failed)?));
     files.push(("report.html".to_owned(), html_with(input, &charts).into_bytes()));
     files.push(("summary.md".to_owned(), markdown(input.spec, input.summary, input.sections, true).into_bytes()));
     files.push(("summary.csv".to_owned(), csv(input.spec, input.summary)?));

@@ -11,7 +11,7 @@ use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::seal::hash_file;
 use serde::{Deserialize, Serialize};
 
-use super::{RUN_LOCK, stage_folder};
+use super::{RUN_LOCK, SharedStages, stage_folder};
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
@@ -26,6 +26,8 @@ pub struct Start {
     pub init_from: Option<PathBuf>,
     /// A folder of runs: stages that one of them has trained from the same parts, recipe, data and seed are taken from there.
     pub reuse: Option<PathBuf>,
+    /// Stages that other runs of a study begin with too.
+    pub shared: Option<SharedStages>,
 }
 
 /// `init.json`: what a run began from.
@@ -185,23 +187,36 @@ pub(super) fn take_over(
         }
     }
     let Some(Taken { run, stage, newest, step, _lock }) = found else { return Ok(None) };
+    copy_stage(&stage, &newest, &folder)?;
+    Ok(Some((run, step)))
+}
+
+/// Copies a stage as it is at a checkpoint, `newest`: its logs, its best weights and that checkpoint. What is there of another length
+/// is replaced.
+///
+/// # Errors
+/// Files that cannot be copied.
+pub(super) fn copy_stage(stage: &Path, newest: &Path, folder: &Path) -> Result<()> {
     for name in LOGS.iter().filter(|name| stage.join(name).is_file()) {
         copy(&stage.join(name), &folder.join(name))?;
     }
     // The checkpoint last: with it the stage is there.
-    for from in [stage.join(checkpoint::BEST), newest].into_iter().filter(|from| from.is_dir()) {
+    for from in [stage.join(checkpoint::BEST).as_path(), newest].into_iter().filter(|from| from.is_dir()) {
         let to = folder.join(from.file_name().unwrap_or_default());
         let temporary = burn_vlm_base::files::temp_dir_for(&to)?;
-        for name in list_dir(&from)? {
+        for name in list_dir(from)? {
             // A checkpoint is never written into: one file may stand in both runs.
             let (from, to) = (from.join(&name), temporary.path().join(&name));
             fs::hard_link(&from, &to)
                 .or_else(|_| fs::copy(&from, &to).map(|_| ()))
                 .map_err(|e| TrainError::io("cannot copy", &from, e))?;
         }
+        if to.exists() {
+            fs::remove_dir_all(&to).map_err(|e| TrainError::io("cannot replace", &to, e))?;
+        }
         burn_vlm_base::files::publish_dir(temporary.path(), &to)?;
     }
-    Ok(Some((run, step)))
+    Ok(())
 }
 
 /// A stage of another run, which cannot go on while it is read.

@@ -8,6 +8,7 @@
 //!   stages/1-align/extended.json  what the stage was before it was extended, if it was
 //!   stages/1-align/validation.jsonl  losses on what is held out, by language and source
 //!   stages/1-align/skipped.jsonl  every record that was left out
+//!   stages/1-align/taken.json     which run trained the stage, if another did
 //!   loss.svg                      curves of the stages
 //!   model/                        weights, config, tokenizer, template, image processor
 //! ```
@@ -22,6 +23,7 @@ pub mod estimate;
 mod extend;
 mod folder;
 mod samples;
+mod shared;
 
 pub use begin::Start;
 pub(crate) use contents::files_state;
@@ -29,6 +31,8 @@ pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
 pub use samples::{sources_objective, stage_objective, stage_samples, text_samples};
+pub(crate) use shared::taken;
+pub use shared::{SharedStages, TakenStage};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +54,7 @@ use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 
 use self::extend::{Extending, chain};
+use self::shared::Beginning;
 use crate::ablation::PartStore;
 use crate::assemble::{Assembled, assemble, is_whole, part_folder, tower_is_frozen};
 use crate::checkpoint;
@@ -142,6 +147,8 @@ pub struct TrainedStage {
     pub log: Vec<StepLog>,
     /// Its validations.
     pub validations: Vec<ValidationLog>,
+    /// Where it was taken from, if another run trained it.
+    pub taken: Option<TakenStage>,
 }
 
 /// Is shown the model before each stage: its name, and the model as the stage finds it.
@@ -191,6 +198,8 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         None => format!("{made_of:?}"),
         Some(init) => format!("{made_of:?} {}", init.blake3),
     };
+    // Beyond what a checkpoint knows: the data of the stages before, and what decides on the records of each.
+    let mut beginning = Beginning::new(&format!("{fingerprint} {:?} {}", recipe.tokenizer, recipe.held_out_share()));
     let mut stages = Vec::with_capacity(recipe.stages.len());
     for (number, (name, open)) in recipe.stages.iter().zip(opened).enumerate() {
         let OpenStage { data, samples, held_out, lines } = open;
@@ -209,6 +218,11 @@ pub fn train_parts<T: VisionTower, P: Projector>(
                 let earlier = blake3::hash(format!("{earlier:?}").as_bytes()).to_hex();
                 format!("{fingerprint} {data} {earlier}")
             }
+        };
+        beginning = beginning.then(&fingerprint);
+        let maker = match start.shared.as_ref().filter(|shared| number < shared.stages) {
+            Some(shared) => shared.take((number, name), &beginning, &folder, reporter)?.map(|maker| (shared, maker)),
+            None => None,
         };
         if let Some(runs) = &start.reuse
             && let Some((from, step)) = begin::take_over(runs, out, (number, name), &fingerprint)?
@@ -247,7 +261,10 @@ pub fn train_parts<T: VisionTower, P: Projector>(
                 result
             }
         };
-        stages.push(TrainedStage { name: name.clone(), log, validations });
+        if let Some((shared, maker)) = maker {
+            shared.publish(maker, &folder, &log)?;
+        }
+        stages.push(TrainedStage { name: name.clone(), log, validations, taken: taken(&folder)? });
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn_vlm::checkpoint::TensorSource;
 use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::nn::vectors::Vectors;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::files::write_json_atomic;
@@ -17,6 +18,8 @@ use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
 
+use super::beginnings::{SharedBeginnings, beginnings};
+use super::missing::{MissingInputs, NeededFor};
 use super::questions::analysis_samples;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
@@ -30,7 +33,9 @@ use crate::pretrain::{Context, PartPlaces, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
 use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
-use crate::run::{PartFolders, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts};
+use crate::run::{
+    PartFolders, SharedStages, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts,
+};
 
 /// Raised when the same recipe gives other results than before.
 const VERSION: u32 = 3;
@@ -61,8 +66,12 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
     own: Vec<Arc<dyn Benchmark>>,
     /// What was opened, by its settings: most cells of a study are asked the same.
     opened: Mutex<HashMap<String, Asked>>,
+    /// Stages that several cells begin with.
+    shared: SharedBeginnings,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
+    /// The kind of device: `cuda`, whichever of them.
+    device: String,
     model: PhantomData<fn() -> (T, P)>,
 }
 
@@ -79,12 +88,73 @@ struct Read {
     evaluation: EvaluationRecipe,
 }
 
+fn read(cell: &Cell) -> Result<Read> {
+    let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
+    let evaluation = EvaluationRecipe::from_table(cell.evaluation.clone())?;
+    Ok(Read { recipe, evaluation })
+}
+
 impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A job on a device, with its shared folder.
     pub fn new(context: Context, inputs: StudyInputs) -> Self {
         let store = PartStore::new(&inputs.shared);
-        let opened = Mutex::default();
-        Self { context, inputs, store, own: Vec::new(), opened, origin: serde_json::Value::Null, model: PhantomData }
+        Self {
+            context,
+            inputs,
+            store,
+            own: Vec::new(),
+            opened: Mutex::default(),
+            shared: SharedBeginnings::default(),
+            origin: serde_json::Value::Null,
+            device: String::new(),
+            model: PhantomData,
+        }
+    }
+
+    /// Trains stages that several cells of the plan begin with once, and lets the other cells take them: the results are the same, bit
+    /// for bit.
+    ///
+    /// # Errors
+    /// A recipe that cannot be read.
+    pub fn sharing_stages(mut self, plan: &Plan) -> Result<Self> {
+        let from_scratch = self.inputs.from_scratch;
+        let beginnings = plan.cells.iter().map(|cell| beginnings(&read(cell)?.recipe, from_scratch));
+        self.shared = SharedBeginnings::of(beginnings.collect::<Result<Vec<_>>>()?);
+        Ok(self)
+    }
+
+    /// For each stage of a cell with which other cells of the plan begin too, a hash of all up to it: cells with the same one have the
+    /// same stage. Nothing where each cell trains its own.
+    ///
+    /// # Errors
+    /// A recipe that cannot be read.
+    pub fn shared_stages(&self, cell: &Cell) -> Result<Vec<String>> {
+        let mut beginnings = beginnings(&read(cell)?.recipe, self.inputs.from_scratch)?;
+        beginnings.truncate(self.shared.count(&beginnings));
+        Ok(beginnings)
+    }
+
+    /// Whether stages are kept that cells have trained and others may take.
+    pub fn keeps_stages(&self) -> bool {
+        self.stage_store().is_dir()
+    }
+
+    /// Removes the stages that cells shared. Call it when no cell is left that needs them.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove_shared_stages(&self) -> Result<()> {
+        let folder = self.stage_store();
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainError::io("cannot remove", &folder, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stage_store(&self) -> PathBuf {
+        self.inputs.shared.join("stages")
     }
 
     /// Asks a benchmark of your own too, after those of the study's file.
@@ -102,6 +172,29 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         let benchmarks = self.asked(&EvaluationRecipe::from_table(first.evaluation.clone())?)?.benchmarks;
         benchmarks.check_columns(&plan.columns)?;
         Ok(benchmarks)
+    }
+
+    /// As [`benchmarks`](Self::benchmarks), without those of which files are not there, and so without looking at columns.
+    ///
+    /// # Errors
+    /// A benchmark that cannot be used.
+    pub fn benchmarks_there(&self, plan: &Plan, missing: &MissingInputs) -> Result<Benchmarks> {
+        let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+        let mut evaluation = EvaluationRecipe::from_table(first.evaluation.clone())?;
+        let lacks =
+            |name: &str| missing.iter().any(|missing| missing.needed == NeededFor::Benchmark && missing.name == name);
+        let name =
+            |table: &toml::Table| table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+        evaluation.benchmark.retain(|table| !lacks(&name(table)));
+        if let Some(mut used) = evaluation.suite.take() {
+            let is_there = self.inputs.base.join(&used.file).exists();
+            let names =
+                if is_there { used.load(&self.inputs.base)?.benchmarks.iter().map(name).collect() } else { Vec::new() };
+            used.only = names.into_iter().filter(|name| !lacks(name)).collect();
+            // None is no choice, and would be all.
+            evaluation.suite = (!used.only.is_empty()).then_some(used);
+        }
+        Ok(self.asked(&evaluation)?.benchmarks)
     }
 
     fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
@@ -132,13 +225,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             "commit": origin.commit.to_string(),
             "device": origin.device_text(device),
         });
+        self.device = device.split(':').next().unwrap_or_default().to_owned();
         self
-    }
-
-    fn read(&self, cell: &Cell) -> Result<Read> {
-        let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
-        let evaluation = EvaluationRecipe::from_table(cell.evaluation.clone())?;
-        Ok(Read { recipe, evaluation })
     }
 
     /// The folder of a part, pretrained here if the study starts from scratch.
@@ -168,7 +256,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     }
 
     fn work(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value> {
-        let Read { recipe, evaluation } = self.read(cell)?;
+        let Read { recipe, evaluation } = read(cell)?;
         let parts = PartFolders {
             encoder: self.part(&recipe, recipe.model.encoder_part(), reporter)?,
             backbone: self.part(&recipe, recipe.model.backbone_part(), reporter)?,
@@ -184,6 +272,9 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             reporter,
         };
         let mut moments = Vec::new();
+        let stages = self.shared.count(&beginnings(&recipe, self.inputs.from_scratch)?);
+        let made_by = format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor());
+        let shared = SharedStages { store: self.stage_store(), stages, run: cell.name.clone(), made_by };
         let run = TrainRun {
             context: &self.context,
             recipe: &recipe,
@@ -192,7 +283,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             features: &self.inputs.shared,
             replicas: &[],
             out: folder,
-            start: &Start::default(),
+            start: &Start { shared: (stages > 0).then_some(shared), ..Start::default() },
             reporter,
             observer: None,
         };
@@ -297,7 +388,7 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
     }
 
     fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
-        let Read { recipe, evaluation } = self.read(cell)?;
+        let Read { recipe, evaluation } = read(cell)?;
         let mut inputs = Inputs::new();
         for (name, key) in self.asked(&evaluation)?.keys {
             inputs.insert(format!("benchmark {name}"), key);
@@ -320,6 +411,11 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
             inputs.insert(format!("part {name}"), self.part_hash(&recipe, name)?);
         }
         Ok(inputs)
+    }
+
+    fn beginning(&self, cell: &Cell) -> Option<String> {
+        // A cell whose recipe cannot be read says so when it runs.
+        self.shared_stages(cell).ok()?.pop()
     }
 
     fn run(&self, cell: &Cell, folder: &Path, reporter: &Reporter) -> Result<serde_json::Value, JobError> {

@@ -4,11 +4,14 @@
 //! `predictions.jsonl`, logs and the trained model in its folder. The runner of [`crate::ablation`] decides which cell
 //! runs where; this module is the [`CellJob`](crate::ablation::CellJob) it runs.
 
+mod beginnings;
 mod experts;
 mod job;
+mod missing;
 mod questions;
 mod summary;
 
 pub use job::{StudyInputs, VlmJob};
+pub use missing::{MissingInput, MissingInputs, NeededFor};
 pub use questions::analysis_samples;
 pub use summary::write_summary;

@@ -18,9 +18,9 @@ use crate::objective::Validation;
 use crate::recipe::Recipe;
 use crate::report::{
     Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Provenance,
-    ReportInput, Section, StudySpec, Timing, summarise, write_report,
+    ReportInput, Section, StudySpec, Timing, duration, summarise, write_report,
 };
-use crate::run::stage_folder;
+use crate::run::{stage_folder, taken};
 use crate::stats::{Axes, Bootstrap};
 use crate::watch;
 
@@ -64,7 +64,7 @@ pub fn write_summary(
         times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
     }
     let examples = spread(examples);
-    let provenance = provenance(result, origin, device, times);
+    let provenance = provenance(result, origin, device, times)?;
     let report_error = |e: crate::report::ReportError| TrainError::Data(e.to_string());
     let summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
     let sections: Vec<Section> = experts::section(&result.cells, &spec, axes)?.into_iter().collect();
@@ -266,7 +266,25 @@ fn spread(examples: Vec<Example>) -> Vec<Example> {
     examples.into_iter().step_by(step).take(EXAMPLES).collect()
 }
 
-fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Vec<Timing>) -> Provenance {
+/// Stages that cells took from others, in words; nothing where each was trained.
+fn taken_stages(cells: &[FinishedCell]) -> Result<String> {
+    let (mut lines, mut seconds) = (Vec::new(), 0.0);
+    for cell in cells {
+        let recipe = Recipe::from_table(cell.cell.recipe.clone())?;
+        for (number, name) in recipe.stages.iter().enumerate() {
+            if let Some(from) = taken(&stage_folder(&cell.folder, number, name))? {
+                lines.push(format!("{} took `{name}` of {} ({})", cell.cell.name, from.run, duration(from.seconds)));
+                seconds += from.seconds;
+            }
+        }
+    }
+    if lines.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(format!("{} of training saved, which no cell's time counts: {}", duration(seconds), lines.join("; ")))
+}
+
+fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Vec<Timing>) -> Result<Provenance> {
     let plan = result.plan;
     let seeds: BTreeSet<u64> = result.cells.iter().map(|cell| cell.cell.seed).collect();
     let recipe = plan.cells.first().and_then(|cell| toml::to_string(&cell.recipe).ok()).unwrap_or_default();
@@ -275,6 +293,10 @@ fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Ve
     more.insert("system".to_string(), json!(origin.system));
     if !result.missing.is_empty() {
         more.insert("missing_cells".to_string(), json!(result.missing));
+    }
+    let taken = taken_stages(&result.cells)?;
+    if !taken.is_empty() {
+        more.insert("shared_stages".to_string(), json!(taken));
     }
     // What made the cells, which may be other runs, on other machines and at other commits, than the one that writes this.
     let made = |key: &str, own: String| -> String {
@@ -287,7 +309,7 @@ fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Ve
         });
         if distinct.is_empty() { own } else { distinct.join("\n") }
     };
-    Provenance {
+    Ok(Provenance {
         command: made("command", origin.command_text()),
         commit: made("commit", origin.commit.to_string()),
         device: made("device", origin.device_text(device)),
@@ -296,5 +318,5 @@ fn provenance(result: &StudyResult<'_>, origin: &Origin, device: &str, times: Ve
         times,
         recipe,
         more,
-    }
+    })
 }

@@ -93,6 +93,19 @@ fn a_recipe_may_stand_in_a_file_of_its_own() {
     assert_eq!(Study::load(&file).unwrap().recipe, study(STUDY).recipe);
 }
 
+/// For published benchmarks: nothing of the study's own evaluation, and another suite.
+#[test]
+fn a_preset_may_ask_something_else_altogether() {
+    let paper = "[presets.paper]\nevaluation = { _replace = true, batch = 4 }\nsuite = { file = 'theirs.toml' }\n";
+    let text = format!("suite = {{ file = 'ours.toml' }}\n{STUDY}\n{paper}");
+    let evaluation = |preset: &str| {
+        let plan = study(&text).plan(preset, None, &PatchRules::new()).unwrap();
+        toml::to_string(&plan.cells[0].evaluation).unwrap()
+    };
+    assert_eq!(evaluation("tiny"), "items = 200\n\n[suite]\nfile = \"ours.toml\"\n");
+    assert_eq!(evaluation("paper"), "batch = 4\n\n[suite]\nfile = \"theirs.toml\"\n");
+}
+
 #[test]
 fn presets_change_recipe_evaluation_columns_and_seeds() {
     let smoke = super::plan("smoke");

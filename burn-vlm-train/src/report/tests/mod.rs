@@ -3,5 +3,6 @@
 mod fake;
 
 mod drawings;
+mod index;
 mod numbers;
 mod pages;

@@ -161,8 +161,13 @@ impl fmt::Display for Machine {
 impl RunEstimate {
     /// Seconds of all stages on a machine; `None` where a stage's length is not known.
     pub fn seconds(&self, machine: &Machine) -> Option<f64> {
-        let stages = self.stages.iter();
-        stages.map(|stage| Some(machine.step_seconds(stage, self.precision) * stage.steps? as f64)).sum()
+        self.stage_seconds(machine).into_iter().sum()
+    }
+
+    /// The same of each stage.
+    pub fn stage_seconds(&self, machine: &Machine) -> Vec<Option<f64>> {
+        let seconds = |stage: &StageEstimate| Some(machine.step_seconds(stage, self.precision) * stage.steps? as f64);
+        self.stages.iter().map(seconds).collect()
     }
 
     /// Bytes on the first device of the stage that takes the most.

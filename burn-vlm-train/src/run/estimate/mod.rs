@@ -15,7 +15,7 @@ pub use flops::Flops;
 pub use machine::{KNOWN_DEVICES, KnownDevice, Machine};
 pub use memory::{Host, Memory};
 pub use rate::{EFFICIENCY, matmul_rate, matmul_rate_of};
-pub use report::{bytes, time};
+pub use report::{bytes, flop, time};
 pub use samples::{Assumptions, SampleEstimate};
 pub use shapes::{PartShape, ShippedShape};
 

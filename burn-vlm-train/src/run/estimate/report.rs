@@ -191,7 +191,8 @@ pub fn bytes(count: u64) -> String {
     scaled(count as f64, "B")
 }
 
-fn flop(count: f64) -> String {
+/// `1.5 PFLOP`, of 10^15 operations.
+pub fn flop(count: f64) -> String {
     scaled(count, "FLOP")
 }
 

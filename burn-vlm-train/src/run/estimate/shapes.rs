@@ -20,6 +20,8 @@ use crate::recipe::PartRecipe;
 pub struct ShippedShape {
     /// The name by which recipes call the part.
     pub name: &'static str,
+    /// Where it is published: a repository of the hub.
+    pub repository: &'static str,
     /// Its config.json.
     pub config: &'static str,
 }
