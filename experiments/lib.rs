@@ -117,8 +117,7 @@ pub const PARROT: [BuiltIn; 4] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 8] =
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 8] = [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
 
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 12] = [
@@ -147,11 +146,7 @@ pub const SHAPES: [ShippedShape; 12] = [
     ShippedShape { name: "base-2b-it", repository: "google/gemma-2-2b-it", config: TOWER_2B },
     ShippedShape { name: "tower-2b-pt", repository: "", config: TOWER_2B },
     ShippedShape { name: "tower-2b-it", repository: "Unbabel/Tower-Plus-2B", config: TOWER_2B },
-    ShippedShape {
-        name: "Tower-Plus-2B",
-        repository: "Unbabel/Tower-Plus-2B",
-        config: TOWER_2B,
-    },
+    ShippedShape { name: "Tower-Plus-2B", repository: "Unbabel/Tower-Plus-2B", config: TOWER_2B },
     ShippedShape {
         name: "Tower-Plus-9B",
         repository: "Unbabel/Tower-Plus-9B",
