@@ -13,7 +13,7 @@ use burn_vlm_train::optim::thousands;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
 use burn_vlm_train::run::estimate::{
-    Assumptions, EstimateInput, Machine, RunEstimate, bytes, estimate_run, flop, matmul_rate, time,
+    Assumptions, EstimateInput, Machine, RunEstimate, StageEstimate, bytes, estimate_run, flop, matmul_rate, time,
 };
 use burn_vlm_train::study::{MissingInputs, NeededFor, StudyInputs, VlmJob};
 
@@ -60,6 +60,7 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     }
     // What nothing can be said of without the files.
     let mut unknown = BTreeSet::new();
+    let mut samples = Vec::new();
     for (number, cell) in plan.cells.iter().enumerate() {
         let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
         let StudyInputs { base, parts, .. } = needs.inputs;
@@ -73,6 +74,10 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
             }
             Err(error) => return Err(TrainError::within(cell.name.clone())(error).into()),
         };
+        let of_stages = cost.as_ref().map(|cost| cost.stages.iter().map(by_language).collect());
+        if samples.iter().all(|(setting, _)| *setting != cell.setting) {
+            samples.extend(of_stages.map(|stages| (cell.setting.clone(), stages)));
+        }
         let state = match states.as_ref().and_then(|states| states.get(number)) {
             Some(status) if status.state.is_done() => "done".to_owned(),
             Some(status) if !status.selected => "not selected".to_owned(),
@@ -93,6 +98,7 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     for why in &unknown {
         writeln!(out, "not known yet: {why}")?;
     }
+    write!(out, "{}", samples_by_language(plan, &samples))?;
     for benchmark in needs.benchmarks.iter() {
         writeln!(out, "asks {}", asked(benchmark))?;
     }
@@ -207,4 +213,56 @@ impl Stages {
         }
         Ok(())
     }
+}
+
+/// A stage's name, and its samples by language where they are known.
+type StageSamples = (String, Option<BTreeMap<String, u64>>);
+
+fn by_language(stage: &StageEstimate) -> StageSamples {
+    (stage.name.clone(), stage.samples_by_language())
+}
+
+/// The samples of each setting's stages by language, and the languages of columns that no stage of a setting has a sample in.
+fn samples_by_language(plan: &Plan, settings: &[(String, Vec<StageSamples>)]) -> String {
+    let mut lines = String::from("samples by language\n");
+    for (setting, stages) in settings {
+        for (stage, languages) in stages {
+            let counted = match languages {
+                None => "not known without the data".to_owned(),
+                Some(languages) => {
+                    let counts = languages.iter().map(|(tag, count)| format!("{tag} {}", thousands(*count as usize)));
+                    counts.collect::<Vec<_>>().join(", ")
+                }
+            };
+            lines.push_str(&format!("  {setting:<26} {stage}: {counted}\n"));
+        }
+    }
+    for column in &plan.columns {
+        let mut missing: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+        for (setting, stages) in settings {
+            // What is not known is not said to be missing.
+            let Some(known) = stages.iter().map(|(_, languages)| languages.as_ref()).collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            let lacks =
+                |tag: &&String| !known.iter().any(|languages| languages.get(*tag).is_some_and(|count| *count > 0));
+            let lacks: Vec<&str> = column.languages.iter().filter(lacks).map(String::as_str).collect();
+            if lacks.is_empty() {
+                continue;
+            }
+            match missing.iter_mut().find(|(tags, _)| *tags == lacks) {
+                Some((_, settings)) => settings.push(setting),
+                None => missing.push((lacks, vec![setting])),
+            }
+        }
+        for (tags, settings) in missing {
+            lines.push_str(&format!(
+                "column {}: no stage has a sample in {} with {}\n",
+                column.name,
+                tags.join(", "),
+                settings.join(", ")
+            ));
+        }
+    }
+    lines
 }

@@ -126,7 +126,7 @@ fn a_new_study_runs_as_it_is() {
         assert!(!written.contains(words), "{words}");
     }
     let plan = said(&["study", &file, "--dry-run", "--device", "flex"]);
-    for words in ["siglip1/en ", "siglip1/en_de ", "siglip2/en_de ", "asks cloze"] {
+    for words in ["siglip1/en ", "siglip1/en_de ", "siglip2/en_de ", "asks cloze", "samples by language"] {
         assert!(plan.contains(words), "{plan}");
     }
     let out = at("out");

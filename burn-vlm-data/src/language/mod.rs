@@ -8,10 +8,12 @@
 //!   recipe must not drop a language.
 
 mod identify;
+mod kin;
 mod sets;
 mod tag;
 
 pub use identify::{Evidence, Identified, LanguageIdentifier};
+pub use kin::Kin;
 pub use sets::{
     LanguageSet, MULTI_PIXMO_5, PARROT_6, TINY_5, TINY_UNSEEN, TOWERVISION_20, TOWERVISION_CORE_10, TOWERVISION_UNSEEN,
     UnknownLanguageSet, VIMUL_14,

@@ -4,7 +4,7 @@
 //! too: "the gap between the encoders narrows with more data" is a claim about a difference of differences, and two
 //! intervals side by side do not test it.
 
-use super::summary::{Difference, GroupView, percent};
+use super::summary::{Difference, GroupView, Test, percent};
 use crate::stats::{Axes, Term};
 
 /// Up to this many values of an axis, every pair is compared; beyond, each value with the first one only.
@@ -74,7 +74,8 @@ fn difference(view: &GroupView<'_>, step: &Step<'_>, within: &Axes, against: Opt
     terms.extend([term(sign, step.to, within), term(-sign, step.from, within)]);
     let of_column = |column: &super::Column| {
         let languages = view.column(column)?;
-        let estimate = view.resampled.estimate(&terms, &languages)?;
+        let distribution = view.resampled.distribution(&terms, &languages)?;
+        let estimate = distribution.estimate();
         let rounded = percent(estimate);
         Some(Difference {
             axis: step.axis.to_owned(),
@@ -91,6 +92,7 @@ fn difference(view: &GroupView<'_>, step: &Step<'_>, within: &Axes, against: Opt
             low: rounded.low,
             high: rounded.high,
             excludes_zero: estimate.excludes_zero(),
+            test: Some(Test::of(&distribution, view.resampled.spread(&terms, &languages))),
         })
     };
     view.spec.columns.iter().filter_map(of_column).collect()

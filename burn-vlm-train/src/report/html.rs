@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::charts::{Chart, charts};
+use super::citation::bibtex;
 use super::example::card;
 use super::markdown::duration;
 use super::page::{Page, document, prose};
@@ -10,8 +11,11 @@ use super::panels::plain;
 use super::section::Block;
 use super::svg::escape;
 use super::table;
-use super::words::{caveats, counts, findings};
-use super::{Example, LossSeries, Section, StudySpec, Summary};
+use super::words::{
+    below_blind, below_differences, below_paper_order, below_scores, caveats, counts, findings, over_scores,
+    seeds_needed,
+};
+use super::{Difference, Example, LossSeries, Section, StudySpec, Summary};
 
 /// With more steps, the comparisons in words are folded: the chart says the same.
 const OPEN_STEPS: usize = 4;
@@ -51,6 +55,8 @@ pub(super) fn html_with(input: &ReportInput<'_>, charts: &[Chart]) -> String {
     study.paper(input);
     study.caveats(input);
     study.provenance(input.summary);
+    study.page.section("cite", "How to cite");
+    study.page.typed(&bibtex(spec, input.summary));
     let page = study.page;
     let main = format!("{}{}{}", top(input), page.contents(), page.html);
     document(&spec.title, &main, "")
@@ -67,6 +73,9 @@ fn top(input: &ReportInput<'_>) -> String {
         escape(&spec.title),
         escape(&spec.question)
     );
+    if let Some(warning) = &spec.warning {
+        let _ = writeln!(html, "<p class=\"warning\"><b>{}</b></p>", prose(warning));
+    }
     let first_caveat = spec.caveats.first().map_or("", String::as_str);
     html.push_str("<div class=\"finding\"><ul>");
     let added = input.sections.iter().filter_map(|section| section.finding.as_ref());
@@ -119,7 +128,8 @@ impl StudyPage<'_> {
         self.figure("scores", "Each row is a cell of the study, each panel a column of the table.");
         self.page.table(&table::scores(spec, summary, &spec.headline));
         let counts = counts(summary);
-        self.page.paragraph(&format!("Percent, with the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's) below. {counts}"));
+        let over = over_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
+        self.page.paragraph(&format!("Percent, with the 95 % bootstrap interval over {over} below (an item is a concept or a picture with all its questions; at 0 and 100 % Wilson's interval). {counts}"));
         self.page.html.push_str("<dl>");
         for column in &spec.columns {
             let languages: Vec<String> = column.languages.iter().map(|tag| spec.language_label(tag)).collect();
@@ -135,6 +145,11 @@ impl StudyPage<'_> {
             );
         }
         self.page.html.push_str("</dl>\n");
+        if let Some(table) = table::blind(spec, summary) {
+            self.page.heading("Without the picture (blind)");
+            self.page.table(&table);
+            self.page.paragraph(&below_blind(spec, summary));
+        }
         if let Some(table) = table::seeds(spec, summary) {
             self.page.heading("Each seed by itself");
             self.page.table(&table);
@@ -167,13 +182,23 @@ impl StudyPage<'_> {
             "differences",
             "A filled dot: the paired 95 % interval excludes 0. A hollow dot: this run cannot tell the two apart.",
         );
-        self.page.folded("The same as a table", |page| page.table(&table));
+        let of_table: Vec<&Difference> = summary.differences.iter().filter(|d| d.group() == spec.headline).collect();
+        self.page.fold("The same as a table, with p-values", true, |page| {
+            page.table(&table);
+            page.paragraph(&below_differences(&of_table));
+        });
+        if let Some(seeds) = seeds_needed(spec, summary) {
+            self.page.paragraph(&seeds);
+        }
     }
 
     fn languages(&mut self, input: &ReportInput<'_>) {
+        let (spec, summary) = (input.spec, input.summary);
         self.page.section("languages", "By language");
         self.figure("languages", "Each panel is one language; rows and colours are the cells of the study.");
-        self.page.folded("The same as a table", |page| page.table(&table::languages(input.spec, input.summary)));
+        self.page.folded("The same as a table", |page| page.table(&table::languages(spec, summary)));
+        let of_headline = summary.languages.iter().filter(|score| score.group() == spec.headline);
+        self.page.paragraph(&below_scores(of_headline));
     }
 
     fn protocols(&mut self, input: &ReportInput<'_>) {
@@ -192,9 +217,12 @@ impl StudyPage<'_> {
                 self.page.paragraph(&format!("{}{chance}", protocol.explanation));
             }
             self.page.table(&table::scores(spec, summary, group));
+            self.page.paragraph(&below_scores(summary.table.iter().filter(|score| score.group() == *group)));
             if let Some(differences) = table::differences(spec, summary, group) {
+                let of_group: Vec<&Difference> = summary.differences.iter().filter(|d| d.group() == *group).collect();
                 self.page.heading("Differences, percentage points");
                 self.page.table(&differences);
+                self.page.paragraph(&below_differences(&of_group));
             }
             self.page.html.push_str("</details>\n");
         }
@@ -231,6 +259,12 @@ impl StudyPage<'_> {
         self.page.section("paper", "Beside the paper");
         self.page.paragraph(&format!("{}. {}", paper.source, paper.note));
         self.page.table(&scores);
+        let ours = below_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
+        self.page.paragraph(&format!("Ours: {ours} The paper gives no intervals."));
+        if let Some(order) = table::paper_order(summary) {
+            self.page.table(&order);
+            self.page.paragraph(&below_paper_order(summary));
+        }
         if let Some(differences) = table::paper_differences(spec, summary) {
             self.page.heading("The same differences, there and here");
             self.page.table(&differences);

@@ -4,15 +4,22 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::citation::bibtex;
 use super::section::Block;
 use super::table::{self, Table};
-use super::words::{caveats, counts, findings};
-use super::{Section, StudySpec, Summary};
+use super::words::{
+    LEVEL, below_blind, below_differences, below_paper_order, below_scores, caveats, could_find, counts, findings,
+    over_scores, seeds_needed,
+};
+use super::{Difference, Section, StudySpec, Summary};
 
 /// The summary as GitHub-flavoured Markdown, with the study's own sections. Pictures are linked as `plots/*.svg` if `plots` is set.
 pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots: bool) -> String {
     let mut md = format!("# {}\n\n{}\n\n", inline(&spec.title), inline(&spec.question));
     let _ = writeln!(md, "Study `{}`, preset `{}`.\n", spec.study, spec.preset);
+    if let Some(warning) = &spec.warning {
+        let _ = writeln!(md, "**{}**\n", inline(warning));
+    }
     result(&mut md, spec, summary, sections);
 
     let _ = writeln!(md, "## Scores: {}\n", inline(&spec.group_label(&spec.headline)));
@@ -26,6 +33,12 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots
         render(&mut md, &seeds);
     }
 
+    if let Some(blind) = table::blind(spec, summary) {
+        md.push_str("Without the picture (blind):\n\n");
+        render(&mut md, &blind);
+        let _ = writeln!(md, "{}\n", inline(&below_blind(spec, summary)));
+    }
+
     let others: Vec<_> = summary.groups().into_iter().filter(|group| *group != spec.headline).collect();
     if !others.is_empty() {
         md.push_str("## Other protocols\n\n");
@@ -35,24 +48,26 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots
         let chance = protocol.and_then(|p| p.chance).map(|c| format!(" (chance {} %)", super::panels::plain(c)));
         let _ = writeln!(md, "### {}{}\n", inline(&spec.group_label(group)), chance.unwrap_or_default());
         render(&mut md, &table::scores(spec, summary, group));
+        let _ = writeln!(md, "{}\n", below_scores(summary.table.iter().filter(|score| score.group() == *group)));
         let differences: Vec<_> =
             summary.differences.iter().filter(|difference| difference.group() == *group).collect();
         if !differences.is_empty() {
-            let clear = differences.iter().filter(|difference| difference.excludes_zero).count();
-            let _ = writeln!(
-                md,
-                "Of {} differences between cells, {clear} have a 95 % interval that excludes 0 (all of them: report.html).\n",
-                differences.len()
-            );
+            let _ = writeln!(md, "{}\n", counted(spec, &differences));
         }
     }
 
     let _ = writeln!(md, "## By language: {}\n", inline(&spec.group_label(&spec.headline)));
     render(&mut md, &table::languages(spec, summary));
+    let of_headline = summary.languages.iter().filter(|score| score.group() == spec.headline);
+    let _ = writeln!(md, "{}\n", below_scores(of_headline));
     if let Some(differences) = table::differences(spec, summary, &spec.headline) {
+        let of_table: Vec<&Difference> = summary.differences.iter().filter(|d| d.group() == spec.headline).collect();
         let _ = writeln!(md, "## Differences: {}\n", inline(&spec.group_label(&spec.headline)));
-        md.push_str("Percentage points, paired over the same questions; bold where the 95 % interval excludes 0.\n\n");
+        let _ = writeln!(md, "{} Bold where the interval excludes 0.\n", inline(&below_differences(&of_table)));
         render(&mut md, &differences);
+        if let Some(seeds) = seeds_needed(spec, summary) {
+            let _ = writeln!(md, "{}\n", inline(&seeds));
+        }
     }
     sections.iter().for_each(|section| added(&mut md, section, plots));
     beside_the_paper(&mut md, spec, summary);
@@ -62,7 +77,27 @@ pub fn markdown(spec: &StudySpec, summary: &Summary, sections: &[Section], plots
         let _ = writeln!(md, "- {}", inline(&caveat));
     }
     reproduce(&mut md, summary);
+    md.push_str("\n## How to cite\n\n");
+    let _ = writeln!(md, "{}", fenced("bibtex", &bibtex(spec, summary)));
     md
+}
+
+/// The differences of another group than the headline's, counted.
+fn counted(spec: &StudySpec, differences: &[&Difference]) -> String {
+    let clear = differences.iter().filter(|difference| difference.excludes_zero).count();
+    let family = differences.iter().find_map(|difference| Some(difference.test?.family));
+    let corrected = family.map_or_else(String::new, |family| {
+        let standing = |d: &&&Difference| d.test.is_some_and(|test| test.p_holm < LEVEL);
+        let headline = differences.iter().all(|difference| spec.in_headline(&difference.group()));
+        let whose = if headline { "of all protocols of the headline" } else { "here" };
+        let standing = differences.iter().filter(standing).count();
+        format!(", {standing} after Holm's correction for the {family} comparisons {whose}")
+    });
+    let power = if clear == 0 { could_find(differences) } else { String::new() };
+    let all = differences.len();
+    format!(
+        "Of {all} differences between cells, {clear} have a 95 % interval that excludes 0{corrected} (all of them: report.html).{power}"
+    )
 }
 
 fn result(md: &mut String, spec: &StudySpec, summary: &Summary, sections: &[Section]) {
@@ -82,9 +117,10 @@ fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
     let chance = spec.protocol(&spec.headline.protocol).and_then(|protocol| protocol.chance);
     let chance = chance.map_or_else(String::new, |chance| format!(" Chance is {} %.", super::panels::plain(chance)));
     let counts = counts(summary);
+    let over = over_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
     let _ = writeln!(
         md,
-        "Percent; in brackets the 95 % bootstrap interval over what is asked about (a concept or a picture with all its questions; at 0 and 100 % Wilson's). {counts}{chance}\n"
+        "Percent; in brackets the 95 % bootstrap interval over {over} (an item is a concept or a picture with all its questions; at 0 and 100 % Wilson's interval). {counts}{chance}\n"
     );
     for column in &spec.columns {
         let languages = column.languages.join(", ");
@@ -119,6 +155,12 @@ fn beside_the_paper(md: &mut String, spec: &StudySpec, summary: &Summary) {
     };
     let _ = writeln!(md, "## Beside the paper\n\n{}. {}\n", inline(&paper.source), inline(&paper.note));
     render(md, &scores);
+    let ours = below_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
+    let _ = writeln!(md, "Ours: {ours} The paper gives no intervals.\n");
+    if let Some(order) = table::paper_order(summary) {
+        render(md, &order);
+        let _ = writeln!(md, "{}\n", inline(&below_paper_order(summary)));
+    }
     if let Some(differences) = table::paper_differences(spec, summary) {
         md.push_str(
             "The same differences there and here (bold: our interval excludes 0; the paper gives no intervals):\n\n",
@@ -149,7 +191,7 @@ fn reproduce(md: &mut String, summary: &Summary) {
     if let Some(shared) = provenance.more.get("shared_stages").and_then(Value::as_str) {
         let _ = writeln!(md, "- Stages that cells share: {}", inline(shared));
     }
-    md.push_str("\nEvery score, each seed and all differences: `summary.json` and `summary.csv`.\n");
+    md.push_str("\nEvery score, each seed and all differences: `summary.json`, `summary.csv` and `differences.csv`; tables for LaTeX: `summary.tex`.\n");
 }
 
 /// Seconds as a reader says them: `48 s`, `12 min 5 s`, `3 h 20 min`.

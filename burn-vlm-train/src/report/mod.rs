@@ -10,6 +10,7 @@
 //!   look the same on every machine.
 
 mod charts;
+mod citation;
 mod contrasts;
 mod csv;
 mod curves;
@@ -20,6 +21,7 @@ mod font;
 mod heatmap;
 mod html;
 mod index;
+mod latex;
 mod layout;
 mod markdown;
 mod page;
@@ -29,6 +31,7 @@ mod scatter;
 mod scores;
 mod section;
 mod spec;
+mod stages;
 mod summary;
 mod svg;
 mod table;
@@ -36,7 +39,8 @@ mod words;
 mod write;
 
 pub use charts::{Chart, LossSeries, charts};
-pub use csv::csv;
+pub use citation::{paper_entry, software_entry};
+pub use csv::{csv, differences_csv};
 pub use curves::{LossPanel, loss_curves};
 pub use error::ReportError;
 pub use evaluation::{
@@ -46,13 +50,17 @@ pub use evaluation::{
 pub use example::{Example, ExampleAnswer, ExamplePicture};
 pub use html::{ReportInput, html};
 pub use index::{CARD, Card, CardPaper, CardPicture, IndexEntry, Progress, index_html, index_markdown};
+pub use latex::latex;
 pub(crate) use markdown::duration;
 pub use markdown::markdown;
+pub(crate) use panels::{percent_share, signed};
 pub use scores::{ModelScore, model_scores, model_scores_markdown};
 pub use section::{HeatMap, Scatter, ScatterPoint, Section};
 pub use spec::{Axis, AxisValue, Column, Paper, PaperRow, StudySpec};
-pub use summary::{Difference, Provenance, Score, Summary, Timing, summarise};
+pub use stages::StageSummary;
+pub use summary::{Difference, Over, PaperOrder, Provenance, Score, Summary, Test, Timing, blind_scores, summarise};
+pub(crate) use words::over_scores;
 pub use write::write_report;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

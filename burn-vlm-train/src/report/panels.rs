@@ -292,7 +292,7 @@ fn round_up(value: f64) -> f64 {
 
 /// With its sign, a true minus and one decimal: `+4.1`, `−0.3`, `0.0`; with more where one would print 0 for what is none, so that an
 /// interval that excludes 0 is seen to: `+0.02`.
-pub(super) fn signed(value: f64) -> String {
+pub(crate) fn signed(value: f64) -> String {
     let decimals = (1..4).find(|decimals| value.abs() * 10_f64.powi(*decimals) >= 0.5).unwrap_or(1);
     let text = format!("{:.1$}", value.abs(), decimals as usize);
     match text.as_str() {
@@ -300,6 +300,11 @@ pub(super) fn signed(value: f64) -> String {
         _ if value < 0.0 => format!("−{text}"),
         _ => format!("+{text}"),
     }
+}
+
+/// A share of 0 to 1 in percent: `33.3 %`.
+pub(crate) fn percent_share(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }
 
 /// As short as it is exact: `25`, `0.39`.

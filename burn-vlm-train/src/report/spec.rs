@@ -33,6 +33,12 @@ pub struct StudySpec {
     /// The paper's own numbers.
     #[serde(default)]
     pub paper: Option<Paper>,
+    /// What a reader must know before anything else, at the top of everything: that the scores mean nothing.
+    #[serde(default)]
+    pub warning: Option<String>,
+    /// BibTeX entries of the papers that the study repeats.
+    #[serde(default)]
+    pub citations: Vec<String>,
     /// What a reader must know before believing the numbers. Statistical caveats are added to these.
     #[serde(default)]
     pub caveats: Vec<String>,
@@ -119,6 +125,12 @@ impl StudySpec {
     /// The protocol of that name.
     pub fn protocol(&self, name: &str) -> Option<&Metric> {
         self.protocols.iter().find(|protocol| protocol.name == name)
+    }
+
+    /// Whether a group belongs to the headline: another protocol on the same part of its benchmark, or the same part of another. A part
+    /// that only one of the two has (a caption has no distractors) does not tell them apart.
+    pub fn in_headline(&self, group: &GroupKey) -> bool {
+        self.headline.subset.iter().all(|(name, value)| group.subset.get(name).is_none_or(|other| other == value))
     }
 
     /// A group in words: `cloze · far distractors · seen concepts`.

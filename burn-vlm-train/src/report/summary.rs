@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contrasts::contrasts;
-use super::{ReportError, StudySpec};
-use crate::stats::{Axes, Estimate, Group, GroupKey, Outcome, Resampled, Scores, Subset, Term};
+use super::{ReportError, StageSummary, StudySpec};
+use crate::stats::{
+    Axes, Distribution, Estimate, Group, GroupKey, Outcome, Resampled, Scores, SeedsNeeded, Spread, Subset, Term, holm,
+    kendall,
+};
 
 /// The scores of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct Summary {
     pub study: String,
     /// Preset it ran with.
     pub preset: String,
+    /// What a reader must know before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Mean over seeds: one entry for each group, cell and column.
     pub table: Vec<Score>,
     /// The same for each seed alone.
@@ -28,6 +34,15 @@ pub struct Summary {
     pub languages: Vec<Score>,
     /// Paired differences between cells.
     pub differences: Vec<Difference>,
+    /// How far the cells' order is the paper's, for each of its settings and columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paper_order: Vec<PaperOrder>,
+    /// The headline's questions answered without their picture, mean over seeds: one entry for each cell and column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blind: Vec<Score>,
+    /// What the stages of each cell and seed were trained on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageSummary>,
     /// Where the numbers come from.
     pub provenance: Provenance,
 }
@@ -50,10 +65,13 @@ pub struct Score {
     pub seeds: usize,
     /// The macro mean over the column's languages.
     pub score: f64,
-    /// Lower end of the 95 % interval over what is asked about.
+    /// Lower end of the 95 % interval.
     pub low: f64,
     /// Upper end.
     pub high: f64,
+    /// What the interval is over; none in summaries of before there were two kinds, whose intervals are over items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
     /// The score of guessing; null where guessing means nothing.
     pub chance: Option<f64>,
     /// The seed, in the entries of `cells`.
@@ -88,12 +106,64 @@ pub struct Difference {
     pub seeds: usize,
     /// The difference in percentage points.
     pub difference: f64,
-    /// Lower end of its paired 95 % interval over what is asked about.
+    /// Lower end of its paired 95 % interval.
     pub low: f64,
     /// Upper end.
     pub high: f64,
     /// Whether 0 lies outside the interval.
     pub excludes_zero: bool,
+    /// What else its replicates tell; none in earlier summaries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+}
+
+/// What an interval is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// What is asked about alone: how far a score may move with other concepts or pictures.
+    Items,
+    /// That and seeds together: how far it may move with another training run, too.
+    ItemsAndSeeds,
+}
+
+/// A difference as a test of the hypothesis that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// What the interval is over.
+    pub over: Over,
+    /// Standard error in percentage points.
+    pub standard_error: f64,
+    /// Two-sided p-value.
+    pub p: f64,
+    /// The same, corrected for the comparisons of its family by Holm's method.
+    pub p_holm: f64,
+    /// Number of comparisons that it was corrected for: those of all protocols of the headline, or of its own table.
+    pub family: usize,
+    /// The smallest true difference, in percentage points, that this run would have found four times of five.
+    pub detectable: f64,
+    /// How many seeds would give a standard error of one percentage point; null where that cannot be told, or where no number of seeds
+    /// does.
+    pub seeds_for_one_point: Option<u64>,
+    /// The standard error that the choice of questions leaves however many seeds there are; with one seed null.
+    pub standard_error_of_items: Option<f64>,
+}
+
+/// How far the cells' order is the paper's: Kendall's tau-b, of the headline's scores and the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaperOrder {
+    /// The paper's setting.
+    pub scale: String,
+    /// The column.
+    pub column: String,
+    /// Number of cells that both have.
+    pub cells: usize,
+    /// 1 for the same order, -1 for the reverse.
+    pub tau: f64,
+    /// Exact two-sided p-value; null for more than nine cells.
+    pub p: Option<f64>,
+    /// The smallest p-value that so many cells can have; null for more than nine.
+    pub least_p: Option<f64>,
 }
 
 /// Where the numbers of a summary come from. What is not known stays empty.
@@ -126,6 +196,34 @@ pub struct Timing {
     pub name: String,
     /// Seconds.
     pub seconds: f64,
+}
+
+impl Over {
+    pub(super) fn of(distribution: &Distribution) -> Self {
+        if distribution.over_seeds() { Self::ItemsAndSeeds } else { Self::Items }
+    }
+}
+
+/// One percentage point, as a share.
+const ONE_POINT: f64 = 0.01;
+
+impl Test {
+    /// Of a difference by itself: corrected once all of its family are known.
+    pub(super) fn of(distribution: &Distribution, spread: Option<Spread>) -> Self {
+        let p = distribution.p();
+        let seeds = spread.map_or(SeedsNeeded::Unknown, |spread| spread.seeds_for(ONE_POINT));
+        let several = spread.filter(|spread| spread.between_seeds.is_some());
+        Self {
+            over: Over::of(distribution),
+            standard_error: round(100.0 * distribution.standard_error()),
+            p,
+            p_holm: p,
+            family: 1,
+            detectable: round(100.0 * distribution.detectable()),
+            seeds_for_one_point: if let SeedsNeeded::Seeds(seeds) = seeds { Some(seeds) } else { None },
+            standard_error_of_items: several.map(|spread| round(100.0 * spread.units.sqrt())),
+        }
+    }
 }
 
 impl Score {
@@ -206,18 +304,20 @@ where
     let mut summary = Summary {
         study: spec.study.clone(),
         preset: spec.preset.clone(),
+        warning: spec.warning.clone(),
         table: Vec::new(),
         cells: Vec::new(),
         languages: Vec::new(),
         differences: Vec::new(),
+        paper_order: Vec::new(),
+        blind: Vec::new(),
+        stages: Vec::new(),
         provenance,
     };
     for (key, group) in groups {
         let resampled = group.resample(&spec.bootstrap);
         let view = GroupView { spec, key, group, resampled: &resampled };
-        let mut cells: Vec<&Axes> = group.runs().iter().map(|run| &run.axes).collect();
-        cells.sort_by_key(|axes| spec.cell_order(axes));
-        cells.dedup();
+        let cells = view.cells();
         for &axes in &cells {
             let runs = group.runs_of(axes);
             for column in &spec.columns {
@@ -234,7 +334,79 @@ where
         }
         summary.differences.extend(contrasts(&view, &cells));
     }
+    correct(spec, &mut summary.differences);
+    summary.paper_order = paper_order(spec, &summary);
     Ok(summary)
+}
+
+/// The headline's scores without pictures, by the outcomes of the text alone; none where it was not asked.
+///
+/// # Errors
+/// As [`summarise`].
+pub fn blind_scores(spec: &StudySpec, outcomes: Vec<Outcome>) -> Result<Vec<Score>, ReportError> {
+    if outcomes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scores = Scores::collect(outcomes)?;
+    let Some(group) = scores.group(&spec.headline) else { return Ok(Vec::new()) };
+    let resampled = group.resample(&spec.bootstrap);
+    let view = GroupView { spec, key: &spec.headline, group, resampled: &resampled };
+    let mut found = Vec::new();
+    for axes in view.cells() {
+        let runs = group.runs_of(axes);
+        for column in &spec.columns {
+            let Some(languages) = view.column(column) else { continue };
+            found.extend(view.score(axes, &column.name, &languages, &runs, None));
+        }
+    }
+    Ok(found)
+}
+
+/// Holm's p-values. One family is all differences of the headline, whatever the protocol; every other group is one by itself.
+fn correct(spec: &StudySpec, differences: &mut [Difference]) {
+    let mut families: Vec<(GroupKey, Vec<usize>)> = Vec::new();
+    for (index, difference) in differences.iter().enumerate() {
+        let group = difference.group();
+        let family = if spec.in_headline(&group) { spec.headline.clone() } else { group };
+        match families.iter_mut().find(|(known, _)| *known == family) {
+            Some((_, members)) => members.push(index),
+            None => families.push((family, vec![index])),
+        }
+    }
+    for (_, members) in families {
+        let p: Vec<f64> = members.iter().filter_map(|&index| Some(differences[index].test?.p)).collect();
+        let adjusted = holm(&p);
+        let tests = members.iter().zip(&adjusted);
+        for (&index, adjusted) in tests {
+            if let Some(test) = &mut differences[index].test {
+                (test.p, test.p_holm, test.family) = (round(test.p), round(*adjusted), members.len());
+            }
+        }
+    }
+}
+
+/// Kendall's tau of the cells' headline scores and the paper's, for each of the paper's settings and columns.
+fn paper_order(spec: &StudySpec, summary: &Summary) -> Vec<PaperOrder> {
+    let mut orders = Vec::new();
+    let cells = summary.cell_axes();
+    for scale in spec.paper.iter().flat_map(|paper| &paper.scales) {
+        for column in &spec.columns {
+            let both = |axes: &&Axes| {
+                let ours = summary.score(&spec.headline, axes, &column.name)?.score;
+                Some((ours, spec.paper_score(axes, scale, &column.name)?))
+            };
+            let (ours, theirs): (Vec<f64>, Vec<f64>) = cells.iter().filter_map(both).unzip();
+            orders.extend(kendall(&ours, &theirs).map(|found| PaperOrder {
+                scale: scale.clone(),
+                column: column.name.clone(),
+                cells: found.n,
+                tau: round(found.tau),
+                p: found.p.map(round),
+                least_p: found.least_p.map(round),
+            }));
+        }
+    }
+    orders
 }
 
 /// The headline first, then by protocol as listed, then those parts that differ least from the headline's: by the last part
@@ -300,7 +472,15 @@ pub(super) struct GroupView<'a> {
     pub resampled: &'a Resampled<'a>,
 }
 
-impl GroupView<'_> {
+impl<'a> GroupView<'a> {
+    /// The cells in the study's order.
+    fn cells(&self) -> Vec<&'a Axes> {
+        let mut cells: Vec<&Axes> = self.group.runs().iter().map(|run| &run.axes).collect();
+        cells.sort_by_key(|axes| self.spec.cell_order(axes));
+        cells.dedup();
+        cells
+    }
+
     /// The indices of a column's languages; none if one has no question: the mean would be of other languages.
     pub fn column(&self, column: &super::Column) -> Option<Vec<usize>> {
         let index = |tag: &String| self.group.languages().iter().position(|language| language == tag);
@@ -320,8 +500,8 @@ impl GroupView<'_> {
         runs: &[usize],
         seed: Option<u64>,
     ) -> Option<Score> {
-        let estimate = self.resampled.estimate(&[Term { weight: 1.0, runs: runs.to_vec() }], languages)?;
-        let Estimate { value, low, high } = percent(estimate);
+        let distribution = self.resampled.distribution(&[Term { weight: 1.0, runs: runs.to_vec() }], languages)?;
+        let Estimate { value, low, high } = percent(distribution.estimate());
         Some(Score {
             axes: axes.clone(),
             column: column.to_owned(),
@@ -332,6 +512,7 @@ impl GroupView<'_> {
             score: value,
             low,
             high,
+            over: Some(Over::of(&distribution)),
             chance: self.spec.protocol(&self.key.protocol).and_then(|protocol| protocol.chance).map(round),
             seed,
         })

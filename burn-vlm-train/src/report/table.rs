@@ -61,6 +61,16 @@ impl Entry {
         })
     }
 
+    /// With what it is as a test: p-value, corrected p-value, smallest difference that would have been found.
+    fn tested(difference: Option<&Difference>) -> Self {
+        let mut entry = Self::difference(difference);
+        if let Some(test) = difference.and_then(|difference| difference.test) {
+            let (p, holm) = (p_value(test.p), p_value(test.p_holm));
+            entry.detail = format!("{}; p {p}, Holm {holm}, MDE {:.1}", entry.detail, test.detectable);
+        }
+        entry
+    }
+
     fn none() -> Self {
         Self::plain("–".to_owned())
     }
@@ -78,6 +88,15 @@ pub(super) fn scores(spec: &StudySpec, summary: &Summary, group: &GroupKey) -> T
     by_cell(spec, summary, scored.iter().map(heading).collect(), |axes| {
         scored.iter().map(|(column, _)| Entry::score(summary.score(group, axes, &column.name))).collect()
     })
+}
+
+/// Cells x columns of the headline without pictures; none where that was not asked.
+pub(super) fn blind(spec: &StudySpec, summary: &Summary) -> Option<Table> {
+    summary.blind.first()?;
+    let find = |axes: &Axes, column: &str| summary.blind.iter().find(|s| s.axes == *axes && s.column == column);
+    Some(by_cell(spec, summary, plain_headings(spec), |axes| {
+        spec.columns.iter().map(|column| Entry::score(find(axes, &column.name))).collect()
+    }))
 }
 
 /// Cells x columns of the headline, each seed by itself; none with a single seed.
@@ -120,7 +139,7 @@ pub(super) fn differences(spec: &StudySpec, summary: &Summary, group: &GroupKey)
             continue;
         }
         let find = |column: &str| of_group.iter().find(|d| d.same_cells(kind) && d.column == column).copied();
-        let entries = spec.columns.iter().map(|column| Entry::difference(find(&column.name)));
+        let entries = spec.columns.iter().map(|column| Entry::tested(find(&column.name)));
         rows.push(Line { label: kind.label(spec), series: None, entries: entries.collect() });
     }
     let table = Table { corner: "Difference".to_owned(), columns: plain_headings(spec), rows };
@@ -167,6 +186,33 @@ pub(super) fn paper_differences(spec: &StudySpec, summary: &Summary) -> Option<T
     let columns = theirs.chain(ours_headings(spec)).collect();
     let table = Table { corner: "Difference".to_owned(), columns, rows };
     (!table.rows.is_empty()).then_some(table)
+}
+
+/// How far the cells' order is the paper's; none without a paper.
+pub(super) fn paper_order(summary: &Summary) -> Option<Table> {
+    let heading = |title: &str| Heading { title: title.to_owned(), note: String::new() };
+    let probability = |p: Option<f64>| p.map_or_else(Entry::none, |p| Entry::plain(p_value(p)));
+    let row = |order: &super::PaperOrder| Line {
+        label: format!("{} {}", order.scale, order.column).trim().to_owned(),
+        series: None,
+        entries: vec![
+            Entry::plain(format!("{:.2}", order.tau + 0.0).replace('-', "−")),
+            Entry::plain(order.cells.to_string()),
+            probability(order.p),
+            probability(order.least_p),
+        ],
+    };
+    let columns = ["Kendall's tau", "Cells", "p, exact", "least p"].map(heading).to_vec();
+    let rows: Vec<Line> = summary.paper_order.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table { corner: "Order of the cells, as the paper has it".to_owned(), columns, rows })
+}
+
+/// A p-value with three decimals; `< 0.001` below.
+pub(super) fn p_value(p: f64) -> String {
+    match p {
+        ..0.0005 => "< 0.001".to_owned(),
+        _ => format!("{p:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+    }
 }
 
 fn paper_difference(spec: &StudySpec, kind: &Difference, scale: &str, column: &str) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! What a study found, in words that its intervals allow.
 
 use super::panels::{plain, signed};
-use super::{Difference, StudySpec, Summary};
+use super::{Difference, Over, Score, StudySpec, Summary, Test};
 
 /// The finding of a study.
 pub(super) struct Findings {
@@ -26,32 +26,50 @@ pub(super) struct Finding {
 /// Steps that the headline names; the others are counted.
 const NAMED_STEPS: usize = 6;
 
-/// What differs, by an interval that excludes 0, in the headline group, and what does not.
+/// Corrected p-values below this are called differences.
+pub(super) const LEVEL: f64 = 0.05;
+
+/// A step along an axis with its differences in the headline's table, and in all protocols of the headline.
+struct Step<'a> {
+    finding: Finding,
+    of_table: Vec<&'a Difference>,
+    of_all: Vec<&'a Difference>,
+}
+
+/// What differs, by an interval that excludes 0, and what does not: the places are those of the headline's table, the counts those of
+/// all its protocols.
 pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
-    let of_headline: Vec<&Difference> = summary.differences.iter().filter(|d| d.group() == spec.headline).collect();
-    let mut steps: Vec<(Finding, Vec<&Difference>)> = Vec::new();
-    for difference in of_headline {
-        let step = step_words(spec, difference);
-        let at = steps.iter().position(|(finding, _)| finding.step == step).unwrap_or(steps.len());
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    for difference in summary.differences.iter().filter(|difference| spec.in_headline(&difference.group())) {
+        let words = step_words(spec, difference);
+        let at = steps.iter().position(|step| step.finding.step == words).unwrap_or(steps.len());
         if at == steps.len() {
-            steps.push((Finding { step, clear: Vec::new(), unclear: Vec::new() }, Vec::new()));
+            let finding = Finding { step: words, clear: Vec::new(), unclear: Vec::new() };
+            steps.push(Step { finding, of_table: Vec::new(), of_all: Vec::new() });
         }
-        let (finding, differences) = &mut steps[at];
-        let side = if difference.excludes_zero { &mut finding.clear } else { &mut finding.unclear };
-        side.push(place_words(spec, difference));
-        differences.push(difference);
+        let Some(step) = steps.get_mut(at) else { continue };
+        step.of_all.push(difference);
+        if difference.group() == spec.headline {
+            step.of_table.push(difference);
+            let side = if difference.excludes_zero { &mut step.finding.clear } else { &mut step.finding.unclear };
+            side.push(place_words(spec, difference));
+        }
     }
     Findings {
         headline: headline(summary, &steps),
         best: best(spec, summary),
-        steps: steps.into_iter().map(|(finding, _)| finding).collect(),
+        steps: steps
+            .into_iter()
+            .map(|step| step.finding)
+            .filter(|f| !f.clear.is_empty() || !f.unclear.is_empty())
+            .collect(),
     }
 }
 
-fn headline(summary: &Summary, steps: &[(Finding, Vec<&Difference>)]) -> Vec<(String, String)> {
+fn headline(summary: &Summary, steps: &[Step<'_>]) -> Vec<(String, String)> {
     let alone = |text: String| vec![(String::new(), text)];
-    let mut pairs: Vec<&(Finding, Vec<&Difference>)> =
-        steps.iter().filter(|(_, differences)| differences.iter().all(|d| d.against.is_none())).collect();
+    let mut pairs: Vec<&Step<'_>> =
+        steps.iter().filter(|step| step.of_all.iter().all(|d| d.against.is_none())).collect();
     if pairs.is_empty() {
         let text = match summary.cell_axes().len() {
             1 => "There is one cell: nothing to compare.",
@@ -59,17 +77,20 @@ fn headline(summary: &Summary, steps: &[(Finding, Vec<&Difference>)]) -> Vec<(St
         };
         return alone(text.to_owned());
     }
-    if pairs.iter().all(|(finding, _)| finding.clear.is_empty()) {
-        let count: usize = pairs.iter().map(|(_, differences)| differences.len()).sum();
+    if pairs.iter().all(|step| step.of_all.iter().all(|difference| !difference.excludes_zero)) {
+        let all: Vec<&Difference> = pairs.iter().flat_map(|step| step.of_all.iter().copied()).collect();
         return alone(format!(
-            "None of the {count} differences between cells has a 95 % interval that excludes 0: this run does not tell them apart."
+            "None of the {} differences between cells{} has a 95 % interval that excludes 0: no difference could be shown.{}",
+            all.len(),
+            in_protocols(&all),
+            could_find(&all)
         ));
     }
     // The step that changes most comes first; where steps tie, the study's order holds.
-    pairs.sort_by(|a, b| largest(&b.1).total_cmp(&largest(&a.1)));
+    pairs.sort_by(|a, b| largest(&b.of_table).total_cmp(&largest(&a.of_table)));
     let named = pairs.iter().take(NAMED_STEPS);
     let mut lines: Vec<(String, String)> =
-        named.map(|(finding, differences)| (finding.step.clone(), step_words_clear(finding, differences))).collect();
+        named.map(|step| (step.finding.step.clone(), step_sentences(step))).collect();
     if pairs.len() > NAMED_STEPS {
         lines.push((String::new(), format!("{} more comparisons stand below.", pairs.len() - NAMED_STEPS)));
     }
@@ -81,13 +102,80 @@ fn largest(differences: &[&Difference]) -> f64 {
     differences.iter().filter(|d| d.excludes_zero).map(|d| d.difference.abs()).fold(0.0, f64::max)
 }
 
+/// The smallest and the largest of some numbers; none of none.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |ends, value| match ends {
+        None => Some((value, value)),
+        Some((low, high)) => Some((low.min(value), high.max(value))),
+    })
+}
+
+/// `, in 3 protocols`; nothing for one.
+fn in_protocols(differences: &[&Difference]) -> String {
+    match groups(differences) {
+        0 | 1 => String::new(),
+        several => format!(", in {several} protocols,"),
+    }
+}
+
+fn groups(differences: &[&Difference]) -> usize {
+    let mut groups: Vec<_> = differences.iter().map(|difference| difference.group()).collect();
+    groups.dedup();
+    groups.sort();
+    groups.dedup();
+    groups.len()
+}
+
+/// How large a difference would have been found: what must follow wherever none was. Nothing where that was not computed.
+pub(super) fn could_find(differences: &[&Difference]) -> String {
+    let smallest = differences.iter().filter_map(|difference| Some(difference.test?.detectable));
+    match range(smallest) {
+        None => String::new(),
+        Some((low, high)) => {
+            let points = if format!("{low:.1}") == format!("{high:.1}") {
+                format!("{low:.1} points")
+            } else {
+                format!("{low:.1} to {high:.1} points, depending on which")
+            };
+            format!(" The smallest difference that this run would have found four times of five is {points}.")
+        }
+    }
+}
+
+/// What holds for a step: in the headline's table, in all protocols of the headline, and after correction.
+fn step_sentences(step: &Step<'_>) -> String {
+    let mut text = step_words_clear(&step.finding, &step.of_table);
+    let clear = step.of_all.iter().filter(|difference| difference.excludes_zero).count();
+    let protocols = groups(&step.of_all);
+    if protocols > 1 {
+        text.push_str(&format!(" In all {protocols} protocols {clear} of {} do.", step.of_all.len()));
+    }
+    let family = step.of_all.iter().find_map(|difference| Some(difference.test?.family));
+    if let Some(family) = family.filter(|_| clear > 0) {
+        let stands = |difference: &&&Difference| difference.test.is_some_and(|test| test.p_holm < LEVEL);
+        let standing = step.of_all.iter().filter(stands).count();
+        let stand = if standing == 1 { "stands" } else { "stand" };
+        text.push_str(&format!(
+            " After Holm's correction for the {family} comparisons of the headline {standing} {stand}."
+        ));
+    }
+    text
+}
+
 /// How many differences of a step have an interval that excludes 0, and how large they are.
 fn step_words_clear(finding: &Finding, differences: &[&Difference]) -> String {
     let clear: Vec<&&Difference> = differences.iter().filter(|d| d.excludes_zero).collect();
     let all = differences.len();
     match (&finding.clear[..], all) {
-        ([], 1) => format!("the 95 % interval of the difference includes 0 ({}).", finding.unclear.join("; ")),
-        ([], _) => format!("no 95 % interval of a difference excludes 0 ({all} compared)."),
+        ([], 1) => format!(
+            "no difference could be shown, its 95 % interval includes 0 ({}).{}",
+            finding.unclear.join("; "),
+            could_find(differences)
+        ),
+        ([], _) => format!(
+            "no difference could be shown, no 95 % interval of one excludes 0 ({all} compared).{}",
+            could_find(differences)
+        ),
         ([only], 1) => format!("a difference whose 95 % interval excludes 0 ({only})."),
         ([only], _) => format!("one of {all} differences has a 95 % interval that excludes 0 ({only})."),
         (many, _) => {
@@ -130,7 +218,9 @@ fn step_words(spec: &StudySpec, difference: &Difference) -> String {
 
 fn place_words(spec: &StudySpec, difference: &Difference) -> String {
     let (low, high) = (signed(difference.low), signed(difference.high));
-    format!("{}: {} ({low} to {high})", place(spec, difference), signed(difference.difference))
+    let found = difference.test.filter(|_| !difference.excludes_zero);
+    let found = found.map_or_else(String::new, |test| format!("; MDE {:.1}", test.detectable));
+    format!("{}: {} ({low} to {high}{found})", place(spec, difference), signed(difference.difference))
 }
 
 /// The column, and the values of the other axes.
@@ -157,25 +247,141 @@ pub(super) fn counts(summary: &Summary) -> String {
     }
 }
 
+/// What intervals are over, of entries that each know it and their number of seeds: `items and 3 seeds together`.
+pub(super) fn over_words(entries: impl Iterator<Item = (Option<Over>, usize)>) -> String {
+    let entries: Vec<(Option<Over>, usize)> = entries.collect();
+    let with_seeds = entries.iter().filter(|(over, _)| *over == Some(Over::ItemsAndSeeds));
+    match range(with_seeds.clone().map(|(_, seeds)| *seeds as f64)) {
+        None if entries.iter().all(|(_, seeds)| *seeds < 2) => "items alone, of one seed".to_owned(),
+        None => "items alone, not over seeds".to_owned(),
+        Some((fewest, most)) => {
+            let seeds = if fewest == most { format!("{most}") } else { format!("{fewest} to {most}") };
+            let alone =
+                if with_seeds.count() < entries.len() { "; over items alone where there is one seed" } else { "" };
+            format!("items and {seeds} seeds together{alone}")
+        }
+    }
+}
+
+/// The same of scores.
+pub(crate) fn over_scores<'a>(scores: impl Iterator<Item = &'a Score>) -> String {
+    over_words(scores.map(|score| (score.over, score.seeds)))
+}
+
+/// What stands below a table of scores: what its intervals are over.
+pub(super) fn below_scores<'a>(scores: impl Iterator<Item = &'a Score>) -> String {
+    format!("95 % intervals over {}.", over_scores(scores))
+}
+
+/// What the entries of a table of differences are.
+pub(super) fn below_differences(differences: &[&Difference]) -> String {
+    let over = over_words(differences.iter().map(|d| (d.test.map(|test| test.over), d.seeds)));
+    let family = differences.iter().find_map(|difference| Some(difference.test?.family));
+    let tests = family.map_or_else(String::new, |family| {
+        let whose = if family > differences.len() { "of all protocols of the headline" } else { "of this table" };
+        format!(
+            " p: two-sided p-value; Holm: the same corrected for the {family} comparisons {whose}; MDE: the smallest true difference that \
+             this run would have found four times of five (2.8 standard errors, more with few seeds)."
+        )
+    });
+    format!("Percentage points, paired over the same questions; 95 % intervals over {over}.{tests}")
+}
+
+/// How many seeds a standard error of one point needs, column by column: that of the plain difference of the headline's table that
+/// needs most.
+pub(super) fn seeds_needed(spec: &StudySpec, summary: &Summary) -> Option<String> {
+    let of_table = |d: &&Difference| d.group() == spec.headline && d.against.is_none();
+    let tests = |column: &str| -> Vec<Test> {
+        summary.differences.iter().filter(of_table).filter(|d| d.column == column).filter_map(|d| d.test).collect()
+    };
+    let all: Vec<Test> = spec.columns.iter().flat_map(|column| tests(&column.name)).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let intro = "Seeds that would give a difference a standard error of one point";
+    if all.iter().all(|test| test.standard_error_of_items.is_none()) {
+        return Some(format!(
+            "{intro}: that cannot be estimated with one seed, which does not tell how much seeds differ (with this one, questions alone \
+             leave up to {:.1} points).",
+            all.iter().map(|test| test.standard_error).fold(0.0, f64::max)
+        ));
+    }
+    let of_column = |column: &super::Column| {
+        let tests = tests(&column.name);
+        let questions = tests.iter().filter_map(|test| test.standard_error_of_items).fold(0.0, f64::max);
+        let seeds = tests.iter().filter_map(|test| test.seeds_for_one_point).max()?;
+        Some(match questions < 1.0 {
+            true => format!("{} {seeds}", column.name),
+            false => format!("{} no number, since the questions alone leave {questions:.1} points", column.name),
+        })
+    };
+    let without = |column: &super::Column| {
+        let questions = tests(&column.name).iter().filter_map(|test| test.standard_error_of_items).fold(0.0, f64::max);
+        (questions >= 1.0)
+            .then(|| format!("{} no number, since the questions alone leave {questions:.1} points", column.name))
+    };
+    let columns: Vec<String> =
+        spec.columns.iter().filter_map(|column| of_column(column).or_else(|| without(column))).collect();
+    Some(format!("{intro}, by what these seeds show of their spread: {}.", columns.join("; ")))
+}
+
+/// What the blind scores are, and where they lie.
+pub(super) fn below_blind(spec: &StudySpec, summary: &Summary) -> String {
+    let chance = spec.protocol(&spec.headline.protocol).and_then(|protocol| protocol.chance);
+    let chance = chance.map_or_else(String::new, |chance| format!("; guessing scores {} %", plain(chance)));
+    let ends = range(summary.blind.iter().map(|score| score.score));
+    let ends = ends.map_or_else(String::new, |(low, high)| format!(" They are {low:.1} to {high:.1} %{chance}."));
+    let what =
+        "The same questions without their picture, chosen by the likelihood of the options given the question alone.";
+    let adds = "What pictures add is a score's distance from these.";
+    format!("{what} {adds}{ends} {}", below_scores(summary.blind.iter()))
+}
+
+/// How far the cells' order is the paper's, in words that small numbers allow.
+pub(super) fn below_paper_order(summary: &Summary) -> String {
+    let least = range(summary.paper_order.iter().filter_map(|order| order.least_p));
+    let cannot = match least {
+        Some((least, _)) if least >= LEVEL => {
+            " So few cells cannot show by their order alone that it is the paper's: even the same order would have a p-value above 0.05."
+        }
+        _ => "",
+    };
+    format!(
+        "Kendall's tau-b between our cells' scores and the paper's: 1 for the same order, −1 for the reverse; ties count as neither. The \
+         p-value is exact: the share of all orders that agree or disagree as much.{cannot}"
+    )
+}
+
 /// The study's caveats, and what its statistics cannot say.
 pub(super) fn caveats(spec: &StudySpec, summary: &Summary) -> Vec<String> {
     let mut caveats = spec.caveats.clone();
+    let over_seeds = |score: &Score| score.over == Some(Over::ItemsAndSeeds);
     let fewest = summary.table.iter().map(|score| score.seeds).min().unwrap_or(0);
     caveats.push(match fewest {
         0 | 1 => "There is one training run a cell. Intervals say how scores may move with other concepts or pictures, not with another \
                   seed: a difference whose interval excludes 0 can still be the luck of one run."
             .to_owned(),
+        n if summary.table.iter().all(over_seeds) => format!(
+            "Intervals are over concepts or pictures and {n} seeds together. {n} seeds tell little of how much seeds differ: intervals take \
+             that into account (Student's t), and are wide where seeds differ more than questions do."
+        ),
         n => format!(
             "Intervals say how scores may move with other concepts or pictures, not with another seed: for that the scores of the {n} \
              seeds stand one by one."
         ),
     });
-    let differences = summary.differences.iter().filter(|d| d.group() == spec.headline).count();
-    if differences > 1 {
+    let of_headline: Vec<&Difference> =
+        summary.differences.iter().filter(|difference| spec.in_headline(&difference.group())).collect();
+    if of_headline.len() > 1 {
+        let corrected = match of_headline.iter().any(|difference| difference.test.is_some()) {
+            true => "; Holm's p-values are",
+            false => "",
+        };
         caveats.push(format!(
-            "Intervals are not corrected for the number of comparisons: of {differences} differences, about {} would \
-             exclude 0 even if nothing differed.",
-            plain((differences as f64 * 0.5).round() / 10.0)
+            "Intervals are not corrected for the number of comparisons{corrected}: of {} differences in all protocols of the headline, \
+             about {} would exclude 0 even if nothing differed.",
+            of_headline.len(),
+            plain((of_headline.len() as f64 * 0.5).round() / 10.0)
         ));
     }
     caveats

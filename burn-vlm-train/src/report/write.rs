@@ -7,7 +7,7 @@ use burn_vlm_base::files::write_atomic;
 use super::charts::charts;
 use super::html::html_with;
 use super::index::{CARD, Card};
-use super::{ReportError, ReportInput, Section, Summary, csv, markdown};
+use super::{ReportError, ReportInput, Section, Summary, csv, differences_csv, latex, markdown};
 
 impl Summary {
     /// The bytes of `summary.json`: the same summary always gives the same bytes.
@@ -25,7 +25,7 @@ impl Summary {
     }
 }
 
-/// Writes `summary.json`, `summary.csv`, `summary.md`, `plots/*.svg`, `plots/*.png`, `report.html` and its [`Card`] into a folder, each
+/// Writes `summary.json`, `summary.csv`, `differences.csv`, `summary.tex`, `summary.md`, `plots/*.svg`, `plots/*.png`, `report.html` and its [`Card`] into a folder, each
 /// atomically, and returns their paths. `summary.json` comes last: where it stands, the others stand too.
 ///
 /// # Errors
@@ -42,7 +42,9 @@ pub fn write_report(folder: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBu
     files.push((CARD.to_owned(), serde_json::to_vec(&card).map_err(failed)?));
     files.push(("report.html".to_owned(), html_with(input, &charts).into_bytes()));
     files.push(("summary.md".to_owned(), markdown(input.spec, input.summary, input.sections, true).into_bytes()));
+    files.push(("summary.tex".to_owned(), latex(input.spec, input.summary).into_bytes()));
     files.push(("summary.csv".to_owned(), csv(input.spec, input.summary)?));
+    files.push(("differences.csv".to_owned(), differences_csv(input.summary)?));
     files.push(("summary.json".to_owned(), input.summary.to_json()?));
     let write = |(name, bytes): (String, Vec<u8>)| {
         let path = folder.join(name);

@@ -16,6 +16,7 @@ use burn_vlm_data::source::{
 use burn_vlm_data::tasks::training_source;
 
 use super::contents::DataState;
+use super::drawn::DrawnSamples;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::objective::{self, HeldOut};
@@ -79,7 +80,7 @@ struct Opened {
     limit: SkipLimit,
 }
 
-/// Opens the data of a stage. `skipped.jsonl` and `data.json` go to `folder`; if `data.json` is there already, the data must still be
+/// Opens the data of a stage. `skipped.jsonl`, `samples.json` and `data.json` go to `folder`; if `data.json` is there already, the data must still be
 /// what it says.
 ///
 /// # Errors
@@ -212,6 +213,7 @@ fn stage_of(
     let records = mixed.sources().iter().map(|source| source.len()).sum();
     log.record_unread(records, skipped)?;
     let steps = stage.steps_over(name, mixed.epoch_len())?;
+    DrawnSamples::of(&mixed, &languages, (steps * stage.samples_per_step()) as u64).write(folder)?;
     let held_out = stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
@@ -299,12 +301,17 @@ fn open_corpus(
     Ok(Opened { mixed, languages, held_out, skipped: Vec::new(), limit: SkipLimit::default() })
 }
 
-/// The stream of a stage on the corpus, nothing held out.
+/// The stream of a stage on the corpus, nothing held out, and what an epoch of it draws in each language.
 ///
 /// # Errors
 /// A language without texts, a task or language that would never be drawn.
-pub(crate) fn corpus_mixture(stage: &StageRecipe, origin: DataOrigin<'_>, seed: u64) -> Result<Arc<Mixed>> {
-    Ok(open_corpus(&stage.data, origin, stage, seed, Share::ZERO)?.mixed)
+pub(crate) fn corpus_mixture(
+    stage: &StageRecipe,
+    origin: DataOrigin<'_>,
+    seed: u64,
+) -> Result<(Arc<Mixed>, LanguageCounts)> {
+    let opened = open_corpus(&stage.data, origin, stage, seed, Share::ZERO)?;
+    Ok((opened.mixed, opened.languages))
 }
 
 /// What a stage is validated on: at most `samples`, evenly from all that is held out, or of a file of their own.

@@ -5,6 +5,7 @@
 //!   recipe.toml                   what the run is of; another recipe is refused
 //!   stages/1-align/log.jsonl      losses, rates, tokens; step-00000500/ ... are checkpoints
 //!   stages/1-align/data.json      what the stream was made of; changed data is refused
+//!   stages/1-align/samples.json   how many samples it draws, by language and source
 //!   stages/1-align/extended.json  what the stage was before it was extended, if it was
 //!   stages/1-align/validation.jsonl  losses on what is held out, by language and source
 //!   stages/1-align/skipped.jsonl  every record that was left out
@@ -19,6 +20,7 @@ mod begin;
 mod contents;
 mod curve;
 mod data;
+mod drawn;
 pub mod estimate;
 mod extend;
 mod folder;
@@ -28,6 +30,7 @@ mod shared;
 pub use begin::Start;
 pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
+pub use drawn::DrawnSamples;
 pub use folder::save_model;
 pub(crate) use folder::{claim, part_state};
 pub use samples::{sources_objective, stage_objective, stage_samples, text_samples};

@@ -1,8 +1,9 @@
-//! Percentile bootstrap over what questions are about: concepts, pictures, pairs.
+//! Percentile bootstrap over what questions are about (concepts, pictures, pairs) and, where there are several, over seeds.
 //!
 //! A replicate draws as many units as there are, with replacement. Every run and language is averaged over the drawn
 //! units; any score or difference is then a linear combination of those averages, so 2,000 replicates of a whole study
-//! cost one small matrix product.
+//! cost one small matrix product. [`Resampled::distribution`] makes that combination, and draws seeds where it averages over
+//! several.
 
 use rand::Rng;
 use rand::SeedableRng;
@@ -11,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Group;
+use super::distribution::{Distribution, Spread};
 
 /// How intervals are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +32,10 @@ impl Default for Bootstrap {
 }
 
 /// The share of replicates within an interval.
-const LEVEL: f64 = 0.95;
+pub(super) const LEVEL: f64 = 0.95;
 
 /// The quantile of the normal distribution that leaves (1 - [`LEVEL`]) / 2 above it.
-const NORMAL: f64 = 1.959_963_984_540_054;
+pub(super) const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// A score or a difference with its 95 % interval, as shares (0.01 is one percentage point).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +69,7 @@ pub struct Term {
 #[derive(Clone, Debug)]
 pub struct Resampled<'a> {
     group: &'a Group,
+    bootstrap: Bootstrap,
     /// Mean score `[run, language]` on the questions as they are; NaN where a language has no question.
     observed: Vec<f64>,
     /// The same for each replicate; NaN where no drawn unit has a question in the language.
@@ -89,7 +92,7 @@ impl Group {
             self.means(&drawn)
         };
         let replicates = (0..bootstrap.replicates).into_par_iter().map(replicate).collect();
-        Resampled { group: self, observed, replicates }
+        Resampled { group: self, bootstrap: *bootstrap, observed, replicates }
     }
 
     /// Mean scores `[run, language]` when each unit counts `drawn` times (`[unit]`).
@@ -141,33 +144,178 @@ impl Resampled<'_> {
     /// `languages` are indices into [`Group::languages`]. A language without a question in a replicate is left out of that
     /// replicate's mean. None where no language has a question at all, or a term has no run.
     pub fn estimate(&self, terms: &[Term], languages: &[usize]) -> Option<Estimate> {
+        Some(self.distribution(terms, languages)?.estimate())
+    }
+
+    /// The same with all replicates. They are over units and seeds together where every term averages over several runs, else over
+    /// units alone.
+    pub fn distribution(&self, terms: &[Term], languages: &[usize]) -> Option<Distribution> {
         if terms.is_empty() || terms.iter().any(|term| term.runs.is_empty()) {
             return None;
         }
-        let width = self.group.languages().len();
-        let value_of = |means: &[f64]| -> f64 {
-            let of_run = |run: usize| macro_mean(languages.iter().map(|&language| means[run * width + language]));
-            let of_term = |term: &Term| {
-                let total: f64 = term.runs.iter().map(|&run| of_run(run)).sum();
-                term.weight * total / term.runs.len() as f64
-            };
-            terms.iter().map(of_term).sum()
+        let combined = Combined { resampled: self, terms, languages };
+        let value = combined.mean(&self.observed);
+        let over_seeds = terms.iter().all(|term| term.runs.len() > 1);
+        let mut values: Vec<f64> = match over_seeds {
+            true => combined.over_seeds(),
+            false => self.replicates.iter().map(|means| combined.mean(means)).collect(),
         };
-        let value = value_of(&self.observed);
-        let mut values: Vec<f64> =
-            self.replicates.iter().map(|means| value_of(means)).filter(|v| !v.is_nan()).collect();
-        values.sort_unstable_by(f64::total_cmp);
+        values.retain(|value| !value.is_nan());
         if value.is_nan() || values.is_empty() {
             return None;
         }
-        if let ([Term { weight: 1.0, .. }], 0.0 | 1.0) = (terms, value)
-            && values.iter().all(|replicate| *replicate == value)
-        {
-            return Some(wilson(value, self.units_of(languages)));
+        let is_score = matches!(terms, [Term { weight: 1.0, .. }]);
+        if is_score && (value == 0.0 || value == 1.0) && values.iter().all(|replicate| *replicate == value) {
+            let interval = wilson(value, self.units_of(languages));
+            return Some(Distribution::certain(interval, combined.seeds(), over_seeds));
         }
-        let tail = (1.0 - LEVEL) / 2.0;
-        Some(Estimate { value, low: percentile(&values, tail), high: percentile(&values, 1.0 - tail) })
+        let variance = Some(variance(&values)).filter(|variance| *variance > NO_VARIANCE).unwrap_or(0.0);
+        let freedom = over_seeds.then(|| combined.degrees_of_freedom(variance));
+        let range = if is_score { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) };
+        Some(Distribution::new(value, values, (variance, freedom), range, combined.seeds()))
     }
+
+    /// How much of the uncertainty of the same combination is the seeds' and how much the units'. None where there is no such
+    /// combination, or where its terms have not the same seeds.
+    pub fn spread(&self, terms: &[Term], languages: &[usize]) -> Option<Spread> {
+        let combined = Combined { resampled: self, terms, languages };
+        let [list] = &combined.lists()[..] else { return None };
+        let over_units = |of: &dyn Fn(&[f64]) -> f64| -> Option<f64> {
+            let values: Vec<f64> = self.replicates.iter().map(|means| of(means)).filter(|v| !v.is_nan()).collect();
+            (!values.is_empty()).then(|| variance(&values))
+        };
+        let seeds = list.len();
+        let of_mean = over_units(&|means| combined.mean(means))?;
+        if seeds == 1 {
+            return Some(Spread { between_seeds: None, units: of_mean, seeds });
+        }
+        let of_one = (0..seeds).map(|at| over_units(&|means| combined.at_seed(means, list, at)));
+        let of_one = of_one.sum::<Option<f64>>()? / seeds as f64;
+        // The mean over S seeds has the units' own variance and a part in S of what is a seed's alone.
+        let units = (of_mean - (of_one - of_mean) / (seeds as f64 - 1.0)).max(0.0);
+        let values: Vec<f64> = (0..seeds).map(|at| combined.at_seed(&self.observed, list, at)).collect();
+        Some(Spread { between_seeds: Some(sample_variance(&values)), units, seeds })
+    }
+}
+
+/// Streams of the generator from this one down draw seeds: no replicate's own.
+const SEED_STREAMS: u64 = u64::MAX;
+
+/// A linear combination of runs, averaged over languages.
+struct Combined<'a> {
+    resampled: &'a Resampled<'a>,
+    terms: &'a [Term],
+    languages: &'a [usize],
+}
+
+impl Combined<'_> {
+    /// The score of one run.
+    fn of_run(&self, means: &[f64], run: usize) -> f64 {
+        let width = self.resampled.group.languages().len();
+        macro_mean(self.languages.iter().map(|&language| means[run * width + language]))
+    }
+
+    /// The combination, each term averaged over all its runs.
+    fn mean(&self, means: &[f64]) -> f64 {
+        let of_term = |term: &Term| {
+            let total: f64 = term.runs.iter().map(|&run| self.of_run(means, run)).sum();
+            term.weight * total / term.runs.len() as f64
+        };
+        self.terms.iter().map(of_term).sum()
+    }
+
+    fn seed(&self, run: usize) -> u64 {
+        self.resampled.group.runs()[run].seed
+    }
+
+    fn has_list(&self, term: &Term, list: &[u64]) -> bool {
+        term.runs.iter().map(|&run| self.seed(run)).eq(list.iter().copied())
+    }
+
+    /// The distinct lists of seeds of the terms: terms of one list are paired seed by seed.
+    fn lists(&self) -> Vec<Vec<u64>> {
+        let mut lists: Vec<Vec<u64>> = Vec::new();
+        for term in self.terms {
+            if !lists.iter().any(|list| self.has_list(term, list)) {
+                lists.push(term.runs.iter().map(|&run| self.seed(run)).collect());
+            }
+        }
+        lists
+    }
+
+    /// Seeds of the term that has fewest.
+    fn seeds(&self) -> usize {
+        self.terms.iter().map(|term| term.runs.len()).min().unwrap_or(0)
+    }
+
+    /// The terms of a list, each by its run of the seed at a position.
+    fn at_seed(&self, means: &[f64], list: &[u64], at: usize) -> f64 {
+        let terms = self.terms.iter().filter(|term| self.has_list(term, list));
+        terms.map(|term| term.weight * self.of_run(means, term.runs[at])).sum()
+    }
+
+    /// The replicates with seeds drawn too: of S seeds S - 1, with replacement, the same ones for all terms of one list. The variance
+    /// of a mean of S - 1 draws is s²/S, that of the mean over seeds; with S draws it would be (S - 1)/S of that, a third too small
+    /// for three seeds (McCarthy and Snowden 1985).
+    fn over_seeds(&self) -> Vec<f64> {
+        let lists = self.lists();
+        let of_list: Vec<(usize, Vec<&Term>)> = lists
+            .iter()
+            .map(|list| (list.len(), self.terms.iter().filter(|term| self.has_list(term, list)).collect()))
+            .collect();
+        let mut generators: Vec<ChaCha8Rng> = (0..lists.len() as u64)
+            .map(|number| {
+                let mut rng = ChaCha8Rng::seed_from_u64(self.resampled.bootstrap.seed);
+                rng.set_stream(SEED_STREAMS - number);
+                rng
+            })
+            .collect();
+        let mut drawn = Vec::new();
+        let mut replicate = |means: &Vec<f64>| -> f64 {
+            let mut value = 0.0;
+            for ((seeds, terms), rng) in of_list.iter().zip(&mut generators) {
+                drawn.clear();
+                drawn.extend((1..*seeds).map(|_| rng.random_range(0..*seeds as u32) as usize));
+                for term in terms {
+                    let total: f64 = drawn.iter().map(|&at| self.of_run(means, term.runs[at])).sum();
+                    value += term.weight * total / drawn.len() as f64;
+                }
+            }
+            value
+        };
+        self.resampled.replicates.iter().map(&mut replicate).collect()
+    }
+
+    /// Degrees of freedom of the replicates' variance `total` (Welch and Satterthwaite): the part that the seeds have is known from as
+    /// few numbers as there are seeds, the rest from many units.
+    fn degrees_of_freedom(&self, total: f64) -> f64 {
+        let of_list = |list: &Vec<u64>| {
+            let values: Vec<f64> = (0..list.len()).map(|at| self.at_seed(&self.resampled.observed, list, at)).collect();
+            (sample_variance(&values) / list.len() as f64, list.len() as f64 - 1.0)
+        };
+        let parts: Vec<(f64, f64)> = self.lists().iter().map(of_list).collect();
+        let of_seeds: f64 = parts.iter().map(|(variance, _)| variance).sum();
+        let uncertain: f64 = parts.iter().map(|(variance, freedom)| variance * variance / freedom).sum();
+        // Seeds that agree to the last digits of a sum do not differ.
+        if of_seeds <= NO_VARIANCE {
+            return f64::INFINITY;
+        }
+        total.max(of_seeds).powi(2) / uncertain
+    }
+}
+
+/// Variances of shares below this are the rounding of sums.
+const NO_VARIANCE: f64 = 1e-24;
+
+/// The mean of squared distances from the mean.
+fn variance(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64
+}
+
+/// The same for values that are a sample of more: their sum over one less than there are.
+fn sample_variance(values: &[f64]) -> f64 {
+    variance(values) * values.len() as f64 / (values.len() as f64 - 1.0)
 }
 
 /// The mean of the values that are numbers; NaN if none is.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stats::{Axes, Outcome, Scores, Subset};
+use crate::stats::{Axes, Outcome, Scores, SeedsNeeded, Subset};
 
 /// Both sides add the same few terms in f64; only the order of additions may differ.
 const SAME_ARITHMETIC: f64 = 1e-12;
@@ -104,7 +104,7 @@ fn equals_numpys_bootstrap() {
 
 #[test]
 fn seeds_are_averaged_and_do_not_shorten_the_interval() {
-    // Two seeds that answer alike: the same score, the same interval as one seed.
+    // Two seeds that answer alike: the same score, the same standard error as one seed.
     let mut outcomes = Vec::new();
     for concept in 0..60 {
         for seed in 0..2 {
@@ -113,9 +113,14 @@ fn seeds_are_averaged_and_do_not_shorten_the_interval() {
     }
     let scores = Scores::collect(&outcomes).unwrap();
     let resampled = only_group(&scores).resample(&Bootstrap::default());
-    let both = resampled.estimate(&[term(1.0, &[0, 1])], &[0]).unwrap();
-    let one = resampled.estimate(&[term(1.0, &[0])], &[0]).unwrap();
-    assert_eq!(both, one);
+    let both = resampled.distribution(&[term(1.0, &[0, 1])], &[0]).unwrap();
+    let one = resampled.distribution(&[term(1.0, &[0])], &[0]).unwrap();
+    assert_eq!(both.estimate().value, one.estimate().value);
+    assert!((both.standard_error() - one.standard_error()).abs() < SAME_ARITHMETIC);
+    // 1.96 standard errors to each side, where one seed's interval is between percentiles of sixtieths.
+    let reach = both.estimate().high - both.estimate().value;
+    assert!((reach / both.standard_error() - 1.96).abs() < 1e-3, "{reach}");
+    assert!((both.estimate().high - one.estimate().high).abs() < 1.0 / 60.0, "{both:?}, {one:?}");
 }
 
 #[test]
@@ -201,4 +206,148 @@ fn percentiles_are_numpys() {
         assert!((percentile(&values, share) - expected).abs() < SAME_ARITHMETIC);
     }
     assert!(percentile(&[], 0.5).is_nan());
+}
+
+/// Outcomes of one language: `[cell][seed][concept]`.
+fn seeded(scores: &[Vec<Vec<f64>>]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for (cell, seeds) in scores.iter().enumerate() {
+        for (seed, concepts) in seeds.iter().enumerate() {
+            for (concept, score) in concepts.iter().enumerate() {
+                outcomes.push(Outcome { seed: seed as u64, ..outcome(cell, 0, concept, *score) });
+            }
+        }
+    }
+    outcomes
+}
+
+#[test]
+fn seeds_and_concepts_worked_by_hand() {
+    // One concept, three seeds with 0.35, 0.4 and 0.45: two seeds are drawn, so that the variance of a replicate is that of the mean of
+    // three, s²/3 = 0.0025 / 3, with two degrees of freedom: the interval is 4.302653 standard errors to each side.
+    let scores = Scores::collect(seeded(&[vec![vec![0.35], vec![0.4], vec![0.45]]])).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap { seed: 3, replicates: 20_000 });
+    let all = resampled.distribution(&[term(1.0, &[0, 1, 2])], &[0]).unwrap();
+    assert!((all.estimate().value - 0.4).abs() < SAME_ARITHMETIC && all.over_seeds() && all.seeds() == 3);
+    // The standard deviation of 20,000 draws is within five times 0.5 % of its own; the degrees of freedom move by 5 % with it.
+    let expected = (0.0025_f64 / 3.0).sqrt();
+    assert!((all.standard_error() / expected - 1.0).abs() < 0.025, "{} and {expected}", all.standard_error());
+    let reach = 4.302_653 * expected;
+    let Estimate { low, high, .. } = all.estimate();
+    assert!((low / (0.4 - reach) - 1.0).abs() < 0.05 && (high / (0.4 + reach) - 1.0).abs() < 0.05, "{low} to {high}");
+    // One seed by itself is over its one concept alone.
+    let one = resampled.distribution(&[term(1.0, &[1])], &[0]).unwrap();
+    assert!(!one.over_seeds() && one.standard_error() == 0.0 && one.seeds() == 1);
+}
+
+#[test]
+fn differences_pair_seeds() {
+    // Seeds move both cells alike by far more than the cells differ; the second is better by 0.1 at each seed.
+    let cell = |add: f64| (0..3).map(|seed| vec![0.1 + 0.3 * f64::from(seed) + add; 4]).collect::<Vec<_>>();
+    let scores = Scores::collect(seeded(&[cell(0.0), cell(0.1)])).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap { seed: 1, replicates: 500 });
+    let paired = resampled.distribution(&[term(1.0, &[3, 4, 5]), term(-1.0, &[0, 1, 2])], &[0]).unwrap();
+    assert!(paired.over_seeds() && paired.standard_error() < 1e-9, "{}", paired.standard_error());
+    assert!(paired.estimate().excludes_zero());
+    // The same runs paired across seeds that do not belong together: the seeds' spread is in the difference.
+    let others = resampled.distribution(&[term(1.0, &[3, 4, 5]), term(-1.0, &[0, 1])], &[0]).unwrap();
+    assert!(others.standard_error() > 0.1 && others.seeds() == 2, "{}", others.standard_error());
+    assert!(resampled.spread(&[term(1.0, &[3, 4, 5]), term(-1.0, &[0, 1])], &[0]).is_none());
+    // With a single run on one side there are no seeds to draw for the difference.
+    let single = resampled.distribution(&[term(1.0, &[3, 4, 5]), term(-1.0, &[0])], &[0]).unwrap();
+    assert!(!single.over_seeds() && single.seeds() == 1);
+}
+
+#[test]
+fn p_values_and_power_are_read_off_the_replicates() {
+    // 60 concepts, of which 9 only the second cell knows and 3 only the first: the difference is 0.1.
+    let first = (0..60).map(|concept| f64::from(u8::from(concept < 3))).collect::<Vec<_>>();
+    let second = (0..60).map(|concept| f64::from(u8::from((3..12).contains(&concept)))).collect::<Vec<_>>();
+    let scores = Scores::collect(seeded(&[vec![first], vec![second]])).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap::default());
+    let difference = resampled.distribution(&[term(1.0, &[1]), term(-1.0, &[0])], &[0]).unwrap();
+    // Var = (12/60 - 0.01) / 60, so the standard error is 0.056273; a tenth is 1.78 of it, two-sided 0.0756 by the normal
+    // distribution. numpy 2.4.6, 1,000,000 replicates: standard deviation 0.056284, share of replicates at 0 or below 0.048963, so
+    // p = 0.0979 (replicates of 60 are whole sixtieths, and those at 0 count); five standard deviations of 4,000 replicates are 0.034.
+    assert!((difference.standard_error() - 0.056_273).abs() < 0.003, "{}", difference.standard_error());
+    assert!((difference.p() - 0.0979).abs() < 0.034, "{}", difference.p());
+    // Φ⁻¹(0.975) + Φ⁻¹(0.8) = 2.801585 (scipy.stats.norm.ppf)
+    assert!((difference.detectable() / difference.standard_error() - 2.801_585).abs() < 1e-6);
+    // No replicate at 0: less than what 4,000 replicates could show, by the tail of the normal distribution.
+    let all = vec![1.0; 60];
+    let some = (0..60).map(|concept| f64::from(u8::from(concept % 2 == 0))).collect::<Vec<_>>();
+    let scores = Scores::collect(seeded(&[vec![some], vec![all]])).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap::default());
+    let sure = resampled.distribution(&[term(1.0, &[1]), term(-1.0, &[0])], &[0]).unwrap();
+    // 0.5 over sqrt(0.25 / 60) is 7.75: 2 (1 - Φ(7.75)) is 9e-15.
+    assert!(sure.p() < 1e-12 && sure.p() > 0.0, "{}", sure.p());
+    let nothing = resampled.distribution(&[term(1.0, &[1]), term(-1.0, &[1])], &[0]).unwrap();
+    assert_eq!((nothing.p(), nothing.detectable()), (1.0, 0.0));
+}
+
+#[test]
+fn how_many_seeds_a_standard_error_needs() {
+    // A seed's own part and a concept's, added: of three seeds with -0.1, 0 and 0.1, s² = 0.01; of concepts with 0.3 and 0.7 the
+    // variance of a mean over n is 0.04 / n.
+    let concepts = 400;
+    let of_seed = |seed: f64| -> Vec<f64> {
+        (0..concepts).map(|concept| if concept % 2 == 0 { 0.3 } else { 0.7 } + 0.1 * (seed - 1.0)).collect()
+    };
+    let runs = [0.0, 1.0, 2.0].map(of_seed).to_vec();
+    let scores = Scores::collect(seeded(&[runs])).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap { seed: 5, replicates: 20_000 });
+    let spread = resampled.spread(&[term(1.0, &[0, 1, 2])], &[0]).unwrap();
+    assert!((spread.between_seeds.unwrap() - 0.01).abs() < SAME_ARITHMETIC, "{spread:?}");
+    assert!((spread.units / (0.04 / 400.0) - 1.0).abs() < 0.05, "{spread:?}");
+    // 0.01 / S + 0.0001 <= 0.0004 for S of 34 (0.01 / 0.0003 = 33.3); the estimate of the second term moves it by one or two.
+    let SeedsNeeded::Seeds(seeds) = spread.seeds_for(0.02) else { panic!("{spread:?}") };
+    assert!((33..=35).contains(&seeds), "{seeds}");
+    assert_eq!(spread.seeds_for(0.009), SeedsNeeded::MoreQuestions);
+    assert_eq!(spread.seeds_for(1.0), SeedsNeeded::Seeds(1));
+    let one = resampled.spread(&[term(1.0, &[1])], &[0]).unwrap();
+    assert_eq!((one.between_seeds, one.seeds_for(0.02)), (None, SeedsNeeded::Unknown));
+}
+
+/// A number of the normal distribution with variance 1, near enough: the sum of twelve uniform ones.
+fn normal(lcg: &mut Lcg) -> f64 {
+    (0..12).map(|_| lcg.next()).sum::<f64>() - 6.0
+}
+
+/// How often of 400 studies the interval of a difference between two cells, whose seeds and concepts each move the scores by
+/// themselves, covers the truth, 0.
+fn covered(seeds: usize, of_seed: f64, of_concept: f64) -> u32 {
+    let concepts = 30;
+    let mut lcg = Lcg(17 + seeds as u64);
+    let mut covered = 0;
+    for study in 0..400 {
+        // What a concept adds to the difference, at every seed.
+        let by_concept: Vec<f64> = (0..concepts).map(|_| of_concept * normal(&mut lcg)).collect();
+        let mut cells = vec![Vec::new(), Vec::new()];
+        for _ in 0..seeds {
+            for (number, cell) in cells.iter_mut().enumerate() {
+                let moved = of_seed * normal(&mut lcg);
+                let score = |of: &f64| (0.5 + moved + number as f64 * of + 0.02 * normal(&mut lcg)).clamp(0.0, 1.0);
+                cell.push(by_concept.iter().map(score).collect());
+            }
+        }
+        let scores = Scores::collect(seeded(&cells)).unwrap();
+        let resampled = only_group(&scores).resample(&Bootstrap { seed: study, replicates: 300 });
+        let runs = |cell: usize| (cell * seeds..(cell + 1) * seeds).collect::<Vec<_>>();
+        let terms = [term(1.0, &runs(1)), term(-1.0, &runs(0))];
+        let Estimate { low, high, .. } = resampled.estimate(&terms, &[0]).unwrap();
+        covered += u32::from(low <= 0.0 && 0.0 <= high);
+    }
+    covered
+}
+
+#[test]
+fn covers_the_truth_over_other_seeds_too() {
+    // 95 % of 400 is 380 with a standard deviation of 4.4. Seeds alone, concepts alone, and both.
+    for (seeds, of_seed, of_concept) in [(3, 0.05, 0.0), (3, 0.0, 0.1), (3, 0.02, 0.1), (5, 0.05, 0.05)] {
+        let covered = covered(seeds, of_seed, of_concept);
+        assert!(covered >= 362, "{seeds} seeds, {of_seed} and {of_concept}: {covered} of 400");
+    }
+    // Two seeds tell so little of their spread that degrees of freedom between that of seeds and of concepts are too many.
+    let covered = covered(2, 0.03, 0.1);
+    assert!(covered >= 352, "{covered} of 400");
 }

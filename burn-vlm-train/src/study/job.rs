@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::beginnings::{SharedBeginnings, beginnings};
 use super::missing::{MissingInputs, NeededFor};
+use super::parts;
 use super::questions::analysis_samples;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
@@ -29,9 +30,11 @@ use crate::eval::{
     Benchmark, BenchmarkError, Benchmarks, Prediction, Progress, PublishedBenchmark, Scorer, asked, evaluate,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
+use crate::optim::LearningRates;
+use crate::params::{ParamInfo, list_params};
 use crate::pretrain::{Context, PartPlaces, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
-use crate::recipe::{EvaluationRecipe, Recipe};
+use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
 use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
 use crate::run::{
     PartFolders, SharedStages, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts,
@@ -309,14 +312,41 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             write_json_atomic(&folder.join("analysis.json"), &analysis)?;
         }
         write_jsonl_atomic(&folder.join("predictions.jsonl"), &predictions)?;
+        parts::keep(recipe.model.encoder_part(), &asking.parts.encoder, folder)?;
+        let (parameters, trained_parameters) = parameters(&recipe, &trained.assembled.model)?;
         // the model is saved; checkpoints have done their work
         for (number, name) in recipe.stages.iter().enumerate() {
             for checkpoint in crate::checkpoint::list_all(&stage_folder(folder, number, name))? {
                 fs::remove_dir_all(&checkpoint).map_err(|e| TrainError::io("cannot remove", &checkpoint, e))?;
             }
         }
-        Ok(json!({ "losses": losses, "predictions": count, "origin": self.origin }))
+        Ok(json!({
+            "losses": losses,
+            "predictions": count,
+            "parameters": parameters,
+            "trained_parameters": trained_parameters,
+            "origin": self.origin,
+        }))
     }
+}
+
+/// Parameters of the model, and of what each stage trains.
+fn parameters<T: VisionTower, P: Projector>(
+    recipe: &Recipe,
+    model: &Vlm<T, P>,
+) -> Result<(usize, BTreeMap<String, usize>)> {
+    let all = list_params(model);
+    let mut trained = BTreeMap::new();
+    for (name, stage) in recipe.stages.iter().filter_map(|name| Some((name, recipe.stage.get(name)?))) {
+        let rates = LearningRates::new(&stage.train)?;
+        let of_stage = match stage.objective {
+            ObjectiveKind::Text => list_params(&model.language_model),
+            _ => list_params(model),
+        };
+        let count = of_stage.iter().filter(|param| rates.rate(&param.path).is_some()).map(ParamInfo::count).sum();
+        trained.insert(name.clone(), count);
+    }
+    Ok((all.iter().map(ParamInfo::count).sum(), trained))
 }
 
 /// What a cell's model is asked, and with what.

@@ -5,11 +5,15 @@
 //! runs where; this module is the [`CellJob`](crate::ablation::CellJob) it runs.
 
 mod beginnings;
+mod blind;
 mod experts;
 mod job;
+mod languages;
 mod missing;
+mod parts;
 mod questions;
 mod summary;
+mod training;
 
 pub use job::{StudyInputs, VlmJob};
 pub use missing::{MissingInput, MissingInputs, NeededFor};

@@ -9,7 +9,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Picture, pictures};
 use serde_json::json;
 
-use super::experts;
+use super::{blind, experts, languages, parts, training};
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Question};
@@ -18,12 +18,17 @@ use crate::objective::Validation;
 use crate::recipe::Recipe;
 use crate::report::{
     Axis, AxisValue, Column, Example, ExampleAnswer, ExamplePicture, LossSeries, Paper, PaperRow, Provenance,
-    ReportInput, Section, StudySpec, Timing, duration, summarise, write_report,
+    ReportInput, Section, StudySpec, Timing, blind_scores, duration, paper_entry, summarise, write_report,
 };
 use crate::run::{stage_folder, taken};
 use crate::stats::{Axes, Bootstrap};
 use crate::watch;
 
+/// The preset that only checks that everything runs.
+const SMOKE: &str = "smoke";
+/// What its report and summary begin with.
+const SMOKE_WARNING: &str =
+    "The scores of this preset mean nothing: it trains for a few steps and only checks that everything runs.";
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
 /// Bytes of the largest picture that the report holds.
@@ -52,6 +57,8 @@ pub fn write_summary(
     let mut losses = Vec::new();
     let mut examples = Vec::new();
     let mut times = Vec::new();
+    let mut without_picture = Vec::new();
+    let mut stages = Vec::new();
     spec.caveats.extend(benchmarks.iter().flat_map(Benchmark::notes));
     let shown = Shown::new(&spec, corpus, benchmarks);
     for cell in &result.cells {
@@ -59,6 +66,8 @@ pub fn write_summary(
         let mut predictions = read_predictions(cell)?;
         predictions.iter_mut().for_each(|prediction| benchmarks.amend(prediction));
         outcomes.extend(predictions.iter().flat_map(|prediction| prediction.outcomes(&axes, cell.cell.seed)));
+        without_picture.extend(predictions.iter().filter_map(|p| blind::outcome(p, &spec, &axes, cell.cell.seed)));
+        stages.extend(training::stages(cell, &axes)?);
         examples.extend(shown.pick(&predictions, &axes, times.len()));
         losses.extend(loss_series(cell, &axes)?);
         times.push(Timing { name: cell.cell.name.clone(), seconds: cell.done.seconds });
@@ -66,8 +75,19 @@ pub fn write_summary(
     let examples = spread(examples);
     let provenance = provenance(result, origin, device, times)?;
     let report_error = |e: crate::report::ReportError| TrainError::Data(e.to_string());
-    let summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
-    let sections: Vec<Section> = experts::section(&result.cells, &spec, axes)?.into_iter().collect();
+    let mut summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
+    summary.blind = blind_scores(&spec, without_picture).map_err(report_error)?;
+    summary.stages = stages;
+    let sections: Vec<Section> = [
+        experts::section(&result.cells, &spec, axes)?,
+        parts::section(&result.cells, &spec)?,
+        languages::section(&spec, &summary),
+        training::section(&summary.stages, &spec),
+        training::cost(&result.cells, &summary.stages, &spec, axes),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let input =
         ReportInput { spec: &spec, summary: &summary, losses: &losses, examples: &examples, sections: &sections };
     write_report(out, &input).map_err(report_error)?;
@@ -122,9 +142,22 @@ fn spec(plan: &Plan, benchmarks: &Benchmarks) -> Result<StudySpec> {
         headline,
         language_names: names.collect(),
         paper: paper(plan),
+        warning: (plan.preset == SMOKE).then(|| SMOKE_WARNING.to_owned()),
+        citations: citations(plan),
         caveats: study.caveats.clone(),
         bootstrap: Bootstrap::default(),
     })
+}
+
+/// BibTeX entries of the papers whose numbers stand beside ours, each once.
+fn citations(plan: &Plan) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    for entry in plan.study.papers.iter().filter_map(|paper| paper_entry(&paper.source)) {
+        if !entries.iter().any(|known| known == entry) {
+            entries.push(entry.to_owned());
+        }
+    }
+    entries
 }
 
 fn paper(plan: &Plan) -> Option<Paper> {
@@ -135,7 +168,8 @@ fn paper(plan: &Plan) -> Option<Paper> {
         if !scales.contains(&row.scale) {
             scales.push(row.scale.clone());
         }
-        let cell = plan.cells.iter().find(|cell| Some(&cell.setting) == row.cell.as_ref())?;
+        // Rows of the paper that no setting of ours corresponds to have no place in our table.
+        let Some(cell) = plan.cells.iter().find(|cell| Some(&cell.setting) == row.cell.as_ref()) else { continue };
         let axes: Axes = cell.axes.iter().map(|choice| (choice.axis.clone(), choice.value.clone())).collect();
         let scores = row.scores.clone();
         match rows.iter_mut().find(|known| known.axes == axes) {

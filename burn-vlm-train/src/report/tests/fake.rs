@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::eval::Metric;
-use crate::report::{Axis, AxisValue, Column, LossSeries, Paper, PaperRow, Provenance, StudySpec, Timing};
+use crate::report::{Axis, AxisValue, Column, LossSeries, Paper, PaperRow, Provenance, StudySpec, Timing, paper_entry};
 use crate::stats::{Axes, Bootstrap, GroupKey, Outcome, Subset};
 
 pub(crate) const LANGUAGES: [(&str, &str); 7] = [
@@ -95,6 +95,8 @@ pub(crate) fn spec(encoders: &[(&str, &str)], data: &[(&str, &str)]) -> StudySpe
                 row("siglip2", "en+multi", [77.1, 81.1, 83.6, 85.2]),
             ],
         }),
+        warning: None,
+        citations: vec![paper_entry("TowerVision, Table 5").unwrap().to_owned()],
         caveats: vec![
             "Pictures are icons and texts are phrases translated from English: results show mechanisms, not real-world quality."
                 .to_owned(),

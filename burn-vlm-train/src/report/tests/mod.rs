@@ -1,6 +1,6 @@
 //! Tests of summaries, charts and pages on made-up studies.
 
-mod fake;
+pub(crate) mod fake;
 
 mod drawings;
 mod index;

@@ -5,7 +5,7 @@ use std::fs;
 use super::fake;
 use crate::report::{
     Example, ExampleAnswer, ExamplePicture, HeatMap, ReportInput, Scatter, ScatterPoint, Section, StudySpec, Summary,
-    csv, html, markdown, summarise, write_report,
+    blind_scores, csv, differences_csv, html, latex, markdown, paper_entry, summarise, write_report,
 };
 use crate::stats::Axes;
 
@@ -54,7 +54,11 @@ fn markdown_has_tables_caveats_and_the_paper() {
         "| SigLIP 1 (English) · En | 67.4 | 60.2 | 78.3 | 81.2 |",
         "| SigLIP 2 (multilingual) − SigLIP 1 (English), with En | +1.9 | +6.9 | −1.1 | −0.1 |",
         "results show mechanisms, not real-world quality",
-        "not corrected for the number of comparisons",
+        "not corrected for the number of comparisons; Holm's p-values are",
+        "95 % bootstrap interval over items and 2 seeds together",
+        "Holm: the same corrected for the 45 comparisons of all protocols of the headline",
+        "Seeds that would give a difference a standard error of one point",
+        "| Order of the cells, as the paper has it | Kendall's tau | Cells | p, exact | least p |",
         "```sh\ncargo run --release --example ablate_encoder -- --preset tiny\n```",
         "- Training: 8 min 32 s",
     ] {
@@ -75,7 +79,7 @@ fn csv_has_a_line_for_each_score() {
     let bytes = csv(&spec, &summary).unwrap();
     let mut reader = ::csv::Reader::from_reader(&bytes[..]);
     let head = reader.headers().unwrap().clone();
-    let expected = "scope,encoder,data,column,protocol,distractors,concepts,n,seeds,seed,score,low,high,chance";
+    let expected = "scope,encoder,data,column,protocol,distractors,concepts,n,seeds,seed,score,low,high,chance,over";
     assert_eq!(head.iter().collect::<Vec<_>>().join(","), expected);
     let lines: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     assert_eq!(lines.len(), summary.table.len() + summary.languages.len() + summary.cells.len());
@@ -83,13 +87,35 @@ fn csv_has_a_line_for_each_score() {
 }
 
 #[test]
+fn differences_have_a_line_each() {
+    let (_, summary) = study();
+    let bytes = differences_csv(&summary).unwrap();
+    let mut reader = ::csv::Reader::from_reader(&bytes[..]);
+    let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let lines: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(lines.len(), summary.differences.len());
+    let value = |line: usize, name: &str| {
+        let at = head.iter().position(|known| known == name).unwrap_or_else(|| panic!("no {name} in {head:?}"));
+        lines[line][at].to_owned()
+    };
+    let (first, test) = (&summary.differences[0], summary.differences[0].test.unwrap());
+    assert_eq!((value(0, "within"), value(0, "against")), ("data=en".to_owned(), String::new()));
+    assert_eq!(value(0, "difference").parse::<f64>().unwrap(), first.difference);
+    assert_eq!((value(0, "p_holm").parse::<f64>().unwrap(), value(0, "family")), (test.p_holm, "45".to_owned()));
+    assert_eq!((value(0, "over"), value(0, "distractors")), ("items_and_seeds".to_owned(), "far".to_owned()));
+    let interaction = summary.differences.iter().position(|d| d.against.is_some()).unwrap();
+    assert_eq!(value(interaction, "against"), "data=en+multi");
+}
+
+#[test]
 fn the_report_needs_nothing_outside_itself() {
     let (spec, summary) = study();
     let examples = [example("Was ist das?", &["Apfel", "Birne"], &[-0.5, -1.5], 0)];
     let page = page(&spec, &summary, &examples);
-    let without_namespace = page.replace("http://www.w3.org/2000/svg", "");
+    // Names of what is drawn and of what is cited, which nobody follows.
+    let without_names = page.replace("http://www.w3.org/2000/svg", "").replace(env!("CARGO_PKG_REPOSITORY"), "");
     for outside in ["http:", "https:", "//", "<script", "<link", "<iframe", "@import", "url(h"] {
-        assert!(!without_namespace.contains(outside), "the page has `{outside}`");
+        assert!(!without_names.contains(outside), "the page has `{outside}`");
     }
     assert!(page.contains("src=\"data:image/webp;base64,AAEC\" alt=\"a &quot;red&quot; apple\""));
     assert!(page.contains("✓ right") && page.contains("prefers-color-scheme:dark"));
@@ -141,7 +167,10 @@ fn words_follow_the_intervals() {
         difference.excludes_zero = false;
     }
     let md = markdown(&spec, &summary, &[], false);
-    assert!(md.contains("None of the 12 differences between cells has a 95 % interval that excludes 0"), "{md}");
+    // Twelve in each of the headline's three protocols; what could have been found must follow.
+    let text = "None of the 36 differences between cells, in 3 protocols, has a 95 % interval that excludes 0: no difference could be \
+                shown. The smallest difference that this run would have found four times of five is ";
+    assert!(md.contains(text), "{md}");
 
     let encoder_en = |d: &&mut crate::report::Difference| {
         d.axis == "encoder"
@@ -157,10 +186,10 @@ fn words_follow_the_intervals() {
     let text = "- **Encoder: SigLIP 2 (multilingual) instead of SigLIP 1 (English)**: one of 6 differences has a 95 % interval \
                 that excludes 0 (Multi, with En: +4.1 (+1.2 to +7.0)).";
     assert!(md.contains(text), "{md}");
-    assert!(
-        md.contains("- **Finetuning data: En + Multi instead of En**: no 95 % interval of a difference excludes 0"),
-        "{md}"
-    );
+    let text = "- **Finetuning data: En + Multi instead of En**: no difference could be shown, no 95 % interval of one excludes 0 (6 \
+                compared). The smallest difference that this run would have found";
+    assert!(md.contains(text), "{md}");
+    assert!(md.contains("In all 3 protocols 1 of 18 do."), "{md}");
 }
 
 #[test]
@@ -221,4 +250,70 @@ fn sections_of_the_study_stand_in_page_markdown_and_files() {
     // a point without a place is not drawn
     let drawn = fs::read_to_string(folder.path().join("plots/tsne.svg")).unwrap();
     assert!(!drawn.contains("NaN"));
+}
+
+#[test]
+fn a_warning_stands_at_the_top_of_everything() {
+    let mut spec = fake::two_by_two();
+    spec.warning = Some("These scores mean <nothing>".to_owned());
+    let summary = summarise(&spec, fake::outcomes(&spec, &SEEDS, 10), fake::provenance(&SEEDS)).unwrap();
+    let md = markdown(&spec, &summary, &[], false);
+    let page = page(&spec, &summary, &[]);
+    let json: serde_json::Value = serde_json::from_slice(&summary.to_json().unwrap()).unwrap();
+    assert_eq!(json["warning"], "These scores mean <nothing>");
+    assert!(md.find("**These scores mean").unwrap() < md.find("## Result").unwrap(), "{md}");
+    let warned = page.find("<b>These scores mean &lt;nothing&gt;</b>").unwrap();
+    assert!(warned < page.find("class=\"finding\"").unwrap());
+    assert!(latex(&spec, &summary).contains("\\caption{These scores mean $<$nothing$>$"));
+}
+
+#[test]
+fn blind_scores_stand_beside_chance() {
+    let (spec, mut summary) = study();
+    // A fifth of the headline's questions are guessed rightly without the picture.
+    let mut outcomes = fake::outcomes(&spec, &SEEDS, 40);
+    outcomes.retain(|outcome| outcome.protocol == spec.headline.protocol && outcome.subset == spec.headline.subset);
+    outcomes.iter_mut().for_each(|outcome| outcome.score = f64::from(u8::from(outcome.group.ends_with(['0', '5']))));
+    assert_eq!(blind_scores(&spec, Vec::new()).unwrap(), []);
+    summary.blind = blind_scores(&spec, outcomes).unwrap();
+    assert_eq!(summary.blind.len(), 4 * 3);
+    let first = &summary.blind[0];
+    assert_eq!((first.score, first.n, first.seeds, first.chance), (20.0, 40, 2, Some(25.0)));
+    let md = markdown(&spec, &summary, &[], false);
+    assert!(md.contains("They are 20.0 to 20.0 %; guessing scores 25 %."), "{md}");
+    assert!(page(&spec, &summary, &[]).contains("Without the picture (blind)"));
+}
+
+#[test]
+fn the_report_says_how_to_cite_it() {
+    let (spec, mut summary) = study();
+    summary.provenance.commit = "0123456789ab\nba9876543210".to_owned();
+    let md = markdown(&spec, &summary, &[], false);
+    for text in ["```bibtex\n@software{burn_vlm,", "note = {Commit 0123456789ab, ba9876543210}", "@misc{towervision,"] {
+        assert!(md.contains(text), "no `{text}` in\n{md}");
+    }
+    assert!(page(&spec, &summary, &[]).contains("@software{burn_vlm,"));
+    // Braces that do not close would break a reader's whole list.
+    for entry in [paper_entry("TowerVision, Table 4"), paper_entry("Parrot, Table 6")] {
+        let entry = entry.unwrap();
+        assert_eq!(entry.matches('{').count(), entry.matches('}').count(), "{entry}");
+    }
+    assert_eq!(paper_entry("Another paper"), None);
+}
+
+#[test]
+fn tables_for_latex_have_every_score() {
+    let (mut spec, summary) = study();
+    spec.axes[0].values[0].label = "50 % & x_1".to_owned();
+    let tex = latex(&spec, &summary);
+    let score = summary.score(&spec.headline, &summary.table[0].axes, "En").unwrap();
+    let entry = format!(
+        "50 \\% \\& x\\_1 $\\cdot$ En & {:.1} {{\\scriptsize [{:.1}--{:.1}]}}",
+        score.score, score.low, score.high
+    );
+    for text in ["\\begin{tabular}{lrrr}", "\\toprule", "\\bottomrule", "\\label{tab:encoder-differences}", &entry] {
+        assert!(tex.contains(text), "no `{text}` in\n{tex}");
+    }
+    assert_eq!(tex.matches("\\begin{").count(), tex.matches("\\end{").count());
+    assert!(!tex.contains('−') && !tex.contains('·'), "{tex}");
 }

@@ -19,6 +19,7 @@ pub use report::{bytes, flop, time};
 pub use samples::{Assumptions, SampleEstimate};
 pub use shapes::{PartShape, ShippedShape};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_vlm::nn::Precision;
@@ -105,6 +106,14 @@ pub struct MicroBatch {
 }
 
 impl StageEstimate {
+    /// Samples of the whole stage in each language, by tag; none where its length or its languages are not known.
+    pub fn samples_by_language(&self) -> Option<BTreeMap<String, u64>> {
+        let samples = (self.steps? * self.samples_per_step) as f64;
+        let languages = &self.sample.languages;
+        let count = |(tag, share): (&String, &f64)| (tag.clone(), (share * samples).round() as u64);
+        (!languages.is_empty()).then(|| languages.iter().map(count).collect())
+    }
+
     /// Tokens of a step, visual ones counted.
     pub fn tokens_per_step(&self) -> f64 {
         self.sample.tokens() * self.samples_per_step as f64

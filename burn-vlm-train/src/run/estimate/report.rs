@@ -109,6 +109,10 @@ impl TimedEstimate<'_> {
             None => "not known without the data".into(),
         };
         writeln!(f, "  {:<12} {length}", "length")?;
+        if let Some(languages) = stage.samples_by_language() {
+            let counted = languages.iter().map(|(tag, samples)| format!("{tag} {}", thousands(*samples as usize)));
+            writeln!(f, "  {:<12} samples of {}", "languages", counted.collect::<Vec<_>>().join(", "))?;
+        }
         let memory = &stage.memory;
         writeln!(
             f,

@@ -4,6 +4,7 @@ use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::pictures::{default_processor, processor_for};
 use crate::processor::{model_visual_tokens, stage_processor};
 use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
 use crate::run::data::{DataOrigin, corpus_mixture};
+use crate::run::drawn::language_shares;
 use crate::run::resolved_view;
 
 /// Samples that are looked at, evenly spaced over an epoch.
@@ -57,6 +59,8 @@ pub struct SampleEstimate {
     pub targets: f64,
     /// Width and height of a picture.
     pub picture: (u32, u32),
+    /// The share of samples in each language, by tag (`und` where none is told); empty where it is not known.
+    pub languages: BTreeMap<String, f64>,
     /// Where all this is known from.
     pub notes: Vec<String>,
 }
@@ -97,7 +101,7 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let seen: f64 = stage.data.tasks.iter().filter(|(task, _)| has_picture(**task)).map(|(_, weight)| weight).sum();
     let pictures = if text_only { 0.0 } else { seen / weights.max(f64::MIN_POSITIVE) };
     let size = u32::try_from(shapes.config.vision_config.image_size()).unwrap_or(u32::MAX);
-    let sample = SampleEstimate {
+    let mut sample = SampleEstimate {
         epoch: None,
         pictures,
         views_of_picture: 1.0,
@@ -105,10 +109,12 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
         text_tokens: input.assumptions.text_tokens as f64,
         targets: input.assumptions.text_tokens as f64 * ANSWERS,
         picture: (size, size),
+        languages: BTreeMap::new(),
         notes: vec!["the embedded corpus, drawn by weight".into(), assumed_text(input, ANSWERS)],
     };
     let origin = DataOrigin::new(input.context, input.recipe, input.base);
-    let mixed = corpus_mixture(stage, origin, 0)?;
+    let (mixed, languages) = corpus_mixture(stage, origin, 0)?;
+    sample.languages = language_shares(&languages);
     Ok(look(shapes, stage, &MixtureRecipe::new(""), &mixed, sample)?.limited(stage.max_tokens))
 }
 
@@ -140,6 +146,7 @@ fn of_mixture(
                 ));
                 let mut sample = assumed(input, shapes, mixture, text_share(&config, Some(&open.plan)), notes)?;
                 sample.epoch = Some(epoch);
+                sample.languages = language_shares(&open.plan.by_language());
                 let sample = look(shapes, stage, mixture, &open.mixed, sample)?;
                 return Ok(sample.limited(stage.max_tokens));
             }
@@ -167,6 +174,7 @@ fn of_mixture(
     });
     let mut sample = assumed(input, shapes, mixture, text_share(&config, plan.as_ref()), notes)?;
     sample.epoch = epoch;
+    sample.languages = plan.as_ref().map(|plan| language_shares(&plan.by_language())).unwrap_or_default();
     Ok(sample.limited(stage.max_tokens))
 }
 
@@ -220,6 +228,7 @@ fn assumed(
         text_tokens: text,
         targets: text * answers,
         picture: (width, height),
+        languages: BTreeMap::new(),
         notes,
     })
 }

@@ -63,6 +63,7 @@ fn sample(pictures: f64, visual_tokens: f64, text_tokens: f64, targets: f64) -> 
         text_tokens,
         targets,
         picture: (224, 224),
+        languages: Default::default(),
         notes: Vec::new(),
     }
 }

@@ -1,0 +1,199 @@
+//! What the stages of each cell were trained on, and what each cell took: the report's sections on training.
+
+use std::collections::BTreeSet;
+
+use burn_vlm_base::progress::show_duration;
+
+use crate::ablation::FinishedCell;
+use crate::error::Result;
+use crate::log;
+use crate::optim::thousands;
+use crate::recipe::Recipe;
+use crate::report::{Section, StageSummary, StudySpec, percent_share};
+use crate::run::{DrawnSamples, stage_folder};
+use crate::stats::Axes;
+use crate::watch;
+
+/// What is not known.
+const UNKNOWN: &str = "–";
+
+/// What the stages of a cell were trained on, by its logs.
+///
+/// # Errors
+/// A log that cannot be read.
+pub(super) fn stages(cell: &FinishedCell, axes: &Axes) -> Result<Vec<StageSummary>> {
+    let recipe = Recipe::from_table(cell.cell.recipe.clone())?;
+    let mut stages = Vec::new();
+    for (number, name) in recipe.stages.iter().enumerate() {
+        let folder = stage_folder(&cell.folder, number, name);
+        let log = log::read(&folder.join("log.jsonl"))?;
+        let last = log.last();
+        let validations = watch::read(&folder)?;
+        let validation = validations.last().map(|entry| &entry.validation);
+        stages.push(StageSummary {
+            axes: axes.clone(),
+            seed: cell.cell.seed,
+            stage: name.clone(),
+            steps: last.map_or(0, |entry| entry.step as u64),
+            samples: DrawnSamples::read(&folder)?,
+            tokens: last.map_or(0, |entry| entry.tokens),
+            trained_parameters: cell.done.result["trained_parameters"][name.as_str()].as_u64(),
+            loss: last.map(|entry| entry.loss_mean),
+            held_out_loss: validation.map(|validation| validation.loss),
+            held_out_loss_by_language: validation.map(|v| v.by_language.clone()).unwrap_or_default(),
+        });
+    }
+    Ok(stages)
+}
+
+/// The stages of one setting, the same but for the seed.
+struct Setting<'a> {
+    label: String,
+    first: &'a StageSummary,
+    all: Vec<&'a StageSummary>,
+}
+
+/// Settings x stages, in the order of the cells.
+fn settings<'a>(stages: &'a [StageSummary], spec: &StudySpec) -> Vec<Setting<'a>> {
+    let mut settings: Vec<Setting<'a>> = Vec::new();
+    for stage in stages {
+        match settings.iter_mut().find(|known| known.first.axes == stage.axes && known.first.stage == stage.stage) {
+            Some(known) => known.all.push(stage),
+            None => settings.push(Setting {
+                label: label(&spec.cell_label(&stage.axes), &stage.stage),
+                first: stage,
+                all: vec![stage],
+            }),
+        }
+    }
+    settings
+}
+
+/// `SigLIP1 · En: finetune`; a study without axes has no setting to name.
+fn label(setting: &str, stage: &str) -> String {
+    if setting.is_empty() { stage.to_owned() } else { format!("{setting}: {stage}") }
+}
+
+/// The mean over seeds of a loss, with three decimals.
+fn mean(setting: &Setting<'_>, of: impl Fn(&StageSummary) -> Option<f32>) -> String {
+    let values: Option<Vec<f64>> = setting.all.iter().map(|stage| of(stage).map(f64::from)).collect();
+    match values.filter(|values| !values.is_empty()) {
+        Some(values) => format!("{:.3}", values.iter().sum::<f64>() / values.len() as f64),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
+/// The section on what was trained on; none without stages.
+pub(super) fn section(stages: &[StageSummary], spec: &StudySpec) -> Option<Section> {
+    let settings = settings(stages, spec);
+    settings.first()?;
+    let count = |number: u64| thousands(number as usize);
+    let rows = settings.iter().map(|setting| {
+        let first = setting.first;
+        let of = |what: &dyn Fn(&DrawnSamples) -> String| first.samples.as_ref().map_or(UNKNOWN.to_owned(), what);
+        let figures = vec![
+            count(first.steps),
+            of(&|drawn| count(drawn.samples)),
+            of(&|drawn| format!("{:.2}", drawn.epochs())),
+            of(&|drawn| count(drawn.distinct)),
+            count(first.tokens),
+            first.trained_parameters.map_or(UNKNOWN.to_owned(), count),
+            mean(setting, |stage| stage.loss),
+            mean(setting, |stage| stage.held_out_loss),
+        ];
+        (setting.label.clone(), figures)
+    });
+    let columns = ["Steps", "Samples", "Epochs", "Distinct", "Tokens", "Trained parameters", "Loss", "Held-out loss"];
+    let mut section = Section::new("stages", "What each stage was trained on")
+        .text(
+            "Epochs: samples over the records there are to draw from. Distinct: records that were drawn at all. Tokens: visual ones \
+             counted, padding not. Losses: nats per token, means over seeds; of the last interval that was logged, and of the last \
+             validation on what is held out (– where a stage was not validated). The rest is that of the first seed.",
+        )
+        .table("Setting: stage", &columns, rows.collect());
+    let tags: BTreeSet<&String> =
+        stages.iter().filter_map(|stage| stage.samples.as_ref()).flat_map(|drawn| drawn.by_language.keys()).collect();
+    if !tags.is_empty() {
+        let tags = in_order(tags, spec);
+        let rows = settings.iter().map(|setting| {
+            let figure = |tag: &String| {
+                let drawn = setting.first.samples.as_ref();
+                match drawn.map(|drawn| (drawn.by_language.get(tag).copied().unwrap_or(0), drawn.share(tag))) {
+                    None => UNKNOWN.to_owned(),
+                    Some((0, _)) => "0".to_owned(),
+                    Some((samples, share)) => format!("{} ({})", count(samples), percent_share(share)),
+                }
+            };
+            (setting.label.clone(), tags.iter().map(figure).collect())
+        });
+        section = section.text("Samples by language, and their share of the stage:").table(
+            "Setting: stage",
+            &names(&tags, spec),
+            rows.collect(),
+        );
+    }
+    let held_out: BTreeSet<&String> = stages.iter().flat_map(|stage| stage.held_out_loss_by_language.keys()).collect();
+    if !held_out.is_empty() {
+        let tags = in_order(held_out, spec);
+        let validated = settings.iter().filter(|setting| setting.first.held_out_loss.is_some());
+        let rows = validated.map(|setting| {
+            let figure = |tag: &String| mean(setting, |stage| stage.held_out_loss_by_language.get(tag).copied());
+            (setting.label.clone(), tags.iter().map(figure).collect())
+        });
+        section = section.text("Held-out loss by language, nats per token, means over seeds:").table(
+            "Setting: stage",
+            &names(&tags, spec),
+            rows.collect(),
+        );
+    }
+    Some(section)
+}
+
+/// The tags as the columns of the study have them, then the rest.
+fn in_order(tags: BTreeSet<&String>, spec: &StudySpec) -> Vec<String> {
+    let of_columns = spec.columns.iter().flat_map(|column| &column.languages).filter(|tag| tags.contains(tag));
+    let mut ordered: Vec<String> = Vec::new();
+    for tag in of_columns.chain(tags.iter().copied()) {
+        if !ordered.contains(tag) {
+            ordered.push(tag.clone());
+        }
+    }
+    ordered
+}
+
+/// The names of tags.
+fn names<'a>(tags: &'a [String], spec: &'a StudySpec) -> Vec<&'a str> {
+    tags.iter().map(|tag| spec.language_names.get(tag).unwrap_or(tag).as_str()).collect()
+}
+
+/// What each cell took, which differs from run to run.
+pub(super) fn cost(
+    cells: &[FinishedCell],
+    stages: &[StageSummary],
+    spec: &StudySpec,
+    axes: impl Fn(&FinishedCell) -> Axes,
+) -> Option<Section> {
+    cells.first()?;
+    let count = |number: u64| thousands(number as usize);
+    let rows = cells.iter().map(|cell| {
+        let axes = axes(cell);
+        let own = |stage: &&StageSummary| stage.axes == axes && stage.seed == cell.cell.seed;
+        let tokens: u64 = stages.iter().filter(own).map(|stage| stage.tokens).sum();
+        let text = |key: &str| cell.done.result["origin"][key].as_str().unwrap_or(UNKNOWN).to_owned();
+        let figures = vec![
+            cell.done.result["parameters"].as_u64().map_or(UNKNOWN.to_owned(), count),
+            count(tokens),
+            show_duration(std::time::Duration::try_from_secs_f64(cell.done.seconds).unwrap_or_default()),
+            text("device"),
+        ];
+        (format!("{} (seed {})", spec.cell_label(&axes), cell.cell.seed), figures)
+    });
+    let section = Section::new("cost", "What each cell took")
+        .text(
+            "Tokens: of all its stages, visual ones counted, padding not. Time: of the run that finished the cell, evaluation counted, \
+             without what earlier runs that were killed had done, and without stages that it took from another cell. Vector \
+             instructions of another width change last digits of sums, and with them a score here and there.",
+        )
+        .table("Cell", &["Parameters", "Tokens", "Time", "Device and instruction set"], rows.collect());
+    Some(section)
+}
