@@ -1,6 +1,5 @@
 //! What every study's `main` does: read the study, find a device, run the cells, write the summary.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
