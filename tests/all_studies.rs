@@ -183,7 +183,7 @@ fn what_is_missing_is_listed_with_how_to_get_it() {
     }
     // Tokens, operations and memory are those of the published shapes.
     let line = plan.lines().find(|line| line.starts_with("short ")).unwrap();
-    assert!(line.contains("PFLOP") && line.contains(" GB ") && line.contains("files to be had"), "{plan}");
+    assert!(line.contains("FLOP") && line.contains(" GB ") && line.contains("files to be had"), "{plan}");
     assert!(!line.contains('?') && plan.contains("takes `align` of short/seed0"), "{plan}");
     assert!(plan.lines().any(|line| line.starts_with("to do: about ") && line.contains("FLOP")), "{plan}");
     // The same list is the one error of a run, and nothing is begun.

@@ -162,7 +162,9 @@ pub fn missing_files(config: &MixtureConfig) -> Result<Vec<MissingFile>, SourceE
             false => path.exists(),
         };
         let mut wanted: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).filter(|path| !is_there(path)).collect();
-        wanted.extend(source.image_root.iter().map(|root| config.resolve(root)).filter(|root| !root.exists()));
+        // Without `.` in it, for people.
+        let folder = |root: &PathBuf| config.resolve(root).components().collect::<PathBuf>();
+        wanted.extend(source.image_root.iter().map(folder).filter(|root| !root.exists()));
         let from = source.from.as_ref().or(config.from.as_ref());
         missing.extend(wanted.into_iter().map(|path| MissingFile {
             source: source.name.clone(),

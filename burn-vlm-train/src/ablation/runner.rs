@@ -13,7 +13,7 @@ use super::cell::{Cell, UnknownCell};
 use super::fingerprint::Fingerprint;
 use super::folder::{CellState, Done, FolderError, OutFolder};
 use super::job::{CellJob, JobError, chain};
-use super::order::order;
+use super::order::{Begins, order};
 use super::plan::Plan;
 use super::shard::Shard;
 use super::study::StudyError;
@@ -243,8 +243,9 @@ where
         }
         let work = Work { job, out: &out, reporter, jobs: options.jobs, threads: options.threads };
         let begun_as = |status: &&CellStatus| (status.cell.seed, job.beginning(&status.cell));
-        let order = order(&open.iter().map(begun_as).collect::<Vec<_>>(), options.shard);
-        let done = workers::run_cells(&work, &before, &open, &order);
+        let begins: Vec<Begins> = open.iter().map(begun_as).collect();
+        let order = order(&begins, options.shard);
+        let done = workers::run_cells(&work, &before, &open, (&begins, &order));
         (outcome.ran, outcome.elsewhere, failures) = (done.ran, done.elsewhere, done.failures);
     }
 

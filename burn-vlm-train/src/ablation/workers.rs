@@ -15,6 +15,7 @@ use burn_vlm_base::stop;
 
 use super::folder::{CellState, Done, OutFolder};
 use super::job::{CellJob, JobError, chain};
+use super::order::{Begins, Queue};
 use super::runner::{CellFailure, CellStatus};
 
 /// Stack of a cell's threads in bytes: what a program's main thread has on Linux. The default of spawned threads (2 MiB)
@@ -48,21 +49,20 @@ enum Fate {
     Left,
 }
 
-/// Runs the cells of `open`, in the order of these indices; `all` are the study's, for the time left.
-pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus], order: &[usize]) -> Ran {
+/// Runs the cells of `open`, which begin as `begins` says, in the order of these indices; `all` are the study's, for the time left.
+pub(super) fn run_cells(
+    work: &Work<'_>,
+    all: &[CellStatus],
+    open: &[&CellStatus],
+    (begins, order): (&[Begins], &[usize]),
+) -> Ran {
     let jobs = work.jobs.min(open.len()).max(1);
     let progress = Progress::new(work, jobs, all, open.len());
     let mut fates: Vec<Fate> = open.iter().map(|_| Fate::Left).collect();
-    let run = |order: &[usize], fates: &mut Vec<Fate>| {
-        let cells: Vec<&CellStatus> = order.iter().map(|&index| open[index]).collect();
-        for (&index, fate) in order.iter().zip(run_queue(work, jobs, &cells, &progress)) {
-            fates[index] = fate;
-        }
-    };
-    run(order, &mut fates);
+    run_queue(work, jobs, open, Queue::new(begins, order), &mut fates, &progress);
     // Who was busy may have finished, or died, while we did the others.
     let busy: Vec<usize> = order.iter().copied().filter(|&index| matches!(fates[index], Fate::Busy(_))).collect();
-    run(&busy, &mut fates);
+    run_queue(work, jobs, open, Queue::new(begins, &busy), &mut fates, &progress);
     let mut ran = Ran::default();
     for (status, fate) in open.iter().zip(fates) {
         let cell = status.cell.name.clone();
@@ -76,27 +76,32 @@ pub(super) fn run_cells(work: &Work<'_>, all: &[CellStatus], open: &[&CellStatus
     ran
 }
 
-/// Runs a list of cells with `jobs` threads; the fates are in the order of the list.
-fn run_queue(work: &Work<'_>, jobs: usize, cells: &[&CellStatus], progress: &Progress<'_>) -> Vec<Fate> {
-    let next = Mutex::new(0..cells.len());
-    let fates: Vec<Mutex<Fate>> = cells.iter().map(|_| Mutex::new(Fate::Left)).collect();
+/// Runs the cells of a queue with `jobs` threads, and notes what became of each.
+fn run_queue(
+    work: &Work<'_>,
+    jobs: usize,
+    cells: &[&CellStatus],
+    queue: Queue<'_>,
+    fates: &mut [Fate],
+    progress: &Progress<'_>,
+) {
+    // A poisoned lock guards what is whole: it is changed by single calls.
+    fn hold<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    let (queue, fates) = (Mutex::new(queue), Mutex::new(fates));
     std::thread::scope(|scope| {
-        for _ in 0..jobs.min(cells.len()) {
+        for _ in 0..jobs {
             scope.spawn(|| {
-                loop {
-                    if stop::asked() {
-                        return;
-                    }
-                    let Some(index) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
-                        return;
-                    };
+                while !stop::asked() {
+                    let Some(index) = hold(&queue).next() else { return };
                     let fate = run_cell(work, jobs, cells[index], progress);
-                    *fates[index].lock().unwrap_or_else(PoisonError::into_inner) = fate;
+                    hold(&queue).end(index);
+                    hold(&fates)[index] = fate;
                 }
             });
         }
     });
-    fates.into_iter().map(|fate| fate.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
 fn run_cell(work: &Work<'_>, jobs: usize, status: &CellStatus, progress: &Progress<'_>) -> Fate {

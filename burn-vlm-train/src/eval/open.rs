@@ -32,17 +32,25 @@ pub struct Benchmarks(Vec<Arc<dyn Benchmark>>);
 /// Makes a benchmark of its table.
 type Open = fn(Table, &EmojiCorpus, &Path) -> Result<Arc<dyn Benchmark>>;
 
+const CHOICE: &str = "choice";
+const SHORT_ANSWER: &str = "short_answer";
+
+fn choice(table: Table) -> Result<ChoiceRecipe> {
+    read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ChoiceRecipe::KEYS])
+}
+
+fn short_answer(table: Table) -> Result<ShortAnswerRecipe> {
+    read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ShortAnswerRecipe::KEYS])
+}
+
+fn published(table: Table) -> Result<PublishedRecipe> {
+    read(table, &[&FileRecipe::KEYS, &PublishedRecipe::KEYS])
+}
+
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
 const KINDS: [(&str, Open); 6] = [
-    ("choice", |table, _, base| {
-        let recipe: ChoiceRecipe = read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ChoiceRecipe::KEYS])?;
-        Ok(Arc::new(Choice::open(recipe, base)?))
-    }),
-    ("short_answer", |table, _, base| {
-        let recipe: ShortAnswerRecipe =
-            read(table, &[&FileRecipe::KEYS, &FileRecipe::CELLS, &ShortAnswerRecipe::KEYS])?;
-        Ok(Arc::new(ShortAnswer::open(recipe, base)?))
-    }),
+    (CHOICE, |table, _, base| Ok(Arc::new(Choice::open(choice(table)?, base)?))),
+    (SHORT_ANSWER, |table, _, base| Ok(Arc::new(ShortAnswer::open(short_answer(table)?, base)?))),
     ("cloze", |table, corpus, _| {
         let recipe: ClozeRecipe = read(table, &[&CorpusRecipe::KEYS, &ClozeRecipe::KEYS])?;
         Ok(Arc::new(Cloze::new(corpus, recipe)?))
@@ -93,6 +101,25 @@ fn guilty<T: DeserializeOwned>(table: &Table, error: &TrainError) -> Option<Stri
     (!said.contains("missing field")).then(|| table.keys().find(differs).cloned()).flatten()
 }
 
+/// The kind of a table, and the rest of it.
+fn kind_of(table: &Table) -> Result<(String, Table)> {
+    let mut table = table.clone();
+    // Where its files are published is for who has to get them.
+    table.remove("from");
+    match table.remove("kind") {
+        Some(toml::Value::String(kind)) => Ok((kind, table)),
+        _ => {
+            let message = format!("`kind` is missing (valid: {})", kinds().collect::<Vec<_>>().join(", "));
+            Err(BenchmarkError::Setting { name: name_of(&table), message }.into())
+        }
+    }
+}
+
+fn unknown(table: &Table, kind: String) -> TrainError {
+    let hint = hint(&kind, kinds());
+    BenchmarkError::UnknownKind { name: name_of(table), kind, hint }.into()
+}
+
 fn name_of(table: &Table) -> String {
     table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned()
 }
@@ -115,26 +142,32 @@ impl Benchmarks {
             Some(used) => used.benchmarks(base)?,
         };
         for table in evaluation.benchmark.iter().chain(&suite) {
-            let mut table = table.clone();
-            let name = name_of(&table);
-            // Where its files are published is for who has to get them.
-            table.remove("from");
-            let Some(toml::Value::String(kind)) = table.remove("kind") else {
-                let message = format!("`kind` is missing (valid: {})", kinds().collect::<Vec<_>>().join(", "));
-                return Err(BenchmarkError::Setting { name, message }.into());
-            };
-            if let Some(published) = burn_vlm_eval::benchmarks::find(&kind) {
-                let recipe: PublishedRecipe = read(table, &[&FileRecipe::KEYS, &PublishedRecipe::KEYS])?;
-                benchmarks.push(Arc::new(PublishedBenchmark::open(published, recipe, base)?))?;
+            let (kind, table) = kind_of(table)?;
+            if let Some(spec) = burn_vlm_eval::benchmarks::find(&kind) {
+                benchmarks.push(Arc::new(PublishedBenchmark::open(spec, published(table)?, base)?))?;
                 continue;
             }
             let Some((_, open)) = KINDS.iter().find(|(known, _)| *known == kind) else {
-                let hint = hint(&kind, kinds());
-                return Err(BenchmarkError::UnknownKind { name, kind, hint }.into());
+                return Err(unknown(&table, kind));
             };
             benchmarks.push(open(table, corpus, base)?)?;
         }
         Ok(benchmarks)
+    }
+
+    /// Checks a table whose files are not there, as far as that goes.
+    ///
+    /// # Errors
+    /// An unknown kind or key, a value of the wrong type.
+    pub(crate) fn check_table(table: &Table) -> Result<()> {
+        let (kind, table) = kind_of(table)?;
+        match kind.as_str() {
+            CHOICE => choice(table).map(|_| ()),
+            SHORT_ANSWER => short_answer(table).map(|_| ()),
+            _ if burn_vlm_eval::benchmarks::find(&kind).is_some() => published(table).map(|_| ()),
+            _ if KINDS.iter().any(|(known, _)| *known == kind) => Ok(()),
+            _ => Err(unknown(&table, kind)),
+        }
     }
 
     /// Adds a benchmark of your own.

@@ -47,8 +47,8 @@ mod tests {
     use super::*;
 
     const RECIPE: &str = "stages = ['align', 'finetune']\nseed = 1\n[model]\nencoder = 'siglip1'\nbackbone = 'backbone'\n\
-        [stage.align]\nobjective = 'vlm'\nsteps = 4\nbatch = 8\ntrain = { a = 1e-3 }\n\
-        [stage.finetune]\nobjective = 'vlm'\nsteps = 8\nbatch = 8\ntrain = { a = 1e-3 }\n";
+        [stage.align]\nobjective = 'vlm'\nsteps = 4\nbatch = 8\ntrain = { a = 1e-3 }\ndata = { languages = ['en'] }\n\
+        [stage.finetune]\nobjective = 'vlm'\nsteps = 8\nbatch = 8\ntrain = { a = 1e-3 }\ndata = { languages = ['en'] }\n";
 
     fn of(text: &str) -> Vec<String> {
         beginnings(&Recipe::from_table(toml::from_str(text).unwrap()).unwrap(), false).unwrap()

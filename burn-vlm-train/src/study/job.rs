@@ -177,7 +177,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Ok(benchmarks)
     }
 
-    /// As [`benchmarks`](Self::benchmarks), without those of which files are not there, and so without looking at columns.
+    /// As [`benchmarks`](Self::benchmarks), without those of which files are not there, whose settings are checked alone; and so without
+    /// looking at columns.
     ///
     /// # Errors
     /// A benchmark that cannot be used.
@@ -188,7 +189,10 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             |name: &str| missing.iter().any(|missing| missing.needed == NeededFor::Benchmark && missing.name == name);
         let name =
             |table: &toml::Table| table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-        evaluation.benchmark.retain(|table| !lacks(&name(table)));
+        let (missing, there): (Vec<_>, Vec<_>) =
+            evaluation.benchmark.into_iter().partition(|table| lacks(&name(table)));
+        missing.iter().try_for_each(Benchmarks::check_table)?;
+        evaluation.benchmark = there;
         if let Some(mut used) = evaluation.suite.take() {
             let is_there = self.inputs.base.join(&used.file).exists();
             let names =
