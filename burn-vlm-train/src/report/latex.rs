@@ -15,7 +15,8 @@ pub fn latex(spec: &StudySpec, summary: &Summary) -> String {
     let group = spec.group_label(&spec.headline);
     let caption = |what: &str, below: &str| {
         let warning = spec.warning.as_ref().map_or_else(String::new, |warning| format!("{warning} "));
-        escape(&format!("{warning}{}. {what}: {group}. {below}", spec.title))
+        let end = if spec.title.ends_with(['.', '?', '!']) { "" } else { "." };
+        escape(&format!("{warning}{}{end} {what}: {group}. {below}", spec.title))
     };
     let of_headline = summary.table.iter().filter(|score| score.group() == spec.headline);
     let below = format!("Percent. {}", below_scores(of_headline));

@@ -148,7 +148,10 @@ fn step_sentences(step: &Step<'_>) -> String {
     let clear = step.of_all.iter().filter(|difference| difference.excludes_zero).count();
     let protocols = groups(&step.of_all);
     if protocols > 1 {
-        text.push_str(&format!(" In all {protocols} protocols {clear} of {} do.", step.of_all.len()));
+        text.push_str(&format!(
+            " In all {protocols} protocols the intervals of {clear} of {} exclude 0.",
+            step.of_all.len()
+        ));
     }
     let family = step.of_all.iter().find_map(|difference| Some(difference.test?.family));
     if let Some(family) = family.filter(|_| clear > 0) {
@@ -309,19 +312,14 @@ pub(super) fn seeds_needed(spec: &StudySpec, summary: &Summary) -> Option<String
     let of_column = |column: &super::Column| {
         let tests = tests(&column.name);
         let questions = tests.iter().filter_map(|test| test.standard_error_of_items).fold(0.0, f64::max);
-        let seeds = tests.iter().filter_map(|test| test.seeds_for_one_point).max()?;
-        Some(match questions < 1.0 {
-            true => format!("{} {seeds}", column.name),
-            false => format!("{} no number, since the questions alone leave {questions:.1} points", column.name),
-        })
+        match tests.iter().filter_map(|test| test.seeds_for_one_point).max() {
+            _ if questions >= 1.0 => {
+                Some(format!("{}: no number is enough, the questions alone leave {questions:.1} points", column.name))
+            }
+            seeds => Some(format!("{}: {}", column.name, seeds?)),
+        }
     };
-    let without = |column: &super::Column| {
-        let questions = tests(&column.name).iter().filter_map(|test| test.standard_error_of_items).fold(0.0, f64::max);
-        (questions >= 1.0)
-            .then(|| format!("{} no number, since the questions alone leave {questions:.1} points", column.name))
-    };
-    let columns: Vec<String> =
-        spec.columns.iter().filter_map(|column| of_column(column).or_else(|| without(column))).collect();
+    let columns: Vec<String> = spec.columns.iter().filter_map(of_column).collect();
     Some(format!("{intro}, by what these seeds show of their spread: {}.", columns.join("; ")))
 }
 

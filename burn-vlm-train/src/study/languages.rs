@@ -46,7 +46,7 @@ pub(super) fn section(spec: &StudySpec, summary: &Summary) -> Option<Section> {
     let group = spec.group_label(&spec.headline);
     let mut section = Section::new("kin", "Languages and their share of the training")
         .text(format!(
-            "Of each setting: the language's share of the samples of its last stage (`{stage}`), then the score in percent ({group}) with \
+            "Of each setting: the language's share of the samples of its last stage ({stage}), then the score in percent ({group}) with \
              its 95 % interval over {over}. Script by ISO 15924, family and branch by Glottolog's names."
         ))
         .table("Language", &columns, rows.collect());

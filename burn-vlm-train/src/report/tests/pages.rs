@@ -189,7 +189,7 @@ fn words_follow_the_intervals() {
     let text = "- **Finetuning data: En + Multi instead of En**: no difference could be shown, no 95 % interval of one excludes 0 (6 \
                 compared). The smallest difference that this run would have found";
     assert!(md.contains(text), "{md}");
-    assert!(md.contains("In all 3 protocols 1 of 18 do."), "{md}");
+    assert!(md.contains("In all 3 protocols the intervals of 1 of 18 exclude 0."), "{md}");
 }
 
 #[test]
