@@ -215,6 +215,9 @@ impl Stages {
     }
 }
 
+/// What samples without a language count as.
+const UNKNOWN_LANGUAGE: &str = "und";
+
 /// A stage's name, and its samples by language where they are known.
 type StageSamples = (String, Option<BTreeMap<String, u64>>);
 
@@ -244,6 +247,9 @@ fn samples_by_language(plan: &Plan, settings: &[(String, Vec<StageSamples>)]) ->
             let Some(known) = stages.iter().map(|(_, languages)| languages.as_ref()).collect::<Option<Vec<_>>>() else {
                 continue;
             };
+            if known.iter().any(|languages| languages.contains_key(UNKNOWN_LANGUAGE)) {
+                continue;
+            }
             let lacks =
                 |tag: &&String| !known.iter().any(|languages| languages.get(*tag).is_some_and(|count| *count > 0));
             let lacks: Vec<&str> = column.languages.iter().filter(lacks).map(String::as_str).collect();

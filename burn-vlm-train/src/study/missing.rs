@@ -119,6 +119,7 @@ fn parts(recipe: &Recipe, inputs: &StudyInputs, shapes: &[ShippedShape], found: 
         let path = inputs.parts.join(name);
         let last = Path::new(name).file_name().and_then(|last| last.to_str()).unwrap_or(name);
         let get = match shapes.iter().find(|shape| shape.name == last) {
+            Some(shape) if shape.repository.is_empty() => "not published; for who has it".to_owned(),
             Some(shape) => format!("hf download {} --local-dir {}", shape.repository, path.display()),
             None if recipe.part.contains_key(name) => {
                 "--from-scratch pretrains them in the study; --parts names another folder of parts".to_owned()

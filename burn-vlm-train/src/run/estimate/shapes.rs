@@ -20,7 +20,7 @@ use crate::recipe::PartRecipe;
 pub struct ShippedShape {
     /// The name by which recipes call the part.
     pub name: &'static str,
-    /// Where it is published: a repository of the hub.
+    /// Where it is published: a repository of the hub; empty if it is not.
     pub repository: &'static str,
     /// Its config.json.
     pub config: &'static str,
