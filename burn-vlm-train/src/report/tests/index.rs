@@ -10,7 +10,7 @@ const SEEDS: [u64; 2] = [0, 1];
 /// What a study has written for the page.
 fn card() -> Card {
     let spec = fake::two_by_two();
-    let summary = summarise(&spec, &fake::outcomes(&spec, &SEEDS, 40), fake::provenance(&SEEDS)).unwrap();
+    let summary = summarise(&spec, fake::outcomes(&spec, &SEEDS, 40), fake::provenance(&SEEDS)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(Card::read(folder.path()).unwrap(), None);
     let input = ReportInput { spec: &spec, summary: &summary, losses: &[], examples: &[], sections: &[] };
