@@ -154,7 +154,6 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
     let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
-    let job = if args.no_share { job } else { job.sharing_stages(&plan)? };
     // Its tables are in a file, which only we know.
     let in_file = |error: TrainError| match &args.config {
         Some(path) => AnyError::from(format!("{}: {error}", path.display())),
@@ -167,6 +166,7 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
         false => return Err(missing.to_string().into()),
     };
     let benchmarks = benchmarks.map_err(in_file)?;
+    let job = if args.no_share { job } else { job.sharing_stages(&plan).map_err(in_file)? };
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),

@@ -47,8 +47,8 @@ mod tests {
     use super::*;
 
     const RECIPE: &str = "stages = ['align', 'finetune']\nseed = 1\n[model]\nencoder = 'siglip1'\nbackbone = 'backbone'\n\
-        [stage.align]\nobjective = 'vlm'\nsteps = 4\nbatch = 8\ntrain = { a = 1e-3 }\ndata = { languages = ['en'] }\n\
-        [stage.finetune]\nobjective = 'vlm'\nsteps = 8\nbatch = 8\ntrain = { a = 1e-3 }\ndata = { languages = ['en'] }\n";
+        [stage.align]\nobjective = 'vlm'\nsteps = 4\nbatch = 8\ntrain = { a = 1e-3 }\nlog_every = 1\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n\
+        [stage.finetune]\nobjective = 'vlm'\nsteps = 8\nbatch = 8\ntrain = { a = 1e-3 }\nlog_every = 1\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n";
 
     fn of(text: &str) -> Vec<String> {
         beginnings(&Recipe::from_table(toml::from_str(text).unwrap()).unwrap(), false).unwrap()
@@ -73,7 +73,7 @@ mod tests {
             ("'siglip1'", "'siglip2'"),
             ("[model]", "[tokenizer]\nlanguages = ['en']\nvocab_size = 300\n[model]"),
             // What the second stage holds out, the first does not train on.
-            ("steps = 8", "steps = 8\neval_every = 25\nvalidation = { share = '5%' }"),
+            ("steps = 8", "steps = 8\neval_every = 4\nvalidation = { share = '5%' }"),
         ] {
             assert!(RECIPE.contains(from));
             assert_eq!(alike(RECIPE, &RECIPE.replace(from, to)), 0, "{to}");

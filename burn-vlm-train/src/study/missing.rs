@@ -63,15 +63,7 @@ impl MissingInputs {
     pub fn of(plan: &Plan, inputs: &StudyInputs, shapes: &[ShippedShape]) -> Result<Self> {
         let mut found = Vec::new();
         for cell in &plan.cells {
-            let recipe = Recipe::from_table(cell.recipe.clone())?;
-            parts(&recipe, inputs, shapes, &mut found);
-            for file in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)).flat_map(|stage| {
-                let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
-                stage.mixture.as_ref().map(|mixture| &mixture.file).into_iter().chain(validated)
-            }) {
-                mixture(&inputs.base.join(file), &mut found).map_err(TrainError::within(cell.name.clone()))?;
-            }
-            benchmarks(cell, &inputs.base, &mut found)?;
+            of_cell(cell, inputs, shapes, &mut found).map_err(TrainError::within(format!("cell {}", cell.name)))?;
         }
         found.sort();
         found.dedup();
@@ -106,6 +98,18 @@ impl fmt::Display for MissingInputs {
         }
         Ok(())
     }
+}
+
+fn of_cell(cell: &Cell, inputs: &StudyInputs, shapes: &[ShippedShape], found: &mut Vec<MissingInput>) -> Result<()> {
+    let recipe = Recipe::from_table(cell.recipe.clone())?;
+    parts(&recipe, inputs, shapes, found);
+    for stage in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)) {
+        let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
+        for file in stage.mixture.iter().map(|mixture| &mixture.file).chain(validated) {
+            mixture(&inputs.base.join(file), found)?;
+        }
+    }
+    benchmarks(cell, &inputs.base, found)
 }
 
 fn parts(recipe: &Recipe, inputs: &StudyInputs, shapes: &[ShippedShape], found: &mut Vec<MissingInput>) {
