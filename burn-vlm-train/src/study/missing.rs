@@ -105,8 +105,9 @@ fn of_cell(cell: &Cell, inputs: &StudyInputs, shapes: &[ShippedShape], found: &m
     parts(&recipe, inputs, shapes, found);
     for stage in recipe.stages.iter().filter_map(|name| recipe.stage.get(name)) {
         let validated = stage.validation.as_ref().and_then(|validation| validation.file.as_ref());
-        for file in stage.mixture.iter().map(|mixture| &mixture.file).chain(validated) {
-            mixture(&inputs.base.join(file), found)?;
+        let mixed = stage.mixture.iter().map(|mixture| (&mixture.file, mixture.set.clone()));
+        for (file, set) in mixed.chain(validated.map(|file| (file, toml::Table::new()))) {
+            mixture(&inputs.base.join(file), &set, found)?;
         }
     }
     benchmarks(cell, &inputs.base, found)
@@ -136,13 +137,13 @@ fn parts(recipe: &Recipe, inputs: &StudyInputs, shapes: &[ShippedShape], found: 
     }
 }
 
-fn mixture(file: &Path, found: &mut Vec<MissingInput>) -> Result<()> {
+fn mixture(file: &Path, set: &toml::Table, found: &mut Vec<MissingInput>) -> Result<()> {
     if !file.exists() {
         let name = "mixture".to_owned();
         found.push(MissingInput { needed: NeededFor::Mixture, get: None, name, path: file.to_owned() });
         return Ok(());
     }
-    for missing in missing_of_mixture(&MixtureConfig::from_file(file)?).map_err(OpenMixtureError::from)? {
+    for missing in missing_of_mixture(&MixtureConfig::from_file_with(file, set)?).map_err(OpenMixtureError::from)? {
         let get = published(missing.from);
         found.push(MissingInput { needed: NeededFor::Training, get, name: missing.source, path: missing.path });
     }
