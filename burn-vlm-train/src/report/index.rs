@@ -209,7 +209,8 @@ pub fn index_html(preset: &str, about: &str, entries: &[IndexEntry]) -> String {
         entries.iter().map(row).collect::<String>(),
         page.html
     );
-    document(TITLE, &main, "")
+    // What failed is told in long lines.
+    document(TITLE, &main, "pre{white-space:pre-wrap}\n")
 }
 
 /// Of the page.
