@@ -57,6 +57,7 @@ impl Study {
     pub fn plan(&self, preset: &str, seeds: Option<u64>, rules: &PatchRules) -> Result<Plan, StudyError> {
         let chosen = &self.preset(preset)?;
         if let Some(other) = &chosen.other {
+            let other = other.as_ref().map_err(|error| self.error_at(&["presets", preset, "study"], error.clone()))?;
             return Ok(Plan { preset: preset.to_owned(), ..other.plan(other.usual_preset(), seeds, rules)? });
         }
         let rules = self.open_tables.iter().fold(rules.clone(), |rules, path| rules.open(path));
@@ -89,7 +90,8 @@ impl Study {
     /// As [`plan`](Self::plan).
     pub fn check_presets(&self, rules: &PatchRules) -> Result<(), StudyError> {
         let alone = self.presets.is_empty().then_some(NO_PRESET);
-        let mut presets = self.presets.keys().map(String::as_str).chain(alone);
+        let there = self.presets.iter().filter(|(_, preset)| !matches!(preset.other, Some(Err(_))));
+        let mut presets = there.map(|(name, _)| name.as_str()).chain(alone);
         presets.try_for_each(|preset| self.plan(preset, None, rules).map(|_| ()))
     }
 

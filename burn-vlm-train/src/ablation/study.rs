@@ -139,9 +139,9 @@ pub struct Preset {
     /// is what is run.
     #[serde(default)]
     pub study: Option<PathBuf>,
-    /// That study, read.
+    /// That study, read; or why it is not: a study that is copied without it has its other presets all the same.
     #[serde(skip)]
-    pub(super) other: Option<Box<Study>>,
+    pub(super) other: Option<Result<Box<Study>, String>>,
 }
 
 impl Preset {
@@ -318,12 +318,16 @@ impl Study {
                 return Err(wrong("a preset that is a `study` of its own has nothing else but a `description`"));
             }
             let path = file.parent().unwrap_or(Path::new("")).join(path);
-            let text = read(&path).map_err(FileError::io("read the study", &path))?;
-            let other = Self::parse_by(&path, &text, read)?;
-            if other.presets.values().any(|preset| preset.study.is_some()) {
-                return Err(wrong("the study of a preset cannot have such presets itself"));
-            }
-            preset.other = Some(Box::new(other));
+            preset.other = Some(match read(&path).map_err(FileError::io("read the study", &path)) {
+                Err(error) => Err(error.to_string()),
+                Ok(text) => {
+                    let other = Self::parse_by(&path, &text, read)?;
+                    if other.presets.values().any(|preset| preset.study.is_some()) {
+                        return Err(wrong("the study of a preset cannot have such presets itself"));
+                    }
+                    Ok(Box::new(other))
+                }
+            });
         }
         let mut study = Self {
             name: content.name,

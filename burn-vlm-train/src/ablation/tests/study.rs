@@ -166,6 +166,29 @@ fn two_axes_may_choose_one_thing_together() {
 }
 
 #[test]
+fn a_preset_may_be_a_study_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, other) = (folder.path().join("encoder.toml"), folder.path().join("paper.toml"));
+    let preset = "[presets.paper]\ndescription = \"published\"\nstudy = \"paper.toml\"\n\n[presets.tiny]";
+    std::fs::write(&file, STUDY.replace("[presets.tiny]", preset)).unwrap();
+    // Copied without the other file, the study is what it was.
+    let alone = Study::load(&file).unwrap();
+    alone.check_presets(&PatchRules::new()).unwrap();
+    assert_eq!(alone.plan("tiny", None, &PatchRules::new()).unwrap().cells.len(), 8);
+    let error = alone.plan("paper", None, &PatchRules::new()).unwrap_err().to_string();
+    assert!(error.contains("encoder.toml:") && error.contains("paper.toml"), "{error}");
+    let text = STUDY.replace("title = \"Which encoder?\"", "title = \"Published\"").replace("seeds = 2", "seeds = 1");
+    std::fs::write(&other, text).unwrap();
+    let plan = Study::load(&file).unwrap().plan("paper", None, &PatchRules::new()).unwrap();
+    assert_eq!((plan.preset.as_str(), plan.study.title.as_str(), plan.cells.len()), ("paper", "Published", 4));
+    // Neither patches beside it nor a chain of such presets.
+    std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("study", "seeds = 2\nstudy"))).unwrap();
+    let error = Study::load(&file).unwrap_err().to_string();
+    assert!(error.contains("nothing else but a `description`"), "{error}");
+    std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("paper.toml", "encoder.toml"))).unwrap();
+}
+
+#[test]
 fn merged_tables_are_read_strictly_too() {
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
