@@ -289,10 +289,16 @@ impl Study {
         text: &str,
         read: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Self, StudyError> {
-        Self::parse_by(file, text, &read)
+        Self::parse_by(file, text, &read, false)
     }
 
-    fn parse_by(file: &Path, text: &str, read: &dyn Fn(&Path) -> std::io::Result<String>) -> Result<Self, StudyError> {
+    /// `is_preset`: it is what a preset of another study names.
+    fn parse_by(
+        file: &Path,
+        text: &str,
+        read: &dyn Fn(&Path) -> std::io::Result<String>,
+        is_preset: bool,
+    ) -> Result<Self, StudyError> {
         let content: StudyFile = toml_text::parse_toml(file, text)?;
         let recipe = match content.recipe {
             Value::Table(recipe) => recipe,
@@ -314,19 +320,16 @@ impl Study {
                 let place = toml_text::locate(text, &["presets", name, "study"]);
                 StudyError::from(TomlError::new(file, place, message))
             };
+            if is_preset {
+                return Err(wrong("the study of a preset cannot have such presets itself"));
+            }
             if preset.changes_something() {
                 return Err(wrong("a preset that is a `study` of its own has nothing else but a `description`"));
             }
             let path = file.parent().unwrap_or(Path::new("")).join(path);
             preset.other = Some(match read(&path).map_err(FileError::io("read the study", &path)) {
                 Err(error) => Err(error.to_string()),
-                Ok(text) => {
-                    let other = Self::parse_by(&path, &text, read)?;
-                    if other.presets.values().any(|preset| preset.study.is_some()) {
-                        return Err(wrong("the study of a preset cannot have such presets itself"));
-                    }
-                    Ok(Box::new(other))
-                }
+                Ok(text) => Ok(Box::new(Self::parse_by(&path, &text, read, true)?)),
             });
         }
         let mut study = Self {

@@ -186,6 +186,8 @@ fn a_preset_may_be_a_study_of_its_own() {
     let error = Study::load(&file).unwrap_err().to_string();
     assert!(error.contains("nothing else but a `description`"), "{error}");
     std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("paper.toml", "encoder.toml"))).unwrap();
+    let error = Study::load(&file).unwrap_err().to_string();
+    assert!(error.contains("cannot have such presets itself"), "{error}");
 }
 
 #[test]
