@@ -270,6 +270,8 @@ struct PassRow {
     tokens: usize,
     /// Whether its only node's children run later.
     goes_on: bool,
+    /// Whether a layer's window hides tokens from others: then no row of the batch is a tree, which has no window.
+    windowed: bool,
 }
 
 /// A node and all below it.
@@ -322,7 +324,9 @@ impl Walk<'_> {
         let mut rows = self.rows(nodes);
         // Alike in length, so that there is little padding behind them (before them it costs a copy, not a product); those with children
         // together, because the others need no cache.
-        rows.sort_by_key(|row| (!row.goes_on, row.tokens, row.before.places.len(), row.nodes.first().copied()));
+        rows.sort_by_key(|row| {
+            (!row.goes_on, row.windowed, row.tokens, row.before.places.len(), row.nodes.first().copied())
+        });
         let mut rest = &rows[..];
         while !rest.is_empty() {
             let (batch, others) = rest.split_at(self.batch_of(rest));
@@ -380,14 +384,14 @@ impl Walk<'_> {
             let Subtree { tokens, end } = self.subtrees[node];
             if tokens > TREE_TOKENS || end > self.tree_positions {
                 let own = &self.tree.nodes[node];
-                let goes_on = !own.children.is_empty();
-                rows.push(PassRow { before, nodes: vec![node], tokens: own.tokens(), goes_on });
+                let (goes_on, windowed) = (!own.children.is_empty(), own.end > self.tree_positions);
+                rows.push(PassRow { before, nodes: vec![node], tokens: own.tokens(), goes_on, windowed });
                 continue;
             }
             let key = (before.row, before.places.end);
             let place = open.get(&key).copied().filter(|row| rows[*row].tokens + tokens <= TREE_TOKENS);
             let row = place.unwrap_or_else(|| {
-                rows.push(PassRow { before, nodes: Vec::new(), tokens: 0, goes_on: false });
+                rows.push(PassRow { before, nodes: Vec::new(), tokens: 0, goes_on: false, windowed: false });
                 open.insert(key, rows.len() - 1);
                 rows.len() - 1
             });
@@ -460,7 +464,7 @@ impl Walk<'_> {
             before = before.max(row.before.places.len());
             own = own.max(row.tokens);
             let fits = before + own <= longest && (count + 1) * (before + own) <= most_tokens;
-            if count > 0 && !(fits && row.goes_on == rows[0].goes_on) {
+            if count > 0 && !(fits && row.goes_on == rows[0].goes_on && row.windowed == rows[0].windowed) {
                 break;
             }
             count += 1;
