@@ -71,10 +71,7 @@ pub(crate) fn encode_plain(
     if roles != (Role::User, Role::Assistant) || placeholders == 0 || count_images(turns) != placeholders {
         return Err(shape());
     }
-    let image = style.image_id().ok_or_else(|| EncodeError::NoToken {
-        token: IMAGE_PLACEHOLDER.to_owned(),
-        help: "add it to the tokenizer's special tokens",
-    })?;
+    let image = image_token(style)?;
     let mut ids = style.start.clone();
     ids.extend(std::iter::repeat_n(image, placeholders));
     let mut labels = vec![IGNORE; ids.len()];
@@ -83,6 +80,15 @@ pub(crate) fn encode_plain(
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
     truncate(Some(image), expand_images(Some(image), encoded, turns, pictures)?, options)
+}
+
+/// The id that stands for a picture.
+fn image_token(style: &Style) -> Result<u32, EncodeError> {
+    let token = || EncodeError::NoToken {
+        token: IMAGE_PLACEHOLDER.to_owned(),
+        help: "add it to the tokenizer's special tokens",
+    };
+    style.image_id().ok_or_else(token)
 }
 
 /// Encodes a conversation as a text: the turns' words, each on a line of its own, between the tokenizer's start and end of a text (where
@@ -103,10 +109,7 @@ pub(crate) fn encode_document(
     let lines: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
     for (number, piece) in lines.join(END).split(IMAGE_PLACEHOLDER).enumerate() {
         if number > 0 {
-            ids.push(image.ok_or_else(|| EncodeError::NoToken {
-                token: IMAGE_PLACEHOLDER.to_owned(),
-                help: "add it to the tokenizer's special tokens",
-            })?);
+            ids.push(image_token(style)?);
             labels.push(IGNORE);
         }
         let words = tokenizer.encode(piece)?;

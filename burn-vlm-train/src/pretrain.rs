@@ -26,7 +26,7 @@ use crate::error::{Result, TrainError};
 use crate::eval::retrieval;
 use crate::objective::{ContrastiveObjective, TextObjective};
 use crate::pictures::Pictures;
-use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe};
+use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe, read_recipe};
 use crate::run::{DataOrigin, open_stage_data, text_samples};
 use crate::trainer::{StageRun, train_stage};
 
@@ -223,6 +223,16 @@ pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
         made_from += &text.map_err(|e| TrainError::Recipe(e.to_string()))?;
     }
     Ok(blake3::hash(made_from.as_bytes()).to_hex().to_string())
+}
+
+/// Whether the part in a folder was made from what the recipe says of it.
+///
+/// # Errors
+/// A part without its recipe, a recipe that cannot be read.
+pub fn is_made_from(folder: &Path, recipe: &Recipe, name: &str) -> Result<bool> {
+    let made_from = read_recipe(&folder.join("recipe.toml"), &[])?;
+    // A part that the other recipe does not have was not made from it.
+    Ok(made_from.part.contains_key(name) && part_fingerprint(&made_from, name)? == part_fingerprint(recipe, name)?)
 }
 
 /// Side of the pictures and number of text positions of a dual encoder.

@@ -140,10 +140,10 @@ impl MixtureConfig {
         if set.is_empty() {
             return Self::from_file(path);
         }
-        // What is wrong with the file itself is told with its place.
-        Self::from_file(path)?;
         let text =
             std::fs::read_to_string(path).map_err(|source| MixtureConfigError::Io { path: path.to_owned(), source })?;
+        // What is wrong with the file itself is told with its place.
+        Self::from_toml(&text, path)?;
         let wrong = |reason: String| MixtureConfigError::Toml { path: path.to_owned(), reason };
         let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         table.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));

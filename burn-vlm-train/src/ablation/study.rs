@@ -147,8 +147,9 @@ pub struct Preset {
 impl Preset {
     /// Whether it patches anything of the study that it stands in.
     fn changes_something(&self) -> bool {
-        let Self { seeds, patch, evaluation, benchmark, columns, .. } = self;
-        seeds.is_some() || !(patch.is_empty() && evaluation.is_empty() && benchmark.is_empty() && columns.is_empty())
+        let Self { description: _, seeds, patch, evaluation, benchmark, columns, suite, study: _, other: _ } = self;
+        let tables = [patch.is_empty(), evaluation.is_empty(), benchmark.is_empty(), columns.is_empty()];
+        seeds.is_some() || suite.is_some() || tables.contains(&false)
     }
 }
 

@@ -185,6 +185,13 @@ fn a_preset_may_be_a_study_of_its_own() {
     std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("study", "seeds = 2\nstudy"))).unwrap();
     let error = Study::load(&file).unwrap_err().to_string();
     assert!(error.contains("nothing else but a `description`"), "{error}");
+    std::fs::write(
+        &file,
+        STUDY.replace("[presets.tiny]", &preset.replace("study", "suite = { file = \"s.toml\" }\nstudy")),
+    )
+    .unwrap();
+    let error = Study::load(&file).unwrap_err().to_string();
+    assert!(error.contains("nothing else but a `description`"), "{error}");
     std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("paper.toml", "encoder.toml"))).unwrap();
     let error = Study::load(&file).unwrap_err().to_string();
     assert!(error.contains("cannot have such presets itself"), "{error}");
