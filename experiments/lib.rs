@@ -107,20 +107,23 @@ pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", t
 pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
 
 /// Parrot against LLaVA; the first is the program's default.
-pub const PARROT: [BuiltIn; 4] = [
+pub const PARROT: [BuiltIn; 6] = [
     BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
     BuiltIn { name: "languages", file: "parrot_languages", text: include_str!("parrot_languages.toml") },
     BuiltIn { name: "scale", file: "parrot_scale", text: include_str!("parrot_scale.toml") },
     BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
+    BuiltIn { name: "monolingual", file: "parrot_monolingual", text: include_str!("parrot_monolingual.toml") },
+    BuiltIn { name: "translate", file: "parrot_translate", text: include_str!("parrot_translate.toml") },
 ];
 
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 8] = [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 10] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4], PARROT[5]];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 12] = [
+pub const SHAPES: [ShippedShape; 13] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         repository: "google/siglip-so400m-patch14-384",
@@ -140,6 +143,11 @@ pub const SHAPES: [ShippedShape; 12] = [
         name: "clip-vit-large-patch14-336",
         repository: "openai/clip-vit-large-patch14-336",
         config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
+    },
+    ShippedShape {
+        name: "chinese-clip-vit-large-patch14-336px",
+        repository: "OFA-Sys/chinese-clip-vit-large-patch14-336px",
+        config: include_str!("../recipes/shapes/chinese-clip-vit-large-patch14-336px/config.json"),
     },
     // Gemma 2 and Tower+ are one shape.
     ShippedShape { name: "base-2b-pt", repository: "google/gemma-2-2b", config: TOWER_2B },
@@ -165,11 +173,18 @@ pub const SHAPES: [ShippedShape; 12] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 15] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
+    ("paper/parrot.toml", include_str!("paper/parrot.toml")),
+    ("paper/parrot_encoder.toml", include_str!("paper/parrot_encoder.toml")),
+    ("paper/parrot_languages.toml", include_str!("paper/parrot_languages.toml")),
+    ("paper/parrot_monolingual.toml", include_str!("paper/parrot_monolingual.toml")),
+    ("paper/parrot_scale.toml", include_str!("paper/parrot_scale.toml")),
+    ("paper/parrot_translate.toml", include_str!("paper/parrot_translate.toml")),
+    ("recipes/parrot.toml", include_str!("../recipes/parrot.toml")),
     ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
     ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),

@@ -32,6 +32,6 @@ mod training;
 pub use builder::{TaskBuilder, TaskError};
 pub use items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem};
 pub use pool::{Concepts, Distractors, Pool, Purpose};
-pub use prompts::{Prompts, prompts};
+pub use prompts::{Prompts, prompts, wording};
 pub use task::Task;
 pub use training::{training_samples, training_source};

@@ -18,6 +18,9 @@ use crate::stats::GroupKey;
 /// Names of an item.
 const OPTIONS: usize = 4;
 
+/// Questions about an item: with the picture, then the text alone.
+const QUESTIONS: usize = 2;
+
 /// `kind = "cloze"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClozeRecipe {
@@ -36,7 +39,7 @@ fn likelihood() -> ClozeScore {
 /// The cloze form of the four-way choice.
 pub struct Cloze {
     recipe: ClozeRecipe,
-    /// Two an item: with the picture, then the text alone.
+    /// [`QUESTIONS`] an item.
     questions: Vec<Question>,
     /// Without scores.
     items: Vec<Prediction>,
@@ -98,7 +101,7 @@ impl Benchmark for Cloze {
             let option_scores = vec![OptionScores::new("likelihood", likelihood), OptionScores::new("pmi", pmi)];
             Ok(Prediction { option_scores, scores, ..item.clone() })
         };
-        self.items.iter().zip(replies.chunks_exact(2)).map(predict).collect()
+        self.items.iter().zip(replies.chunks_exact(QUESTIONS)).map(predict).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -134,6 +137,10 @@ impl Benchmark for Cloze {
 
     fn languages(&self) -> Vec<String> {
         super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+    }
+
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.get(question / QUESTIONS)?.language.clone()
     }
 
     fn headline(&self) -> GroupKey {

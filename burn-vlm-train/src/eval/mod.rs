@@ -22,6 +22,7 @@ mod file;
 mod imported;
 mod lettered;
 mod open;
+mod pivot;
 mod prediction;
 mod prompts;
 mod published;
@@ -49,6 +50,7 @@ pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, ShortAnswer, ShortAnswerRec
 pub use imported::{ImportedReply, ItemName, Matched, match_predictions, read_predictions};
 pub use lettered::Lettered;
 pub use open::Benchmarks;
+pub use pivot::{Dictionary, PivotRecipe, Translator, Untranslated, evaluate_through, translate_by};
 pub(crate) use prediction::argmax;
 pub use prediction::{NamedScore, OptionScores, Prediction};
 pub use published::{PublishedBenchmark, PublishedRecipe};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::from_table;
 use crate::error::{Result, TrainError};
+use crate::eval::PivotRecipe;
 
 /// How an answer's likelihood becomes a score in cloze evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
@@ -65,6 +66,9 @@ pub struct EvaluationRecipe {
     /// A suite whose benchmarks are asked after those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<SuiteUse>,
+    /// Asks questions in other languages through one: translated by the cell's backbone as it is before training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pivot: Option<PivotRecipe>,
 }
 
 /// `[suite]` of a study or a file of questions.
@@ -112,6 +116,9 @@ impl EvaluationRecipe {
         if evaluation.batch == 0 {
             return refuse("`batch` must not be 0".into());
         }
+        if let Some(Err(message)) = evaluation.pivot.as_ref().map(PivotRecipe::check) {
+            return refuse(message);
+        }
         if asks.is_some() && evaluation.languages.is_empty() {
             return refuse("`languages` must not be empty".into());
         }
@@ -119,6 +126,11 @@ impl EvaluationRecipe {
             return refuse("nothing is asked: give `languages`, a [[benchmark]] or a [suite]".into());
         }
         Ok(evaluation)
+    }
+
+    /// Whether the same questions are asked, through whichever language.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        Self { pivot: None, ..self.clone() } == Self { pivot: None, ..other.clone() }
     }
 }
 
@@ -139,6 +151,7 @@ mod tests {
             ("languages = ['en']", "missing field `cloze`"),
             ("captions = 3\nbenchmark = [{ name = 'a' }]", "missing field `languages`"),
             ("languages = []\ncloze = 'pmi'\nseen = 1\nunseen = 0", "must not be empty"),
+            ("batch = 4\nbenchmark = [{ name = 'a' }]\npivot = { prompt = 'x' }", "no `{text}`"),
             ("languags = ['en']", "did you mean `languages`"),
         ] {
             let message = read(text).unwrap_err().to_string();

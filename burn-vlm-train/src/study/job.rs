@@ -21,13 +21,15 @@ use serde_json::json;
 use super::beginnings::{SharedBeginnings, beginnings};
 use super::missing::{MissingInputs, NeededFor};
 use super::parts;
+use super::pivot::BackboneTranslator;
 use super::questions::analysis_samples;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{
-    Benchmark, BenchmarkError, Benchmarks, Prediction, Progress, PublishedBenchmark, Scorer, asked, evaluate,
+    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Scorer, asked,
+    evaluate, evaluate_through,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::optim::LearningRates;
@@ -62,9 +64,9 @@ pub struct StudyInputs {
 /// Trains and evaluates a VLM by the cell's recipe. `T` and `P` are the towers and connectors that its recipes may name; for your own
 /// beside this library's there is [`Either`](burn_vlm::parts::Either).
 pub struct VlmJob<T = VisionEncoder, P = Connector> {
-    context: Context,
+    pub(super) context: Context,
     inputs: StudyInputs,
-    store: PartStore,
+    pub(super) store: PartStore,
     /// Benchmarks of your own, asked after those of the study's file.
     own: Vec<Arc<dyn Benchmark>>,
     /// What was opened, by its settings: most cells of a study are asked the same.
@@ -172,7 +174,18 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A benchmark that cannot be used or shown.
     pub fn benchmarks(&self, plan: &Plan) -> Result<Benchmarks> {
         let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
-        let benchmarks = self.asked(&EvaluationRecipe::from_table(first.evaluation.clone())?)?.benchmarks;
+        let evaluation = EvaluationRecipe::from_table(first.evaluation.clone())?;
+        for cell in &plan.cells[1..] {
+            let other = EvaluationRecipe::from_table(cell.evaluation.clone())?;
+            if !evaluation.asks_as(&other) {
+                let message = format!(
+                    "cells {} and {} are asked other questions: an axis value's `evaluation` may only change `pivot`, how they are asked",
+                    first.setting, cell.setting
+                );
+                return Err(TrainError::Recipe(message));
+            }
+        }
+        let benchmarks = self.asked(&evaluation)?.benchmarks;
         benchmarks.check_columns(&plan.columns)?;
         Ok(benchmarks)
     }
@@ -254,6 +267,11 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         begin_from.ok_or_else(|| TrainError::Recipe(format!("there is no [part.{name}]")))
     }
 
+    /// What decides on the last bits beside recipe and data.
+    pub(super) fn made_by(&self) -> String {
+        format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor())
+    }
+
     /// Hash of what a part is, without making it.
     fn part_hash(&self, recipe: &Recipe, name: &str) -> Result<String> {
         if self.inputs.from_scratch {
@@ -280,7 +298,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         };
         let mut moments = Vec::new();
         let stages = self.shared.count(&beginnings(&recipe, self.inputs.from_scratch)?);
-        let made_by = format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor());
+        let made_by = self.made_by();
         let shared = SharedStages { store: self.stage_store(), stages, run: cell.name.clone(), made_by };
         let run = TrainRun {
             context: &self.context,
@@ -309,7 +327,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             .map(|stage| (stage.name.clone(), json!(stage.log.last().map(|entry| entry.loss_mean))))
             .collect();
         let scorer = asking.scorer(&trained.assembled.model)?;
-        let predictions = asking.ask(&scorer)?;
+        let predictions = asking.ask(&scorer, evaluation.pivot.as_ref())?;
         let count = predictions.len();
         if !asking.probed.is_empty() {
             let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
@@ -354,21 +372,21 @@ fn parameters<T: VisionTower, P: Projector>(
 }
 
 /// What a cell's model is asked, and with what.
-struct Asking<'a, T, P> {
-    job: &'a VlmJob<T, P>,
-    parts: &'a PartFolders,
-    recipe: &'a Recipe,
+pub(super) struct Asking<'a, T, P> {
+    pub(super) job: &'a VlmJob<T, P>,
+    pub(super) parts: &'a PartFolders,
+    pub(super) recipe: &'a Recipe,
     /// Whether the tower is the encoder's own from beginning to end.
     frozen: bool,
     benchmarks: Benchmarks,
     probed: Vec<Sample>,
     batch: usize,
-    reporter: &'a Reporter,
+    pub(super) reporter: &'a Reporter,
 }
 
 impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
     /// A scorer of a model; the features of a frozen tower are those that all cells of the encoder share.
-    fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
+    pub(super) fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
         let config = &model.config;
         let device = &self.job.context.device;
         let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
@@ -402,15 +420,21 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         stored_bank(&self.job.store, &key, model, processor, &asked, on).map(Some)
     }
 
-    /// Asks a model all benchmarks.
-    fn ask(&self, scorer: &Scorer<T, P>) -> Result<Vec<Prediction>> {
+    /// Asks a model all benchmarks, through another language where one is given.
+    fn ask(&self, scorer: &Scorer<T, P>, pivot: Option<&PivotRecipe>) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::new();
+        let mut translator = pivot.map(|pivot| BackboneTranslator::new(self, pivot)).transpose()?;
         for benchmark in self.benchmarks.iter() {
             benchmark.notes().iter().for_each(|note| self.reporter.line(note));
             self.reporter.line(&asked(benchmark));
             let bar = self.reporter.bar(benchmark.name(), 0);
             let told = |progress: Progress| bar.set_of(progress.done as u64, progress.total as u64, "questions");
-            predictions.extend(evaluate(scorer, benchmark, told)?);
+            predictions.extend(match (pivot, &mut translator) {
+                (Some(pivot), Some(translator)) => {
+                    evaluate_through(scorer, pivot.through, translator, benchmark, told)?
+                }
+                _ => evaluate(scorer, benchmark, told)?,
+            });
         }
         Ok(predictions)
     }

@@ -11,6 +11,7 @@ mod job;
 mod languages;
 mod missing;
 mod parts;
+mod pivot;
 mod questions;
 mod summary;
 mod training;
