@@ -121,7 +121,8 @@ pub const PARROT: [BuiltIn; 4] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 9] = [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 9] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
 
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 12] = [

@@ -208,6 +208,15 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Ok(self.asked(&evaluation)?.benchmarks)
     }
 
+    /// What the decoders of a plan are asked without pictures, if they are.
+    ///
+    /// # Errors
+    /// As [`benchmarks`](Self::benchmarks).
+    pub fn text_questions(&self, plan: &Plan) -> Result<Option<TextQuestions>> {
+        let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+        TextQuestions::new(&self.context.corpus, &EvaluationRecipe::from_table(first.evaluation.clone())?)
+    }
+
     fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
         let settings = format!("{evaluation:?}");
         // A poisoned lock guards a table that is whole: it is changed by single calls.
