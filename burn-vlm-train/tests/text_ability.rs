@@ -157,8 +157,8 @@ fn what_is_asked_is_what_the_recipe_says() {
     assert!(told.len() == few.len() && told.key() != few.key());
     let again = open("{ languages = ['de', 'zh-Hans'], items = 20 }").unwrap().unwrap();
     assert_eq!(again.key(), few.key());
-    let error = open("{ languages = ['de', 'ur'] }").map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("`text`") && error.contains("ur"), "{error}");
+    let error = open("{ languages = ['de', 'sw'] }").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("`text`") && error.contains("sw"), "{error}");
     let plain = "languages = ['en']\ncloze = 'likelihood'\nseen = 1\nunseen = 1";
     let plain = EvaluationRecipe::from_table(toml::from_str(plain).unwrap()).unwrap();
     assert!(TextQuestions::new(&corpus, &plain).unwrap().is_none());

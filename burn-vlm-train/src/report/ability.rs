@@ -35,7 +35,7 @@ impl Measure {
     pub fn label(self) -> &'static str {
         match self {
             Self::BitsPerByte => "Likelihood of held-out text",
-            Self::TranslationChrf => "Translation, chrF",
+            Self::TranslationChrf => "Translation",
             Self::AnswerLanguage => "Answers in the language asked for",
         }
     }
@@ -85,6 +85,9 @@ pub struct TextMeasurement {
 pub struct TextSummary {
     /// The moments: `before`, then the stages.
     pub stages: Vec<String>,
+    /// Stages that leave the decoder as it is in every cell: their values are those of the moment before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
     /// Values at each moment: one entry for each measure, cell, moment and column.
     pub values: Vec<TextEstimate>,
     /// The same for each language alone: `column` is its tag.
@@ -192,6 +195,7 @@ pub fn text_summary(
     });
     let mut summary = TextSummary {
         stages: stages.to_vec(),
+        frozen: Vec::new(),
         values: Vec::new(),
         languages: Vec::new(),
         changes: Vec::new(),
