@@ -106,6 +106,10 @@ pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", t
 /// TowerVision's ten or twenty languages.
 pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
 
+/// What pictures cost the backbone in its own languages.
+pub const FORGETTING: BuiltIn =
+    BuiltIn { name: "forgetting", file: "forgetting", text: include_str!("forgetting.toml") };
+
 /// Parrot against LLaVA; the first is the program's default.
 pub const PARROT: [BuiltIn; 6] = [
     BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
@@ -119,8 +123,10 @@ pub const PARROT: [BuiltIn; 6] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 10] =
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4], PARROT[5]];
+pub const STUDIES: [BuiltIn; 11] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4],
+    PARROT[5],
+];
 
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 13] = [
@@ -173,10 +179,11 @@ pub const SHAPES: [ShippedShape; 13] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
+    ("paper/forgetting.toml", include_str!("paper/forgetting.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
     ("paper/parrot.toml", include_str!("paper/parrot.toml")),
     ("paper/parrot_encoder.toml", include_str!("paper/parrot_encoder.toml")),

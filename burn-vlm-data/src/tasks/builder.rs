@@ -118,7 +118,7 @@ impl<'a> TaskBuilder<'a> {
         self.is_named(concept.id) && trained
     }
 
-    fn is_named(&self, concept: ConceptId) -> bool {
+    pub(super) fn is_named(&self, concept: ConceptId) -> bool {
         self.parallel.iter().all(|language| self.corpus.text(concept, *language).is_some())
     }
 

@@ -32,6 +32,7 @@ mod retrieval;
 mod rows;
 mod scores;
 mod suite;
+mod text;
 mod yes_no;
 
 pub use benchmark::{Benchmark, Metric, Question};
@@ -60,6 +61,7 @@ pub use retrieval::{RetrievalScore, retrieval};
 pub use rows::{Kept, Scorer, Shown};
 pub(crate) use suite::missing_files as missing_benchmark_files;
 pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
+pub use text::{TextLikelihood, TextQuestions, TextScores, Translation};
 pub use yes_no::{YesNo, paired};
 
 /// Each tag once, sorted.

@@ -60,6 +60,13 @@ fn tokens_of_a_line() -> usize {
     128
 }
 
+impl Default for PivotRecipe {
+    fn default() -> Self {
+        let (through, prompt, names) = (english(), tower_prompt(), tower_names());
+        Self { through, prompt, names, max_new_tokens: tokens_of_a_line() }
+    }
+}
+
 impl PivotRecipe {
     /// # Errors
     /// A prompt that has no place for the text, no token to write.
@@ -73,7 +80,8 @@ impl PivotRecipe {
         }
     }
 
-    fn prompt_for(&self, wanted: &Untranslated) -> String {
+    /// What the translator is asked for a line.
+    pub(super) fn prompt_for(&self, wanted: &Untranslated) -> String {
         let name = |language: Language| self.names.get(&language).map_or(language.english_name(), String::as_str);
         // The text last: what stands in it is no placeholder.
         self.prompt

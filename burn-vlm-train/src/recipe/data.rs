@@ -22,6 +22,9 @@ pub struct DataRecipe {
     /// Weights of the tasks; for the contrastive objectives this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
+    /// Samples without pictures in the place of some of these: the others keep their proportions, and the total is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextShare>,
     /// How the conversations are written: by the chat template, or as pretraining texts without roles.
     #[serde(default, skip_serializing_if = "is_chat")]
     pub template: PromptTemplate,
@@ -34,6 +37,36 @@ pub struct DataRecipe {
     /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
     #[serde(default)]
     pub views: usize,
+}
+
+/// `text` of a stage's `data`: samples without pictures, in languages of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextShare {
+    /// Their share of the stage's samples, 0 to 1.
+    pub share: f64,
+    /// Languages of the answers, each the same share; translations are from all of them.
+    pub languages: Vec<Language>,
+    /// Weights of the tasks, none of which has a picture.
+    pub tasks: BTreeMap<Task, f64>,
+}
+
+impl TextShare {
+    /// What is wrong with it, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        let Self { share, languages, tasks } = self;
+        if !(0.0..=1.0).contains(share) {
+            return Some(format!("`data.text.share = {share}` must lie in 0..1"));
+        }
+        if languages.is_empty() {
+            return Some("`data.text.languages` must not be empty".into());
+        }
+        if tasks.values().sum::<f64>() <= 0.0 || tasks.values().any(|weight| !(*weight >= 0.0 && weight.is_finite())) {
+            return Some("`data.text.tasks` needs at least one task with a positive weight, and none below 0".into());
+        }
+        let pictured = tasks.keys().find(|task| has_picture(**task))?;
+        Some(format!("`data.text.tasks` is of samples without pictures, and those of `{}` have one", pictured.as_str()))
+    }
 }
 
 fn yes() -> bool {

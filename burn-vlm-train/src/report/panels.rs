@@ -307,6 +307,16 @@ pub(crate) fn percent_share(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
+/// With its sign and so many decimals; zero has none.
+pub(crate) fn signed_by(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    match value {
+        _ if text.chars().all(|c| matches!(c, '0' | '.')) => text,
+        _ if value < 0.0 => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
 /// As short as it is exact: `25`, `0.39`.
 pub(super) fn plain(value: f64) -> String {
     let text = format!("{value:.2}");

@@ -19,6 +19,7 @@ use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
 
 use super::beginnings::{SharedBeginnings, beginnings};
+use super::forgetting::TextWatch;
 use super::missing::{MissingInputs, NeededFor};
 use super::parts;
 use super::pivot::BackboneTranslator;
@@ -28,8 +29,8 @@ use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{
-    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Scorer, asked,
-    evaluate, evaluate_through,
+    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Scorer,
+    TextQuestions, asked, evaluate, evaluate_through,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::optim::LearningRates;
@@ -85,6 +86,8 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
 struct Asked {
     benchmarks: Benchmarks,
     keys: BTreeMap<String, String>,
+    /// What the decoder is asked without pictures, before training and after each stage.
+    text: Option<Arc<TextQuestions>>,
 }
 
 /// One cell's recipe, read and checked.
@@ -217,6 +220,15 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Ok(self.asked(&evaluation)?.benchmarks)
     }
 
+    /// What the decoders of a plan are asked without pictures, if they are.
+    ///
+    /// # Errors
+    /// As [`benchmarks`](Self::benchmarks).
+    pub fn text_questions(&self, plan: &Plan) -> Result<Option<TextQuestions>> {
+        let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+        TextQuestions::new(&self.context.corpus, &EvaluationRecipe::from_table(first.evaluation.clone())?)
+    }
+
     fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
         let settings = format!("{evaluation:?}");
         // A poisoned lock guards a table that is whole: it is changed by single calls.
@@ -233,7 +245,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             let (name, message) = (judged.name().to_owned(), message.to_owned());
             return Err(BenchmarkError::Setting { name, message }.into());
         }
-        let asked = Asked { keys: benchmarks.keys()?, benchmarks };
+        let text = TextQuestions::new(&self.context.corpus, evaluation)?.map(Arc::new);
+        let asked = Asked { keys: benchmarks.keys()?, benchmarks, text };
         opened.insert(settings, asked.clone());
         Ok(asked)
     }
@@ -272,6 +285,13 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor())
     }
 
+    /// What decides on a decoder's answers before training: cells with the same key share them.
+    fn text_key(&self, recipe: &Recipe, text: &TextQuestions, made_by: &str) -> Result<String> {
+        let backbone = self.part_hash(recipe, recipe.model.backbone_part())?;
+        let made_of = format!("{backbone} {:?} {:?} {made_by} {}", recipe.model.answer_end, recipe.compute, text.key());
+        Ok(blake3::hash(made_of.as_bytes()).to_hex().to_string())
+    }
+
     /// Hash of what a part is, without making it.
     fn part_hash(&self, recipe: &Recipe, name: &str) -> Result<String> {
         if self.inputs.from_scratch {
@@ -286,12 +306,13 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             encoder: self.part(&recipe, recipe.model.encoder_part(), reporter)?,
             backbone: self.part(&recipe, recipe.model.backbone_part(), reporter)?,
         };
+        let Asked { benchmarks, text, .. } = self.asked(&evaluation)?;
         let asking = Asking {
             job: self,
             parts: &parts,
             recipe: &recipe,
             frozen: tower_is_frozen(recipe.stages.iter().filter_map(|name| recipe.stage.get(name))),
-            benchmarks: self.asked(&evaluation)?.benchmarks,
+            benchmarks,
             probed: analysis_samples(&self.context.corpus, &evaluation)?,
             batch: evaluation.batch,
             reporter,
@@ -299,6 +320,13 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         let mut moments = Vec::new();
         let stages = self.shared.count(&beginnings(&recipe, self.inputs.from_scratch)?);
         let made_by = self.made_by();
+        let mut watch = match &text {
+            None => None,
+            Some(text) => {
+                let key = self.text_key(&recipe, text, &made_by)?;
+                Some(TextWatch::new(text, &recipe, (&self.store, key), reporter))
+            }
+        };
         let shared = SharedStages { store: self.stage_store(), stages, run: cell.name.clone(), made_by };
         let run = TrainRun {
             context: &self.context,
@@ -314,6 +342,9 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         };
         // How a connector changes from stage to stage is looked at on the features of a frozen tower; else the tower changes too.
         let mut note = |stage: &str, model: &Vlm<T, P>| -> Result<()> {
+            if let Some(watch) = &mut watch {
+                watch.next(model, || asking.text_scorer(model))?;
+            }
             if !asking.probed.is_empty() && asking.frozen {
                 let scorer = asking.scorer(model)?;
                 moments.push(Probe::new(&scorer, &asking.probed)?.moment(stage)?);
@@ -332,6 +363,11 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         if !asking.probed.is_empty() {
             let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
             write_json_atomic(&folder.join("analysis.json"), &analysis)?;
+        }
+        if let Some(watch) = &mut watch {
+            let model = &trained.assembled.model;
+            watch.next(model, || asking.text_scorer(model))?;
+            watch.write(folder)?;
         }
         write_jsonl_atomic(&folder.join("predictions.jsonl"), &predictions)?;
         parts::keep(recipe.model.encoder_part(), &asking.parts.encoder, folder)?;
@@ -396,6 +432,15 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         Ok(Scorer::new(model, device, processor, bank, self.batch))
     }
 
+    /// A scorer of what needs no picture.
+    pub(super) fn text_scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
+        let config = &model.config;
+        let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
+        let (backbone, end) = (&self.parts.backbone, self.recipe.model.answer_end);
+        let processor = Arc::new(model_processor(config, backbone, end, &image, self.benchmarks.limits())?);
+        Ok(Scorer::new(model, &self.job.context.device, processor, None, self.batch))
+    }
+
     fn bank(
         &self,
         model: &Vlm<T, P>,
@@ -448,9 +493,11 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
     fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
         let Read { recipe, evaluation } = read(cell)?;
         let mut inputs = Inputs::new();
-        for (name, key) in self.asked(&evaluation)?.keys {
+        let Asked { keys, text, .. } = self.asked(&evaluation)?;
+        for (name, key) in keys {
             inputs.insert(format!("benchmark {name}"), key);
         }
+        inputs.extend(text.map(|text| ("text".to_owned(), text.key())));
         for name in &recipe.stages {
             let files =
                 recipe.stage.get(name).map(|stage| files_state(stage, &self.inputs.base)).transpose()?.flatten();

@@ -7,6 +7,7 @@
 mod beginnings;
 mod blind;
 mod experts;
+mod forgetting;
 mod job;
 mod languages;
 mod missing;

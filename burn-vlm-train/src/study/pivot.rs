@@ -41,7 +41,7 @@ impl<'a, T: VisionTower, P: Projector> BackboneTranslator<'a, T, P> {
                 let Asking { job, parts, recipe, .. } = self.asking;
                 let device = &job.context.device;
                 let whole = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, device)?;
-                self.asking.scorer(&whole.model)?
+                self.asking.text_scorer(&whole.model)?
             }
         };
         Ok(self.scorer.insert(scorer))
