@@ -23,6 +23,8 @@ use crate::stats::{Axes, Measurement};
 
 /// The answers of a moment, in the folder of a cell and in that of what cells share.
 const FILE: &str = "text.json";
+/// The smallest p-value that is written as it is.
+const LEAST_P: f64 = 0.0001;
 
 /// What a decoder was asked at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -240,8 +242,8 @@ pub(super) fn section(summary: Option<&TextSummary>, spec: &StudySpec) -> Option
                     signed_by(difference.low, decimals),
                     signed_by(difference.high, decimals)
                 ),
-                format!("{:.4}", difference.p),
-                format!("{:.4}", difference.p_holm),
+                shown_p(difference.p),
+                shown_p(difference.p_holm),
                 format!("{:.1$}", difference.detectable, decimals),
             ];
             rows.push((difference.label(spec), figures));
@@ -358,6 +360,11 @@ type Of<'a> = (&'a Axes, Measure, &'a str);
 
 fn find<'s>(values: &'s [TextEstimate], (axes, measure, stage): Of<'_>, column: &str) -> Option<&'s TextEstimate> {
     values.iter().find(|v| v.axes == *axes && v.measure == measure && v.stage == stage && v.column == column)
+}
+
+/// A p-value is never 0.
+fn shown_p(p: f64) -> String {
+    if p < LEAST_P { format!("< {LEAST_P}") } else { format!("{p:.4}") }
 }
 
 fn plain(value: f64, decimals: usize) -> String {
