@@ -333,3 +333,102 @@ impl View<'_> {
         tested.zip(adjusted).map(difference).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::fake;
+
+    /// Summaries are rounded to six decimals.
+    const WRITTEN: f64 = 2e-6;
+
+    fn axes(encoder: &str, data: &str) -> Axes {
+        Axes::from([("encoder".into(), encoder.into()), ("data".into(), data.into())])
+    }
+
+    /// Twenty texts of 10 bytes in two languages; before training 30 bits each, and each stage adds what `more` says.
+    fn measured(axes: &Axes, seed: u64, more: impl Fn(&str) -> f64) -> Vec<TextMeasurement> {
+        let mut all = Vec::new();
+        for language in ["en", "de"] {
+            for text in 0..20 {
+                for (stage, times) in [(BEFORE, 0.0), ("align", 0.0), ("finetune", 1.0)] {
+                    let spread = f64::from(text % 5);
+                    let measurement = |measure, value, weight| TextMeasurement {
+                        measure,
+                        stage: stage.to_owned(),
+                        measured: Measurement {
+                            axes: axes.clone(),
+                            seed,
+                            language: language.to_owned(),
+                            group: format!("concept {text}"),
+                            value,
+                            weight,
+                        },
+                    };
+                    let bits = 28.0 + spread + times * more(language);
+                    all.push(measurement(Measure::BitsPerByte, bits, 10.0));
+                    all.push(measurement(Measure::TranslationChrf, 0.5 - times * 0.1 * spread, 1.0));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn changes_are_paired_and_compared_between_cells() {
+        let spec = fake::two_by_two();
+        let mut all = Vec::new();
+        for seed in [0, 1] {
+            // English loses 2 bits a text everywhere; German 4, but 6 with the second encoder.
+            all.extend(measured(&axes("siglip1", "en"), seed, |language| if language == "en" { 2.0 } else { 4.0 }));
+            all.extend(measured(&axes("siglip2", "en"), seed, |language| if language == "en" { 2.0 } else { 6.0 }));
+        }
+        let stages = [BEFORE, "align", "finetune"].map(str::to_owned);
+        let summary = text_summary(&spec, &stages, &all).unwrap();
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < WRITTEN, "{found}, not {expected}");
+        let find = |list: &[TextEstimate], measure, encoder: &str, stage: &str, column: &str| {
+            let found = list.iter().find(|value| {
+                value.axes == axes(encoder, "en")
+                    && value.measure == measure
+                    && value.stage == stage
+                    && value.column == column
+            });
+            found.cloned().unwrap_or_else(|| panic!("{encoder} {stage} {column}"))
+        };
+        let bits = Measure::BitsPerByte;
+        // 28 and 0 to 4 more, 30 on average, over 10 bytes.
+        close(find(&summary.values, bits, "siglip1", BEFORE, "En").value, 3.0);
+        close(find(&summary.languages, bits, "siglip1", "finetune", "de").value, 3.4);
+        let all_languages = find(&summary.changes, bits, "siglip2", "finetune", ALL);
+        // (0.2 + 0.6) / 2: every text changes by as much, so the interval has no width, whatever the texts.
+        [all_languages.value, all_languages.low, all_languages.high].iter().for_each(|value| close(*value, 0.4));
+        assert_eq!((all_languages.n, all_languages.seeds, all_languages.over), (40, 2, Over::ItemsAndSeeds));
+        assert!(all_languages.excludes_zero());
+        let frozen = find(&summary.changes, bits, "siglip1", "align", "En");
+        assert_eq!([frozen.value, frozen.low, frozen.high], [0.0; 3]);
+        // Columns of languages that were not asked are left out.
+        assert!(summary.values.iter().all(|value| ["En", ALL].contains(&value.column.as_str())));
+        let of_chrf = find(&summary.changes, Measure::TranslationChrf, "siglip1", "finetune", "En");
+        close(of_chrf.value, -20.0);
+        assert!(of_chrf.low < -20.0 && of_chrf.high > -20.0, "{of_chrf:?}");
+        let of_all = |difference: &&TextDifference| difference.measure == bits && difference.column == ALL;
+        let differences: Vec<&TextDifference> = summary.differences.iter().filter(of_all).collect();
+        assert_eq!(differences.len(), 1);
+        let [difference] = differences[..] else { return };
+        // German alone: 0.2 of two languages.
+        close(difference.difference, 0.1);
+        assert_eq!((difference.from.as_str(), difference.to.as_str(), difference.family), ("siglip1", "siglip2", 2));
+        assert_eq!(difference.label(&spec), "SigLIP 2 (multilingual) − SigLIP 1 (English), with En");
+    }
+
+    #[test]
+    fn cells_that_were_asked_otherwise_are_refused() {
+        let spec = fake::two_by_two();
+        let mut all = measured(&axes("siglip1", "en"), 0, |_| 1.0);
+        let mut other = measured(&axes("siglip2", "en"), 0, |_| 1.0);
+        other.retain(|text| text.measured.group != "concept 3");
+        all.extend(other);
+        let error = text_summary(&spec, &[BEFORE.to_owned()], &all).unwrap_err().to_string();
+        assert!(error.contains("`concept 3`"), "{error}");
+    }
+}

@@ -134,11 +134,12 @@ impl Section {
     }
 
     /// Adds panels of changes with their intervals side by side, which share their rows. `name` is the file's, `axis` says what is
-    /// measured and in what.
+    /// measured and in what, to so many `decimals`.
     pub fn changes(
         mut self,
         name: &str,
         (title, caption, axis): (&str, &str, &str),
+        decimals: usize,
         rows: &[String],
         panels: &[Changes],
     ) -> Self {
@@ -159,7 +160,7 @@ impl Section {
             x_label: axis.to_owned(),
             rows: rows.iter().map(|label| Row { block: String::new(), label: label.clone() }).collect(),
             panels: panels.iter().map(panel).collect(),
-            scale: Scale::Difference,
+            scale: Scale::Change { decimals },
         };
         self.figure(name, caption, &|width| drawing.draw(width));
         self

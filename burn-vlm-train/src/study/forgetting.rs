@@ -23,6 +23,8 @@ use crate::stats::{Axes, Measurement};
 
 /// The answers of a moment, in the folder of a cell and in that of what cells share.
 const FILE: &str = "text.json";
+/// The smallest p-value that is written as it is.
+const LEAST_P: f64 = 0.0001;
 
 /// What a decoder was asked at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,13 +119,16 @@ pub(super) fn summary(
     spec: &StudySpec,
     axes: impl Fn(&FinishedCell) -> Axes,
 ) -> Result<Option<TextSummary>> {
-    let (mut stages, mut measurements) = (Vec::new(), Vec::new());
+    let (mut stages, mut trained, mut measurements) = (Vec::new(), Vec::new(), Vec::new());
     for cell in cells {
         let Some(moments) = read_json_if_there::<Vec<Moment>>(&cell.folder.join(FILE))? else { continue };
         let (axes, seed) = (axes(cell), cell.cell.seed);
-        for Moment { stage, scores, .. } in moments {
+        for Moment { stage, frozen, scores } in moments {
             if !stages.contains(&stage) {
                 stages.push(stage.clone());
+            }
+            if !frozen {
+                trained.push(stage.clone());
             }
             let mut add = |measure, language: &str, group: &str, value: f64, weight: f64| {
                 let (language, group) = (language.to_owned(), group.to_owned());
@@ -144,7 +149,9 @@ pub(super) fn summary(
         return Ok(None);
     }
     let summary = text_summary(spec, &stages, &measurements);
-    Ok(Some(summary.map_err(|error| TrainError::Data(error.to_string()))?))
+    let summary = summary.map_err(|error| TrainError::Data(error.to_string()))?;
+    stages.retain(|stage| !trained.contains(stage));
+    Ok(Some(TextSummary { frozen: stages, ..summary }))
 }
 
 /// The section of the report; none where nothing was asked.
@@ -171,19 +178,18 @@ pub(super) fn section(summary: Option<&TextSummary>, spec: &StudySpec) -> Option
         }
     }
     let names: Vec<&str> = columns.iter().map(|column| column.as_str()).collect();
+    if !summary.frozen.is_empty() {
+        let frozen = summary.frozen.join(", ");
+        section = section.text(format!("{frozen}: the decoder is frozen, and what it can do stays as it was before."));
+    }
     for measure in Measure::ALL {
         section = section.text(format!("{} ({}), moment by moment:", measure.label(), measure.unit()));
-        let rows = cells
-            .iter()
-            .zip(&labels)
-            .flat_map(|(axes, label)| summary.stages.iter().map(move |stage| (axes, label, stage)).collect::<Vec<_>>());
-        let rows = rows.map(|(axes, label, stage)| {
+        let rows = moments(summary, (&cells, &labels), measure).into_iter().map(|(label, axes, stage)| {
             let figure = |column: &&String| {
                 let found = find(&summary.values, (axes, measure, stage), column);
                 found.map_or_else(|| "–".to_owned(), |value| interval(value, plain))
             };
-            let when = if stage == BEFORE { "before".to_owned() } else { format!("after {stage}") };
-            (format!("{label}: {when}"), columns.iter().map(figure).collect())
+            (label, columns.iter().map(figure).collect())
         });
         section = section.table("Setting: moment", &names, rows.collect());
         let panels: Vec<Changes> = columns
@@ -200,16 +206,18 @@ pub(super) fn section(summary: Option<&TextSummary>, spec: &StudySpec) -> Option
                 &format!("text_{}", measure.name()),
                 (
                     &format!("{}: change by training", measure.label()),
-                    &format!("After {last} less before training, paired over the same texts"),
+                    &format!("{}: after {last} less before training, paired over the same texts", measure.label()),
                     &format!("change, {}", measure.unit()),
                 ),
+                measure.decimals(),
                 &labels,
                 &panels,
             );
         }
         section = section.text(format!(
-            "{} by language, before training → after {last}, with the interval of the change:",
-            measure.label()
+            "{} ({}) by language, before training → after {last}, with the interval of the change:",
+            measure.label(),
+            measure.unit()
         ));
         let headings: Vec<&str> = labels.iter().map(String::as_str).collect();
         let rows = tags(summary, spec).into_iter().map(|tag| {
@@ -234,8 +242,8 @@ pub(super) fn section(summary: Option<&TextSummary>, spec: &StudySpec) -> Option
                     signed_by(difference.low, decimals),
                     signed_by(difference.high, decimals)
                 ),
-                format!("{:.4}", difference.p),
-                format!("{:.4}", difference.p_holm),
+                shown_p(difference.p),
+                shown_p(difference.p_holm),
                 format!("{:.1$}", difference.detectable, decimals),
             ];
             rows.push((difference.label(spec), figures));
@@ -279,11 +287,17 @@ fn finding(summary: &TextSummary, spec: &StudySpec, last: &str) -> Option<String
             1 => one(least),
             _ => format!("{} to {}", one(least), one(most)),
         };
-        Some(format!("{} ({}): {range}", measure.label().to_lowercase(), measure.unit()))
+        Some(match measure {
+            Measure::BitsPerByte => format!("the likelihood of held-out text by {range} ({})", measure.unit()),
+            _ => format!("translations by {range} ({})", measure.unit()),
+        })
     };
     let parts: Vec<String> = [Measure::BitsPerByte, Measure::TranslationChrf].into_iter().filter_map(of).collect();
     (!parts.is_empty()).then(|| {
-        format!("asked without pictures, over all languages that were asked, training changes {}.", parts.join("; "))
+        format!(
+            "asked without pictures, over all languages that were asked, training changes {}.",
+            parts.join(", and ")
+        )
     })
 }
 
@@ -316,11 +330,41 @@ fn tags(summary: &TextSummary, spec: &StudySpec) -> Vec<String> {
     tags
 }
 
+/// The rows of a measure: its moments cell by cell, without those of frozen stages; before training one for all cells that begin alike.
+fn moments<'s>(
+    summary: &'s TextSummary,
+    (cells, labels): (&[&'s Axes], &[String]),
+    measure: Measure,
+) -> Vec<(String, &'s Axes, &'s str)> {
+    let before = |axes: &Axes| -> Vec<f64> {
+        let of = |value: &&TextEstimate| value.axes == *axes && value.measure == measure && value.stage == BEFORE;
+        summary.values.iter().filter(of).map(|value| value.value).collect()
+    };
+    let alike = cells.windows(2).all(|pair| before(pair[0]) == before(pair[1]));
+    let mut rows = Vec::new();
+    for (number, (&axes, label)) in cells.iter().zip(labels).enumerate() {
+        for stage in summary.stages.iter().filter(|stage| !summary.frozen.contains(stage)) {
+            match (stage == BEFORE, alike) {
+                (true, true) if number > 0 => {}
+                (true, true) => rows.push(("before, all settings".to_owned(), axes, stage.as_str())),
+                (true, false) => rows.push((format!("{label}: before"), axes, stage.as_str())),
+                (false, _) => rows.push((format!("{label}: after {stage}"), axes, stage.as_str())),
+            }
+        }
+    }
+    rows
+}
+
 /// An axes, a measure and a moment.
 type Of<'a> = (&'a Axes, Measure, &'a str);
 
 fn find<'s>(values: &'s [TextEstimate], (axes, measure, stage): Of<'_>, column: &str) -> Option<&'s TextEstimate> {
     values.iter().find(|v| v.axes == *axes && v.measure == measure && v.stage == stage && v.column == column)
+}
+
+/// A p-value is never 0.
+fn shown_p(p: f64) -> String {
+    if p < LEAST_P { format!("< {LEAST_P}") } else { format!("{p:.4}") }
 }
 
 fn plain(value: f64, decimals: usize) -> String {
