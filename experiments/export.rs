@@ -243,7 +243,7 @@ fn of_texts(model: &LanguageModel, folder: &Path, texts: &[Words], device: &Devi
         if ids.is_empty() {
             return Err(named(&"it has no token").into());
         }
-        model.config().check_ids(std::slice::from_ref(&ids), None)?;
+        model.config().check_ids(std::slice::from_ref(&ids), &[])?;
         let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
         let embeds = model.embed(tensor(&ids, ids.len(), device));
         let logits = model.logits(model.forward(embeds, &AttentionInput::contiguous(), None)?);
