@@ -9,7 +9,7 @@
 //! - the layout has no image token (its data use -200). Unless `image_token_index` is there, the first id behind the embedding
 //!   table stands for a visual token;
 //! - its pinpoints are (width, height); ours, as transformers', (height, width);
-//! - a SigLIP tower is read where its last layer, which is cut off, would begin, with all its patches, whatever the `mm_` keys say;
+//! - of a SigLIP tower the last layer and the head are cut off, and all its patches are read, whatever the `mm_` keys say;
 //! - it marks pictures and videos alike.
 //!
 //! It is only read: what was loaded is written in transformers' layout.
@@ -115,8 +115,9 @@ pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig
     let vision_config = tower(&keys, path, folder)?;
     let text_config = language(json, path)?;
     let image_token = keys.image_token_index.unwrap_or(text_config.vocab_size() as i64);
-    let (layer, strategy) = match vision_config {
-        VisionConfig::Siglip(_) => (-1, SelectStrategy::Full),
+    let (layer, strategy) = match &vision_config {
+        // A description with a head is the whole tower's, whose last layer is not cut off yet.
+        VisionConfig::Siglip(siglip) => (if siglip.vision_use_head { -2 } else { -1 }, SelectStrategy::Full),
         _ => (keys.mm_vision_select_layer, keys.mm_vision_select_feature.unwrap_or(SelectStrategy::Default)),
     };
     let config = VlmConfig {

@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Medium, VisualFeatures, Vlm};
+use super::{Medium, Packing, VisualFeatures, Vlm};
 use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::vision::VisionTower;
@@ -45,9 +45,13 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         let (mut tiles, mut frames) = (Vec::new(), Vec::new());
         for (run, are_frames) in packing.runs() {
             let views = pixels.clone().narrow(0, run.start, run.len());
-            if are_frames { frames.push(self.encode_frames(views)?) } else { tiles.push(self.encode_tiles(views)?) }
+            if are_frames {
+                frames.extend(self.views(views, |features| Ok(packing.pool(self.connect(features, None)?)))?);
+            } else {
+                tiles.extend(self.views(views, |features| self.connect(features, None))?);
+            }
         }
-        self.join_tokens(media, tiles, frames)
+        self.joined(packing, tiles, frames)
     }
 
     /// The tokens of tiles, one by one.
@@ -59,7 +63,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// # Errors
     /// As [`Self::encode_images`] and [`Self::connect`].
     pub fn encode_tiles(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
-        self.views(pixels, |features| self.connect(features, None))
+        one(self.views(pixels, |features| self.connect(features, None))?)
     }
 
     /// The tokens of a video's frames, pooled. A long video need not be there as a whole: frames are independent of each other.
@@ -73,7 +77,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     pub fn encode_frames(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
         let frames = pixels.dims()[0];
         let packing = self.config.pack(&[Medium::Video { frames }])?;
-        self.views(pixels, |features| Ok(packing.pool(self.connect(features, None)?)))
+        one(self.views(pixels, |features| Ok(packing.pool(self.connect(features, None)?)))?)
     }
 
     /// Tokens from [`Self::encode_tiles`] and [`Self::encode_frames`] as those of pictures and videos.
@@ -90,31 +94,34 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         tiles: Vec<Tensor<3>>,
         frames: Vec<Tensor<3>>,
     ) -> Result<VisualFeatures, ModelError> {
-        let packing = self.config.pack(media)?;
+        self.joined(self.config.pack(media)?, tiles, frames)
+    }
+
+    fn joined(
+        &self,
+        packing: Packing,
+        tiles: Vec<Tensor<3>>,
+        frames: Vec<Tensor<3>>,
+    ) -> Result<VisualFeatures, ModelError> {
         let dtype = tiles.iter().chain(&frames).next().map(Tensor::dtype);
         let newline = self.image_newline.as_ref().zip(dtype).map(|(newline, dtype)| newline.val().cast(dtype));
         let tokens = packing.assemble(tiles, frames, newline)?;
         Ok(VisualFeatures { features: None, packing: Some(packing), tokens: Some(tokens) })
     }
 
-    /// Pixels to tokens, a few views at a time.
+    /// Pixels to tokens, a few views at a time and in one piece each time.
     fn views(
         &self,
         pixels: Tensor<4>,
         connect: impl Fn(Tensor<3>) -> Result<Tensor<3>, ModelError>,
-    ) -> Result<Tensor<3>, ModelError> {
+    ) -> Result<Vec<Tensor<3>>, ModelError> {
         let views = pixels.dims()[0];
         let step = self.images_per_chunk.unwrap_or(VIEWS_PER_CHUNK).max(1);
         let chunk = |first: usize| {
             let pixels = pixels.clone().narrow(0, first, step.min(views - first));
             connect(self.encode_images(pixels)?)
         };
-        let mut tokens: Vec<Tensor<3>> = (0..views).step_by(step).map(chunk).collect::<Result<_, _>>()?;
-        match tokens.len() {
-            0 => Err(ModelError::Input("no pixels to make visual tokens of".into())),
-            1 => Ok(tokens.remove(0)),
-            _ => Ok(Tensor::cat(tokens, 0)),
-        }
+        (0..views).step_by(step).map(chunk).collect()
     }
 
     fn check_tiled(&self) -> Result<(), ModelError> {
@@ -122,5 +129,14 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
             return Ok(());
         }
         Err(ModelError::Input("this model has neither tiles nor videos: encode_images takes its pictures".into()))
+    }
+}
+
+/// Pieces as one tensor.
+fn one(mut pieces: Vec<Tensor<3>>) -> Result<Tensor<3>, ModelError> {
+    match pieces.len() {
+        0 => Err(ModelError::Input("no pixels to make visual tokens of".into())),
+        1 => Ok(pieces.remove(0)),
+        _ => Ok(Tensor::cat(pieces, 0)),
     }
 }
