@@ -285,11 +285,14 @@ fn frames_leave_nothing_but_their_tokens() {
         };
         measure(run).1
     };
+    // Weights are drawn when they are first used.
+    peak(1, true);
     let (few, many) = (16, 144);
     let tokens = (many - few) * 16 * 64 * size_of::<f32>();
     let growth = |by_chunks| peak(many, by_chunks).saturating_sub(peak(few, by_chunks));
     // The tokens in chunks and, for the time of a copy, in one piece; and where each stands.
     let (chunked, at_once) = (growth(true), growth(false));
-    assert!(chunked < 5 * tokens / 2, "{chunked} bytes more for {tokens} bytes of tokens");
+    assert!(chunked < 9 * tokens / 4, "{chunked} bytes more for {tokens} bytes of tokens");
+    println!("{chunked} bytes more in chunks, {at_once} at once, for {tokens} bytes of tokens");
     assert!(at_once > 8 * tokens, "the measurement sees what all frames at once hold: {at_once} for {tokens}");
 }
