@@ -106,7 +106,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
                 None => language(&model, device),
             })
             .transpose()?,
-        "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
+        "llava" | "llava_next" | "llava_onevision" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
             write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
         }
         "parrot_qwen2" => {

@@ -67,7 +67,10 @@ impl Shown {
         if case.has("batch_num_images") {
             case.check_exact("batch_num_images", &in_rows, &case.ints("batch_num_images").0);
         }
-        Self { media, pixels: Tensor::cat(views, 0), videos }
+        let side = config.vision_config.image_size();
+        let nothing = || Tensor::zeros([0, config.vision_config.shape().num_channels, side, side], device);
+        let pixels = if views.is_empty() { nothing() } else { Tensor::cat(views, 0) };
+        Self { media, pixels, videos }
     }
 
     fn features(&self, model: &Vlm) -> VisualFeatures {
@@ -102,10 +105,18 @@ pub fn check(fixture: Fixture) {
 }
 
 fn check_case(case: &Fixture, model: &Vlm, expected: Option<&serde_json::Value>, first: bool, device: &Device) {
+    if !case.asks("input_ids") || !case.asks("raw_ids.0") {
+        return;
+    }
     let shown = Shown::read(case, model, device);
     check_counts(case, model, &shown, expected);
-    check_features(case, model, &shown);
-    let features = shown.features(model);
+    let features = match &shown.media[..] {
+        [] => VisualFeatures::default(),
+        _ => {
+            check_features(case, model, &shown);
+            shown.features(model)
+        }
+    };
     let (input, real) = batch(case, features.clone(), device);
     check_forward(case, model, &input, &real);
     if let Some(loss) = loss(case, model, &input, device) {
