@@ -50,7 +50,15 @@ impl FfmpegSource {
     fn probe(&mut self) -> Result<&Probe, VideoError> {
         let probe = match self.probe.take() {
             Some(probe) => probe,
-            None => probe(&self.name, &self.path, &self.options)?,
+            None => {
+                let mut probe = probe(&self.name, &self.path, &self.options)?;
+                if !probe.complaint.is_empty() {
+                    // A file that breaks off: packets may be there whose frames are not.
+                    let (decoded, _) = self.count(&mut Patience::new(&self.options.limits))?;
+                    probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
+                }
+                probe
+            }
         };
         Ok(self.probe.insert(probe))
     }
@@ -165,11 +173,13 @@ impl FrameSource for FfmpegSource {
     ) -> Result<End, VideoError> {
         let runs = runs(self.probe()?, indices);
         let mut patience = Patience::new(&self.options.limits);
+        let mut said = String::new();
         let sought = runs.iter().any(|run| run.from.is_some());
         let mut done = 0;
         for run in runs {
             let chosen = indices.get(run.places.clone()).unwrap_or_default();
-            let (count, _) = self.run(chosen, (run.first, run.from), &mut patience, take)?;
+            let (count, last) = self.run(chosen, (run.first, run.from), &mut patience, take)?;
+            said = last;
             done += count;
             if count < chosen.len() {
                 break;
@@ -181,13 +191,14 @@ impl FrameSource for FfmpegSource {
             if let Some(probe) = self.probe.as_mut() {
                 probe.seekable = false;
             }
-            let (count, _) = self.run(rest, (*first, None), &mut patience, take)?;
+            let (count, last) = self.run(rest, (*first, None), &mut patience, take)?;
             if count == rest.len() {
                 return Ok(End::All);
             }
+            said = last;
         }
-        let (decoded, said) = self.count(&mut patience)?;
-        Ok(End::Early { decoded, said })
+        let (decoded, last) = self.count(&mut patience)?;
+        Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
     }
 }
 
@@ -341,6 +352,7 @@ mod tests {
         let mut probe = Probe {
             info: VideoInfo {
                 frames: 100,
+                decoded: None,
                 width: 8,
                 height: 8,
                 fps: Some(10.0),
@@ -349,6 +361,7 @@ mod tests {
                 codec: "h264".to_owned(),
             },
             seekable: true,
+            complaint: String::new(),
         };
         let run = |places, first, from| Run { places, first, from };
         // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.

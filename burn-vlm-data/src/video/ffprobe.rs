@@ -3,6 +3,7 @@
 //! Unusual here: frames are counted as packets that are not to be discarded. The counts of headers are wrong for cut files, which hide
 //! frames behind an edit list, and are missing in MPEG transport streams and WebM.
 
+use super::error::saying;
 use super::info::average_rate;
 use super::program::{Patience, Program};
 use super::{VideoError, VideoInfo, VideoOptions};
@@ -25,6 +26,8 @@ pub(super) struct Probe {
     pub(super) info: VideoInfo,
     /// Whether frames can be sought by their times.
     pub(super) seekable: bool,
+    /// What the program complained about, although it could read the file.
+    pub(super) complaint: String,
 }
 
 /// The name of a file for the programs: never an option, never a protocol.
@@ -68,11 +71,22 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
     }
     drop(output);
     let status = program.wait()?;
+    let sized = found.stream.as_ref().is_some_and(|stream| stream.width > 0);
+    if let Some((width, height)) = refused_size(&program.messages()).filter(|_| !sized) {
+        return Err(VideoError::TooLarge { name: name.to_owned(), width, height, max_pixels: limits.max_pixels });
+    }
     if !status.success() {
         return Err(program.error(format!("cannot read it ({status})")));
     }
-    let said = super::error::saying(&program.said());
-    found.probe(name, options, said)
+    found.probe(name, options, program.said())
+}
+
+/// The size that the program would not decode: it then ends with an error, or without saying how large frames are.
+fn refused_size(messages: &str) -> Option<(u32, u32)> {
+    let (_, after) = messages.split_once("Picture size ")?;
+    let (size, _) = after.split_once(" exceeds specified max pixel count")?;
+    let (width, height) = size.split_once('x')?;
+    Some((width.parse().ok()?, height.parse().ok()?))
 }
 
 /// What the lines say.
@@ -136,8 +150,9 @@ impl Found {
         }
     }
 
-    fn probe(self, name: &str, options: &VideoOptions, said: String) -> Result<Probe, VideoError> {
+    fn probe(self, name: &str, options: &VideoOptions, complaint: String) -> Result<Probe, VideoError> {
         let name = || name.to_owned();
+        let said = saying(&complaint);
         let Some(stream) = self.stream else {
             let what = if self.format.is_empty() { said } else { format!(" ({})", self.format) };
             return Err(VideoError::NoStream { name: name(), said: what });
@@ -168,8 +183,8 @@ impl Found {
         let container = self.format.split(',').next().unwrap_or_default();
         let seekable = exact && key_interval.is_some() && SEEKABLE.contains(&container);
         let info =
-            VideoInfo { frames: self.shown, width, height, fps, times, key_interval, codec: stream.codec };
-        Ok(Probe { info, seekable })
+            VideoInfo { frames: self.shown, decoded: None, width, height, fps, times, key_interval, codec: stream.codec };
+        Ok(Probe { info, seekable, complaint })
     }
 }
 
@@ -219,7 +234,7 @@ mod tests {
         let cut = "packet|pts_time=-0.066667|flags=KD\npacket|pts_time=-0.033333|flags=_D\npacket|pts_time=0.033333|flags=K_\n\
                    packet|pts_time=0.000000|flags=__|side_data|\n\nstream|codec_name=h264|codec_tag_string=avc1|width=160|height=96|\
                    avg_frame_rate=30/1|side_data|rotation=-90\n\nformat|format_name=mov,mp4,m4a,3gp,3g2,mj2\n";
-        let Probe { info, seekable } = probed(cut).unwrap();
+        let Probe { info, seekable, .. } = probed(cut).unwrap();
         assert_eq!((info.frames, info.width, info.height, info.fps), (2, 96, 160, Some(30.0)));
         assert_eq!((info.times, info.key_interval, seekable), (vec![0.0, 0.033333], Some(2.0), true));
         // As newer versions name side data.
@@ -233,7 +248,7 @@ mod tests {
         let stream = "packet|pts_time=N/A|flags=K_\npacket|pts_time=1.5|flags=__\n\
                       program|stream|codec_name=mpeg4|width=8|height=4|avg_frame_rate=4/2\nstream|codec_name=mpeg4|width=8|height=4|\
                       avg_frame_rate=4/2\nformat|format_name=mpegts";
-        let Probe { info, seekable } = probed(stream).unwrap();
+        let Probe { info, seekable, .. } = probed(stream).unwrap();
         assert_eq!((info.frames, info.fps, info.times, seekable), (2, Some(2.0), vec![0.0, 0.5], false));
         let unknown = stream.replace("4/2", "0/0");
         let info = probed(&unknown).unwrap().info;

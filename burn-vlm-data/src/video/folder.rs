@@ -86,7 +86,7 @@ impl FrameSource for FolderSource {
                 let (width, height) = self.frame(0)?.dimensions();
                 let times = self.fps.map_or(Vec::new(), |fps| (0..frames).map(|frame| frame as f64 / fps).collect());
                 let codec = "folder".to_owned();
-                VideoInfo { frames, width, height, fps: self.fps, times, key_interval: Some(1.0), codec }
+                VideoInfo { frames, decoded: None, width, height, fps: self.fps, times, key_interval: Some(1.0), codec }
             }
         };
         Ok(self.info.insert(info))

@@ -73,7 +73,7 @@ pub(super) fn timed(width: u32, height: u32, delays: impl Iterator<Item = f64>, 
     };
     let times: Vec<f64> = delays.map(&mut show).collect();
     let fps = (now > 0.0).then_some(times.len() as f64 / now);
-    VideoInfo { frames: times.len(), width, height, fps, times, key_interval: None, codec: codec.to_owned() }
+    VideoInfo { frames: times.len(), decoded: None, width, height, fps, times, key_interval: None, codec: codec.to_owned() }
 }
 
 impl FrameSource for GifSource {

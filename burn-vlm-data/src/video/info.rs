@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 /// What is known of a video before its frames are decoded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VideoInfo {
-    /// Frames that are shown, counted. Of a damaged file fewer may decode.
+    /// Frames that are shown, counted without decoding them.
     pub frames: usize,
+    /// Frames that decode, where that is known and fewer: something seemed wrong with the file, and they were counted too.
+    pub decoded: Option<usize>,
     /// Width of a frame as it is shown.
     pub width: u32,
     /// Its height.

@@ -9,6 +9,8 @@
 //! - the programs `ffmpeg` and `ffprobe` read video files; GIF, animated WebP and folders of pictures need no program;
 //! - a program that hangs, floods or fails costs bounded time and memory, and is gone afterwards.
 
+mod cache;
+mod config;
 mod error;
 mod ffmpeg;
 mod ffprobe;
@@ -16,17 +18,23 @@ mod folder;
 mod gif;
 mod info;
 mod options;
+mod processor;
 mod program;
 mod sampling;
 mod source;
+mod time;
 mod webp;
 
+pub use cache::{FrameCache, FrameKey};
+pub use config::VideoProcessorConfig;
 pub use error::VideoError;
 pub use ffmpeg::FfmpegSource;
 pub use folder::FolderSource;
 pub use gif::GifSource;
 pub use info::VideoInfo;
 pub use options::{VideoLimits, VideoOptions};
+pub use processor::{ProcessedVideo, VideoProcessor};
 pub use sampling::{MAX_CHOSEN, Sampling};
 pub use source::{End, FrameSource, SampledFrames, VideoReader, VideoRecord, sample_frames};
+pub use time::FrameTimes;
 pub use webp::WebpSource;

@@ -169,10 +169,15 @@ impl<'p> Program<'p> {
         Ok(status)
     }
 
+    /// All that is kept of what the program said.
+    pub(super) fn messages(&self) -> String {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&messages).into_owned()
+    }
+
     /// What the program said last, in one line.
     pub(super) fn said(&self) -> String {
-        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&messages);
+        let text = self.messages();
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines[lines.len().saturating_sub(2)..].join(" | ");
         let printable: Vec<char> = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -201,7 +201,7 @@ pub fn sample_frames<T>(
     sampling.check()?;
     let name = source.name().to_owned();
     let info = source.info()?.clone();
-    let mut total = info.frames;
+    let mut total = info.decoded.unwrap_or(info.frames);
     let mut last_said = String::new();
     for _ in 0..ATTEMPTS {
         let indices = sampling.indices(&name, total, info.fps)?;
