@@ -1,8 +1,8 @@
 //! Reads the frames of a video that a rule chooses, and says which these are.
 //!
 //! ```text
-//! cargo run --release -p burn-vlm-data --example video_frames -- clip.mp4 32
-//! cargo run --release -p burn-vlm-data --example video_frames -- clip.mp4 32 384
+//! cargo run -p burn-vlm-data --example video_frames -- clip.mp4 32
+//! cargo run -p burn-vlm-data --example video_frames -- clip.mp4 32 384
 //! ```
 //!
 //! With a third argument the frames become pixels of that many rows and columns, as SigLIP wants them.

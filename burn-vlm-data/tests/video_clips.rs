@@ -128,7 +128,11 @@ fn every_clip_shows_the_right_frames() {
             assert_eq!(truncated, found.record.decoded.is_some(), "{clip}");
             if total == all {
                 let right = &what["indices"][name][count.to_string()];
-                assert_eq!(found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(), numbers(right), "{clip}");
+                assert_eq!(
+                    found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(),
+                    numbers(right),
+                    "{clip}"
+                );
             }
             assert_eq!(found.iter().count(), found.record.indices.len(), "{clip}");
             for (index, frame) in found.record.indices.iter().zip(found.iter()) {
@@ -183,9 +187,15 @@ fn the_times_of_frames() {
     }
     /// Seconds: what was recorded has four digits, a WebM's clock ticks a thousand times a second.
     const CLOSE: f64 = 1e-3;
-    for clip in ["h264_vfr.mp4", "h264_late_start.mp4", "h264.ts", "vp9.webm", "h264_editlist_cut.mp4", "mpeg4_odd_161x91.avi"] {
-        let right: Vec<f64> =
-            expected["clips"][clip]["decoded"]["seconds"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+    for clip in
+        ["h264_vfr.mp4", "h264_late_start.mp4", "h264.ts", "vp9.webm", "h264_editlist_cut.mp4", "mpeg4_odd_161x91.avi"]
+    {
+        let right: Vec<f64> = expected["clips"][clip]["decoded"]["seconds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_f64)
+            .collect();
         let mut source = reader([255; 3]).open(folder.join(clip)).unwrap();
         let info = source.info().unwrap();
         assert_eq!(info.times.len(), right.len(), "{clip}");

@@ -1,14 +1,15 @@
 """CPU seconds to get 32 uniform frames of 900, as RGB: ours (through the ffmpeg program) beside PyAV, in turns in one run.
 
     pip install av numpy pillow
-    cargo build --release -p burn-vlm-data --example video_frames
-    python tests/python/video_rate.py target/release/examples/video_frames
+    cargo build -p burn-vlm-data --example video_frames
+    python tests/python/video_rate.py target/debug/examples/video_frames
 
 Makes the clip itself (30 s, 1280 x 720, H.264 with two B frames in a row) where the second argument names none. User and system seconds
 of all processes are added up, one decoding thread each. `pixels`: with 384 x 384 normalised pixels, by PyAV and Pillow.
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -44,6 +45,25 @@ def seconds(command):
     return cpu, time.monotonic() - begin
 
 
+def memory(command, count):
+    """The most megabytes that `count` commands at once and their programs hold, shared pages counted once (Linux)."""
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
+    own, most = {process.pid for process in running}, 0
+    while any(process.poll() is None for process in running):
+        held = 0
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                parent = int(open(f"/proc/{number}/stat").read().rsplit(")", 1)[1].split()[1])
+                if int(number) in own or parent in own:
+                    lines = open(f"/proc/{number}/smaps_rollup").readlines()
+                    held += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            except (OSError, IndexError):
+                pass
+        most = max(most, held / 1024)
+        time.sleep(0.05)
+    return round(most)
+
+
 def make(folder):
     clip = f"{folder}/clip.mp4"
     source = "testsrc2=s=1280x720:r=30:d=30,noise=alls=10:allf=t"
@@ -56,6 +76,7 @@ def main():
     ours = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         clip = sys.argv[2] if len(sys.argv) > 2 else make(folder)
+        print(json.dumps({"clips_at_once": 8, "megabytes": memory([ours, clip, "32", "384"], 8)}))
         for name, side in (("frames", 0), ("pixels", 384)):
             size = [str(side)] if side else []
             ways = {

@@ -332,7 +332,8 @@ impl ImageProcessorConfig {
         if let Some(name) = &self.image_processor_type
             && !PROCESSORS.contains(&class_of(name))
         {
-            let expected = "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA, LLaVA-NeXT or LLaVA-OneVision";
+            let expected =
+                "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA, LLaVA-NeXT or LLaVA-OneVision";
             return wrong("image_processor_type", expected, format!("{name:?}"));
         }
         let own_sizes = self.check_patches()?;

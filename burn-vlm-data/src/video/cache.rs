@@ -188,7 +188,8 @@ fn read(file: File) -> Option<SampledFrames<RgbImage>> {
     let size = 3 * header.width as usize * header.height as usize;
     let mut body = Vec::new();
     reader.read_to_end(&mut body).ok()?;
-    let pixels = body.len().checked_sub(CHECKSUM).filter(|pixels| Some(*pixels) == size.checked_mul(header.distinct))?;
+    let pixels =
+        body.len().checked_sub(CHECKSUM).filter(|pixels| Some(*pixels) == size.checked_mul(header.distinct))?;
     let (pixels, checksum) = body.split_at(pixels);
     let right = Hasher::new().update(&head).update(pixels).finalize();
     if right.as_bytes() != checksum || size == 0 || header.order.iter().any(|place| *place >= header.distinct) {

@@ -117,7 +117,10 @@ impl VideoProcessorConfig {
         let class = [TYPE, "image_processor_type"].iter().find_map(|key| value.get(*key)).cloned();
         let known = class.as_ref().and_then(Value::as_str).map(|name| CLASSES.contains(&class_of(name)));
         if let (Some(class), Some(false) | None) = (&class, known) {
-            return Err(wrong("LlavaOnevisionVideoProcessor, or an image processor whose steps are the same", class.to_string()));
+            return Err(wrong(
+                "LlavaOnevisionVideoProcessor, or an image processor whose steps are the same",
+                class.to_string(),
+            ));
         }
         let Some(keys) = value.as_object_mut() else {
             return Err(wrong("an object", "something else".to_owned()));

@@ -101,7 +101,8 @@ impl FfmpegSource {
         let filter = format!("select='{}'", choose(numbers));
         arguments.extend(["-vf", &filter, "-frames:v", &indices.len().to_string()].map(OsString::from));
         arguments.extend(
-            ["-pix_fmt", "rgb24", "-sws_flags", "bicubic", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"].map(OsString::from),
+            ["-pix_fmt", "rgb24", "-sws_flags", "bicubic", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
+                .map(OsString::from),
         );
         let limits = &self.options.limits;
         let mut program = Program::start(&self.name, &self.options.ffmpeg, &arguments, limits, patience)?;
@@ -299,7 +300,11 @@ fn read_ppm(program: &mut Program<'_>) -> io::Result<Option<Ppm>> {
 static KNOWN: Mutex<Option<HashMap<PathBuf, [&'static str; 2]>>> = Mutex::new(None);
 
 /// The option that neither repeats nor drops frames; it got another name in FFmpeg 5.1.
-fn passthrough(program: &Path, patience: &mut Patience, options: &VideoOptions) -> Result<[&'static str; 2], VideoError> {
+fn passthrough(
+    program: &Path,
+    patience: &mut Patience,
+    options: &VideoOptions,
+) -> Result<[&'static str; 2], VideoError> {
     let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().as_ref().and_then(|known| known.get(program)) {
         return Ok(*known);

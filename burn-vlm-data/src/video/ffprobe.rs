@@ -182,8 +182,16 @@ impl Found {
         let key_interval = (self.keys > 1).then(|| self.packets as f64 / self.keys as f64);
         let container = self.format.split(',').next().unwrap_or_default();
         let seekable = exact && key_interval.is_some() && SEEKABLE.contains(&container);
-        let info =
-            VideoInfo { frames: self.shown, decoded: None, width, height, fps, times, key_interval, codec: stream.codec };
+        let info = VideoInfo {
+            frames: self.shown,
+            decoded: None,
+            width,
+            height,
+            fps,
+            times,
+            key_interval,
+            codec: stream.codec,
+        };
         Ok(Probe { info, seekable, complaint })
     }
 }

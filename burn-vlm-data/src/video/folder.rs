@@ -150,8 +150,20 @@ mod tests {
 
     #[test]
     fn natural_order() {
-        let sorted =
-            ["", "a", "a1", "a01", "a2", "a2b1", "a2b10", "a10", "a100000000000000000000", "a100000000000000000001", "ab", "é"];
+        let sorted = [
+            "",
+            "a",
+            "a1",
+            "a01",
+            "a2",
+            "a2b1",
+            "a2b10",
+            "a10",
+            "a100000000000000000000",
+            "a100000000000000000001",
+            "ab",
+            "é",
+        ];
         for (place, a) in sorted.iter().enumerate() {
             for (other, b) in sorted.iter().enumerate() {
                 // a1 and a01 are the same number: the text decides.

@@ -11,7 +11,7 @@ use ::image::codecs::gif::GifDecoder;
 use ::image::{AnimationDecoder, ImageDecoder, Limits};
 use burn_vlm_base::guard;
 use std::io::Cursor;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Shorter delays, in hundredths of a second, count as [`USUAL_DELAY`], as in FFmpeg and browsers.
 const LEAST_DELAY: u16 = 2;
@@ -73,7 +73,16 @@ pub(super) fn timed(width: u32, height: u32, delays: impl Iterator<Item = f64>, 
     };
     let times: Vec<f64> = delays.map(&mut show).collect();
     let fps = (now > 0.0).then_some(times.len() as f64 / now);
-    VideoInfo { frames: times.len(), decoded: None, width, height, fps, times, key_interval: None, codec: codec.to_owned() }
+    VideoInfo {
+        frames: times.len(),
+        decoded: None,
+        width,
+        height,
+        fps,
+        times,
+        key_interval: None,
+        codec: codec.to_owned(),
+    }
 }
 
 impl FrameSource for GifSource {
@@ -96,7 +105,6 @@ impl FrameSource for GifSource {
     ) -> Result<End, VideoError> {
         let Some(last) = indices.last() else { return Ok(End::All) };
         let pixels = u64::from(self.info()?.width) * u64::from(self.info()?.height);
-        let begin = Instant::now();
         let decoder = guard::guarded(|| {
             let mut decoder = GifDecoder::new(Cursor::new(self.bytes.as_slice()))?;
             let mut limits = Limits::default();
@@ -110,9 +118,13 @@ impl FrameSource for GifSource {
             Err(_) => return Err(self.fail(GAVE_UP)),
         };
         let mut wanted = indices.iter().peekable();
+        let mut worked = Duration::ZERO;
         for number in 0..=*last {
-            self.limits.check_time(&self.name, "the GIF decoder", begin)?;
-            let said = match guard::guarded(|| frames.next()) {
+            self.limits.check_time(&self.name, "the GIF decoder", worked)?;
+            let begin = Instant::now();
+            let next = guard::guarded(|| frames.next());
+            worked += begin.elapsed();
+            let said = match next {
                 Ok(Some(Ok(frame))) => {
                     if wanted.next_if_eq(&&number).is_some() {
                         let image = DynamicImage::ImageRgba8(frame.into_buffer());
@@ -131,12 +143,12 @@ impl FrameSource for GifSource {
 }
 
 /// What is said of a decoder that panicked.
-pub(super) const GAVE_UP: &str = "the decoder gave up on it: the file is damaged; save it again";
+const GAVE_UP: &str = "the decoder gave up on it: the file is damaged; save it again";
 
 impl VideoLimits {
-    /// Whether a decoder that began then may go on.
-    pub(super) fn check_time(&self, name: &str, decoder: &str, begin: Instant) -> Result<(), VideoError> {
-        if begin.elapsed().as_secs_f64() <= self.seconds {
+    /// Whether a decoder that worked so long may go on.
+    pub(super) fn check_time(&self, name: &str, decoder: &str, worked: Duration) -> Result<(), VideoError> {
+        if worked.as_secs_f64() <= self.seconds {
             return Ok(());
         }
         let (name, program) = (name.to_owned(), decoder.to_owned());

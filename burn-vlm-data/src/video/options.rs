@@ -23,10 +23,10 @@ pub struct VideoLimits {
 }
 
 impl Default for VideoLimits {
-    /// Two minutes, 64 million pixels, a million frames (9 hours of 30 a second), 1 GiB, 16 MiB, one thread.
+    /// Five minutes, 64 million pixels, a million frames (9 hours of 30 a second), 1 GiB, 16 MiB, one thread.
     fn default() -> Self {
         Self {
-            seconds: 120.0,
+            seconds: 300.0,
             max_pixels: 64 << 20,
             max_frames: 1_000_000,
             max_bytes: 1 << 30,

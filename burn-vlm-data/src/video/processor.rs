@@ -3,7 +3,9 @@
 //! Each frame is prepared like a picture, while the next is decoded: of the frames themselves only one is in memory.
 
 use super::cache::FrameCache;
-use super::{FrameSource, SampledFrames, Sampling, VideoError, VideoProcessorConfig, VideoReader, VideoRecord, sample_frames};
+use super::{
+    FrameSource, SampledFrames, Sampling, VideoError, VideoProcessorConfig, VideoReader, VideoRecord, sample_frames,
+};
 use crate::image::{DecodeLimits, ImageError, ImageProcessor, RgbImage};
 use std::path::Path;
 
@@ -94,7 +96,11 @@ impl VideoProcessor {
     ///
     /// # Errors
     /// A video that cannot be read, or has too few frames for the rule.
-    pub fn read(&self, source: &mut dyn FrameSource, sampling: &Sampling) -> Result<SampledFrames<RgbImage>, VideoError> {
+    pub fn read(
+        &self,
+        source: &mut dyn FrameSource,
+        sampling: &Sampling,
+    ) -> Result<SampledFrames<RgbImage>, VideoError> {
         let name = source.name().to_owned();
         let mut make = |index, frame: RgbImage| {
             self.resize(&frame).map_err(|cause| VideoError::Frame { name: name.clone(), index, cause })

@@ -71,9 +71,8 @@ impl Sampling {
     /// # Errors
     /// No frames, more than [`MAX_CHOSEN`], a rate that is not positive, a forced number that is not given.
     pub fn check(&self) -> Result<(), VideoError> {
-        let wrong = |key, expected: &str, found: String| {
-            Err(VideoError::Rule { key, expected: expected.to_owned(), found })
-        };
+        let wrong =
+            |key, expected: &str, found: String| Err(VideoError::Rule { key, expected: expected.to_owned(), found });
         let possible = |frames: usize| (1..=MAX_CHOSEN).contains(&frames);
         match *self {
             Self::Linspace { frames } | Self::Transformers5 { frames } | Self::Transformers4 { frames } => {
@@ -120,7 +119,9 @@ impl Sampling {
                 let Some(rate) = fps else {
                     return Err(VideoError::Rule {
                         key: "fps",
-                        expected: format!("a video that says how many frames a second it has ({name}), or another rule"),
+                        expected: format!(
+                            "a video that says how many frames a second it has ({name}), or another rule"
+                        ),
                         found: wanted.to_string(),
                     });
                 };

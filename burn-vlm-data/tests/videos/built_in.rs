@@ -80,7 +80,10 @@ fn gif_frames_and_times() {
     let shown: Vec<[u8; 3]> = found.iter().map(|frame| pixel(frame, 3, 3)).collect();
     assert_eq!((shown[0], shown[1], found.order), ([255, 0, 0], [255, 0, 0], vec![0, 0, 1, 2]));
     assert_eq!(shown[2], [0, 0, 255]);
-    assert_eq!((found.record.counted, found.record.decoded, found.record.seconds), (3, None, vec![0.0, 0.0, 0.25, 0.5]));
+    assert_eq!(
+        (found.record.counted, found.record.decoded, found.record.seconds),
+        (3, None, vec![0.0, 0.0, 0.25, 0.5])
+    );
     // No delay is a tenth of a second.
     assert_eq!(open(&gif(&[RED, BLUE], 0)).info().unwrap().times, [0.0, 0.1]);
 }

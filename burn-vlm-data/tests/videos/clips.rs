@@ -53,7 +53,11 @@ fn sought_frames_are_the_right_ones() {
     let plain = path("plain.mp4");
     let plain = plain.to_str().unwrap();
     make(GREYS, &[], "plain.mkv");
-    make(&format!("{GREYS},setpts='if(lt(N\\,90)\\,N\\,90+(N-90)*3)/10/TB'"), &["-fps_mode", "passthrough"], "rate.mp4");
+    make(
+        &format!("{GREYS},setpts='if(lt(N\\,90)\\,N\\,90+(N-90)*3)/10/TB'"),
+        &["-fps_mode", "passthrough"],
+        "rate.mp4",
+    );
     ffmpeg(&["-ss", "3.15", "-i", plain, "-c", "copy"], &path("cut.mp4"));
     ffmpeg(&["-itsoffset", "2.5", "-i", plain, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "copy"], &path("late.mp4"));
     for name in ["plain.mp4", "plain.mkv", "rate.mp4", "cut.mp4", "late.mp4"] {
@@ -90,8 +94,8 @@ fn a_file_of_ten_hours() {
     assert_eq!((info.frames, info.times.last().copied()), (36_000, Some(35_999.0)));
     assert_eq!(sampled(clip.as_mut(), linspace(8)).unwrap().distinct.len(), 8);
     let limits = VideoLimits { max_frames: 10_000, ..VideoLimits::default() };
-    let error = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() }).open(&path).unwrap();
-    let error = { error }.info().unwrap_err().to_string();
+    let mut limited = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() }).open(&path).unwrap();
+    let error = limited.info().unwrap_err().to_string();
     assert!(error.contains("long.mp4") && error.contains("more than 10000 frames"), "{error}");
 }
 
@@ -103,7 +107,16 @@ fn names_are_names() {
     if !ffmpeg(&arguments, &plain) {
         return;
     }
-    for name in ["-y.mp4", "http:a.mp4", "concat:a|b.mp4", "a:b.mp4", "frame%03d.mp4", "with space'quote.mp4", "日本.mp4", "?*.mp4"] {
+    for name in [
+        "-y.mp4",
+        "http:a.mp4",
+        "concat:a|b.mp4",
+        "a:b.mp4",
+        "frame%03d.mp4",
+        "with space'quote.mp4",
+        "日本.mp4",
+        "?*.mp4",
+    ] {
         let path = folder.path().join(name);
         std::fs::copy(&plain, &path).unwrap();
         assert_eq!(sampled(open(&path).as_mut(), linspace(5)).unwrap().distinct.len(), 5, "{name}");
@@ -137,7 +150,8 @@ fn lists_of_other_files_are_refused() {
 fn bytes_damage_and_limits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");
-    let arguments = ["-f", "lavfi", "-i", GREYS, "-frames:v", "30", "-c:v", "libx264", "-bf", "2", "-movflags", "+faststart"];
+    let arguments =
+        ["-f", "lavfi", "-i", GREYS, "-frames:v", "30", "-c:v", "libx264", "-bf", "2", "-movflags", "+faststart"];
     if !ffmpeg(&arguments, &path) {
         return;
     }
@@ -171,7 +185,22 @@ fn attached_pictures_are_no_video() {
     RgbImage::new(16, 16).save(&cover).unwrap();
     let path: PathBuf = folder.path().join("song.m4a");
     let cover = cover.to_str().unwrap();
-    let arguments = ["-f", "lavfi", "-i", "sine=d=1", "-i", cover, "-map", "0", "-map", "1", "-c:v", "png", "-disposition:v:0", "attached_pic"];
+    let arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=1",
+        "-i",
+        cover,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:v",
+        "png",
+        "-disposition:v:0",
+        "attached_pic",
+    ];
     if !ffmpeg(&arguments, &path) {
         return;
     }

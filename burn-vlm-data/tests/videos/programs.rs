@@ -32,7 +32,9 @@ impl Fake {
         let script = |name: &str, body: &str| -> PathBuf {
             let path = folder.path().join(name);
             let here = folder.path().display();
-            let text = format!("#!/bin/sh\n{VERSION}\necho $$ >> {here}/started\necho \"$@\" >> {here}/{name}.called\n{body}\n");
+            let text = format!(
+                "#!/bin/sh\n{VERSION}\necho $$ >> {here}/started\necho \"$@\" >> {here}/{name}.called\n{body}\n"
+            );
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             path
@@ -109,7 +111,11 @@ fn a_missing_program_says_how_to_install_it() {
     for missing in [0, 1] {
         let mut fake = Fake::new(PROBE, PICTURE);
         let gone = PathBuf::from("no-such-ffmpeg");
-        if missing == 0 { fake.options.ffprobe = gone } else { fake.options.ffmpeg = gone }
+        if missing == 0 {
+            fake.options.ffprobe = gone
+        } else {
+            fake.options.ffmpeg = gone
+        }
         let error = sampled(&mut fake.source(), linspace(5)).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, VideoError::NoProgram { .. }), "{text}");
@@ -164,7 +170,9 @@ fn programs_that_fail_or_lie() {
 /// Two frames of the five decode: the rule chooses among these.
 #[test]
 fn fewer_frames_than_counted() {
-    let some = format!("case \"$*\" in *progress*) echo frame=2; echo frame=2;; *) {PICTURE}; {PICTURE}; echo broken >&2; esac");
+    let some = format!(
+        "case \"$*\" in *progress*) echo frame=2; echo frame=2;; *) {PICTURE}; {PICTURE}; echo broken >&2; esac"
+    );
     let fake = Fake::new(PROBE, &some);
     let found = sampled(&mut fake.source(), linspace(5)).unwrap();
     assert_eq!((found.record.counted, found.record.decoded, found.record.total()), (5, Some(2), 2));
