@@ -8,6 +8,7 @@
 //!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
+//! - [`video`]: video files -> chosen frames -> normalised pixels
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
 //! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
@@ -42,3 +43,4 @@ pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod video;

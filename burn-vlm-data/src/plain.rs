@@ -9,7 +9,9 @@
 
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
-use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, expand_images, truncate};
+use crate::encode::{
+    EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, VisualCounts, expand_images, truncate,
+};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +47,9 @@ impl PromptTemplate {
     ) -> Result<Encoded, EncodeError> {
         let style = Style::of_language_model(tokenizer, template)?;
         match self {
-            Self::Chat => Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options),
+            Self::Chat => {
+                Scribe { tokenizer, template, style: &style }.encode(turns, VisualCounts::of_images(pictures), options)
+            }
             Self::Plain => encode_plain(tokenizer, &style, turns, pictures, options),
             Self::Document => encode_document(tokenizer, &style, turns, pictures, options),
         }
@@ -79,7 +83,7 @@ pub(crate) fn encode_plain(
     labels.extend(caption.iter().map(|id| i64::from(*id)));
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(Some(image), expand_images(Some(image), encoded, turns, pictures)?, options)
+    truncate(&[image], expand_images(Some(image), encoded, turns, pictures)?, options)
 }
 
 /// The id that stands for a picture.
@@ -121,5 +125,5 @@ pub(crate) fn encode_document(
         labels.push(i64::from(end));
     }
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(image, expand_images(image, encoded, turns, pictures)?, options)
+    truncate(image.as_slice(), expand_images(image, encoded, turns, pictures)?, options)
 }
