@@ -3,6 +3,7 @@
 //! - [`language`]: languages and the papers' language sets
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
+//! - [`words`]: words rendered in pictures, in eleven scripts
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin; [`drawn`]: pictures that are drawn when they are shown
 //! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
 //!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
@@ -43,3 +44,4 @@ pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod words;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::Task;
+use burn_vlm_data::tasks::{Task, TaskSettings, WordSettings};
 use serde::{Deserialize, Serialize};
 
 /// Which samples of the embedded corpus a stage sees.
@@ -22,6 +22,9 @@ pub struct DataRecipe {
     /// Weights of the tasks; for the contrastive objectives this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
+    /// Which words the task `words` shows, and how they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordSettings>,
     /// How the conversations are written: by the chat template, or as pretraining texts without roles.
     #[serde(default, skip_serializing_if = "is_chat")]
     pub template: PromptTemplate,
@@ -48,6 +51,22 @@ impl DataRecipe {
     /// Whether the table is absent.
     pub(super) fn is_empty(&self) -> bool {
         self.languages.is_empty()
+    }
+
+    /// Settings of tasks whose pictures are drawn.
+    pub fn task_settings(&self) -> TaskSettings {
+        TaskSettings { words: self.words.clone().unwrap_or_default() }
+    }
+
+    /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.
+    pub fn languages_of(&self, task: Task) -> Vec<(Language, f64)> {
+        match self.words.as_ref().filter(|words| task == Task::Words && !words.languages.is_empty()) {
+            None => self.languages.iter().copied().zip(self.shares()).collect(),
+            Some(words) => {
+                let share = 1.0 / words.languages.len() as f64;
+                words.languages.iter().map(|language| (*language, share)).collect()
+            }
+        }
     }
 
     /// Share of each language, in the order of [`DataRecipe::languages`].
