@@ -106,6 +106,9 @@ pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", t
 /// TowerVision's ten or twenty languages.
 pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
 
+/// TowerVision's text in pictures.
+pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
+
 /// Parrot against LLaVA; the first is the program's default.
 pub const PARROT: [BuiltIn; 4] = [
     BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
@@ -117,7 +120,8 @@ pub const PARROT: [BuiltIn; 4] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 8] = [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 9] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, OCR, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
 
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 12] = [
@@ -165,11 +169,12 @@ pub const SHAPES: [ShippedShape; 12] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
+    ("paper/ocr.toml", include_str!("paper/ocr.toml")),
     ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
     ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),

@@ -52,7 +52,9 @@ fn model() -> Assembled {
 fn captions() -> SourceDataset {
     let english = [Language::EN];
     let corpus = EmojiCorpus::embedded().unwrap();
-    SourceDataset(Arc::new(training_source(&corpus, Task::Caption, Language::EN, &english, &english, 0, &TaskSettings::default()).unwrap()))
+    SourceDataset(Arc::new(
+        training_source(&corpus, Task::Caption, Language::EN, &english, &english, 0, &TaskSettings::default()).unwrap(),
+    ))
 }
 
 fn stage() -> StageRecipe {

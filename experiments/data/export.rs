@@ -173,7 +173,15 @@ impl ExportArgs {
         let mut samples = Vec::new();
         for (number, task) in self.tasks.iter().enumerate().filter(|(n, task)| !self.tasks[..*n].contains(task)) {
             for language in languages {
-                let found = training_samples(corpus, *task, *language, languages, languages, self.seed, &TaskSettings::default())?;
+                let found = training_samples(
+                    corpus,
+                    *task,
+                    *language,
+                    languages,
+                    languages,
+                    self.seed,
+                    &TaskSettings::default(),
+                )?;
                 samples.extend(found.into_iter().map(|sample| (group(&sample, number, self.seed), sample)));
             }
         }

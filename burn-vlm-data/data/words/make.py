@@ -1,6 +1,6 @@
 """Makes greek-hebrew.tsv and fonts/ from their sources; see README.md beside this file.
 
-    pip install fonttools==4.66.1 pyarrow
+    pip install fonttools==4.68.0 pyarrow
     python make.py CLDR FONTS
 
 CLDR: the unpacked npm package cldr-annotations-full 48.2.0. FONTS: a folder with the fonts named in FONTS_OF, from the Debian packages

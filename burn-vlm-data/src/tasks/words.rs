@@ -26,6 +26,8 @@ const NEAREST: usize = 6;
 pub struct WordTasks<'a> {
     corpus: &'a EmojiCorpus,
     lexicon: Arc<Lexicon>,
+    /// What may stand behind words of training, and behind those that are asked about.
+    behind: [Vec<PictureId>; 2],
     seed: u64,
 }
 
@@ -60,7 +62,8 @@ impl WordItem {
 impl<'a> WordTasks<'a> {
     /// Tasks on the words of a corpus.
     pub fn new(corpus: &'a EmojiCorpus, seed: u64) -> Self {
-        Self { corpus, lexicon: Lexicon::embedded(corpus), seed }
+        let behind = [false, true].map(|held_out| behind(corpus, held_out));
+        Self { corpus, lexicon: Lexicon::embedded(corpus), behind, seed }
     }
 
     /// The words.
@@ -100,17 +103,31 @@ impl<'a> WordTasks<'a> {
         settings: &WordSettings,
     ) -> Result<Vec<(&Word, DrawnPicture)>, TaskError> {
         let words = self.drawn_words(language, Split::Train, settings.words)?;
-        let behind = self.behind(false);
         let mut pictures = Vec::with_capacity(words.len() * settings.variants);
         for word in words {
             for number in 0..settings.variants {
                 let mut stream = self.stream("words/train", word, number);
                 let level = settings.levels[stream.below(settings.levels.len())];
-                let picture = self.picture(word, level, &behind, settings.size, (false, &mut stream));
-                pictures.push((word, picture));
+                pictures.push((word, self.picture(word, level, settings.size, (false, &mut stream))));
             }
         }
         Ok(pictures)
+    }
+
+    /// One of the pictures that training may show of a language's words, drawn by a stream, so that there are as many as are asked for.
+    ///
+    /// # Errors
+    /// A language without words.
+    pub fn training_picture(
+        &self,
+        language: Language,
+        settings: &WordSettings,
+        stream: &mut Stream,
+    ) -> Result<(&Word, DrawnPicture), TaskError> {
+        let words = self.drawn_words(language, Split::Train, settings.words)?;
+        let word = words[stream.below(words.len())];
+        let level = settings.levels[stream.below(settings.levels.len())];
+        Ok((word, self.picture(word, level, settings.size, (false, stream))))
     }
 
     /// Four-way questions about held-out words of a language, in each level: the same words and options in all levels, so that the
@@ -130,14 +147,13 @@ impl<'a> WordTasks<'a> {
             Purpose::Validation => Split::Validation,
         };
         let pool: Vec<&Word> = self.lexicon.words(language, split).collect();
-        let behind = self.behind(true);
         let mut items = Vec::new();
         for word in self.drawn_words(language, split, words)? {
             let mut stream = self.stream(&format!("words/{}", distractors.as_str()), word, 0);
             let Some((options, answer)) = draw_options(word, &pool, distractors, &mut stream) else { continue };
             for &level in levels {
                 let mut stream = self.stream(&format!("words/{}", level.as_str()), word, 0);
-                let picture = self.picture(word, level, &behind, side, (true, &mut stream));
+                let picture = self.picture(word, level, side, (true, &mut stream));
                 let (purpose, distractors_name) = (purpose.as_str(), distractors.as_str());
                 items.push(WordItem {
                     id: format!("{purpose}/{distractors_name}/{}/{language}", picture.name()),
@@ -168,17 +184,11 @@ impl<'a> WordTasks<'a> {
         Ok(words)
     }
 
-    fn picture(
-        &self,
-        word: &Word,
-        level: Level,
-        behind: &[PictureId],
-        side: u32,
-        (held_out, stream): (bool, &mut Stream),
-    ) -> DrawnPicture {
+    fn picture(&self, word: &Word, level: Level, side: u32, (held_out, stream): (bool, &mut Stream)) -> DrawnPicture {
         let fonts: Vec<Font> = Font::of(word.script, held_out).collect();
         let font = fonts[stream.below(fonts.len())];
         let layout = Layout::draw(stream, held_out);
+        let behind = &self.behind[usize::from(held_out)];
         let icon = behind.get(stream.below(behind.len())).map(|icon| (self.corpus, *icon));
         let picture = WordPicture::new(&word.text, font, (level, layout), side, icon);
         let number = stream.next_u64() as u16;
@@ -186,18 +196,18 @@ impl<'a> WordTasks<'a> {
         DrawnPicture::new(name, Arc::new(picture))
     }
 
-    /// What may stand behind words: training pictures for training, test pictures of the scored style for questions.
-    fn behind(&self, held_out: bool) -> Vec<PictureId> {
-        let wanted = if held_out { Split::Test } else { Split::Train };
-        let fits = |style: Style| (style == Style::SCORED) == held_out;
-        let of_split = self.corpus.split(wanted).flat_map(|concept| self.corpus.pictures_of(concept.id));
-        of_split.filter(|picture| fits(picture.style) && !self.corpus.is_ambiguous(picture.id)).map(|p| p.id).collect()
-    }
-
     fn stream(&self, purpose: &str, word: &Word, number: usize) -> Stream {
         let decision = mix(self.seed, hash_bytes(purpose.as_bytes()));
         Stream::new(mix(mix(decision, hash_bytes(fold(&word.text).as_bytes())), number as u64))
     }
+}
+
+/// What may stand behind words: training pictures for training, test pictures of the scored style for questions.
+fn behind(corpus: &EmojiCorpus, held_out: bool) -> Vec<PictureId> {
+    let wanted = if held_out { Split::Test } else { Split::Train };
+    let fits = |style: Style| (style == Style::SCORED) == held_out;
+    let of_split = corpus.split(wanted).flat_map(|concept| corpus.pictures_of(concept.id));
+    of_split.filter(|picture| fits(picture.style) && !corpus.is_ambiguous(picture.id)).map(|p| p.id).collect()
 }
 
 /// The options in their order and the position of the right one, or none where there are too few words of about this length.

@@ -2,7 +2,6 @@
 
 use super::fonts::Font;
 use super::layout::Layout;
-use super::script::Script;
 use crate::drawn::Drawing;
 use crate::emoji::{EmojiCorpus, PictureId};
 use crate::image::{DecodeLimits, RgbImage, decode, to_rgb};
@@ -190,16 +189,16 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-/// A picture of a script's word that shows what its font makes of it, for tests.
-#[cfg(test)]
-pub(super) fn plain(word: &str, script: Script) -> RgbImage {
-    let font = Font::of(script, false).next().unwrap();
-    WordPicture::new(word, font, (Level::Plain, Layout::CENTRE), 96, None).draw().unwrap()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::script::Script;
     use super::*;
+
+    /// In the first font of training.
+    fn plain(word: &str, script: Script) -> RgbImage {
+        let font = Font::of(script, false).next().unwrap();
+        WordPicture::new(word, font, (Level::Plain, Layout::CENTRE), 96, None).draw().unwrap()
+    }
 
     fn ink_of(image: &RgbImage) -> usize {
         image.pixels().filter(|pixel| pixel.0[0] < 128).count()

@@ -7,6 +7,7 @@
 //! | kind | what is asked |
 //! |---|---|
 //! | `cloze`, `lettered`, `yes_no`, `caption` | the embedded corpus |
+//! | `words` | which held-out word a picture shows |
 //! | `choice`, `short_answer` | a user's own file of questions |
 //! | `mmmb`, `mmbench`, `pope`, ... | published files, scored as their references do ([`burn_vlm_eval::benchmarks`]) |
 
@@ -31,6 +32,7 @@ mod retrieval;
 mod rows;
 mod scores;
 mod suite;
+mod words;
 mod yes_no;
 
 pub use benchmark::{Benchmark, Metric, Question};
@@ -54,10 +56,11 @@ pub use prediction::{NamedScore, OptionScores, Prediction};
 pub use published::{PublishedBenchmark, PublishedRecipe};
 pub use replies::{ReplyLog, question_key};
 pub use results::{RunInfo, results, write_results};
-pub use retrieval::{RetrievalScore, retrieval};
+pub use retrieval::{RetrievalInput, RetrievalScore, retrieval, word_retrieval};
 pub use rows::{Kept, Scorer, Shown};
 pub(crate) use suite::missing_files as missing_benchmark_files;
 pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
+pub use words::{WordsBenchmark, WordsRecipe};
 pub use yes_no::{YesNo, paired};
 
 /// Each tag once, sorted.
