@@ -24,11 +24,13 @@ pub enum Task {
     Translation,
     /// Keywords -> name in another language (text only).
     KeywordsTranslation,
+    /// Picture of several icons and a question about them -> name or number.
+    Scenes,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 9] = [
+    pub const ALL: [Task; 10] = [
         Self::Caption,
         Self::KeywordList,
         Self::FlagCountry,
@@ -38,6 +40,7 @@ impl Task {
         Self::KeywordsToName,
         Self::Translation,
         Self::KeywordsTranslation,
+        Self::Scenes,
     ];
 
     /// The name used in sample ids, `"keyword_list"`.
@@ -52,6 +55,7 @@ impl Task {
             Self::KeywordsToName => "keywords_to_name",
             Self::Translation => "translation",
             Self::KeywordsTranslation => "keywords_translation",
+            Self::Scenes => "scenes",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The training samples of the corpus by task and language, and the corpus as the sources of a mixture.
 
-use super::{Distractors, Task, TaskBuilder, TaskError};
+use super::{Distractors, Task, TaskBuilder, TaskError, TaskSettings};
 use crate::emoji::EmojiCorpus;
 use crate::language::Language;
 use crate::sample::Sample;
@@ -23,6 +23,7 @@ pub fn training_samples(
     sources: &[Language],
     parallel: &[Language],
     seed: u64,
+    settings: &TaskSettings,
 ) -> Result<Vec<Sample>, TaskError> {
     let builder =
         |languages: &[Language]| TaskBuilder::new(corpus, languages, seed).and_then(|b| b.parallel_to(parallel));
@@ -39,6 +40,7 @@ pub fn training_samples(
         Task::YesNo => alone.yes_no_samples(Distractors::Far),
         Task::Name => alone.names(),
         Task::KeywordsToName => alone.keywords_to_name(KEYWORD_VARIANTS),
+        Task::Scenes => alone.scene_samples(&settings.scenes),
         Task::Translation | Task::KeywordsTranslation => {
             let pairs: Vec<(Language, Language)> =
                 sources.iter().filter(|source| **source != language).map(|source| (*source, language)).collect();
@@ -63,7 +65,8 @@ pub fn training_source(
     sources: &[Language],
     parallel: &[Language],
     seed: u64,
+    settings: &TaskSettings,
 ) -> Result<ListSource, TaskError> {
-    let samples = training_samples(corpus, task, language, sources, parallel, seed)?;
+    let samples = training_samples(corpus, task, language, sources, parallel, seed, settings)?;
     Ok(ListSource::new(&format!("{}/{language}", task.as_str()), samples))
 }

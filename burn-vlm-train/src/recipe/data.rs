@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::Task;
+use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings};
 use serde::{Deserialize, Serialize};
+
+use super::PictureView;
 
 /// Which samples of the embedded corpus a stage sees.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,10 +36,20 @@ pub struct DataRecipe {
     /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
     #[serde(default)]
     pub views: usize,
+    /// How pictures are laid into the tower's square: `square`, `pad`, or `tiles`, as `model.tiling` cuts them.
+    #[serde(default, skip_serializing_if = "is_square")]
+    pub pictures: PictureView,
+    /// Which scenes the task `scenes` shows and asks about.
+    #[serde(default, skip_serializing_if = "SceneSettings::is_default")]
+    pub scenes: SceneSettings,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_square(view: &PictureView) -> bool {
+    *view == PictureView::Square
 }
 
 fn is_chat(template: &PromptTemplate) -> bool {
@@ -48,6 +60,11 @@ impl DataRecipe {
     /// Whether the table is absent.
     pub(super) fn is_empty(&self) -> bool {
         self.languages.is_empty()
+    }
+
+    /// What it says of single tasks.
+    pub fn task_settings(&self) -> TaskSettings {
+        TaskSettings { scenes: self.scenes.clone() }
     }
 
     /// Share of each language, in the order of [`DataRecipe::languages`].

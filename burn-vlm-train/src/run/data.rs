@@ -254,13 +254,14 @@ fn open_corpus(
     let (mut sources, mut weights): (Vec<Arc<dyn Source>>, Vec<u64>) = (Vec::new(), Vec::new());
     let mut parts = Vec::new();
     let mut held_out = Vec::new();
+    let settings = data.task_settings();
     for (&task, &task_weight) in &data.tasks {
         for (&language, language_share) in data.languages.iter().zip(data.shares()) {
             let weight = (task_weight * language_share * WEIGHT_ONE).round() as u64;
             if weight == 0 {
                 continue;
             }
-            let source = training_source(corpus, task, language, &data.languages, parallel, seed)?;
+            let source = training_source(corpus, task, language, &data.languages, parallel, seed, &settings)?;
             if source.is_empty() {
                 continue;
             }
