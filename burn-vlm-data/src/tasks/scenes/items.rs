@@ -94,9 +94,11 @@ impl TaskBuilder<'_> {
         for concept in &concepts {
             for picture in self.training_pictures(*concept) {
                 let lot = Lot { candidates: &concepts, training_style: Some(picture.style), held_out: false };
-                for (question, size) in settings.levels() {
+                let levels = settings.levels().into_iter();
+                for (question, size, number) in levels.flat_map(|(q, s)| (0..settings.variants).map(move |n| (q, s, n)))
+                {
                     let place = format!("{}/{}", question.as_str(), size.as_str());
-                    let stream = &mut self.stream(&format!("scene-sample/{place}/{}", picture.style), *concept, 0);
+                    let stream = &mut self.stream(&format!("scene-sample/{place}/{}", picture.style), *concept, number);
                     let Some(drawn) = self.draw_scene(question, size, *concept, &lot, stream) else { continue };
                     for language in &self.languages {
                         let Some(prompt) = drawn.composed.asked.words(self, *language) else { continue };
@@ -109,7 +111,8 @@ impl TaskBuilder<'_> {
                                 turns.extend([Turn::user(question), Turn::assistant(name)]);
                             }
                         }
-                        let id = format!("scenes/{place}/{}/{language}", self.corpus.picture_name(picture.id));
+                        let shown = self.corpus.picture_name(picture.id);
+                        let id = format!("scenes/{place}/{shown}/{number}/{language}");
                         let sample = self.sample(Task::Scenes, id, *concept, None, *language, turns);
                         samples.push(Sample { media: drawn.media.clone(), ..sample });
                     }

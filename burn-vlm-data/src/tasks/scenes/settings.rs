@@ -4,8 +4,8 @@ use super::level::{IconSize, SceneQuestion};
 use crate::emoji::Concept;
 use serde::{Deserialize, Serialize};
 
-/// Which scenes: `{ questions = ["place"], sizes = ["1/2", "1/4"], groups = ["food-drink"] }`. What is left out is everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Which scenes: `{ questions = ["place"], sizes = ["1/2", "1/4"], groups = ["food-drink"] }`. What is left out is everything, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SceneSettings {
     /// The questions.
@@ -17,6 +17,19 @@ pub struct SceneSettings {
     /// Unicode groups of the concepts that are shown; all but flags, people and symbols where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Training scenes of each picture, question and size: others beside it, other places.
+    #[serde(skip_serializing_if = "is_one")]
+    pub variants: usize,
+}
+
+impl Default for SceneSettings {
+    fn default() -> Self {
+        Self { questions: Vec::new(), sizes: Vec::new(), groups: Vec::new(), variants: 1 }
+    }
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// Groups whose icons tell little when they are small: flags and people differ by details, symbols are the words of the questions.
