@@ -106,6 +106,10 @@ pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", t
 /// TowerVision's ten or twenty languages.
 pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
 
+/// TowerVision's pixels, patches and tiles.
+pub const RESOLUTION: BuiltIn =
+    BuiltIn { name: "resolution", file: "resolution", text: include_str!("resolution.toml") };
+
 /// TowerVision's text in pictures.
 pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
 
@@ -120,11 +124,11 @@ pub const PARROT: [BuiltIn; 4] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 9] =
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, OCR, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 10] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 12] = [
+pub const SHAPES: [ShippedShape; 15] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         repository: "google/siglip-so400m-patch14-384",
@@ -134,6 +138,21 @@ pub const SHAPES: [ShippedShape; 12] = [
         name: "siglip2-so400m-patch14-384",
         repository: "google/siglip2-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-so400m-patch14-224",
+        repository: "google/siglip2-so400m-patch14-224",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch14-224/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-base-patch16-224",
+        repository: "google/siglip2-base-patch16-224",
+        config: include_str!("../recipes/shapes/siglip2-base-patch16-224/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-so400m-patch16-512",
+        repository: "google/siglip2-so400m-patch16-512",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-512/config.json"),
     },
     ShippedShape {
         name: "siglip2-so400m-patch16-naflex",
@@ -169,12 +188,13 @@ pub const SHAPES: [ShippedShape; 12] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
     ("paper/ocr.toml", include_str!("paper/ocr.toml")),
+    ("paper/resolution.toml", include_str!("paper/resolution.toml")),
     ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
     ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),

@@ -67,9 +67,10 @@ fn parts(sample: &Sample) -> Parts<'_> {
 fn expected(tasks: &[Task], seed: u64) -> BTreeMap<String, Sample> {
     let corpus = EmojiCorpus::embedded().unwrap();
     let languages = [Language::EN, Language::DE, Language::ZH_HANS];
+    let settings = TaskSettings::default();
     let all = tasks.iter().flat_map(|task| languages.map(|language| (*task, language)));
     let samples = all.flat_map(|(task, language)| {
-        training_samples(&corpus, task, language, &languages, &languages, seed, &TaskSettings::default()).unwrap()
+        training_samples(&corpus, task, language, &languages, &languages, seed, &settings).unwrap()
     });
     samples.map(|sample| (sample.id.clone(), sample)).collect()
 }

@@ -1,5 +1,6 @@
 //! Settings of tasks whose pictures are drawn.
 
+use super::SceneSettings;
 use crate::language::Language;
 use crate::words::{Level, SIDES};
 use serde::{Deserialize, Serialize};
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 /// What tasks with drawn pictures are told beside languages and seed; tasks of the corpus's own pictures need nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskSettings {
-    /// For [`Task::Words`](super::Task::Words).
+    /// Which words.
     pub words: WordSettings,
+    /// Which scenes.
+    pub scenes: SceneSettings,
 }
 
 /// Words in pictures: which are trained, and how they are drawn.

@@ -26,11 +26,13 @@ pub enum Task {
     KeywordsTranslation,
     /// Picture of a word -> the word.
     Words,
+    /// Picture of several icons and a question about them -> name or number.
+    Scenes,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 10] = [
+    pub const ALL: [Task; 11] = [
         Self::Caption,
         Self::KeywordList,
         Self::FlagCountry,
@@ -41,6 +43,7 @@ impl Task {
         Self::Translation,
         Self::KeywordsTranslation,
         Self::Words,
+        Self::Scenes,
     ];
 
     /// The name used in sample ids, `"keyword_list"`.
@@ -56,6 +59,7 @@ impl Task {
             Self::Translation => "translation",
             Self::KeywordsTranslation => "keywords_translation",
             Self::Words => "words",
+            Self::Scenes => "scenes",
         }
     }
 }

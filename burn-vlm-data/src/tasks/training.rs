@@ -44,6 +44,7 @@ pub fn training_samples(
         Task::KeywordsToName => alone()?.keywords_to_name(KEYWORD_VARIANTS),
         // Of languages that the builder may not have.
         Task::Words => WordTasks::new(corpus, seed).samples(language, &settings.words)?,
+        Task::Scenes => alone()?.scene_samples(&settings.scenes),
         Task::Translation | Task::KeywordsTranslation => {
             let pairs: Vec<(Language, Language)> =
                 sources.iter().filter(|source| **source != language).map(|source| (*source, language)).collect();

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `cloze`, `lettered`, `yes_no`, `caption` | the embedded corpus |
 //! | `words` | which held-out word a picture shows |
+//! | `scenes` | scenes of several icons of the embedded corpus |
 //! | `choice`, `short_answer` | a user's own file of questions |
 //! | `mmmb`, `mmbench`, `pope`, ... | published files, scored as their references do ([`burn_vlm_eval::benchmarks`]) |
 
@@ -30,6 +31,7 @@ mod replies;
 mod results;
 mod retrieval;
 mod rows;
+mod scenes;
 mod scores;
 mod suite;
 mod words;
@@ -58,6 +60,7 @@ pub use replies::{ReplyLog, question_key};
 pub use results::{RunInfo, results, write_results};
 pub use retrieval::{RetrievalInput, RetrievalScore, retrieval, word_retrieval};
 pub use rows::{Kept, Scorer, Shown};
+pub use scenes::{SIZE, Scenes, ScenesRecipe};
 pub(crate) use suite::missing_files as missing_benchmark_files;
 pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
 pub use words::{WordsBenchmark, WordsRecipe};

@@ -13,14 +13,11 @@ use burn_vlm_data::words::{Level, Script, fold};
 use serde::{Deserialize, Serialize};
 
 use super::benchmark::check_replies;
-use super::prediction::argmax;
-use super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply};
+use super::cloze::{OPTIONS, ScoredBy, other_label};
+use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
 use crate::error::Result;
 use crate::recipe::ClozeScore;
 use crate::stats::{GroupKey, Subset};
-
-/// Words of an item.
-const OPTIONS: usize = 4;
 
 /// `kind = "words"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +72,7 @@ impl WordsRecipe {
 
 /// Which word is written?
 pub struct WordsBenchmark {
-    recipe: WordsRecipe,
+    by: ScoredBy,
     headline: Subset,
     /// Two an item: with the picture, then nothing at all.
     questions: Vec<Question>,
@@ -122,17 +119,7 @@ impl WordsBenchmark {
                 why: Some("no word has three others like it".into()),
             });
         }
-        Ok(Self { recipe, headline, questions, items })
-    }
-
-    /// The metric's name of a rule: the benchmark's for the headline, with `_likelihood` or `_pmi` for the other one.
-    fn metric(&self, rule: ClozeScore) -> String {
-        let name = &self.recipe.name;
-        match (rule == self.recipe.rule, rule) {
-            (true, _) => name.clone(),
-            (false, ClozeScore::Likelihood) => format!("{name}_likelihood"),
-            (false, ClozeScore::Pmi) => format!("{name}_pmi"),
-        }
+        Ok(Self { by: ScoredBy { name: recipe.name, rule: recipe.rule }, headline, questions, items })
     }
 }
 
@@ -157,7 +144,7 @@ fn prediction(name: &str, item: WordItem) -> Prediction {
 
 impl Benchmark for WordsBenchmark {
     fn name(&self) -> &str {
-        &self.recipe.name
+        &self.by.name
     }
 
     fn questions(&self) -> &[Question] {
@@ -166,17 +153,7 @@ impl Benchmark for WordsBenchmark {
 
     fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
         check_replies(self, replies)?;
-        let predict = |(item, replies): (&Prediction, &[Reply])| {
-            let likelihood = replies[0].scores(self.name(), OPTIONS)?.to_vec();
-            let prior = replies[1].scores(self.name(), OPTIONS)?;
-            let pmi: Vec<f64> = likelihood.iter().zip(prior).map(|(given, prior)| given - prior).collect();
-            let score =
-                |rule, values: &[f64]| NamedScore::right(self.metric(rule), Some(argmax(values)) == item.answer);
-            let scores = vec![score(ClozeScore::Likelihood, &likelihood), score(ClozeScore::Pmi, &pmi)];
-            let option_scores = vec![OptionScores::new("likelihood", likelihood), OptionScores::new("pmi", pmi)];
-            Ok(Prediction { option_scores, scores, ..item.clone() })
-        };
-        self.items.iter().zip(replies.chunks_exact(2)).map(predict).collect()
+        self.items.iter().zip(replies.chunks_exact(2)).map(|(item, replies)| self.by.score(item, replies)).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -184,25 +161,21 @@ impl Benchmark for WordsBenchmark {
             ClozeScore::Likelihood => "the mean log-likelihood of its tokens given the picture",
             ClozeScore::Pmi => "the mean log-likelihood of its tokens given the picture, less the same without it",
         };
-        let other = match self.recipe.rule {
-            ClozeScore::Likelihood => ClozeScore::Pmi,
-            ClozeScore::Pmi => ClozeScore::Likelihood,
-        };
-        let label = if other == ClozeScore::Pmi { "text prior subtracted" } else { "likelihood" };
+        let (rule, other) = (self.by.rule, self.by.other());
         let metric = |rule, label: String, begin: &str| Metric {
-            name: self.metric(rule),
+            name: self.by.metric(rule),
             label,
             explanation: format!("{begin} a word's score is {}.", words(rule)),
             chance: Some(100.0 / OPTIONS as f64),
         };
         vec![
             metric(
-                self.recipe.rule,
+                rule,
                 "Words in pictures".into(),
                 "A held-out word in a held-out font and layout, without a question: of four words of its language and length the one \
                  with the highest score is the answer;",
             ),
-            metric(other, format!("Words in pictures, {label}"), "The same pictures;"),
+            metric(other, format!("Words in pictures, {}", other_label(rule)), "The same pictures;"),
         ]
     }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::{Task, TaskSettings, WordSettings};
+use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings, WordSettings};
 use serde::{Deserialize, Serialize};
+
+use super::PictureView;
 
 /// Which samples of the embedded corpus a stage sees.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,7 +21,7 @@ pub struct DataRecipe {
     /// Weight of each language among the samples, instead of `english`; every language of `languages` must have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<Language, f64>,
-    /// Weights of the tasks; for the contrastive objectives this is left empty.
+    /// Weights of the tasks. The contrastive objectives take `caption` and `words`, and icons with their names where this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
     /// Which words the task `words` shows, and how they are drawn.
@@ -37,10 +39,20 @@ pub struct DataRecipe {
     /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
     #[serde(default)]
     pub views: usize,
+    /// How pictures are laid into the tower's square: `square`, `pad`, or `tiles`, as `model.tiling` cuts them.
+    #[serde(default, skip_serializing_if = "is_square")]
+    pub pictures: PictureView,
+    /// Which scenes the task `scenes` shows and asks about.
+    #[serde(default, skip_serializing_if = "SceneSettings::is_default")]
+    pub scenes: SceneSettings,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_square(view: &PictureView) -> bool {
+    *view == PictureView::Square
 }
 
 fn is_chat(template: &PromptTemplate) -> bool {
@@ -55,7 +67,7 @@ impl DataRecipe {
 
     /// Settings of tasks whose pictures are drawn.
     pub fn task_settings(&self) -> TaskSettings {
-        TaskSettings { words: self.words.clone().unwrap_or_default() }
+        TaskSettings { words: self.words.clone().unwrap_or_default(), scenes: self.scenes.clone() }
     }
 
     /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.

@@ -12,6 +12,7 @@ mod languages;
 mod missing;
 mod parts;
 mod questions;
+mod strata;
 mod summary;
 mod training;
 
