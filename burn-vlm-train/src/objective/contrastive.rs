@@ -283,3 +283,69 @@ impl Objective for ContrastiveObjective {
         Ok(mean * pairs as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use burn_vlm_data::tokenizer::TINY_SPECIAL_TOKENS;
+    use burn_vlm_data::words::{Font, Lexicon, Script, fold};
+
+    use super::*;
+
+    fn objective(data: &str, batch: usize) -> Result<ContrastiveObjective> {
+        let corpus = EmojiCorpus::embedded().unwrap();
+        let pictures = Arc::new(Pictures::new(corpus.clone(), 64)?);
+        let tokenizer = Arc::new(Tokenizer::train_bpe(["radio"], 300, &TINY_SPECIAL_TOKENS)?);
+        ContrastiveObjective::new(corpus, pictures, tokenizer, toml::from_str(data).unwrap(), batch, 16, 0)
+    }
+
+    /// The leak test of pretraining: no held-out word and no held-out font is in a pair.
+    #[test]
+    fn pairs_of_words_show_nothing_that_is_asked() {
+        let words = "words = { languages = ['en', 'el', 'ar', 'ko'] }";
+        let data = format!("languages = ['en']\ntasks = {{ caption = 1.0, words = 2.0 }}\n{words}");
+        let pairs = objective(&data, 8).unwrap().pairs(0..3000).unwrap();
+        let lexicon = Lexicon::embedded(&EmojiCorpus::embedded().unwrap());
+        let held_out: HashSet<String> = lexicon
+            .languages()
+            .flat_map(|language| {
+                let of = |split| lexicon.words(language, split).map(|word| fold(&word.text)).collect::<Vec<_>>();
+                [of(Split::Test), of(Split::Validation)].concat()
+            })
+            .collect();
+        let fonts: HashSet<&str> =
+            Script::ALL.into_iter().flat_map(|script| Font::of(script, true)).map(Font::name).collect();
+        let mut shown = 0;
+        for pair in &pairs {
+            assert!(!held_out.contains(&fold(&pair.text)), "{}", pair.text);
+            let Shown::Word(picture) = &pair.shown else { continue };
+            shown += 1;
+            let description = picture.description();
+            assert!(description.ends_with(&pair.text), "{description}");
+            assert!(description.split(' ').all(|field| !fonts.contains(field)), "{description}");
+        }
+        // Two of three, within five standard deviations of 3,000 draws.
+        assert!((1870..2130).contains(&shown), "{shown}");
+    }
+
+    #[test]
+    fn one_word_twice_in_a_batch_is_no_negative() {
+        let words = "words = { languages = ['en'], words = 2 }";
+        let data = format!("languages = ['en']\ntasks = {{ words = 1.0 }}\n{words}");
+        let batch = objective(&data, 6).unwrap().micro_batch(0).unwrap();
+        assert_eq!((batch.pairs, batch.pixels.len()), (6, 6 * 3 * 64 * 64));
+        // Six pictures of two words: the pictures of one word match its text.
+        let positives = batch.positives.unwrap();
+        let matching = positives.iter().filter(|positive| **positive).count();
+        assert!((18..=36).contains(&matching), "{matching}");
+    }
+
+    #[test]
+    fn languages_without_words_are_told_before_training() {
+        let data = "languages = ['si']\ntasks = { words = 1.0 }";
+        let error = objective(data, 4).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("no words to draw in si"), "{error}");
+        assert!(objective("languages = ['si']", 4).is_ok());
+    }
+}
