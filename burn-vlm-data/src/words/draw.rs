@@ -1,23 +1,21 @@
-//! A word as a picture: shaped and drawn by `resvg` in one font, in one of five levels of difficulty.
+//! A word as a picture: shaped by `rustybuzz` and drawn by `tiny-skia` in one font, in one of five levels of difficulty.
 
 use super::fonts::Font;
 use super::layout::Layout;
+use super::outline::outline;
 use crate::drawn::Drawing;
 use crate::emoji::{EmojiCorpus, PictureId};
 use crate::image::{DecodeLimits, RgbImage, decode, to_rgb};
 use bytes::Bytes;
 use image::Rgb;
 use image::imageops::{FilterType, resize};
-use resvg::tiny_skia::{Pixmap, PremultipliedColorU8, Transform};
-use resvg::usvg::{Options, Tree};
 use serde::{Deserialize, Serialize};
+use tiny_skia::{FillRule, Paint, Pixmap, PremultipliedColorU8, Transform};
 
 /// Version of the drawing: another one where the same description would give other pixels.
 const VERSION: u32 = 1;
 /// The smallest and the largest side of a picture in pixels: below, no letter can be read; above, nothing is gained.
 pub const SIDES: std::ops::RangeInclusive<u32> = 32..=512;
-/// Font size at which a word is shaped; it is scaled afterwards.
-const SHAPED_AT: f32 = 100.0;
 /// Share of the side that a word of the largest size may be wide, and high.
 const WIDEST: f32 = 0.92;
 /// The same for its height: short words would fill the picture.
@@ -117,20 +115,8 @@ impl WordPicture {
 
     /// The word alone on nothing, in its place.
     fn ink(&self, colour: [u8; 3]) -> Result<Pixmap, String> {
-        let family = self.font.family().ok_or_else(|| format!("font {} is damaged", self.font.name()))?;
-        let [r, g, b] = colour;
-        // Bidirectional order and joining are the shaper's.
-        let svg = format!(
-            "<svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'><text font-family='{family}' \
-             font-size='{SHAPED_AT}' fill='rgb({r},{g},{b})'>{}</text></svg>",
-            escape(&self.word)
-        );
-        let options = Options { fontdb: self.font.database(), ..Options::default() };
-        let tree = Tree::from_str(&svg, &options).map_err(|error| format!("{:?}: {error}", self.word))?;
-        let ink = tree.root().abs_bounding_box();
-        if ink.width() <= 0.0 || ink.height() <= 0.0 {
-            return Err(format!("{:?} has no ink in {}", self.word, self.font.name()));
-        }
+        let path = outline(&self.word, self.font)?;
+        let ink = path.bounds();
         let side = self.side as f32;
         let turned = self.layout.angle.unsigned_abs() as f32;
         let (sin, cos) = (turned.to_radians().sin(), turned.to_radians().cos());
@@ -143,11 +129,14 @@ impl WordPicture {
         let place = |free: f32, percent: u8| free * (0.5 * (1.0 - WIDEST) + WIDEST * f32::from(percent) / 100.0);
         let x = place(side - width * scale, self.layout.across) + 0.5 * width * scale;
         let y = place(side - height * scale, self.layout.down) + 0.5 * height * scale;
-        let to_centre = Transform::from_translate(-ink.x() - 0.5 * ink.width(), -ink.y() - 0.5 * ink.height());
+        let to_centre = Transform::from_translate(-ink.left() - 0.5 * ink.width(), -ink.top() - 0.5 * ink.height());
         let transform =
             to_centre.post_scale(scale, scale).post_rotate(f32::from(self.layout.angle)).post_translate(x, y);
         let mut pixmap = Pixmap::new(self.side, self.side).ok_or("a picture without pixels")?;
-        resvg::render(&tree, transform, &mut pixmap.as_mut());
+        let [red, green, blue] = colour;
+        let mut paint = Paint::default();
+        paint.set_color_rgba8(red, green, blue, u8::MAX);
+        pixmap.fill_path(&path, &paint, FillRule::Winding, transform, None);
         Ok(pixmap)
     }
 }
@@ -183,10 +172,6 @@ fn lay_over(pixel: &mut Rgb<u8>, over: PremultipliedColorU8) {
     for (value, colour) in pixel.0.iter_mut().zip(colours) {
         *value = u32::from(colour).saturating_add((u32::from(*value) * left + 127) / 255).min(255) as u8;
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[cfg(test)]

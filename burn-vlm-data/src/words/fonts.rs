@@ -1,9 +1,8 @@
 //! The fonts: Noto, cut down to the characters of the corpus's words (`data/words`), each script with one that training never sees.
 
 use super::script::Script;
-use resvg::usvg::fontdb::Database;
-use std::sync::{Arc, LazyLock};
-use ttf_parser::Face;
+use rustybuzz::Face;
+use std::sync::LazyLock;
 
 /// A font of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,19 +56,9 @@ static FONTS: [File; 17] = [
     font!("NotoSerifCJK-Regular.otf", EAST_ASIAN, true),
 ];
 
-/// One database a font, with nothing to fall back to: a word is drawn in its font or not at all.
-static DATABASES: [LazyLock<Arc<Database>>; FONTS.len()] = {
-    macro_rules! databases {
-        ($($index:literal)*) => {
-            [$(LazyLock::new(|| {
-                let mut database = Database::new();
-                database.load_font_data(FONTS[$index].bytes.to_vec());
-                Arc::new(database)
-            })),*]
-        };
-    }
-    databases!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
-};
+/// The fonts, read once; `None` in the place of a damaged file.
+static FACES: LazyLock<Vec<Option<Face<'static>>>> =
+    LazyLock::new(|| FONTS.iter().map(|file| Face::from_slice(file.bytes, 0)).collect());
 
 impl Font {
     /// The fonts of a script: those that training shows, or those that are held out.
@@ -89,21 +78,13 @@ impl Font {
         FONTS[self.index].held_out
     }
 
-    /// Its family, as drawings name it; `None` of a damaged file.
-    pub(super) fn family(self) -> Option<String> {
-        let face = DATABASES[self.index].faces().next()?;
-        face.families.first().map(|(name, _)| name.clone())
-    }
-
-    /// For drawing.
-    pub(super) fn database(self) -> Arc<Database> {
-        DATABASES[self.index].clone()
+    /// For shaping and drawing; `None` of a damaged file.
+    pub(super) fn face(self) -> Option<&'static Face<'static>> {
+        FACES[self.index].as_ref()
     }
 
     /// Whether all fonts of a script have all characters of a word.
     pub(super) fn all_have(script: Script, word: &str) -> bool {
-        static FACES: LazyLock<Vec<Option<Face<'static>>>> =
-            LazyLock::new(|| FONTS.iter().map(|file| Face::parse(file.bytes, 0).ok()).collect());
         let of_script = FONTS.iter().zip(FACES.iter()).filter(|(file, _)| file.scripts.contains(&script));
         let mut faces = of_script.map(|(_, face)| face);
         faces.all(|face| face.as_ref().is_some_and(|face| word.chars().all(|c| face.glyph_index(c).is_some())))
@@ -127,7 +108,10 @@ mod tests {
     fn files_are_fonts_of_their_name() {
         for (index, file) in FONTS.iter().enumerate() {
             let font = Font { index, script: file.scripts[0] };
-            let family = font.family().unwrap().replace(' ', "").replace("CJKSC", "CJK");
+            let names = font.face().unwrap().names().into_iter();
+            let mut families = names.filter(|name| name.name_id == rustybuzz::ttf_parser::name_id::FAMILY);
+            let family = families.find_map(|name| name.to_string()).unwrap();
+            let family = family.replace(' ', "").replace("CJKSC", "CJK");
             assert!(font.name().starts_with(&family), "{family}, {}", font.name());
         }
     }

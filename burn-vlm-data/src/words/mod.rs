@@ -11,6 +11,7 @@ mod draw;
 mod fonts;
 mod layout;
 mod lexicon;
+mod outline;
 mod script;
 
 pub use draw::{Level, SIDES, WordPicture};
