@@ -34,7 +34,8 @@ fn main() -> Result<(), AnyError> {
     // Any `Source` will do: files in LLaVA's JSON, parquet, WebDataset or TSV (`FileSource`), a list, or one of your own.
     let english = [Language::EN];
     let corpus = EmojiCorpus::embedded()?;
-    let source = tasks::training_source(&corpus, tasks::Task::Caption, Language::EN, &english, &english, 0)?;
+    let settings = tasks::TaskSettings::default();
+    let source = tasks::training_source(&corpus, tasks::Task::Caption, Language::EN, &english, &english, 0, &settings)?;
     let batcher = SampleBatcher::for_model(&assembled)?;
     let loader = DataLoaderBuilder::new(batcher.clone()).batch_size(32).shuffle(1).num_workers(1);
     let loader = loader.build(SourceDataset(Arc::new(source)));

@@ -109,6 +109,12 @@ pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", t
 /// What pictures cost the backbone in its own languages.
 pub const FORGETTING: BuiltIn =
     BuiltIn { name: "forgetting", file: "forgetting", text: include_str!("forgetting.toml") };
+/// TowerVision's pixels, patches and tiles.
+pub const RESOLUTION: BuiltIn =
+    BuiltIn { name: "resolution", file: "resolution", text: include_str!("resolution.toml") };
+
+/// TowerVision's text in pictures.
+pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
 
 /// Parrot against LLaVA; the first is the program's default.
 pub const PARROT: [BuiltIn; 6] = [
@@ -123,13 +129,13 @@ pub const PARROT: [BuiltIn; 6] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 11] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4],
+pub const STUDIES: [BuiltIn; 13] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4],
     PARROT[5],
 ];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 13] = [
+pub const SHAPES: [ShippedShape; 16] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         repository: "google/siglip-so400m-patch14-384",
@@ -139,6 +145,21 @@ pub const SHAPES: [ShippedShape; 13] = [
         name: "siglip2-so400m-patch14-384",
         repository: "google/siglip2-so400m-patch14-384",
         config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-so400m-patch14-224",
+        repository: "google/siglip2-so400m-patch14-224",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch14-224/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-base-patch16-224",
+        repository: "google/siglip2-base-patch16-224",
+        config: include_str!("../recipes/shapes/siglip2-base-patch16-224/config.json"),
+    },
+    ShippedShape {
+        name: "siglip2-so400m-patch16-512",
+        repository: "google/siglip2-so400m-patch16-512",
+        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-512/config.json"),
     },
     ShippedShape {
         name: "siglip2-so400m-patch16-naflex",
@@ -179,12 +200,14 @@ pub const SHAPES: [ShippedShape; 13] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 18] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
     ("paper/forgetting.toml", include_str!("paper/forgetting.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
+    ("paper/ocr.toml", include_str!("paper/ocr.toml")),
+    ("paper/resolution.toml", include_str!("paper/resolution.toml")),
     ("paper/parrot.toml", include_str!("paper/parrot.toml")),
     ("paper/parrot_encoder.toml", include_str!("paper/parrot_encoder.toml")),
     ("paper/parrot_languages.toml", include_str!("paper/parrot_languages.toml")),

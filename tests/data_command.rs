@@ -11,7 +11,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{Limits, StreamOptions, open_mixture, open_sources};
-use burn_vlm_data::tasks::{Task, training_samples};
+use burn_vlm_data::tasks::{Task, TaskSettings, training_samples};
 use burn_vlm_experiments::{DataArgs, run_data};
 use clap::Parser;
 use serde_json::Value;
@@ -67,9 +67,11 @@ fn parts(sample: &Sample) -> Parts<'_> {
 fn expected(tasks: &[Task], seed: u64) -> BTreeMap<String, Sample> {
     let corpus = EmojiCorpus::embedded().unwrap();
     let languages = [Language::EN, Language::DE, Language::ZH_HANS];
+    let settings = TaskSettings::default();
     let all = tasks.iter().flat_map(|task| languages.map(|language| (*task, language)));
-    let samples = all
-        .flat_map(|(task, language)| training_samples(&corpus, task, language, &languages, &languages, seed).unwrap());
+    let samples = all.flat_map(|(task, language)| {
+        training_samples(&corpus, task, language, &languages, &languages, seed, &settings).unwrap()
+    });
     samples.map(|sample| (sample.id.clone(), sample)).collect()
 }
 

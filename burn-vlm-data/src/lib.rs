@@ -3,7 +3,8 @@
 //! - [`language`]: languages and the papers' language sets
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
-//! - [`conversation`], [`sample`]: turns, and a conversation with its origin
+//! - [`words`]: words rendered in pictures, in eleven scripts
+//! - [`conversation`], [`sample`]: turns, and a conversation with its origin; [`drawn`]: pictures that are drawn when they are shown
 //! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
 //!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
@@ -27,6 +28,7 @@ pub mod collate;
 pub mod conversation;
 #[cfg(feature = "burn-dataset")]
 pub mod dataset;
+pub mod drawn;
 pub mod emoji;
 pub mod encode;
 pub mod image;
@@ -44,3 +46,4 @@ pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
 pub mod video;
+pub mod words;

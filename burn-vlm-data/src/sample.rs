@@ -3,6 +3,7 @@
 //! There is one kind. The embedded corpus, a file of LLaVA's, a table of questions and a list in memory all give these.
 
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
+use crate::drawn::DrawnPicture;
 use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason, StoredPicture};
@@ -65,9 +66,12 @@ pub enum Picture {
     },
     /// In a record of a source of files, read when it is shown.
     Stored(StoredPicture),
+    /// Drawn when it is shown.
+    Drawn(DrawnPicture),
 }
 
-/// A hash of a picture's encoded bytes: the same picture has the same key in whatever source, under whatever name.
+/// A hash of a picture's encoded bytes: the same picture has the same key in whatever source, under whatever name. Of a drawn picture
+/// it is the hash of its description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaKey(pub [u8; 16]);
 
@@ -148,10 +152,11 @@ impl Picture {
             Self::File { path, .. } => path.display().to_string(),
             Self::Encoded { name, .. } => name.clone(),
             Self::Stored(stored) => stored.name().to_owned(),
+            Self::Drawn(drawn) => drawn.name().to_owned(),
         }
     }
 
-    /// The encoded bytes; of a file or a stored record, read anew at each call.
+    /// The encoded bytes; of a file or a stored record, read anew at each call, of a drawn picture a PNG file.
     ///
     /// # Errors
     /// A file that cannot be read, or has too many bytes.
@@ -159,6 +164,7 @@ impl Picture {
         let (path, max_bytes) = match self {
             Self::Encoded { bytes, .. } => return Ok(bytes.clone()),
             Self::Stored(stored) => return stored.read(),
+            Self::Drawn(drawn) => return drawn.png(),
             Self::File { path, max_bytes } => (path, *max_bytes),
         };
         // A device would be read without end, a pipe waited for.
@@ -179,6 +185,9 @@ impl Picture {
     /// # Errors
     /// As [`Self::read`], and a picture that is damaged or beyond the limits.
     pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, SkipReason> {
+        if let Self::Drawn(drawn) = self {
+            return drawn.draw();
+        }
         let image = decode(&self.name(), &self.read()?, limits)?;
         Ok(to_rgb(image, Some(WHITE)))
     }
@@ -198,6 +207,7 @@ impl Picture {
     pub fn key(&self) -> Result<MediaKey, SkipReason> {
         match self {
             Self::Stored(stored) => Ok(stored.key()),
+            Self::Drawn(drawn) => Ok(drawn.key()),
             other => Ok(MediaKey::of(&other.read()?)),
         }
     }

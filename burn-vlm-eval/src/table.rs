@@ -213,7 +213,7 @@ impl Known {
                     }
                     self.encoded.insert(key, picture.clone());
                 }
-                Picture::Stored(_) => {}
+                Picture::Stored(_) | Picture::Drawn(_) => {}
             }
         }
         Ok(())
@@ -257,6 +257,7 @@ pub fn shown(media: &[Media]) -> Option<String> {
         Picture::File { .. } => picture.name(),
         Picture::Encoded { bytes, .. } => format!("{:016x}", MediaKey::of(bytes).seed()),
         Picture::Stored(stored) => format!("{:016x}", stored.key().seed()),
+        Picture::Drawn(drawn) => format!("{:016x}", drawn.key().seed()),
     };
     let names: Vec<String> = pictures(media).map(one).collect();
     (!names.is_empty()).then(|| names.join("+"))

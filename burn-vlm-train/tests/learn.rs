@@ -22,7 +22,7 @@ use burn_vlm_data::dataset::{Record, SourceDataset};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, Picture, Sample};
-use burn_vlm_data::tasks::{Task, training_source};
+use burn_vlm_data::tasks::{Task, TaskSettings, training_source};
 use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::{Result, TrainError};
@@ -52,7 +52,9 @@ fn model() -> Assembled {
 fn captions() -> SourceDataset {
     let english = [Language::EN];
     let corpus = EmojiCorpus::embedded().unwrap();
-    SourceDataset(Arc::new(training_source(&corpus, Task::Caption, Language::EN, &english, &english, 0).unwrap()))
+    SourceDataset(Arc::new(
+        training_source(&corpus, Task::Caption, Language::EN, &english, &english, 0, &TaskSettings::default()).unwrap(),
+    ))
 }
 
 fn stage() -> StageRecipe {

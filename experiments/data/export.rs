@@ -15,7 +15,7 @@ use burn_vlm_data::language::{Language, LanguageSet};
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::{Picture, Sample};
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
-use burn_vlm_data::tasks::{Task, training_samples};
+use burn_vlm_data::tasks::{Task, TaskSettings, training_samples};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -173,7 +173,15 @@ impl ExportArgs {
         let mut samples = Vec::new();
         for (number, task) in self.tasks.iter().enumerate().filter(|(n, task)| !self.tasks[..*n].contains(task)) {
             for language in languages {
-                let found = training_samples(corpus, *task, *language, languages, languages, self.seed)?;
+                let found = training_samples(
+                    corpus,
+                    *task,
+                    *language,
+                    languages,
+                    languages,
+                    self.seed,
+                    &TaskSettings::default(),
+                )?;
                 samples.extend(found.into_iter().map(|sample| (group(&sample, number, self.seed), sample)));
             }
         }

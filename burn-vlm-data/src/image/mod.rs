@@ -25,6 +25,7 @@ pub use decode::{DecodeLimits, decode, lacks_end, look, to_rgb};
 pub use encode::{encode_png, small_jpeg};
 pub use patches::PatchBudget;
 pub use processor::{ImageProcessor, PixelTensor};
+pub(crate) use resample::resize;
 pub use tiles::{GridPinpoint, PixelBatch, ProcessedImage, best_resolution};
 pub(crate) use tiles::{canvases, widen};
 

@@ -20,7 +20,7 @@ struct Window {
 }
 
 /// Resizes a picture; `width` and `height` and those of the picture must be positive.
-pub(super) fn resize(image: &RgbImage, width: usize, height: usize, filter: Resample) -> Vec<u8> {
+pub(crate) fn resize(image: &RgbImage, width: usize, height: usize, filter: Resample) -> Vec<u8> {
     let (columns, rows) = (image.width() as usize, image.height() as usize);
     let source = image.as_raw();
     if filter == Resample::Nearest {

@@ -42,8 +42,12 @@ impl Views {
         key: MediaKey,
         picture: &Picture,
     ) -> Result<Vec<ProcessedImage>, SkipReason> {
-        let (name, bytes) = (picture.name(), picture.read()?);
-        let pixels = |seed: Option<u64>| pixels(processor, (&name, &bytes), 1, seed);
+        // A file is read once for all of its views.
+        let picture = match picture {
+            Picture::Drawn(_) => picture.clone(),
+            other => Picture::Encoded { name: other.name(), bytes: other.read()? },
+        };
+        let pixels = |seed: Option<u64>| pixels(processor, &picture, 1, seed);
         match self {
             Self::Plain => Ok(vec![pixels(None)?]),
             Self::Augmented(_) => {

@@ -11,7 +11,7 @@ use crate::image::{Augmentation, ProcessedImage};
 use crate::plain::PromptTemplate;
 use crate::processor::{PictureInput, Processor};
 use crate::random::mix;
-use crate::sample::{MediaKey, Picture, Sample};
+use crate::sample::{Picture, Sample};
 use crate::source::{SkipKind, SkipReason};
 
 use super::FeatureBank;
@@ -175,14 +175,13 @@ impl SampleMaker {
 
     /// A picture among `among` of its sample.
     fn image(&self, picture: &Picture, among: usize, draw: Option<u64>) -> Result<PreparedImage, SkipReason> {
-        let bytes = picture.read()?;
         if let Some(bank) = &self.bank
-            && let Some(row) = bank.find(MediaKey::of(&bytes), draw)
+            && let Some(row) = bank.find(picture.key()?, draw)
         {
             return Ok(PreparedImage::Features(Features { bank: bank.clone(), row }));
         }
         let augment = draw.filter(|_| self.augment);
-        let pixels = pixels(&self.processor, (&picture.name(), &bytes), among, augment)?;
+        let pixels = pixels(&self.processor, picture, among, augment)?;
         // Pixels and features do not go into one batch.
         if self.bank.as_ref().is_some_and(|bank| bank.serves(draw)) {
             let detail =
@@ -206,19 +205,21 @@ impl SampleMaker {
 /// A picture's pixels as the processor makes them, one of `among` of a conversation; augmented by a seed, or as it is.
 ///
 /// # Errors
-/// A picture that cannot be decoded or processed, named.
+/// A picture that cannot be read, decoded or processed, named.
 pub fn pixels(
     processor: &Processor,
-    (name, bytes): (&str, &[u8]),
+    picture: &Picture,
     among: usize,
     augment: Option<u64>,
 ) -> Result<ProcessedImage, SkipReason> {
-    let Some(seed) = augment else {
-        return Ok(processor.process_image(PictureInput::File { name, bytes }, among)?);
+    let Some(seed) = augment else { return processor.process_picture(picture, among) };
+    let name = picture.name();
+    let image = match picture {
+        Picture::Drawn(drawn) => drawn.draw()?,
+        other => processor.decode(&name, &other.read()?)?,
     };
-    let image = processor.decode(name, bytes)?;
     let image = Augmentation::default().apply(&image, seed);
-    processor.process_image(PictureInput::Rgb(&image), among).map_err(|error| error.of(name).into())
+    processor.process_image(PictureInput::Rgb(&image), among).map_err(|error| error.of(&name).into())
 }
 
 /// Tokens that are kept at most, 12 bytes each: 48 MB beside the conversations themselves.

@@ -25,6 +25,8 @@ use crate::image::{
     AspectRatio, DecodeLimits, ImageError, ImageProcessor, ImageProcessorConfig, ProcessedImage, RgbImage,
 };
 use crate::plain::{PromptTemplate, encode_document, encode_plain};
+use crate::sample::Picture;
+use crate::source::SkipReason;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::video::{VideoProcessor, VideoProcessorConfig};
 use burn_vlm_base::onevision::FrameTokens;
@@ -329,6 +331,19 @@ impl Processor {
             return Err(named(ImageError::Resize { width, height, reason }));
         }
         processor.process_tiles(&image).map_err(named)
+    }
+
+    /// Reads and processes a picture of a sample, one of `among` of a conversation; one that is drawn is never encoded.
+    ///
+    /// # Errors
+    /// As [`Self::process_images`], and a picture that cannot be read or drawn.
+    pub fn process_picture(&self, picture: &Picture, among: usize) -> Result<ProcessedImage, SkipReason> {
+        let name = picture.name();
+        if let Picture::Drawn(drawn) = picture {
+            let image = self.process_image(PictureInput::Rgb(&drawn.draw()?), among);
+            return image.map_err(|error| error.of(&name).into());
+        }
+        Ok(self.process_image(PictureInput::File { name: &name, bytes: &picture.read()? }, among)?)
     }
 
     /// Decodes a file to RGB, on the ground that the image processor lays it on.

@@ -10,7 +10,7 @@ use crate::braces::expand_braces;
 use crate::emoji::EmojiCorpus;
 use crate::language::Language;
 use crate::mixture::{self, LanguageCounts, MixtureConfig, Plan, PlanError, Share, SourceFormat};
-use crate::tasks::{Task, training_samples};
+use crate::tasks::{Task, TaskSettings, training_samples};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -297,7 +297,7 @@ fn corpus_source(source: &mixture::SourceConfig) -> Result<Arc<dyn Source>, Sour
         return Err(wrong(key, "no such key beside `format = \"emoji\"`".into(), "one".into()));
     }
     let from: &[Language] = if language == Language::EN { &[language] } else { &[Language::EN, language] };
-    let samples = training_samples(&corpus, task, language, from, &[], 0);
+    let samples = training_samples(&corpus, task, language, from, &[], 0, &TaskSettings::default());
     let mut samples = samples.map_err(|e| wrong("language", "a language of the corpus".into(), e.to_string()))?;
     samples.iter_mut().for_each(|sample| sample.tags = Arc::from(source.tags.clone()));
     Ok(Arc::new(ListSource::new(&source.name, samples)))

@@ -24,11 +24,15 @@ pub enum Task {
     Translation,
     /// Keywords -> name in another language (text only).
     KeywordsTranslation,
+    /// Picture of a word -> the word.
+    Words,
+    /// Picture of several icons and a question about them -> name or number.
+    Scenes,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 9] = [
+    pub const ALL: [Task; 11] = [
         Self::Caption,
         Self::KeywordList,
         Self::FlagCountry,
@@ -38,6 +42,8 @@ impl Task {
         Self::KeywordsToName,
         Self::Translation,
         Self::KeywordsTranslation,
+        Self::Words,
+        Self::Scenes,
     ];
 
     /// The name used in sample ids, `"keyword_list"`.
@@ -52,6 +58,8 @@ impl Task {
             Self::KeywordsToName => "keywords_to_name",
             Self::Translation => "translation",
             Self::KeywordsTranslation => "keywords_translation",
+            Self::Words => "words",
+            Self::Scenes => "scenes",
         }
     }
 }

@@ -197,6 +197,9 @@ pub struct Column {
     /// One line on what it measures.
     #[serde(default)]
     pub description: String,
+    /// Only questions with these tags (`{ size = "1/4" }`); all where there are none. All columns of a study have the same tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Published numbers.

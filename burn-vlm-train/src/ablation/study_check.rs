@@ -81,7 +81,17 @@ fn check_axes(study: &Study) -> Result<(), StudyError> {
 
 fn check_columns(study: &Study) -> Result<(), StudyError> {
     check_unique(study, &["column"], "column", study.columns.iter().map(|column| &*column.name))?;
+    let tags = |column: &super::Column| column.tags.keys().cloned().collect::<Vec<_>>();
     for column in &study.columns {
+        if tags(column) != tags(&study.columns[0]) {
+            let (first, other) = (tags(&study.columns[0]).join(", "), tags(column).join(", "));
+            let message = format!(
+                "column `{}` has the tags [{other}], the first column [{first}]: a question is in one column or in none, so all columns \
+                 have the same tags",
+                column.name
+            );
+            return Err(study.error_at(&["column", &column.name, "tags"], message));
+        }
         if column.languages.is_empty() {
             let message = format!("column `{}` has no languages", column.name);
             return Err(study.error_at(&["column", &column.name, "languages"], message));

@@ -55,18 +55,27 @@ impl<'a> Drawn<'a> {
         Ok(Self { corpus, builder, recipe })
     }
 
-    /// The concepts of each pool, seen ones first.
-    pub(crate) fn pools(&self) -> [(Pool, Vec<ConceptId>); 2] {
+    /// The pools with the most concepts of each that are asked about (0: all), seen ones first.
+    pub(crate) fn limits(&self) -> [(Pool, usize); 2] {
         let recipe = self.recipe;
-        let pools = match recipe.validation {
+        match recipe.validation {
             true => [(Pool::VALIDATION_SEEN, recipe.seen), (Pool::VALIDATION_UNSEEN, recipe.unseen)],
             false => [(Pool::TEST_SEEN, recipe.seen), (Pool::TEST_UNSEEN, recipe.unseen)],
-        };
-        pools.map(|(pool, limit)| {
+        }
+    }
+
+    /// The concepts of each pool, seen ones first.
+    pub(crate) fn pools(&self) -> [(Pool, Vec<ConceptId>); 2] {
+        self.limits().map(|(pool, limit)| {
             let all: Vec<ConceptId> =
                 self.builder.scored_concepts(pool).into_iter().map(|(concept, _)| concept).collect();
-            (pool, draw(self.corpus, &all, limit, recipe.seed))
+            (pool, self.first(&all, limit))
         })
+    }
+
+    /// The first `limit` of some concepts (0: all), in the order of the recipe's seed.
+    pub(super) fn first(&self, concepts: &[ConceptId], limit: usize) -> Vec<ConceptId> {
+        draw(self.corpus, concepts, limit, self.recipe.seed)
     }
 
     /// The seen concepts and their pool.

@@ -18,6 +18,8 @@ use super::file::{Choice, ChoiceRecipe, ShortAnswer, ShortAnswerRecipe};
 use super::lettered::Lettered;
 use super::published::{PublishedBenchmark, PublishedRecipe};
 use super::replies::question_key;
+use super::scenes::{Scenes, ScenesRecipe};
+use super::words::{WordsBenchmark, WordsRecipe};
 use super::yes_no::YesNo;
 use super::{Benchmark, BenchmarkError, Metric, Prediction};
 use crate::ablation::{Column, hint};
@@ -48,12 +50,16 @@ fn published(table: Table) -> Result<PublishedRecipe> {
 }
 
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
-const KINDS: [(&str, Open); 6] = [
+const KINDS: [(&str, Open); 8] = [
     (CHOICE, |table, _, base| Ok(Arc::new(Choice::open(choice(table)?, base)?))),
     (SHORT_ANSWER, |table, _, base| Ok(Arc::new(ShortAnswer::open(short_answer(table)?, base)?))),
     ("cloze", |table, corpus, _| {
         let recipe: ClozeRecipe = read(table, &[&CorpusRecipe::KEYS, &ClozeRecipe::KEYS])?;
         Ok(Arc::new(Cloze::new(corpus, recipe)?))
+    }),
+    ("scenes", |table, corpus, _| {
+        let recipe: ScenesRecipe = read(table, &[&CorpusRecipe::KEYS, &ScenesRecipe::KEYS])?;
+        Ok(Arc::new(Scenes::new(corpus, recipe)?))
     }),
     ("lettered", |table, corpus, _| Ok(Arc::new(Lettered::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),
     ("yes_no", |table, corpus, _| Ok(Arc::new(YesNo::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),
@@ -61,6 +67,7 @@ const KINDS: [(&str, Open); 6] = [
         let recipe: CaptionRecipe = read(table, &[&CorpusRecipe::KEYS, &CaptionRecipe::KEYS])?;
         Ok(Arc::new(Caption::new(corpus, recipe)?))
     }),
+    ("words", |table, corpus, _| Ok(Arc::new(WordsBenchmark::new(corpus, read(table, &[&WordsRecipe::KEYS])?)?))),
 ];
 
 /// All kinds: ours, then the published benchmarks.

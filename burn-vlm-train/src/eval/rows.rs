@@ -14,8 +14,8 @@ use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::encode::{EncodeOptions, Encoded};
 use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::prepare::{FeatureBank, Visual};
-use burn_vlm_data::processor::{PictureInput, Processor, VisualTokens};
-use burn_vlm_data::sample::{MediaKey, Picture};
+use burn_vlm_data::processor::{Processor, VisualTokens};
+use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
 use rayon::prelude::*;
 
 use super::BenchmarkError;
@@ -148,6 +148,16 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         Ok(self.processor.encode_prompt(turns, &counts[&keys(shown)])?)
     }
 
+    /// The visual tokens of a question's pictures.
+    ///
+    /// # Errors
+    /// A picture that cannot be read or processed.
+    pub fn visual_tokens(&self, media: &[Media]) -> Result<usize> {
+        let shown = pictures(media).map(Shown::new).collect::<Result<Vec<_>>>()?;
+        let counts = self.counts([shown.as_slice()].into_iter())?;
+        Ok(counts.values().flatten().sum())
+    }
+
     pub(super) fn is_tiled(&self) -> bool {
         self.processor.visual_tokens().is_some_and(|tokens| tokens.tiling.is_some())
     }
@@ -155,9 +165,8 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// The pictures of one conversation, processed together.
     fn process(&self, shown: &[Shown]) -> Result<Vec<ProcessedImage>> {
         let one = |one: &Shown| {
-            let (name, bytes) =
-                (one.picture.name(), one.picture.read().map_err(TrainError::within(one.picture.name()))?);
-            Ok(self.processor.process_image(PictureInput::File { name: &name, bytes: &bytes }, shown.len())?)
+            let made = self.processor.process_picture(&one.picture, shown.len());
+            made.map_err(TrainError::within(one.picture.name()))
         };
         shown.iter().map(one).collect()
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::Task;
+use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings, WordSettings};
 use serde::{Deserialize, Serialize};
+
+use super::PictureView;
 
 /// Which samples of the embedded corpus a stage sees.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,12 +21,15 @@ pub struct DataRecipe {
     /// Weight of each language among the samples, instead of `english`; every language of `languages` must have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<Language, f64>,
-    /// Weights of the tasks; for the contrastive objectives this is left empty.
+    /// Weights of the tasks. The contrastive objectives take `caption` and `words`, and icons with their names where this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
     /// Samples without pictures in the place of some of these: the others keep their proportions, and the total is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextShare>,
+    /// Which words the task `words` shows, and how they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordSettings>,
     /// How the conversations are written: by the chat template, or as pretraining texts without roles.
     #[serde(default, skip_serializing_if = "is_chat")]
     pub template: PromptTemplate,
@@ -37,6 +42,12 @@ pub struct DataRecipe {
     /// With a frozen tower: number of augmented views of each picture whose features are computed once; 0: never cached.
     #[serde(default)]
     pub views: usize,
+    /// How pictures are laid into the tower's square: `square`, `pad`, or `tiles`, as `model.tiling` cuts them.
+    #[serde(default, skip_serializing_if = "is_square")]
+    pub pictures: PictureView,
+    /// Which scenes the task `scenes` shows and asks about.
+    #[serde(default, skip_serializing_if = "SceneSettings::is_default")]
+    pub scenes: SceneSettings,
 }
 
 /// `text` of a stage's `data`: samples without pictures, in languages of their own.
@@ -73,6 +84,10 @@ fn yes() -> bool {
     true
 }
 
+fn is_square(view: &PictureView) -> bool {
+    *view == PictureView::Square
+}
+
 fn is_chat(template: &PromptTemplate) -> bool {
     *template == PromptTemplate::Chat
 }
@@ -81,6 +96,22 @@ impl DataRecipe {
     /// Whether the table is absent.
     pub(super) fn is_empty(&self) -> bool {
         self.languages.is_empty()
+    }
+
+    /// Settings of tasks whose pictures are drawn.
+    pub fn task_settings(&self) -> TaskSettings {
+        TaskSettings { words: self.words.clone().unwrap_or_default(), scenes: self.scenes.clone() }
+    }
+
+    /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.
+    pub fn languages_of(&self, task: Task) -> Vec<(Language, f64)> {
+        match self.words.as_ref().filter(|words| task == Task::Words && !words.languages.is_empty()) {
+            None => self.languages.iter().copied().zip(self.shares()).collect(),
+            Some(words) => {
+                let share = 1.0 / words.languages.len() as f64;
+                words.languages.iter().map(|language| (*language, share)).collect()
+            }
+        }
     }
 
     /// Share of each language, in the order of [`DataRecipe::languages`].

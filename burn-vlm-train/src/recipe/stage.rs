@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::Share;
+use burn_vlm_data::tasks::{Task, WordSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{DataRecipe, MixtureRecipe, ValidationRecipe, has_picture};
@@ -239,7 +240,17 @@ impl StageRecipe {
                 return fail(problem);
             }
         }
+        if let Some(problem) = self.data.words.as_ref().and_then(WordSettings::problem) {
+            return fail(format!("`data.words`: {problem}"));
+        }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
+        let no_pair = self.data.tasks.keys().find(|task| !matches!(task, Task::Caption | Task::Words));
+        if let Some(task) = no_pair.filter(|_| contrastive) {
+            return fail(format!(
+                "the task `{}` gives no pairs of a picture and a text; a contrastive objective takes `caption` and `words`",
+                task.as_str()
+            ));
+        }
         if !contrastive {
             if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
                 return fail("`data.tasks` needs at least one task with a positive weight".into());

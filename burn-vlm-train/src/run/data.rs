@@ -255,6 +255,7 @@ fn open_corpus(
     let (mut sources, mut weights): (Vec<Arc<dyn Source>>, Vec<u64>) = (Vec::new(), Vec::new());
     let mut parts = Vec::new();
     let mut held_out = Vec::new();
+    let settings = data.task_settings();
     for drawn in drawn_of_corpus(data) {
         let mut of_kind = Vec::new();
         for (task, language, weight) in drawn.of {
@@ -262,7 +263,7 @@ fn open_corpus(
             if weight == 0 {
                 continue;
             }
-            let source = training_source(corpus, task, language, drawn.languages, parallel, seed)?;
+            let source = training_source(corpus, task, language, drawn.languages, parallel, seed, &settings)?;
             if !source.is_empty() {
                 of_kind.push((language, source, weight));
             }
@@ -324,22 +325,19 @@ struct DrawnOfCorpus<'a> {
 /// The samples of a stage on the corpus: those of its tasks, and, where it asks for them, texts without pictures.
 fn drawn_of_corpus(data: &DataRecipe) -> Vec<DrawnOfCorpus<'_>> {
     let DataRecipe { languages, tasks, text, .. } = data;
-    let of = |tasks: &BTreeMap<Task, f64>, languages: &[Language], shares: &[f64]| {
+    let of = |tasks: &BTreeMap<Task, f64>, shares: &dyn Fn(Task) -> Vec<(Language, f64)>| {
         let each = |(task, weight): (&Task, &f64)| {
             let (task, weight) = (*task, *weight);
-            languages
-                .iter()
-                .zip(shares)
-                .map(move |(language, share)| (task, *language, weight * share))
-                .collect::<Vec<_>>()
+            let shares = shares(task).into_iter();
+            shares.map(|(language, share)| (task, language, weight * share)).collect::<Vec<_>>()
         };
         tasks.iter().flat_map(each).collect()
     };
     let share = text.as_ref().map(|text| 1.0 - text.share);
-    let mut drawn = vec![DrawnOfCorpus { share, languages, of: of(tasks, languages, &data.shares()) }];
+    let mut drawn = vec![DrawnOfCorpus { share, languages, of: of(tasks, &|task| data.languages_of(task)) }];
     if let Some(TextShare { share, languages, tasks }) = text {
-        let even = vec![1.0 / languages.len() as f64; languages.len()];
-        drawn.push(DrawnOfCorpus { share: Some(*share), languages, of: of(tasks, languages, &even) });
+        let even = |_| languages.iter().map(|language| (*language, 1.0 / languages.len() as f64)).collect();
+        drawn.push(DrawnOfCorpus { share: Some(*share), languages, of: of(tasks, &even) });
     }
     drawn
 }

@@ -303,9 +303,9 @@ pub fn stage_folder(out: &Path, number: usize, name: &str) -> PathBuf {
     out.join("stages").join(format!("{}-{name}", number + 1))
 }
 
-/// How a stage lays pictures into the tower's square; the corpus's are squares.
+/// How a stage lays pictures into the tower's square.
 fn view_of(stage: &StageRecipe) -> PictureView {
-    stage.mixture.as_ref().map_or(PictureView::Square, |mixture| mixture.pictures)
+    stage.mixture.as_ref().map_or(stage.data.pictures, |mixture| mixture.pictures)
 }
 
 /// The view of a stage for a model of this config, whose folder shows pictures as `image` says: of a whole model (`model.from`), its

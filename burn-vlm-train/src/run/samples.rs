@@ -38,8 +38,8 @@ pub fn stage_samples<T: VisionTower, P: Projector>(
     let mixture = match &stage.mixture {
         Some(mixture) => mixture,
         None => {
-            let DataRecipe { augment, template, .. } = stage.data;
-            corpus = MixtureRecipe { augment, template, ..MixtureRecipe::new("") };
+            let DataRecipe { augment, template, pictures, .. } = stage.data;
+            corpus = MixtureRecipe { augment, template, pictures, ..MixtureRecipe::new("") };
             &corpus
         }
     };

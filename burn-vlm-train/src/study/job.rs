@@ -5,6 +5,7 @@ use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use burn_vlm::checkpoint::TensorSource;
 use burn_vlm::connector::{Connector, Projector};
@@ -29,7 +30,7 @@ use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{
-    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Scorer,
+    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Question, Scorer,
     TextQuestions, asked, evaluate, evaluate_through,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
@@ -48,6 +49,9 @@ const VERSION: u32 = 3;
 
 /// The most features of asked pictures that are kept in a bank: 1 GiB. Beyond, the scorer makes them as it goes.
 const BANK_BYTES: u64 = 1 << 30;
+
+/// Questions whose visual tokens are counted: those of one study's questions differ little.
+const LOOKED_AT: usize = 64;
 
 /// Where a study finds and keeps what its cells share.
 #[derive(Debug, Clone)]
@@ -358,7 +362,9 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             .map(|stage| (stage.name.clone(), json!(stage.log.last().map(|entry| entry.loss_mean))))
             .collect();
         let scorer = asking.scorer(&trained.assembled.model)?;
+        let before = Instant::now();
         let predictions = asking.ask(&scorer, evaluation.pivot.as_ref())?;
+        let asked = asking.cost(&scorer, before.elapsed())?;
         let count = predictions.len();
         if !asking.probed.is_empty() {
             let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
@@ -381,6 +387,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Ok(json!({
             "losses": losses,
             "predictions": count,
+            "asked": asked,
             "parameters": parameters,
             "trained_parameters": trained_parameters,
             "origin": self.origin,
@@ -463,6 +470,26 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         let key = BankKey { encoder: &encoder, config, image, views: Views::Plain, precision };
         let on = (&self.job.context.device, self.reporter);
         stored_bank(&self.job.store, &key, model, processor, &asked, on).map(Some)
+    }
+
+    /// What a question that shows a picture costs: visual tokens, and the time of all questions shared among these.
+    fn cost(&self, scorer: &Scorer<T, P>, took: Duration) -> Result<serde_json::Value> {
+        let shown: Vec<&Question> = self
+            .benchmarks
+            .iter()
+            .flat_map(Benchmark::questions)
+            .filter(|question| !question.media.is_empty())
+            .collect();
+        if shown.is_empty() {
+            return Ok(serde_json::Value::Null);
+        }
+        let looked_at: Vec<&&Question> = shown.iter().step_by(shown.len().div_ceil(LOOKED_AT)).collect();
+        let counts = looked_at.iter().map(|question| scorer.visual_tokens(&question.media));
+        let visual_tokens: usize = counts.sum::<Result<usize>>()?;
+        Ok(json!({
+            "visual_tokens": visual_tokens as f64 / looked_at.len() as f64,
+            "seconds": took.as_secs_f64() / shown.len() as f64,
+        }))
     }
 
     /// Asks a model all benchmarks, through another language where one is given.

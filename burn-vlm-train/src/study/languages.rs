@@ -2,6 +2,7 @@
 
 use burn_vlm_data::language::Language;
 
+use super::strata::{language_of, languages_of};
 use crate::report::{Score, Section, StageSummary, StudySpec, Summary, percent_share};
 use crate::stats::Axes;
 
@@ -21,17 +22,18 @@ pub(super) fn section(spec: &StudySpec, summary: &Summary) -> Option<Section> {
     }
     tags.first()?;
     let rows = tags.iter().map(|&tag| {
-        let kin = Language::parse(tag).ok().and_then(Language::kin);
+        let language = language_of(tag);
+        let kin = Language::parse(language).ok().and_then(Language::kin);
         let n = of_headline.iter().find(|score| score.column == *tag).map_or(0, |score| score.n);
         let mut figures = vec![
-            tag.clone(),
+            language.to_owned(),
             kin.map_or("–", |kin| kin.script).to_owned(),
             kin.map_or_else(|| "–".to_owned(), |kin| format!("{}, {}", kin.family, kin.branch)),
             n.to_string(),
         ];
         figures.extend(cells.iter().map(|axes| {
             let share = last_stage(summary, axes).and_then(|stage| stage.samples.as_ref());
-            let share = share.map_or_else(|| "?".to_owned(), |drawn| percent_share(drawn.share(tag)));
+            let share = share.map_or_else(|| "?".to_owned(), |drawn| percent_share(drawn.share(language)));
             match of_headline.iter().find(|score| score.column == *tag && score.axes == **axes) {
                 Some(score) => format!("{share}: {:.1} ({:.1}–{:.1})", score.score, score.low, score.high),
                 None => share,
@@ -75,8 +77,9 @@ pub(super) fn without_samples(spec: &StudySpec, summary: &Summary) -> Vec<String
     };
     let mut lines = Vec::new();
     for column in &spec.columns {
+        let languages = languages_of(column);
         let never = |tag: &&String| !summary.stages.iter().any(|stage| has(stage, tag));
-        let never: Vec<&str> = column.languages.iter().filter(never).map(String::as_str).collect();
+        let never: Vec<&str> = languages.iter().filter(never).map(String::as_str).collect();
         if !never.is_empty() {
             lines.push(format!(
                 "{}: no stage of any setting has a sample in {}: these scores rest on what the parts knew before.",
@@ -89,7 +92,7 @@ pub(super) fn without_samples(spec: &StudySpec, summary: &Summary) -> Vec<String
         for axes in &cells {
             let Some(stage) = last_stage(summary, axes) else { continue };
             let lacks = |tag: &&String| !has(stage, tag) && !never.contains(&tag.as_str());
-            let lacks: Vec<&str> = column.languages.iter().filter(lacks).map(String::as_str).collect();
+            let lacks: Vec<&str> = languages.iter().filter(lacks).map(String::as_str).collect();
             if lacks.is_empty() {
                 continue;
             }

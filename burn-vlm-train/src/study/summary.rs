@@ -9,6 +9,7 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Picture, pictures};
 use serde_json::json;
 
+use super::strata::Strata;
 use super::{blind, experts, forgetting, languages, parts, training};
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
@@ -53,6 +54,7 @@ pub fn write_summary(
     if !result.missing.is_empty() {
         spec.caveats.insert(0, format!("Not finished, and so in none of the tables: {}.", result.missing.join(", ")));
     }
+    let strata = Strata::of(&plan.columns);
     let mut outcomes = Vec::new();
     let mut losses = Vec::new();
     let mut examples = Vec::new();
@@ -65,8 +67,12 @@ pub fn write_summary(
         let axes = axes(cell);
         let mut predictions = read_predictions(cell)?;
         predictions.iter_mut().for_each(|prediction| benchmarks.amend(prediction));
-        outcomes.extend(predictions.iter().flat_map(|prediction| prediction.outcomes(&axes, cell.cell.seed)));
-        without_picture.extend(predictions.iter().filter_map(|p| blind::outcome(p, &spec, &axes, cell.cell.seed)));
+        for prediction in &predictions {
+            let of_cell = prediction.outcomes(&axes, cell.cell.seed);
+            outcomes.extend(of_cell.map(|outcome| strata.place(outcome, prediction)));
+            let blind = blind::outcome(prediction, &spec, &axes, cell.cell.seed);
+            without_picture.extend(blind.map(|outcome| strata.place(outcome, prediction)));
+        }
         stages.extend(training::stages(cell, &axes)?);
         examples.extend(shown.pick(&predictions, &axes, times.len()));
         losses.extend(loss_series(cell, &axes)?);
@@ -127,12 +133,15 @@ fn spec(plan: &Plan, benchmarks: &Benchmarks) -> Result<StudySpec> {
             .map(|value| AxisValue { value: value.name.clone(), label: value.label.clone() })
             .collect(),
     });
+    let strata = Strata::of(&plan.columns);
     let columns = plan.columns.iter().map(|column| Column {
         name: column.name.clone(),
         explanation: column.description.clone(),
-        languages: column.languages.clone(),
+        languages: strata.of_column(column),
     });
     let names = Language::ALL.iter().map(|language| (language.tag().to_string(), language.english_name().to_string()));
+    let mut names = names.collect();
+    strata.label(&plan.columns, &mut names);
     Ok(StudySpec {
         study: study.name.clone(),
         preset: plan.preset.clone(),
@@ -142,7 +151,7 @@ fn spec(plan: &Plan, benchmarks: &Benchmarks) -> Result<StudySpec> {
         columns: columns.collect(),
         protocols: benchmarks.metrics(),
         headline,
-        language_names: names.collect(),
+        language_names: names,
         paper: paper(plan),
         warning: (plan.preset == SMOKE).then(|| SMOKE_WARNING.to_owned()),
         citations: citations(plan),

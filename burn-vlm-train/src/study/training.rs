@@ -196,11 +196,17 @@ pub(super) fn cost(
         let axes = axes(cell);
         let own = |stage: &&StageSummary| stage.axes == axes && stage.seed == cell.cell.seed;
         let tokens: u64 = stages.iter().filter(own).map(|stage| stage.tokens).sum();
+        let asked = |key: &str, scale: f64, digits: usize| {
+            let value = cell.done.result["asked"][key].as_f64();
+            value.map_or(UNKNOWN.to_owned(), |value| format!("{:.digits$}", value * scale))
+        };
         let text = |key: &str| cell.done.result["origin"][key].as_str().unwrap_or(UNKNOWN).to_owned();
         let figures = vec![
             cell.done.result["parameters"].as_u64().map_or(UNKNOWN.to_owned(), count),
             count(tokens),
             show_duration(std::time::Duration::try_from_secs_f64(cell.done.seconds).unwrap_or_default()),
+            asked("visual_tokens", 1.0, 0),
+            asked("seconds", 1e3, 1),
             text("device"),
         ];
         (format!("{} (seed {})", spec.cell_label(&axes), cell.cell.seed), figures)
@@ -208,9 +214,11 @@ pub(super) fn cost(
     let section = Section::new("cost", "What each cell took")
         .text(
             "Tokens: of all its stages, visual ones counted, padding not. Time: of the run that finished the cell, evaluation counted, \
-             without what earlier runs that were killed had done, and without stages that it took from another cell. Vector \
+             without what earlier runs that were killed had done, and without stages that it took from another cell. A \
+             question: of those that show a picture, the mean; the time is that of all questions, those without a picture counted, \
+             divided by their number. Vector \
              instructions of another width change last digits of sums, and with them a score here and there.",
         )
-        .table("Cell", &["Parameters", "Tokens", "Time", "Device and instruction set"], rows.collect());
+        .table("Cell", &["Parameters", "Tokens", "Time", "Visual tokens a question", "Milliseconds a question", "Device and instruction set"], rows.collect());
     Some(section)
 }

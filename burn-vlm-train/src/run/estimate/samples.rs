@@ -116,7 +116,8 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let origin = DataOrigin::new(input.context, input.recipe, input.base);
     let (mixed, languages) = corpus_mixture(stage, origin, 0)?;
     sample.languages = language_shares(&languages);
-    Ok(look(shapes, stage, &MixtureRecipe::new(""), &mixed, sample)?.limited(stage.max_tokens))
+    let shown = MixtureRecipe { pictures: stage.data.pictures, ..MixtureRecipe::new("") };
+    Ok(look(shapes, stage, &shown, &mixed, sample)?.limited(stage.max_tokens))
 }
 
 fn assumed_text(input: &EstimateInput<'_>, answers: f64) -> String {
