@@ -137,3 +137,21 @@ impl DataRecipe {
 pub fn has_picture(task: Task) -> bool {
     !matches!(task, Task::Name | Task::KeywordsToName | Task::Translation | Task::KeywordsTranslation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new key that is left alone must not make another cell of an old one.
+    #[test]
+    fn keys_that_are_left_alone_are_not_written() {
+        let text = "languages = [\"en\"]\ntasks = { caption = 1.0 }";
+        let data: DataRecipe = toml::from_str(text).unwrap();
+        let written = toml::to_string(&data).unwrap();
+        assert!(!written.contains("pictures") && !written.contains("scenes"), "{written}");
+        let more = format!("{text}\npictures = \"tiles\"\nscenes = {{ questions = [\"place\"], variants = 2 }}");
+        let data: DataRecipe = toml::from_str(&more).unwrap();
+        assert_eq!((data.pictures, data.task_settings().scenes.variants), (PictureView::Tiles, 2));
+        assert_eq!(toml::from_str::<DataRecipe>(&toml::to_string(&data).unwrap()).unwrap(), data);
+    }
+}

@@ -249,3 +249,13 @@ fn the_shipped_studies_are_valid() {
         }
     }
 }
+
+/// A question is in one column or in none.
+#[test]
+fn columns_have_the_same_tags() {
+    let tagged =
+        |tags: &str| STUDY.replace("languages = [\"de\", \"fr\"]", &format!("languages = [\"de\", \"fr\"]\n{tags}"));
+    let error = study_error(&tagged("tags = { size = \"1/4\" }"));
+    assert!(error.contains("column `Multi` has the tags [size], the first column []"), "{error}");
+    assert!(study(STUDY).columns.iter().all(|column| column.tags.is_empty()));
+}

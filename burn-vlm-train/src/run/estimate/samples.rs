@@ -4,6 +4,7 @@ use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
+use burn_vlm_data::tasks::CANVAS;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,12 +102,20 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let seen: f64 = stage.data.tasks.iter().filter(|(task, _)| has_picture(**task)).map(|(_, weight)| weight).sum();
     let others = stage.data.text.as_ref().map_or(0.0, |text| text.share);
     let pictures = if text_only { 0.0 } else { (1.0 - others) * seen / weights.max(f64::MIN_POSITIVE) };
-    let size = u32::try_from(shapes.config.vision_config.image_size()).unwrap_or(u32::MAX);
+    let tiled = stage.data.pictures == PictureView::Tiles && shapes.config.is_tiled();
+    // Tiles are of the pictures that are drawn for them.
+    let size = if tiled { Some(CANVAS) } else { u32::try_from(shapes.config.vision_config.image_size()).ok() };
+    let size = size.unwrap_or(u32::MAX);
+    let square = (size as usize, size as usize);
+    let (views, tokens) = match tiled {
+        true => (shapes.config.num_tiles(square)?, shapes.config.num_image_tokens(square)?),
+        false => (1, shapes.config.num_visual_tokens()),
+    };
     let mut sample = SampleEstimate {
         epoch: None,
         pictures,
-        views_of_picture: 1.0,
-        visual_tokens: pictures * shapes.config.num_visual_tokens() as f64,
+        views_of_picture: views as f64,
+        visual_tokens: pictures * tokens as f64,
         text_tokens: input.assumptions.text_tokens as f64,
         targets: input.assumptions.text_tokens as f64 * ANSWERS,
         picture: (size, size),
