@@ -22,6 +22,9 @@ pub struct Measurement {
     pub weight: f64,
 }
 
+/// The values and weights of a run, by what they are of and its language.
+type OfRun<'a> = BTreeMap<(&'a str, &'a str), (f64, f64)>;
+
 impl Group {
     /// The measurements as a group whose score of a run in a language is the sum of values over the sum of weights. Resampling draws
     /// what is measured with its weight, so that intervals are those of the ratio; they are not held within 0 and 1. `what` is what
@@ -30,7 +33,7 @@ impl Group {
     /// # Errors
     /// None at all; a value that is no number, a weight that is not above 0; runs that did not measure the same things.
     pub fn of_measurements(what: &str, measurements: &[Measurement]) -> Result<Self, StatsError> {
-        let mut by_run: BTreeMap<RunKey, BTreeMap<(&str, &str), (f64, f64)>> = BTreeMap::new();
+        let mut by_run: BTreeMap<RunKey, OfRun<'_>> = BTreeMap::new();
         for measurement in measurements {
             let Measurement { axes, seed, language, group, value, weight } = measurement;
             let run = RunKey { axes: axes.clone(), seed: *seed };
