@@ -122,6 +122,7 @@ fn vlm(c: &mut Criterion) {
                 ids: int(text.clone(), [BATCH, width], &device),
                 features: Some(current.encode_images(black_box(pixels)).expect("pictures of the right size")),
                 packing: None,
+                tokens: None,
                 image_positions: Some(int(images.clone(), [images.len()], &device)),
                 routing_text: None,
                 noise_seed: None,

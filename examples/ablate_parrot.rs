@@ -1,4 +1,4 @@
-//! Do Parrot's language experts do anything? (Parrot, Tables 6, 7, 9, 11 and 14, Figures 6 and 7.)
+//! Do Parrot's language experts do anything? (Parrot, Tables 6, 7, 9, 10, 11 and 14, Figures 6 and 7.)
 //!
 //! `cargo run --release --example ablate_parrot -- --help`
 

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 12] = [
+const EXAMPLES: [&str; 14] = [
     "ablate_alignment",
     "ablate_backbone",
     "ablate_encoder",
+    "ablate_forgetting",
     "ablate_languages",
+    "ablate_ocr",
     "ablate_parrot",
     "ablate_resolution",
     "chat",

@@ -102,6 +102,14 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     for benchmark in needs.benchmarks.iter() {
         writeln!(out, "asks {}", asked(benchmark))?;
     }
+    if let Some(text) = job.text_questions(plan)? {
+        let languages = text.counts().len();
+        writeln!(
+            out,
+            "asks decoders without pictures, before training and after each stage that trains them: {} questions in {languages} languages",
+            text.len()
+        )?;
+    }
     if stages.taken > 0 {
         let (trained, taken, saved) = (stages.trained, stages.taken, time(stages.saved));
         writeln!(

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
                 None => language(&model, device),
             })
             .transpose()?,
-        "llava" | "llava_next" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
+        "llava" | "llava_next" | "llava_onevision" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
             write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
         }
         "parrot_qwen2" => {
@@ -243,7 +243,7 @@ fn of_texts(model: &LanguageModel, folder: &Path, texts: &[Words], device: &Devi
         if ids.is_empty() {
             return Err(named(&"it has no token").into());
         }
-        model.config().check_ids(std::slice::from_ref(&ids), None)?;
+        model.config().check_ids(std::slice::from_ref(&ids), &[])?;
         let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
         let embeds = model.embed(tensor(&ids, ids.len(), device));
         let logits = model.logits(model.forward(embeds, &AttentionInput::contiguous(), None)?);

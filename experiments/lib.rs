@@ -106,26 +106,36 @@ pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", t
 /// TowerVision's ten or twenty languages.
 pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
 
+/// What pictures cost the backbone in its own languages.
+pub const FORGETTING: BuiltIn =
+    BuiltIn { name: "forgetting", file: "forgetting", text: include_str!("forgetting.toml") };
 /// TowerVision's pixels, patches and tiles.
 pub const RESOLUTION: BuiltIn =
     BuiltIn { name: "resolution", file: "resolution", text: include_str!("resolution.toml") };
 
+/// TowerVision's text in pictures.
+pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
+
 /// Parrot against LLaVA; the first is the program's default.
-pub const PARROT: [BuiltIn; 4] = [
+pub const PARROT: [BuiltIn; 6] = [
     BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
     BuiltIn { name: "languages", file: "parrot_languages", text: include_str!("parrot_languages.toml") },
     BuiltIn { name: "scale", file: "parrot_scale", text: include_str!("parrot_scale.toml") },
     BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
+    BuiltIn { name: "monolingual", file: "parrot_monolingual", text: include_str!("parrot_monolingual.toml") },
+    BuiltIn { name: "translate", file: "parrot_translate", text: include_str!("parrot_translate.toml") },
 ];
 
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 9] =
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 13] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4],
+    PARROT[5],
+];
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 15] = [
+pub const SHAPES: [ShippedShape; 16] = [
     ShippedShape {
         name: "siglip-so400m-patch14-384",
         repository: "google/siglip-so400m-patch14-384",
@@ -161,6 +171,11 @@ pub const SHAPES: [ShippedShape; 15] = [
         repository: "openai/clip-vit-large-patch14-336",
         config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
     },
+    ShippedShape {
+        name: "chinese-clip-vit-large-patch14-336px",
+        repository: "OFA-Sys/chinese-clip-vit-large-patch14-336px",
+        config: include_str!("../recipes/shapes/chinese-clip-vit-large-patch14-336px/config.json"),
+    },
     // Gemma 2 and Tower+ are one shape.
     ShippedShape { name: "base-2b-pt", repository: "google/gemma-2-2b", config: TOWER_2B },
     ShippedShape { name: "base-2b-it", repository: "google/gemma-2-2b-it", config: TOWER_2B },
@@ -185,12 +200,21 @@ pub const SHAPES: [ShippedShape; 15] = [
 ];
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 18] = [
     ("paper/alignment.toml", include_str!("paper/alignment.toml")),
     ("paper/backbone.toml", include_str!("paper/backbone.toml")),
     ("paper/encoder.toml", include_str!("paper/encoder.toml")),
+    ("paper/forgetting.toml", include_str!("paper/forgetting.toml")),
     ("paper/languages.toml", include_str!("paper/languages.toml")),
+    ("paper/ocr.toml", include_str!("paper/ocr.toml")),
     ("paper/resolution.toml", include_str!("paper/resolution.toml")),
+    ("paper/parrot.toml", include_str!("paper/parrot.toml")),
+    ("paper/parrot_encoder.toml", include_str!("paper/parrot_encoder.toml")),
+    ("paper/parrot_languages.toml", include_str!("paper/parrot_languages.toml")),
+    ("paper/parrot_monolingual.toml", include_str!("paper/parrot_monolingual.toml")),
+    ("paper/parrot_scale.toml", include_str!("paper/parrot_scale.toml")),
+    ("paper/parrot_translate.toml", include_str!("paper/parrot_translate.toml")),
+    ("recipes/parrot.toml", include_str!("../recipes/parrot.toml")),
     ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
     ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
     ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),

@@ -7,7 +7,7 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{PatchRules, Study};
 use burn_vlm_train::device::{DeviceChoice, choose};
-use burn_vlm_train::pretrain::{Context, PartPlaces, pretrain_part};
+use burn_vlm_train::pretrain::{Context, PartPlaces, is_made_from, pretrain_part};
 use burn_vlm_train::recipe::{PartRecipe, Recipe};
 use clap::Parser;
 
@@ -78,8 +78,17 @@ pub(crate) fn run(args: &PretrainArgs) -> Result<(), AnyError> {
     for name in &names {
         for one in recipe.lineage(name)? {
             // What others begin with is made before them, unless it is there and nobody asked for it anew.
-            let there = args.out.join(one).join("model.safetensors").is_file();
-            if !order.contains(&one) && (!there || names.iter().any(|name| name == one)) {
+            let folder = args.out.join(one);
+            let there = folder.join("model.safetensors").is_file() && !names.iter().any(|name| name == one);
+            if there && !is_made_from(&folder, &recipe, one)? {
+                let folder = folder.display();
+                let message = format!(
+                    "{name} begins with {one}, and {folder} was made by another recipe: name {one} too to make it anew, or choose \
+                     another --out"
+                );
+                return Err(message.into());
+            }
+            if !there && !order.contains(&one) {
                 order.push(one);
             }
         }

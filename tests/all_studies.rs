@@ -138,7 +138,7 @@ unseen = 0
 [presets.paper]
 evaluation = {{ _replace = true, batch = 8 }}
 suite = {{ file = {suite:?}, data = "benchmarks", only = ["mmmb"] }}
-columns = {{ En = ["en", "zh-Hans", "pt", "ar", "tr", "ru"] }}
+columns = {{ En = ["en", "zh-Hans", "pt-BR", "ar", "tr", "ru"] }}
 
 [presets.paper.patch.model]
 encoder = "siglip2-so400m-patch14-384"

@@ -72,11 +72,13 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
 }
 
 /// Examples with the features of the tests; those that are commands of the program are looked at above.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 17] = [
     ("ablate_alignment", "Alignment captions x finetuning data"),
     ("ablate_backbone", "Backbone family x tuning"),
     ("ablate_encoder", "Vision encoder x finetuning data"),
+    ("ablate_forgetting", "Text-only share x finetuning languages"),
     ("ablate_languages", "Finetuning languages: 10 or 20"),
+    ("ablate_ocr", "Finetuning data without and with words in pictures"),
     ("ablate_parrot", "--study"),
     ("ablate_resolution", "Pixels, patches and tiles"),
     ("chat", "--model"),

@@ -8,7 +8,7 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_train::log::StepLog;
-use burn_vlm_train::pretrain::{Context, PartPlaces, pretrain_part};
+use burn_vlm_train::pretrain::{Context, PartPlaces, is_made_from, pretrain_part};
 use burn_vlm_train::recipe::{PartRecipe, Recipe, StageRecipe, read_recipe};
 
 /// A rate at which f16 weights do not change in one step.
@@ -73,6 +73,24 @@ fn a_part_goes_on_from_the_weights_of_another() {
     let (first, continued) = (losses(&folder.path().join("base-pt")), losses(&folder.path().join("tower-pt")));
     assert_eq!(first.len(), STEPS);
     assert!(first[0] > 6.0 && first[STEPS - 1] < 5.0 && continued[0] < first[0] - 0.5, "{first:?} {continued:?}");
+}
+
+#[test]
+fn a_part_knows_what_it_was_made_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe();
+    stage(&mut recipe, "base-pt").steps = 1;
+    make(&recipe, "base-pt", folder.path(), None);
+    let made = folder.path().join("base-pt");
+    assert!(is_made_from(&made, &recipe, "base-pt").unwrap());
+    stage(&mut recipe, "base-pt").steps = 2;
+    assert!(!is_made_from(&made, &recipe, "base-pt").unwrap());
+    // The shipped parts are those of the shipped recipe.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = read_recipe(&root.join("recipes/towervision-tiny.toml"), &[]).unwrap();
+    for name in shipped.part.keys() {
+        assert!(is_made_from(&root.join("parts").join(name), &shipped, name).unwrap(), "{name}");
+    }
 }
 
 #[test]

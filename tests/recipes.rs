@@ -125,6 +125,16 @@ fn visionblocks_is_table_8_without_videos() {
     assert_eq!(ours.exclude_tags, ["video"]);
 }
 
+/// The source that the paper's -OCR rows need is the user's; the rest is as it was.
+#[test]
+fn visionblocks_with_ocr_has_one_source_more() {
+    let mut with = mixture(&text("visionblocks-ocr.toml"));
+    let own = with.sources.pop().unwrap();
+    assert_eq!(with.sources, mixture(&text("visionblocks.toml")).sources);
+    assert_eq!((own.name.as_str(), &own.tags[..]), ("OCR", &["ocr".to_owned()][..]));
+    assert_eq!(with.exclude_tags, ["video"]);
+}
+
 /// The sources' counts by language, had the translations been spread evenly ("uniformly translated", section 4).
 fn counts(config: &MixtureConfig) -> Vec<LanguageCounts> {
     let set = burn_vlm_data::language::TOWERVISION_20.languages;

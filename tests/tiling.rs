@@ -53,7 +53,7 @@ proptest! {
     fn any_picture_on_any_canvases(size in (1usize..5000, 1usize..5000), grids in grids(), patch in 1usize..33, side in 1usize..33) {
         let tile = patch * side;
         let sizes: Vec<Size> = grids.iter().map(|(rows, columns)| (rows * tile, columns * tile)).collect();
-        let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes) };
+        let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes), max_tiles: None };
         let tokens = VisualTokens::of_tiles(side * side, tiling);
         let (picture, expected) = ((size.0 as u32, size.1 as u32), num_image_tokens(size, &sizes, tile, side));
         prop_assert_eq!(tokens.fits(picture).then(|| tokens.count_size(picture)), expected);

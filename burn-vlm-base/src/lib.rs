@@ -4,6 +4,7 @@
 //! - [`guard`]: calls into libraries that panic;
 //! - [`jsonl`]: one JSON record a line, which survives being killed in the middle of a line;
 //! - [`lock`]: at most one process works on a folder;
+//! - [`onevision`]: how many visual tokens videos and large pictures give;
 //! - [`published`]: JSON files of Hugging Face, whose `null`s are absent and whose errors name the key;
 //! - [`model_folder`]: what a folder is that is no model;
 //! - `progress` (a feature): bars and lines of what runs;
@@ -22,6 +23,7 @@ pub mod guard;
 pub mod jsonl;
 pub mod lock;
 pub mod model_folder;
+pub mod onevision;
 #[cfg(feature = "progress")]
 pub mod progress;
 pub mod published;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Stands in a turn's text where a picture is shown; one placeholder is one picture.
 pub const IMAGE_PLACEHOLDER: &str = "<image>";
+/// Stands in a turn's text where a video is shown.
+pub const VIDEO_PLACEHOLDER: &str = "<video>";
 
 /// Who speaks. Serialised in lower case, as chat templates expect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +54,11 @@ impl Turn {
     pub fn assistant(text: impl Into<String>) -> Self {
         Self { role: Role::Assistant, text: text.into() }
     }
+}
+
+/// Counts the videos that the turns refer to.
+pub fn count_videos(turns: &[Turn]) -> usize {
+    turns.iter().map(|turn| turn.text.matches(VIDEO_PLACEHOLDER).count()).sum()
 }
 
 /// Counts the pictures that the turns refer to.

@@ -52,6 +52,11 @@ impl DrawnPicture {
         self.key
     }
 
+    /// What decides its pixels, in a line.
+    pub fn description(&self) -> String {
+        self.drawing.description()
+    }
+
     /// The pixels, drawn anew at each call.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! - what a part's tokens are depends on the text before it alone, so the prompt of a training sample has exactly the tokens that
 //!   the prompt has at inference, whatever the answer is;
 //! - a text whose words a template would drop is never encoded: templates that read lists are given lists;
-//! - an `<image>` token stands for as many tokens as the picture has;
+//! - an `<image>` token stands for as many tokens as the picture has, a `<video>` token for as many as the video has;
 //! - nothing is cut silently.
 
 mod answer_end;
@@ -16,7 +16,7 @@ pub use answer_end::{AnswerEnd, NO_END};
 pub(crate) use ends::{Ends, Place};
 
 use crate::chat_template::{ChatTemplate, Message, RenderOptions, TemplateError};
-use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER, count_images, count_videos};
 use crate::tokenizer::{Encoding, Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -111,6 +111,18 @@ pub enum EncodeError {
         /// Pictures given.
         pictures: usize,
     },
+    /// Placeholders and videos do not match.
+    #[error(
+        "the conversation has {placeholders} video placeholders ({found} video tokens when encoded) for {videos} videos"
+    )]
+    Videos {
+        /// `<video>` in the turns.
+        placeholders: usize,
+        /// Video tokens after encoding.
+        found: usize,
+        /// Videos given.
+        videos: usize,
+    },
     /// The tokenizer lacks a token.
     #[error("the tokenizer has no token {token:?}; {help}")]
     NoToken {
@@ -166,6 +178,22 @@ pub enum EncodeError {
     },
 }
 
+/// How many visual tokens what is shown has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VisualCounts<'a> {
+    /// Those of each picture, in the order of the pictures' placeholders.
+    pub images: &'a [usize],
+    /// Those of each video, in the order of the videos' placeholders. The order of pictures and videos among each other is free.
+    pub videos: &'a [usize],
+}
+
+impl<'a> VisualCounts<'a> {
+    /// Pictures alone.
+    pub fn of_images(images: &'a [usize]) -> Self {
+        Self { images, videos: &[] }
+    }
+}
+
 /// How a tokenizer and a template write conversations: found out once, the same for training and for use.
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
@@ -178,6 +206,8 @@ pub(crate) struct Style {
     pub(crate) start: Vec<u32>,
     /// What stands for a picture, and its id.
     pub(crate) image: Option<(String, u32)>,
+    /// What stands for a video, and its id; `None` where `<video>` is a word.
+    pub(crate) video: Option<(String, u32)>,
 }
 
 /// A text that no template writes by itself.
@@ -196,8 +226,9 @@ impl Style {
         let picture = image.as_ref().map_or(String::new(), |_| format!("{IMAGE_PLACEHOLDER}\n"));
         let probe = [Turn::user(picture + PROBE)];
         let token = image.as_ref().map(|(token, _)| token.as_str());
-        let text = render(template, &probe, false, false, token);
-        let parts = render(template, &probe, false, true, token);
+        let tokens = Placeholders { image: token, video: None };
+        let text = render(template, &probe, false, false, tokens);
+        let parts = render(template, &probe, false, true, tokens);
         let words = |text: &Result<String, TemplateError>| text.as_ref().map(|text| text.contains(PROBE)).ok();
         let shown = |text: &String| text.contains(PROBE) && token.is_none_or(|token| text.contains(token));
         // Templates of vision-language models take lists, those of language models texts. Given a list, the latter fail or print it.
@@ -207,18 +238,34 @@ impl Style {
             return Err(EncodeError::LosesText);
         }
         let joins = !tokenizer.encode("\na")?.ends_with(&tokenizer.encode("a")?);
-        Ok(Self { takes_parts, joins, start: start(tokenizer)?, image })
+        Ok(Self { takes_parts, joins, start: start(tokenizer)?, image, video: None })
+    }
+
+    /// The same where a token stands for videos.
+    pub(crate) fn with_video(self, video: Option<(String, u32)>) -> Self {
+        Self { video, ..self }
     }
 
     /// For captions alone, which no template writes.
     pub(crate) fn of_captions(tokenizer: &Tokenizer, image_id: u32) -> Result<Self, EncodeError> {
         let image = Some((IMAGE_PLACEHOLDER.to_owned(), image_id));
-        Ok(Self { takes_parts: false, joins: false, start: start(tokenizer)?, image })
+        Ok(Self { takes_parts: false, joins: false, start: start(tokenizer)?, image, video: None })
     }
 
     /// The id that stands for a visual token.
     pub(crate) fn image_id(&self) -> Option<u32> {
         self.image.as_ref().map(|(_, id)| *id)
+    }
+
+    /// The id that stands for a visual token of a video.
+    pub(crate) fn video_id(&self) -> Option<u32> {
+        self.video.as_ref().map(|(_, id)| *id)
+    }
+
+    /// What stands for pictures and videos.
+    fn placeholders(&self) -> Placeholders<'_> {
+        let [image, video] = [&self.image, &self.video].map(|named| named.as_ref().map(|(token, _)| token.as_str()));
+        Placeholders { image, video }
     }
 }
 
@@ -230,25 +277,43 @@ fn start(tokenizer: &Tokenizer) -> Result<Vec<u32>, TokenizerError> {
     Ok(whole[..begin].to_vec())
 }
 
-/// A conversation in the template's words; a placeholder becomes `token`, as a part of a list or within the text.
+/// The texts that stand for pictures and videos.
+#[derive(Clone, Copy)]
+struct Placeholders<'a> {
+    image: Option<&'a str>,
+    video: Option<&'a str>,
+}
+
+/// A conversation in the template's words; a placeholder becomes its token, as a part of a list or within the text.
 fn render(
     template: &ChatTemplate,
     turns: &[Turn],
     add_generation_prompt: bool,
     parts: bool,
-    token: Option<&str>,
+    tokens: Placeholders<'_>,
 ) -> Result<String, TemplateError> {
     if parts {
-        let messages: Vec<Message> = turns.iter().map(Message::from).collect();
+        let message = |turn: &Turn| match tokens.video {
+            Some(_) => Message::with_videos(turn),
+            None => Message::from(turn),
+        };
+        let messages: Vec<Message> = turns.iter().map(message).collect();
         return template.render_messages(&messages, &RenderOptions { add_generation_prompt, ..Default::default() });
     }
-    match token.filter(|token| *token != IMAGE_PLACEHOLDER) {
-        None => template.render(turns, add_generation_prompt),
-        Some(token) => {
-            let named = |turn: &Turn| Turn { role: turn.role, text: turn.text.replace(IMAGE_PLACEHOLDER, token) };
-            template.render(&turns.iter().map(named).collect::<Vec<_>>(), add_generation_prompt)
-        }
+    let others = [(IMAGE_PLACEHOLDER, tokens.image), (VIDEO_PLACEHOLDER, tokens.video)];
+    let others: Vec<(&str, &str)> = others
+        .into_iter()
+        .filter_map(|(placeholder, token)| Some((placeholder, token?)))
+        .filter(|(a, b)| a != b)
+        .collect();
+    if others.is_empty() {
+        return template.render(turns, add_generation_prompt);
     }
+    let named = |turn: &Turn| {
+        let text = others.iter().fold(turn.text.clone(), |text, (placeholder, token)| text.replace(placeholder, token));
+        Turn { role: turn.role, text }
+    };
+    template.render(&turns.iter().map(named).collect::<Vec<_>>(), add_generation_prompt)
 }
 
 /// Writes conversations as ids.
@@ -276,15 +341,14 @@ enum Kind {
 impl Scribe<'_> {
     /// The conversation in the template's words.
     pub(crate) fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let token = self.style.image.as_ref().map(|(token, _)| token.as_str());
-        render(self.template, turns, add_generation_prompt, self.style.takes_parts, token)
+        render(self.template, turns, add_generation_prompt, self.style.takes_parts, self.style.placeholders())
     }
 
     /// See [`Processor::encode`](crate::processor::Processor::encode).
     pub(crate) fn encode(
         &self,
         turns: &[Turn],
-        pictures: &[usize],
+        counts: VisualCounts<'_>,
         options: &EncodeOptions,
     ) -> Result<Encoded, EncodeError> {
         let whole = self.render(turns, false)?;
@@ -306,19 +370,30 @@ impl Scribe<'_> {
                 encoded.labels.push(label);
             }
         }
-        let mut encoded = expand_images(self.style.image_id(), encoded, turns, pictures)?;
+        let mut encoded = self.expand(encoded, turns, counts)?;
         if options.user_turns {
-            encoded.user_turns = self.user_turns(turns, pictures)?;
+            encoded.user_turns = self.user_turns(turns, counts)?;
         }
-        truncate(self.style.image_id(), encoded, options)
+        truncate(&self.visual_ids(), encoded, options)
+    }
+
+    /// Repeats the tokens of pictures and videos.
+    fn expand(&self, encoded: Encoded, turns: &[Turn], counts: VisualCounts<'_>) -> Result<Encoded, EncodeError> {
+        let encoded = expand_images(self.style.image_id(), encoded, turns, counts.images)?;
+        expand_videos(self.style.video_id(), encoded, turns, counts.videos)
+    }
+
+    /// The ids of visual tokens.
+    fn visual_ids(&self) -> Vec<u32> {
+        self.style.image_id().into_iter().chain(self.style.video_id()).collect()
     }
 
     /// See [`Processor::encode_prompt`](crate::processor::Processor::encode_prompt).
-    pub(crate) fn encode_prompt(&self, turns: &[Turn], pictures: &[usize]) -> Result<Vec<u32>, EncodeError> {
+    pub(crate) fn encode_prompt(&self, turns: &[Turn], counts: VisualCounts<'_>) -> Result<Vec<u32>, EncodeError> {
         let whole = self.render(turns, true)?;
         let ids = self.pieces(&self.split(turns, &whole)?)?.concat();
         let labels = vec![IGNORE; ids.len()];
-        Ok(expand_images(self.style.image_id(), Encoded { ids, labels, ..Encoded::default() }, turns, pictures)?.ids)
+        Ok(self.expand(Encoded { ids, labels, ..Encoded::default() }, turns, counts)?.ids)
     }
 
     /// The special token that ends an assistant's turn under this template (`<|im_end|>`, `<end_of_turn>`, ...). `None` if the
@@ -419,7 +494,7 @@ pub fn encode(
     options: &EncodeOptions,
 ) -> Result<Encoded, EncodeError> {
     let style = Style::of_language_model(tokenizer, template)?;
-    Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options)
+    Scribe { tokenizer, template, style: &style }.encode(turns, VisualCounts::of_images(pictures), options)
 }
 
 /// As [`Processor::encode_prompt`](crate::processor::Processor::encode_prompt), see [`encode`].
@@ -433,7 +508,7 @@ pub fn encode_prompt(
     pictures: &[usize],
 ) -> Result<Vec<u32>, EncodeError> {
     let style = Style::of_language_model(tokenizer, template)?;
-    Scribe { tokenizer, template, style: &style }.encode_prompt(turns, pictures)
+    Scribe { tokenizer, template, style: &style }.encode_prompt(turns, VisualCounts::of_images(pictures))
 }
 
 impl Style {
@@ -506,28 +581,52 @@ pub(crate) fn expand_images(
     if found != pictures.len() || placeholders != pictures.len() {
         return Err(EncodeError::Images { placeholders, found, pictures: pictures.len() });
     }
-    let mut tokens = pictures.iter();
-    let mut expanded = Encoded::default();
+    Ok(repeat(image, encoded, pictures))
+}
+
+/// Repeats each video token as often as its video has visual tokens; these are never trained.
+fn expand_videos(
+    video: Option<u32>,
+    encoded: Encoded,
+    turns: &[Turn],
+    videos: &[usize],
+) -> Result<Encoded, EncodeError> {
+    let Some(video) = video else {
+        if videos.is_empty() {
+            return Ok(encoded);
+        }
+        let help = "the model takes no videos, or its folder names no video token";
+        return Err(EncodeError::NoToken { token: VIDEO_PLACEHOLDER.to_owned(), help });
+    };
+    let placeholders = count_videos(turns);
+    let found = encoded.ids.iter().filter(|id| **id == video).count();
+    if found != videos.len() || placeholders != videos.len() {
+        return Err(EncodeError::Videos { placeholders, found, videos: videos.len() });
+    }
+    Ok(repeat(video, encoded, videos))
+}
+
+/// Repeats a token as often as `counts` says at each of its places.
+fn repeat(token: u32, encoded: Encoded, counts: &[usize]) -> Encoded {
+    let mut counts = counts.iter();
+    let mut repeated = Encoded::default();
     for (id, label) in encoded.ids.into_iter().zip(encoded.labels) {
-        match if id == image { tokens.next() } else { None } {
+        match if id == token { counts.next() } else { None } {
             Some(count) => {
-                expanded.ids.extend(std::iter::repeat_n(id, *count));
-                expanded.labels.extend(std::iter::repeat_n(IGNORE, *count));
+                repeated.ids.extend(std::iter::repeat_n(id, *count));
+                repeated.labels.extend(std::iter::repeat_n(IGNORE, *count));
             }
             None => {
-                expanded.ids.push(id);
-                expanded.labels.push(label);
+                repeated.ids.push(id);
+                repeated.labels.push(label);
             }
         }
     }
-    Ok(expanded)
+    repeated
 }
 
-pub(crate) fn truncate(
-    image: Option<u32>,
-    mut encoded: Encoded,
-    options: &EncodeOptions,
-) -> Result<Encoded, EncodeError> {
+/// Applies the limit on tokens; `visual` has the ids of visual tokens, which are never cut.
+pub(crate) fn truncate(visual: &[u32], mut encoded: Encoded, options: &EncodeOptions) -> Result<Encoded, EncodeError> {
     let tokens = encoded.ids.len();
     let Some(max) = options.max_tokens.filter(|max| tokens > *max) else {
         return Ok(encoded);
@@ -535,7 +634,7 @@ pub(crate) fn truncate(
     if options.truncation == Truncation::Error {
         return Err(EncodeError::TooLong { tokens, max });
     }
-    let last = image.and_then(|image| encoded.ids.iter().rposition(|id| *id == image));
+    let last = encoded.ids.iter().rposition(|id| visual.contains(id));
     if let Some(last) = last.filter(|last| *last >= max) {
         return Err(EncodeError::CutsPicture { max, last: last + 1 });
     }

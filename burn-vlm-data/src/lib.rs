@@ -3,11 +3,13 @@
 //! - [`language`]: languages and the papers' language sets
 //! - [`emoji`]: the embedded corpus of real pictures with human-curated texts in 32 languages
 //! - [`tasks`]: captions, choice questions, translations, ... built from it, parallel across languages
+//! - [`words`]: words rendered in pictures, in eleven scripts
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin; [`drawn`]: pictures that are drawn when they are shown
 //! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
 //!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
+//! - [`video`]: video files -> chosen frames -> normalised pixels
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
 //! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
@@ -43,3 +45,5 @@ pub mod source;
 pub mod tasks;
 pub mod text_stream;
 pub mod tokenizer;
+pub mod video;
+pub mod words;

@@ -9,7 +9,9 @@
 
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
-use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, expand_images, truncate};
+use crate::encode::{
+    EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, VisualCounts, expand_images, truncate,
+};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +47,9 @@ impl PromptTemplate {
     ) -> Result<Encoded, EncodeError> {
         let style = Style::of_language_model(tokenizer, template)?;
         match self {
-            Self::Chat => Scribe { tokenizer, template, style: &style }.encode(turns, pictures, options),
+            Self::Chat => {
+                Scribe { tokenizer, template, style: &style }.encode(turns, VisualCounts::of_images(pictures), options)
+            }
             Self::Plain => encode_plain(tokenizer, &style, turns, pictures, options),
             Self::Document => encode_document(tokenizer, &style, turns, pictures, options),
         }
@@ -71,10 +75,7 @@ pub(crate) fn encode_plain(
     if roles != (Role::User, Role::Assistant) || placeholders == 0 || count_images(turns) != placeholders {
         return Err(shape());
     }
-    let image = style.image_id().ok_or_else(|| EncodeError::NoToken {
-        token: IMAGE_PLACEHOLDER.to_owned(),
-        help: "add it to the tokenizer's special tokens",
-    })?;
+    let image = image_token(style)?;
     let mut ids = style.start.clone();
     ids.extend(std::iter::repeat_n(image, placeholders));
     let mut labels = vec![IGNORE; ids.len()];
@@ -82,7 +83,16 @@ pub(crate) fn encode_plain(
     labels.extend(caption.iter().map(|id| i64::from(*id)));
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(Some(image), expand_images(Some(image), encoded, turns, pictures)?, options)
+    truncate(&[image], expand_images(Some(image), encoded, turns, pictures)?, options)
+}
+
+/// The id that stands for a picture.
+fn image_token(style: &Style) -> Result<u32, EncodeError> {
+    let token = || EncodeError::NoToken {
+        token: IMAGE_PLACEHOLDER.to_owned(),
+        help: "add it to the tokenizer's special tokens",
+    };
+    style.image_id().ok_or_else(token)
 }
 
 /// Encodes a conversation as a text: the turns' words, each on a line of its own, between the tokenizer's start and end of a text (where
@@ -103,10 +113,7 @@ pub(crate) fn encode_document(
     let lines: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
     for (number, piece) in lines.join(END).split(IMAGE_PLACEHOLDER).enumerate() {
         if number > 0 {
-            ids.push(image.ok_or_else(|| EncodeError::NoToken {
-                token: IMAGE_PLACEHOLDER.to_owned(),
-                help: "add it to the tokenizer's special tokens",
-            })?);
+            ids.push(image_token(style)?);
             labels.push(IGNORE);
         }
         let words = tokenizer.encode(piece)?;
@@ -118,5 +125,5 @@ pub(crate) fn encode_document(
         labels.push(i64::from(end));
     }
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(image, expand_images(image, encoded, turns, pictures)?, options)
+    truncate(image.as_slice(), expand_images(image, encoded, turns, pictures)?, options)
 }

@@ -13,8 +13,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Stands in a turn's text where a video is shown.
-pub const VIDEO_PLACEHOLDER: &str = "<video>";
+pub use crate::conversation::VIDEO_PLACEHOLDER;
 
 /// What transparent pixels are laid over.
 pub(crate) const WHITE: [u8; 3] = [255; 3];

@@ -39,6 +39,29 @@ fn drawn(expected: &[(usize, &str, u64)]) -> Vec<(usize, String, u64)> {
     expected.iter().map(|(source, language, draw)| (*source, (*language).to_owned(), *draw)).collect()
 }
 
+/// 30 samples with a picture from two sources, 100 without: a quarter of text is 10 of them, whatever their number.
+#[test]
+fn the_share_of_text_is_kept() {
+    let sources = ["language = \"en\"", "language = \"en\"", "language = \"en\"\ntags = [\"text\"]"];
+    let counts = [counts(&[("en", 20)]), counts(&[("en", 10)]), counts(&[("en", 100)])];
+    let plan = |head: &str| Plan::new(&mixture(head, &sources), &counts);
+    let quarter = plan("total = 40\ntext = \"25%\"").unwrap();
+    assert_eq!(draws(&quarter), drawn(&[(0, "en", 20), (1, "en", 10), (2, "en", 10)]));
+    // Without a total, the most that needs no repeats: all pictures, which are three quarters.
+    assert_eq!(plan("text = \"25%\"").unwrap(), quarter);
+    assert_eq!(draws(&plan("total = 30\ntext = \"0%\"").unwrap()), drawn(&[(0, "en", 20), (1, "en", 10)]));
+    assert_eq!(draws(&plan("total = 50\ntext = \"100%\"").unwrap()), drawn(&[(2, "en", 50)]));
+    let error = plan("total = 44\ntext = \"25%\"").unwrap_err();
+    assert!(matches!(error, PlanError::Shortage { .. }) && error.to_string().contains("total = 40"), "{error}");
+    for (head, sources, says) in [
+        ("text = \"25%\"", &sources[..2], "no source is tagged"),
+        ("text = \"25%\"\nlanguages = \"en\"", &sources[..], "both text and languages"),
+    ] {
+        let error = MixtureConfig::from_toml(&text(head, sources), Path::new("mix.toml")).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
 #[test]
 fn files_are_read_and_paths_start_at_their_folder() {
     let config = mixture(

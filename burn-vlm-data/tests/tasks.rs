@@ -328,6 +328,26 @@ fn languages_are_checked() {
     assert_eq!(twice, TaskError::Twice(Language::EN));
 }
 
+/// What a backbone is asked without pictures is about concepts that no training sample is about, in the form of the training texts.
+#[test]
+fn text_items_are_held_out() {
+    let corpus = corpus();
+    let tasks = TaskBuilder::new(&corpus, &[Language::EN, Language::DE, Language::ZH_HANS], 0).unwrap();
+    let concepts = tasks.named_concepts(Pool::TEST_UNSEEN);
+    // All of the split: names, unlike pictures, are ambiguous nowhere.
+    assert_eq!(concepts.len(), 223);
+    let pairs = [(Language::EN, Language::DE), (Language::DE, Language::EN)];
+    let named = tasks.keywords_to_name_items(&concepts);
+    let translated = tasks.translation_items(&concepts, &pairs);
+    assert!(named.len() > 500 && translated.len() > 300, "{} {}", named.len(), translated.len());
+    let trained: HashSet<Arc<str>> = training(&tasks).iter().filter_map(|sample| sample.group.clone()).collect();
+    for item in named.iter().chain(&translated) {
+        assert!(item.media.is_empty() && !trained.contains(item.group.as_ref().unwrap()), "{}", item.id);
+        let question = prompts(item.language()).what_is_this;
+        assert!(item.turns[0].text.ends_with(&format!("\n{question}")), "{}", item.turns[0].text);
+    }
+}
+
 /// Prints how much there is of everything: `cargo test --release -p burn-vlm-data --test tasks -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints sizes, checks nothing"]

@@ -147,8 +147,16 @@ pub(crate) fn is_whole(folder: &Path) -> bool {
 }
 
 /// Kinds of vision-language models: transformers', LLaVA's original ones, Parrot.
-pub(crate) const VLM_KINDS: [&str; 7] =
-    ["llava", "llava_next", "llava_llama", "llava_qwen", "llava_qwen2", "llava_mistral", "parrot_qwen2"];
+pub(crate) const VLM_KINDS: [&str; 8] = [
+    "llava",
+    "llava_next",
+    "llava_onevision",
+    "llava_llama",
+    "llava_qwen",
+    "llava_qwen2",
+    "llava_mistral",
+    "parrot_qwen2",
+];
 
 /// Kinds of language models alone.
 pub const LANGUAGE_KINDS: [&str; 4] = ["gemma2", "llama", "mistral", "qwen2"];

@@ -98,7 +98,7 @@ pub fn compute<T: VisionTower, P: Projector>(
             keys.push(**key);
             images.extend(made);
         }
-        let VisualFeatures { features, packing } =
+        let VisualFeatures { features, packing, .. } =
             visual_features(Visual::of_processed(&images, false), &inference, &device)?;
         if let Some(features) = features {
             let [_, tokens, width] = features.dims();

@@ -180,11 +180,19 @@ impl Pictures {
                 slot.get_or_init(|| image)
             }
         };
+        self.pixels_of(image, view).map_err(TrainError::within(name()))
+    }
+
+    /// Any picture as `[3, size, size]`; augmented by the seed `view`, or as it is.
+    ///
+    /// # Errors
+    /// A picture that the processor refuses.
+    pub fn pixels_of(&self, image: &RgbImage, view: Option<u64>) -> Result<Vec<f32>> {
         let tensor = match view {
             Some(seed) => self.processor.process(&self.augmentation.apply(image, seed)),
             None => self.processor.process(image),
         };
-        tensor.map(|tensor| tensor.data).map_err(TrainError::within(name()))
+        Ok(tensor?.data)
     }
 }
 

@@ -19,16 +19,20 @@ use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
 use burn_vlm_data::emoji::{EmojiCorpus, Split};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::processor::{Processor, ProcessorParts};
-use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, TaskBuilder, prompts};
+use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, Purpose, Task, TaskBuilder, WordItem, WordTasks, prompts};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+use burn_vlm_data::words::Level;
 
 use crate::error::{Result, TrainError};
-use crate::eval::retrieval;
+use crate::eval::{RetrievalInput, retrieval, word_retrieval};
 use crate::objective::{ContrastiveObjective, TextObjective};
 use crate::pictures::Pictures;
-use crate::recipe::{PartRecipe, Recipe, StageRecipe, TokenizerRecipe};
+use crate::recipe::{DataRecipe, PartRecipe, Recipe, StageRecipe, TokenizerRecipe, read_recipe};
 use crate::run::{DataOrigin, open_stage_data, text_samples};
 use crate::trainer::{StageRun, train_stage};
+
+/// Held-out words of each language that an encoder is asked about.
+const RETRIEVED_WORDS: usize = 80;
 
 /// What every job of a study shares.
 #[derive(Clone)]
@@ -93,12 +97,13 @@ pub fn pretrain_part(
 ) -> Result<()> {
     let part = recipe.part(name)?;
     let PartPlaces { begin_from, work, out } = places;
-    let tokenizer = Arc::new(train_tokenizer(&context.corpus, &recipe.tokenizer)?);
+    let told = part.tokenizer().unwrap_or(&recipe.tokenizer);
+    let tokenizer = Arc::new(train_tokenizer(&context.corpus, told)?);
     fs::create_dir_all(out).map_err(|e| TrainError::io("cannot create", out, e))?;
     match part {
-        PartRecipe::Encoder { model, seed, stage } => {
+        PartRecipe::Encoder { model, seed, stage, .. } => {
             let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
-            run.encoder(model, tokenizer)
+            run.encoder(model, tokenizer, &told.languages)
         }
         PartRecipe::Backbone { model, seed, stage, .. } => {
             let run = PartRun { context, recipe, name, work, out, reporter, stage, seed: *seed };
@@ -138,7 +143,7 @@ impl PartRun<'_> {
         part_fingerprint(self.recipe, self.name)
     }
 
-    fn encoder(&self, config: &DualConfig, tokenizer: Arc<Tokenizer>) -> Result<()> {
+    fn encoder(&self, config: &DualConfig, tokenizer: Arc<Tokenizer>, languages: &[Language]) -> Result<()> {
         let device = self.context.device.clone().autodiff();
         let (image_size, text_length) = encoder_sizes(config);
         let pictures = Arc::new(Pictures::new(self.context.corpus.clone(), image_size)?);
@@ -154,11 +159,17 @@ impl PartRun<'_> {
         let model = config.init_with(&Scope::new(self.seed, &device))?;
         let fingerprint = self.fingerprint()?;
         let (model, _) = train_stage(&self.stage_run(&device, &fingerprint), Arc::new(objective), model)?;
-        let items = retrieval_items(&self.context.corpus, &self.recipe.tokenizer.languages)?;
-        let scores = retrieval(&model, &device, &pictures, &tokenizer, text_length, &items)?;
+        let items = retrieval_items(&self.context.corpus, languages)?;
+        let asked =
+            RetrievalInput { model: &model, device: &device, pictures: &pictures, tokenizer: &tokenizer, text_length };
+        let mut scores = retrieval(&asked, &items)?;
+        let words = word_retrieval_items(&self.context.corpus, &self.stage.data)?;
+        if !words.is_empty() {
+            scores.extend(word_retrieval(&asked, &words)?);
+        }
         for score in scores.iter().filter(|score| score.language == Language::EN.tag()) {
             self.reporter.line(&format!(
-                "{}: {} of four, {} distractors, {} concepts: {:.1} % of {}",
+                "{}: {} of four, {} distractors, {}: {:.1} % of {}",
                 self.name, score.language, score.distractors, score.concepts, score.score, score.n
             ));
         }
@@ -225,6 +236,16 @@ pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
     Ok(blake3::hash(made_from.as_bytes()).to_hex().to_string())
 }
 
+/// Whether the part in a folder was made from what the recipe says of it.
+///
+/// # Errors
+/// A part without its recipe, a recipe that cannot be read.
+pub fn is_made_from(folder: &Path, recipe: &Recipe, name: &str) -> Result<bool> {
+    let made_from = read_recipe(&folder.join("recipe.toml"), &[])?;
+    // A part that the other recipe does not have was not made from it.
+    Ok(made_from.part.contains_key(name) && part_fingerprint(&made_from, name)? == part_fingerprint(recipe, name)?)
+}
+
 /// Side of the pictures and number of text positions of a dual encoder.
 pub fn encoder_sizes(config: &DualConfig) -> (usize, usize) {
     match config {
@@ -252,6 +273,24 @@ pub fn retrieval_items(corpus: &EmojiCorpus, languages: &[Language]) -> Result<V
     for pool in [Pool::TEST_SEEN, Pool::TEST_UNSEEN] {
         for distractors in [Distractors::Near, Distractors::Far] {
             items.extend(builder.choice_items(pool, distractors, 1));
+        }
+    }
+    Ok(items)
+}
+
+/// Questions about held-out words in the languages of an encoder's own words, in every level; none where it was trained on none.
+///
+/// # Errors
+/// A language without words.
+fn word_retrieval_items(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<Vec<WordItem>> {
+    let mut items = Vec::new();
+    if !data.tasks.contains_key(&Task::Words) {
+        return Ok(items);
+    }
+    let (tasks, size) = (WordTasks::new(corpus, 0), data.task_settings().words.size);
+    for (language, _) in data.languages_of(Task::Words) {
+        for distractors in [Distractors::Near, Distractors::Far] {
+            items.extend(tasks.items(language, (&Level::ALL, distractors), (Purpose::Test, RETRIEVED_WORDS), size)?);
         }
     }
     Ok(items)

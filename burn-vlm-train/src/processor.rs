@@ -87,7 +87,7 @@ pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
     }
     let side = config.tile_side();
     let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);
-    VisualTokens::of_tiles(side * side, TileTokens { tile, side, pinpoints: grid_pinpoints(config) })
+    VisualTokens::of_tiles(side * side, TileTokens { tile, side, pinpoints: grid_pinpoints(config), max_tiles: None })
 }
 
 /// As [`visual_tokens`], of a model in use, whose pictures are tiled if it was made for tiles.

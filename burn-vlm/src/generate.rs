@@ -122,7 +122,7 @@ impl LanguageModel {
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
-        self.config().check_ids(prompts, None)?;
+        self.config().check_ids(prompts, &[])?;
         let padded = LeftPadded::new(prompts)?;
         let embeds = self.embed(padded.tensor(device));
         Decoding::new(self, embeds, padded, prompts, config)
@@ -130,10 +130,10 @@ impl LanguageModel {
 }
 
 impl<T: VisionTower, P: Projector> Vlm<T, P> {
-    /// Continues each prompt, in which every image is expanded to its image tokens.
+    /// Continues each prompt, in which every image is expanded to its image tokens, and every video to its video tokens.
     ///
     /// # Shapes
-    /// - `features`: from [`Vlm::encode_images`] or [`Vlm::encode_tiled_images`], in the order of the prompts
+    /// - `features`: from [`Vlm::encode_images`], [`Vlm::encode_tiled_images`] or [`Vlm::media_tokens`], in the order of the prompts
     ///
     /// # Errors
     /// [`ModelError::Input`], [`ModelError::ImageTokens`], [`ModelError::TooLong`], [`ModelError::Read`].
@@ -174,7 +174,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         config: &GenerationConfig,
         device: &burn::tensor::Device,
     ) -> Result<Decoding<'_>, ModelError> {
-        self.language_model.config().check_ids(prompts, Some(self.config.image_token_index))?;
+        self.language_model.config().check_ids(prompts, &self.config.visual_ids())?;
         let padded = LeftPadded::new(prompts)?;
         let mut input = VlmInput::new(padded.tensor(device)).with_features(features);
         if self.multi_modal_projector.reads_text() {

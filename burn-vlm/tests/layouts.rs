@@ -277,6 +277,6 @@ fn what_a_published_config_leaves_out_is_filled_in() {
     assert_eq!((config.model_type, config.pinpoints().len()), (VlmType::LlavaNext, 5));
     assert!(config.validate().is_ok());
     let error =
-        serde_json::from_value::<VlmConfig>(Vlm::select_config(serde_json::json!({"model_type": "llava_onevision"})));
-    assert!(error.unwrap_err().to_string().contains("llava_onevision"));
+        serde_json::from_value::<VlmConfig>(Vlm::select_config(serde_json::json!({"model_type": "llava_nothing"})));
+    assert!(error.unwrap_err().to_string().contains("llava_nothing"));
 }

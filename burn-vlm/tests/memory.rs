@@ -1,4 +1,4 @@
-//! What training holds in memory, counted by the allocator of this program: every tensor of the CPU backend comes from it.
+//! What training, and the frames of a video, hold in memory, counted by the allocator of this program: every tensor of the CPU backend comes from it.
 //!
 //! The full-size head, with the resident set beside the count (24 GB are enough for either; the plain form needs over 8):
 //!
@@ -23,6 +23,7 @@ use burn_vlm::nn::{
     AdamWHyper, AttentionMask, AttentionOptions, HeadWeight, adamw_step, attention, composed, linear_cross_entropy,
 };
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig, VisionEncoder};
+use burn_vlm::vlm::{Medium, Vlm, VlmConfig, VlmInput};
 use counting::{LIVE, PEAK};
 
 /// One measurement at a time: the counters are the whole program's.
@@ -240,4 +241,58 @@ fn a_frozen_tower_keeps_its_features_only() {
     let (frozen, tracked) = growth(&tower.no_grad());
     // Burn notes constants in its graph, too, but not their values.
     assert!(!tracked && frozen < layer / 4, "{frozen} bytes more kept for more pictures, a layer's output is {layer}");
+}
+
+/// A tower of 8 x 8 patches before a decoder as wide as the tower: a frame has 64 features and 16 visual tokens.
+fn video_model() -> Vlm {
+    let (hidden, heads) = (64, 2);
+    let vision = SiglipVisionConfig {
+        hidden_size: hidden,
+        intermediate_size: 2 * hidden,
+        num_hidden_layers: 2,
+        num_attention_heads: heads,
+        image_size: 64,
+        patch_size: 8,
+        vision_use_head: false,
+        ..SiglipVisionConfig::default()
+    };
+    let text = LlamaConfig {
+        vocab_size: 8,
+        hidden_size: hidden,
+        intermediate_size: hidden,
+        num_hidden_layers: 1,
+        num_attention_heads: heads,
+        ..LlamaConfig::default()
+    };
+    let config = VlmConfig::new(VisionConfig::Siglip(vision), LanguageConfig::Llama(text), 7);
+    config.for_videos(None).init(&Device::flex()).unwrap()
+}
+
+#[test]
+fn frames_leave_nothing_but_their_tokens() {
+    let _alone = alone();
+    let model = video_model();
+    let ids = Tensor::<2, Int>::zeros([1, 1], &Device::flex());
+    let peak = |frames: usize, by_chunks: bool| {
+        let pixels = values([frames, 3, 64, 64], 1.0).inner();
+        let media = [Medium::Video { frames }];
+        let run = || match by_chunks {
+            true => model.media_tokens(pixels, &media).unwrap().tokens,
+            false => {
+                let features = model.encode_media(pixels, &media).unwrap();
+                model.visual_tokens(&VlmInput::new(ids.clone()).with_features(features)).unwrap()
+            }
+        };
+        measure(run).1
+    };
+    // Weights are drawn when they are first used.
+    peak(1, true);
+    let (few, many) = (16, 144);
+    let tokens = (many - few) * 16 * 64 * size_of::<f32>();
+    let growth = |by_chunks| peak(many, by_chunks).saturating_sub(peak(few, by_chunks));
+    // The tokens in chunks and, for the time of a copy, in one piece; and where each stands.
+    let (chunked, at_once) = (growth(true), growth(false));
+    assert!(chunked < 9 * tokens / 4, "{chunked} bytes more for {tokens} bytes of tokens");
+    println!("{chunked} bytes more in chunks, {at_once} at once, for {tokens} bytes of tokens");
+    assert!(at_once > 8 * tokens, "the measurement sees what all frames at once hold: {at_once} for {tokens}");
 }

@@ -152,6 +152,14 @@ fn only(file: &str, recipe: &mut EvaluationRecipe, only: &[String]) -> Result<()
 /// Applies rules, limit and languages to everything that has such; returns what has not.
 fn change(recipe: &mut EvaluationRecipe, changes: &Changes<'_>) -> Vec<String> {
     let mut notes = Vec::new();
+    if recipe.text.take().is_some() {
+        notes.push(
+            "`text` of [evaluation] is asked in studies, before and after training, and left out here".to_owned(),
+        );
+    }
+    if recipe.pivot.take().is_some() {
+        notes.push("`pivot` of [evaluation] is for the cells of a study, and left out here".to_owned());
+    }
     if let Some(limit) = changes.limit {
         recipe.seen = at_most(recipe.seen, limit);
         recipe.unseen = at_most(recipe.unseen, limit);

@@ -466,7 +466,7 @@ fn studies(folder: &Path) -> Vec<Subject> {
     let to = folder.join("experiments");
     fs::create_dir_all(&to).unwrap();
     copy_folder(&root().join("recipes"), &folder.join("recipes"));
-    for name in ["encoder", "parrot", "parrot_encoder", "parrot_languages", "parrot_scale"] {
+    for name in ["encoder", "parrot", "parrot_encoder", "parrot_languages", "parrot_scale", "parrot_translate"] {
         let name = format!("{name}.toml");
         fs::copy(root().join("experiments").join(&name), to.join(&name)).unwrap();
     }

@@ -17,6 +17,7 @@ mod dual;
 mod greedy;
 mod language;
 mod naflex;
+mod onevision;
 mod parrot;
 mod pictures;
 mod processor;
@@ -137,6 +138,7 @@ fn check(folder: &Path) {
     let of_versions = folder.join(versions::FILE).is_file() && matches!(kind.as_str(), "llava" | "llava_next");
     let read: &[&str] = match (of_versions, kind.as_str()) {
         (true, _) => &[versions::FILE, versions::AS_LOADED],
+        (_, "llava_onevision") => &["expected.safetensors", "expected.json", onevision::VERSIONS],
         (_, "llava" | "llava_next" | "parrot_qwen2" | "tokenizer" | "gemma2" | "llama" | "mistral" | "qwen2") => {
             &["expected.safetensors", "expected.json"]
         }
@@ -151,6 +153,7 @@ fn check(folder: &Path) {
         "gemma2" | "llama" | "mistral" | "qwen2" => language::check(fixture),
         "llava" | "llava_next" if of_versions => versions::check(fixture),
         "llava" | "llava_next" => vlm::check(fixture),
+        "llava_onevision" => onevision::check(fixture),
         "parrot_qwen2" => parrot::check(fixture),
         "image processor" => processor::check(fixture),
         "tokenizer" => tokenizer::check(fixture),

@@ -25,7 +25,7 @@ pub const FILE: &str = "versions.safetensors";
 /// What 4.51.3 computes from the folder as it is.
 pub const AS_LOADED: &str = "expected_v4.safetensors";
 /// The version whose last hidden state of SigLIP is post-normed.
-const POST_NORMED: &str = "4.57.1";
+pub const POST_NORMED: &str = "4.57.1";
 
 /// Checks the folder. README.txt names the folder beside it that has the same model with pixels and ids.
 pub fn check(fixture: Fixture) {
@@ -60,7 +60,7 @@ pub fn check(fixture: Fixture) {
             let features = if version == POST_NORMED && layer == -1 {
                 let states = model.vision_tower.forward(tiles.pixels.clone()).unwrap().last_hidden_state;
                 let packing = model.config.packing(&tiles.counts, &tiles.sizes).unwrap();
-                VisualFeatures { features: Some(states), packing: Some(packing) }
+                VisualFeatures { features: Some(states), packing: Some(packing), tokens: None }
             } else {
                 model.encode_tiled_images(tiles.pixels.clone(), &tiles.counts, &tiles.sizes).unwrap()
             };
@@ -93,7 +93,7 @@ fn source(fixture: &Fixture) -> PathBuf {
 }
 
 /// The model as a version of transformers runs it.
-fn model_of(fixture: &Fixture, version: &str, layer: i64, device: &Device) -> Vlm {
+pub fn model_of(fixture: &Fixture, version: &str, layer: i64, device: &Device) -> Vlm {
     let mut config: VlmConfig = serde_json::from_value(fixture.json("config.json")).unwrap();
     config.transformers_version = Some(version.into());
     config.vision_feature_layer = FeatureLayer::One(layer);

@@ -174,7 +174,7 @@ fn check_image_features(fixture: &Fixture, model: &Vlm, features: &VisualFeature
 }
 
 /// The older config.json describes the same model, but for the version, which decides on the two switches.
-fn check_legacy(fixture: &Fixture, model: &Vlm, input: &VlmInput, device: &Device) {
+pub fn check_legacy(fixture: &Fixture, model: &Vlm, input: &VlmInput, device: &Device) {
     let Some(legacy) = fixture.json_if("config_legacy.json") else { return };
     let old = legacy["transformers_version"].as_str().is_some_and(|version| version.starts_with("4.51"));
     let mut config: VlmConfig = serde_json::from_value(legacy).unwrap();

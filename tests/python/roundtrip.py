@@ -34,6 +34,7 @@ CLASSES = {
     "mistral": "MistralForCausalLM",
     "llava": "LlavaForConditionalGeneration",
     "llava_next": "LlavaNextForConditionalGeneration",
+    "llava_onevision": "LlavaOnevisionForConditionalGeneration",
     "clip": "CLIPModel",
     "siglip": "SiglipModel",
     "clip_vision_model": "CLIPVisionModel",

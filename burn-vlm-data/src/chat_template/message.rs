@@ -1,7 +1,7 @@
 //! Messages as chat templates see them: a role, and a text or a list of images and texts.
 
 use super::OrderedJson;
-use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
+use crate::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub enum Content {
 pub enum Part {
     /// `{"type": "image"}`: a picture; where its token stands is for the template to say.
     Image,
+    /// `{"type": "video"}`: a video, likewise.
+    Video,
     /// `{"type": "text", "text": ...}`
     Text {
         /// The text.
@@ -92,7 +94,7 @@ impl Message {
 impl Part {
     fn text_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Image => None,
+            Self::Image | Self::Video => None,
             Self::Text { text } => Some(text),
         }
     }
@@ -100,6 +102,7 @@ impl Part {
     fn value(&self) -> Value {
         match self {
             Self::Image => Value::from_pairs([("type", "image")]),
+            Self::Video => Value::from_pairs([("type", "video")]),
             Self::Text { text } => Value::from_pairs([("type", "text"), ("text", text.as_str())]),
         }
     }
@@ -109,17 +112,38 @@ impl Part {
 impl From<&Turn> for Message {
     fn from(turn: &Turn) -> Self {
         let mut parts = Vec::new();
-        for (index, piece) in turn.text.split(IMAGE_PLACEHOLDER).enumerate() {
+        push_parts(&mut parts, &turn.text);
+        Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: OrderedJson::default() }
+    }
+}
+
+impl Message {
+    /// The message of a turn whose text is split at the placeholders of videos too; of a model without videos these are words.
+    pub fn with_videos(turn: &Turn) -> Self {
+        let mut parts = Vec::new();
+        for (index, piece) in turn.text.split(VIDEO_PLACEHOLDER).enumerate() {
             let mut text = piece;
             if index > 0 {
-                parts.push(Part::Image);
+                parts.push(Part::Video);
                 text = piece.strip_prefix('\n').unwrap_or(piece);
             }
-            if !text.is_empty() {
-                parts.push(Part::Text { text: text.to_owned() });
-            }
+            push_parts(&mut parts, text);
         }
         Self { role: turn.role.as_str().to_owned(), content: Content::Parts(parts), extra: OrderedJson::default() }
+    }
+}
+
+/// Pictures and words of a text.
+fn push_parts(parts: &mut Vec<Part>, text: &str) {
+    for (index, piece) in text.split(IMAGE_PLACEHOLDER).enumerate() {
+        let mut text = piece;
+        if index > 0 {
+            parts.push(Part::Image);
+            text = piece.strip_prefix('\n').unwrap_or(piece);
+        }
+        if !text.is_empty() {
+            parts.push(Part::Text { text: text.to_owned() });
+        }
     }
 }
 
@@ -138,5 +162,10 @@ mod tests {
         assert_eq!((read.images(), read.extra.get("name").unwrap().as_str()), (1, Some("Ada")));
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
         assert_eq!(Message::text("user", "<image>\nHi").images(), 1);
+        let turn = Turn::user("<video>\n<image>\nIs it there?<video>");
+        let text = Part::Text { text: "Is it there?".to_owned() };
+        let shown = Message::with_videos(&turn);
+        assert_eq!(shown.content, Content::Parts(vec![Part::Video, Part::Image, text, Part::Video]));
+        assert_eq!(Message::from(&turn).images(), 1);
     }
 }

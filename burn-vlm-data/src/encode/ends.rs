@@ -7,7 +7,7 @@
 
 use super::Scribe;
 use crate::chat_template::TemplateError;
-use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
+use crate::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -79,7 +79,10 @@ fn words(scribe: &Scribe<'_>, turns: &[Turn], whole: &str) -> Option<Vec<Range<u
     if whole.contains([BEGIN, END]) {
         return None;
     }
-    let cores: Vec<Range<usize>> = turns.iter().map(|turn| core(&turn.text)).collect::<Option<_>>()?;
+    // Of a model without videos their placeholder is a word.
+    let placeholders = [IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER];
+    let placeholders = if scribe.style.video.is_some() { &placeholders[..] } else { &placeholders[..1] };
+    let cores: Vec<Range<usize>> = turns.iter().map(|turn| core(&turn.text, placeholders)).collect::<Option<_>>()?;
     let mark = |(turn, core): (&Turn, &Range<usize>)| {
         let (before, words, after) = (&turn.text[..core.start], &turn.text[core.clone()], &turn.text[core.end..]);
         Turn { role: turn.role, text: format!("{before}{BEGIN}{words}{END}{after}") }
@@ -112,11 +115,14 @@ fn words(scribe: &Scribe<'_>, turns: &[Turn], whole: &str) -> Option<Vec<Range<u
     (whole[position..] == *rest && found.len() == turns.len()).then_some(found)
 }
 
-/// The words of a text without what templates trim and move: whitespace and pictures around them.
-fn core(text: &str) -> Option<Range<usize>> {
+/// The words of a text without what templates trim and move: whitespace, pictures and videos around them.
+fn core<'t>(text: &'t str, placeholders: &[&'static str]) -> Option<Range<usize>> {
     let mut inside = text;
     loop {
-        let shorter = inside.trim().trim_start_matches(IMAGE_PLACEHOLDER).trim_end_matches(IMAGE_PLACEHOLDER).trim();
+        let trim = |text: &'t str, placeholder: &&'static str| {
+            text.trim_start_matches(*placeholder).trim_end_matches(*placeholder).trim()
+        };
+        let shorter = placeholders.iter().fold(inside.trim(), trim);
         if shorter.len() == inside.len() {
             break;
         }

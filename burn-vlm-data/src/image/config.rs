@@ -78,7 +78,7 @@ pub enum AspectRatio {
 }
 
 /// The processors whose steps are those of this configuration, but for the endings `Fast` and `Pil` of their variants.
-const PROCESSORS: [&str; 8] = [
+const PROCESSORS: [&str; 9] = [
     "CLIPImageProcessor",
     "CLIPFeatureExtractor",
     "SiglipImageProcessor",
@@ -87,6 +87,7 @@ const PROCESSORS: [&str; 8] = [
     "ChineseCLIPFeatureExtractor",
     "LlavaImageProcessor",
     "LlavaNextImageProcessor",
+    "LlavaOnevisionImageProcessor",
 ];
 /// The processor of pictures that keep their aspect ratio.
 const NAFLEX: &str = "Siglip2ImageProcessor";
@@ -230,7 +231,7 @@ impl ImageProcessorConfig {
 
     /// The content of such a file. Keys that do not apply are `null` in the files of some versions of transformers: `null` is absent,
     /// but for [`ImageProcessorConfig::background`].
-    fn from_value(mut value: serde_json::Value) -> Result<Self, String> {
+    pub(crate) fn from_value(mut value: serde_json::Value) -> Result<Self, String> {
         let drops_alpha = value.get("background").is_some_and(serde_json::Value::is_null);
         published::strip_nulls(&mut value);
         if let Some(keys) = value
@@ -331,7 +332,8 @@ impl ImageProcessorConfig {
         if let Some(name) = &self.image_processor_type
             && !PROCESSORS.contains(&class_of(name))
         {
-            let expected = "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA or LLaVA-NeXT";
+            let expected =
+                "the image processor of CLIP, SigLIP, SigLIP 2, Chinese-CLIP, LLaVA, LLaVA-NeXT or LLaVA-OneVision";
             return wrong("image_processor_type", expected, format!("{name:?}"));
         }
         let own_sizes = self.check_patches()?;
@@ -384,7 +386,7 @@ impl ImageProcessorConfig {
 }
 
 /// The class that a processor is a variant of.
-fn class_of(name: &str) -> &str {
+pub(crate) fn class_of(name: &str) -> &str {
     name.trim_end_matches("Fast").trim_end_matches("Pil")
 }
 

@@ -139,6 +139,34 @@ impl ImageProcessor {
         Ok(processed)
     }
 
+    /// A picture resized and cropped in 8 bits, as a video's frame is: neither padded to a square nor cut into tiles. What
+    /// [`Self::normalise`] makes of it is what [`Self::process`] makes of the picture where the configuration asks for neither.
+    ///
+    /// # Errors
+    /// As [`Self::process`].
+    pub(crate) fn resize_and_crop(&self, image: &RgbImage) -> Result<RgbImage, ImageError> {
+        let own = (image.height(), image.width());
+        let size = target(self.config.size, own);
+        let resized = if self.config.do_resize { self.resized(image, size)? } else { Cow::Borrowed(image) };
+        let crop = self.config.output_size().filter(|_| self.config.do_center_crop);
+        let Some((height, width)) = crop.filter(|crop| *crop != (resized.height(), resized.width())) else {
+            return Ok(resized.into_owned());
+        };
+        let at = |wanted: u32, available: u32| {
+            let (before, skipped) = offsets(wanted as usize, available as usize);
+            before as i64 - skipped as i64
+        };
+        let mut cropped = RgbImage::new(width, height);
+        let (left, top) = (at(width, resized.width()), at(height, resized.height()));
+        ::image::imageops::replace(&mut cropped, resized.as_ref(), left, top);
+        Ok(cropped)
+    }
+
+    /// Normalises a picture as it is.
+    pub(crate) fn normalise(&self, image: &RgbImage) -> PixelTensor {
+        self.crop_and_normalise(image, (image.height(), image.width()))
+    }
+
     /// The picture in the middle of a square of the mean colour, if the configuration pads; an odd pixel goes right or below.
     fn squared<'a>(&self, image: &'a RgbImage) -> Cow<'a, RgbImage> {
         let (width, height) = image.dimensions();

@@ -1,6 +1,6 @@
 //! The mixture file: sources, and in which proportions they are drawn.
 
-use super::amount::Weight;
+use super::amount::{Share, Weight};
 use super::error::MixtureConfigError;
 use super::languages::LanguageRatios;
 use super::take::Take;
@@ -9,6 +9,9 @@ use crate::language::Language;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// The tag of sources without pictures.
+pub(super) const TEXT: &str = "text";
 
 /// A mixture of sources, as its TOML file has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct MixtureConfig {
     /// Languages and their ratios; whatever the sources have where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub languages: Option<LanguageRatios>,
+    /// The share of samples from sources that are tagged `text`, those without pictures; as their numbers give it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Share>,
     /// Only sources with one of these tags; all where empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include_tags: Vec<String>,
@@ -140,10 +146,10 @@ impl MixtureConfig {
         if set.is_empty() {
             return Self::from_file(path);
         }
-        // What is wrong with the file itself is told with its place.
-        Self::from_file(path)?;
         let text =
             std::fs::read_to_string(path).map_err(|source| MixtureConfigError::Io { path: path.to_owned(), source })?;
+        // What is wrong with the file itself is told with its place.
+        Self::from_toml(&text, path)?;
         let wrong = |reason: String| MixtureConfigError::Toml { path: path.to_owned(), reason };
         let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         table.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -212,6 +218,15 @@ impl MixtureConfig {
                 let help = format!("the tags are: {}", known.into_iter().collect::<Vec<_>>().join(", "));
                 return fail("include_tags or exclude_tags", format!("no source has the tag {tag:?}"), &help);
             }
+        }
+        let has_text = || self.sources.iter().any(|source| source.tags.iter().any(|tag| tag == TEXT));
+        if self.text.is_some() && !has_text() {
+            let help = "tag the sources without pictures: tags = [\"text\"]";
+            return fail("text", "no source is tagged \"text\"".to_owned(), help);
+        }
+        if self.text.is_some() && self.languages.is_some() {
+            let help = "languages divide the total, and so does text; keep one";
+            return fail("text", "the mixture has both text and languages".to_owned(), help);
         }
         if self.total == Some(0) {
             return fail("total", "a mixture of 0 samples".to_owned(), "set a number of samples, or leave it out");

@@ -8,7 +8,7 @@
 
 use super::amount::Share;
 use super::apportion::largest_remainder;
-use super::config::MixtureConfig;
+use super::config::{MixtureConfig, TEXT};
 use super::error::{PlanError, Shortage};
 use super::languages::{Balance, LanguageRatios};
 use crate::language::Language;
@@ -172,6 +172,9 @@ struct Division<'a> {
     cells: Vec<Cell>,
 }
 
+/// Bits of the sum of weights that are kept.
+const MOST_BITS: u32 = 62;
+
 /// Cells that share a part of the total.
 struct Group {
     source: Option<usize>,
@@ -189,7 +192,7 @@ impl Division<'_> {
         let groups = match &config.languages {
             Some(ratios) => self.by_language(ratios, weighted),
             // Nothing asks for less than all.
-            None if !weighted && config.total.is_none() => {
+            None if !weighted && config.total.is_none() && config.text.is_none() => {
                 self.cells.iter_mut().for_each(|cell| cell.draw = cell.available);
                 return Ok(());
             }
@@ -230,7 +233,7 @@ impl Division<'_> {
         if let Some(share) = ratios.english {
             let (english, others): (Vec<_>, Vec<_>) =
                 groups.iter_mut().partition(|group| group.language == Some(Language::EN));
-            weigh_english(share, english, others);
+            weigh_share(share, english, others);
         }
         groups
     }
@@ -248,7 +251,17 @@ impl Division<'_> {
             };
             group
         };
-        (0..self.config.sources.len()).filter(|source| active[*source]).map(group).collect()
+        let mut groups: Vec<Group> =
+            (0..self.config.sources.len()).filter(|source| active[*source]).map(group).collect();
+        if let Some(share) = self.config.text {
+            let is_text = |group: &&mut Group| {
+                let source = group.source.and_then(|source| self.config.sources.get(source));
+                source.is_some_and(|source| source.tags.iter().any(|tag| tag == TEXT))
+            };
+            let (text, others): (Vec<_>, Vec<_>) = groups.iter_mut().partition(is_text);
+            weigh_share(share, text, others);
+        }
+        groups
     }
 
     fn cell_weight(&self, cell: &Cell, weighted: bool) -> u64 {
@@ -331,15 +344,34 @@ impl Division<'_> {
     }
 }
 
-/// Weights in which English : others is `share` : the rest, and the others keep theirs among themselves.
-fn weigh_english(share: Share, english: Vec<&mut Group>, mut others: Vec<&mut Group>) {
+/// Weights in which some groups have `share` together and the others the rest; each side keeps its weights among itself.
+fn weigh_share(share: Share, mut some: Vec<&mut Group>, mut others: Vec<&mut Group>) {
     if share != Share::ONE && others.iter().all(|group| group.weight == 0) {
         // They have a share but no samples, which must not pass for "English alone".
         others.iter_mut().for_each(|group| group.weight = 1);
     }
-    let sum: u64 = others.iter().map(|group| group.weight).sum();
-    // Billionths of numbers of samples: some ten billion samples fit.
-    let scaled = |share: Share, weight: u64| share.parts().saturating_mul(weight);
-    english.into_iter().for_each(|group| group.weight = scaled(share, sum.max(1)));
-    others.into_iter().for_each(|group| group.weight = scaled(share.rest(), group.weight));
+    let sum = |groups: &[&mut Group]| groups.iter().map(|group| group.weight).sum::<u64>().max(1);
+    match &mut some[..] {
+        // One group alone, as English is, needs no weight within its side.
+        [group] => group.weight = 1,
+        some if share != Share::ZERO && some.iter().all(|group| group.weight == 0) => {
+            some.iter_mut().for_each(|group| group.weight = 1);
+        }
+        _ => {}
+    }
+    let (of_some, of_others) = (sum(&some), sum(&others));
+    // Billionths of products of numbers of samples are beyond 64 bits: the larger numbers lose their last digits.
+    let scaled = |share: Share, weight: u64, other: u64| {
+        let product = u128::from(weight) * u128::from(other);
+        u128::from(share.parts()) * product
+    };
+    let all: Vec<u128> = some
+        .iter()
+        .map(|group| scaled(share, group.weight, of_others))
+        .chain(others.iter().map(|group| scaled(share.rest(), group.weight, of_some)))
+        .collect();
+    let shift = all.iter().sum::<u128>().checked_ilog2().map_or(0, |bits| bits.saturating_sub(MOST_BITS));
+    for (group, weight) in some.into_iter().chain(others).zip(all) {
+        group.weight = u64::try_from(weight >> shift).unwrap_or(u64::MAX);
+    }
 }

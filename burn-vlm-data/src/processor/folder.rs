@@ -1,12 +1,15 @@
 //! A processor from the files of a folder: published ones (LLaVA and LLaVA-NeXT as transformers writes them, LLaVA's own layout,
 //! Parrot), and those saved by this library.
 
-use super::{Format, ImageParts, Images, Processor, ProcessorError, TileTokens, VisualTokens};
+use super::{Format, ImageParts, Images, Processor, ProcessorError, TileTokens, VideoParts, VisualTokens};
 use crate::chat_template::ChatTemplate;
-use crate::conversation::IMAGE_PLACEHOLDER;
+use crate::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use crate::encode::Style;
 use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageProcessorConfig};
 use crate::tokenizer::{Tokenizer, special_token};
+use crate::video::VideoProcessorConfig;
+use burn_vlm_base::onevision::{FrameTokens, NewlinePosition, PoolMode, max_tiles};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +21,14 @@ const PARROT: &str = "parrot_qwen2";
 pub const CONVERSATION_FORMAT: &str = "conversation_format";
 /// See [`CONVERSATION_FORMAT`].
 pub const BY_TEMPLATE: &str = "chat_template";
+/// `model_type` of models that take videos.
+const ONEVISION: &str = "llava_onevision";
+/// The first version of transformers that tiles a picture only where it stands alone.
+const SQUARE_SINCE: (u32, u32) = (4, 53);
+/// `vision_aspect_ratio` where no file says it.
+const DEFAULT_ASPECT: &str = "anyres_max_9";
+/// By how much a side of a frame shrinks where no file says it.
+const DEFAULT_STRIDE: usize = 2;
 /// What can be done about the aspect ratio of a picture. LLaVA-OneVision's `anyres_max_9` and the like scale the tiles' features down,
 /// and LLaVA-NeXT's `highres` and `crop_split` are other cuts.
 const ASPECT_RATIOS: [&str; 3] = ["square", "pad", "anyres"];
@@ -41,7 +52,11 @@ impl Processor {
         let config = files.image_processor()?;
         let tokens = files.visual_tokens(&config)?;
         let images = Images::new(ImageParts { config, tokens, limits: DecodeLimits::default() })?;
-        Ok(Self { images: Some(images), ..processor })
+        let processor = Self { images: Some(images), ..processor };
+        match files.videos(&processor.tokenizer)? {
+            Some(videos) => processor.with_videos(videos),
+            None => Ok(processor),
+        }
     }
 
     /// As [`Self::from_folder`], without pictures: of a language model's folder too, which has no image processor and perhaps no
@@ -71,7 +86,7 @@ impl Processor {
             let Some(image_id) = id.and_then(|id| u32::try_from(id).ok()) else {
                 return Err(files.wrong("config.json", "vocab_size", "a number".to_owned(), "none".to_owned()));
             };
-            return Ok(Self { tokenizer, format: Format::Parrot { image_id }, images: None });
+            return Ok(Self { tokenizer, format: Format::Parrot { image_id }, images: None, videos: None });
         }
         let template = Arc::new(ChatTemplate::from_folder(folder)?.with_special_tokens_of(&tokenizer));
         let image = files.image_token(&tokenizer)?;
@@ -80,7 +95,7 @@ impl Processor {
         }
         let style = Style::of(&tokenizer, &template, image)
             .map_err(|cause| ProcessorError::Folder { path: folder.to_owned(), cause })?;
-        Ok(Self { tokenizer, format: Format::Template { template, style }, images: None })
+        Ok(Self { tokenizer, format: Format::Template { template, style }, images: None, videos: None })
     }
 }
 
@@ -146,6 +161,10 @@ impl<'a> Files<'a> {
         if self.by_template() {
             return Ok(image);
         }
+        if self.takes_videos() {
+            image.tile_several = self.tiles_every_image()?;
+            return Ok(image);
+        }
         let aspect = self.text(config, "config.json", "image_aspect_ratio")?;
         match aspect {
             Some(other) if !ASPECT_RATIOS.contains(&other) => {
@@ -204,11 +223,7 @@ impl<'a> Files<'a> {
         let missing = |key: &'static str, expected: &str| {
             self.wrong(self.vision_file, key, expected.to_owned(), "none".to_owned())
         };
-        let patch_size =
-            self.number(PROCESSOR, processor, "patch_size")?.or(self.number(self.vision_file, vision, "patch_size")?);
-        let help = "a number from 1 to 1024 in processor_config.json, or in config.json under vision_config";
-        let patch_size =
-            patch_size.filter(|size| (1..=1024).contains(size)).ok_or_else(|| missing("patch_size", help))?;
+        let patch_size = self.patch_size()?;
         let pixels = match image.output_size() {
             Some((height, width)) => (height as usize, width as usize),
             None => {
@@ -221,7 +236,8 @@ impl<'a> Files<'a> {
         let pool = self.number(CONFIG, ours, "pool")?.unwrap_or(1).max(1);
         let (rows, columns) = (pixels.0 / patch_size / pool, pixels.1 / patch_size / pool);
         let tiling = image.image_grid_pinpoints.clone();
-        let tiling = tiling.map(|pinpoints| TileTokens { tile: image.tile(), side: rows, pinpoints });
+        let max_tiles = self.max_tiles()?;
+        let tiling = tiling.map(|pinpoints| TileTokens { tile: image.tile(), side: rows, pinpoints, max_tiles });
         if let Some(view) = self.number(PROCESSOR, processor, TOKENS_PER_VIEW)? {
             return Ok(VisualTokens { view, tiling, patches: None });
         }
@@ -239,6 +255,95 @@ impl<'a> Files<'a> {
         let pooled = ours.and_then(|ours| ours.get("pooled_head")).and_then(Value::as_bool).unwrap_or(false);
         let kept = (rows * columns + additional).saturating_sub(self.dropped()?) + usize::from(pooled);
         Ok(VisualTokens { view: kept, tiling, patches: None })
+    }
+
+    /// Whether the model takes videos too.
+    fn takes_videos(&self) -> bool {
+        text(self.config.as_ref(), "model_type") == Some(ONEVISION)
+    }
+
+    /// Whether each of several pictures is tiled: our own key, else by the version that wrote the file.
+    fn tiles_every_image(&self) -> Result<bool, ProcessorError> {
+        let said =
+            self.config.as_ref().and_then(|config| config.get("tile_every_image")).filter(|said| !said.is_null());
+        if let Some(said) = said {
+            let expected = || "true or false".to_owned();
+            return said.as_bool().ok_or_else(|| self.wrong(CONFIG, "tile_every_image", expected(), said.to_string()));
+        }
+        let version = text(self.config.as_ref(), "transformers_version").unwrap_or_default();
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+        let version = numbers.next().flatten().zip(numbers.next().flatten());
+        Ok(version.is_none_or(|version| version < SQUARE_SINCE))
+    }
+
+    /// How many tiles' tokens a picture may have.
+    fn max_tiles(&self) -> Result<Option<usize>, ProcessorError> {
+        if !self.takes_videos() {
+            return Ok(None);
+        }
+        let key = "vision_aspect_ratio";
+        let (named, file) = match self.text(self.config.as_ref(), CONFIG, key)? {
+            Some(named) => (Some(named), CONFIG),
+            None => (self.text(self.processor.as_ref(), PROCESSOR, key)?, PROCESSOR),
+        };
+        let named = named.unwrap_or(DEFAULT_ASPECT);
+        max_tiles(named).map_err(|expected| self.wrong(file, key, expected.to_owned(), format!("{named:?}")))
+    }
+
+    /// How videos are shown to the model of the folder; `None` if it takes none.
+    fn videos(&self, tokenizer: &Tokenizer) -> Result<Option<VideoParts>, ProcessorError> {
+        if !self.takes_videos() {
+            return Ok(None);
+        }
+        let frames = VideoProcessorConfig::from_folder(self.folder)?;
+        let config = self.config.as_ref();
+        let id = ["video_token_index", "video_token_id"].iter().find_map(|key| config?.get(key)?.as_u64());
+        let by_id = id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
+        let wrong = |found| self.wrong(PROCESSOR, "video_token", "a token".to_owned(), found);
+        let named = special_token(self.processor.as_ref(), "video_token").map_err(wrong)?;
+        let token = named.or(by_id).unwrap_or_else(|| VIDEO_PLACEHOLDER.to_owned());
+        match (tokenizer.token_id(&token), id) {
+            (None, _) => {
+                let expected = format!("the video token {token:?}");
+                return Err(self.wrong("tokenizer.json", "added_tokens", expected, "none".to_owned()));
+            }
+            (Some(known), Some(id)) if u64::from(known) != id => {
+                let expected = format!("the id of {token:?} in tokenizer.json, {known}");
+                return Err(self.wrong(CONFIG, "video_token_index", expected, id.to_string()));
+            }
+            _ => {}
+        }
+        let patch_size = self.patch_size()?;
+        let tokens = FrameTokens {
+            side: frames.output_size().0 as usize / patch_size,
+            mode: self.named::<PoolMode>("mm_spatial_pool_mode", "bilinear, average or max")?,
+            stride: self.number(CONFIG, config, "mm_spatial_pool_stride")?.unwrap_or(DEFAULT_STRIDE),
+            newline: self.named::<NewlinePosition>("mm_newline_position", "grid, frame, one_token or no_token")?,
+        };
+        if !(1..=tokens.side).contains(&tokens.stride) {
+            let expected = format!("a number from 1 to {}, the side of a frame in tokens", tokens.side);
+            return Err(self.wrong(CONFIG, "mm_spatial_pool_stride", expected, tokens.stride.to_string()));
+        }
+        Ok(Some(VideoParts { config: frames, tokens, token }))
+    }
+
+    /// One of a few words of `config.json`, or the first.
+    fn named<T: DeserializeOwned + Default>(&self, key: &'static str, expected: &str) -> Result<T, ProcessorError> {
+        let value = self.config.as_ref().and_then(|config| config.get(key)).filter(|value| !value.is_null());
+        let Some(value) = value else { return Ok(T::default()) };
+        serde_json::from_value(value.clone())
+            .map_err(|_| self.wrong(CONFIG, key, expected.to_owned(), value.to_string()))
+    }
+
+    /// Side of a patch in pixels.
+    fn patch_size(&self) -> Result<usize, ProcessorError> {
+        let (processor, vision) = (self.processor.as_ref(), self.vision.as_ref());
+        let size =
+            self.number(PROCESSOR, processor, "patch_size")?.or(self.number(self.vision_file, vision, "patch_size")?);
+        size.filter(|size| (1..=1024).contains(size)).ok_or_else(|| {
+            let help = "a number from 1 to 1024 in processor_config.json, or in config.json under vision_config";
+            self.wrong(self.vision_file, "patch_size", help.to_owned(), "none".to_owned())
+        })
     }
 
     /// Features that do not become visual tokens: the first (CLIP's class token), or none.

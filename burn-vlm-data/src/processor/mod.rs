@@ -2,7 +2,7 @@
 //! pixels, and how many visual tokens a picture has.
 //!
 //! Unusual here:
-//! - an image token is repeated after tokenizing, not in the text; the ids are the same, since it is a token of its own;
+//! - an image or video token is repeated after tokenizing, not in the text; the ids are the same, since it is a token of its own;
 //! - the start token is added as Hugging Face's `apply_chat_template` does: by the tokenizer, unless the template wrote it;
 //! - the ids of a conversation begin with those of its prompt, whatever the answer is ([`encode`](crate::encode)).
 
@@ -17,8 +17,10 @@ pub use tiling::{TILES_224_14_22, TILES_224_16_20, TILES_384_14_6, TILES_512_16_
 pub use visual_tokens::{TileTokens, VisualTokens};
 
 use crate::chat_template::{ChatTemplate, TemplateError};
-use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
-use crate::encode::{EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Style, expand_images, truncate};
+use crate::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
+use crate::encode::{
+    EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Style, VisualCounts, expand_images, truncate,
+};
 use crate::image::{
     AspectRatio, DecodeLimits, ImageError, ImageProcessor, ImageProcessorConfig, ProcessedImage, RgbImage,
 };
@@ -26,6 +28,8 @@ use crate::plain::{PromptTemplate, encode_document, encode_plain};
 use crate::sample::Picture;
 use crate::source::SkipReason;
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::video::{VideoProcessor, VideoProcessorConfig};
+use burn_vlm_base::onevision::FrameTokens;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,6 +108,17 @@ impl ProcessorParts {
     }
 }
 
+/// How videos are prepared and counted.
+#[derive(Debug, Clone)]
+pub struct VideoParts {
+    /// How a frame becomes pixels.
+    pub config: VideoProcessorConfig,
+    /// How a frame becomes tokens, and a video a row of them.
+    pub tokens: FrameTokens,
+    /// What stands for a video in the words that a model reads, a token of the tokenizer.
+    pub token: String,
+}
+
 /// A picture to be processed.
 #[derive(Debug, Clone, Copy)]
 pub enum PictureInput<'a> {
@@ -124,6 +139,14 @@ pub struct Processor {
     tokenizer: Arc<Tokenizer>,
     format: Format,
     images: Option<Images>,
+    videos: Option<Videos>,
+}
+
+/// What prepares and counts videos.
+#[derive(Debug)]
+struct Videos {
+    processor: VideoProcessor,
+    tokens: FrameTokens,
 }
 
 /// How conversations are written.
@@ -164,7 +187,24 @@ impl Processor {
         let ProcessorParts { tokenizer, template, images } = parts;
         let style = Style::of_language_model(&tokenizer, &template)?;
         let images = images.map(Images::new).transpose()?;
-        Ok(Self { tokenizer, format: Format::Template { template, style }, images })
+        Ok(Self { tokenizer, format: Format::Template { template, style }, images, videos: None })
+    }
+
+    /// The same processor for videos too.
+    ///
+    /// # Errors
+    /// A token that the tokenizer does not know; a format of conversations that has no place for videos (Parrot's own); a configuration
+    /// that makes no sense.
+    pub fn with_videos(self, parts: VideoParts) -> Result<Self, ProcessorError> {
+        let VideoParts { config, tokens, token } = parts;
+        let known = |token: &str| self.tokenizer.token_id(token);
+        let (Some(id), Format::Template { template, style }) = (known(&token), &self.format) else {
+            let help = "a video token is needed in the tokenizer, and a chat template";
+            return Err(EncodeError::NoToken { token, help }.into());
+        };
+        let (template, style) = (template.clone(), style.clone().with_video(Some((token, id))));
+        let videos = Some(Videos { processor: VideoProcessor::new(config)?, tokens });
+        Ok(Self { format: Format::Template { template, style }, videos, ..self })
     }
 
     /// The same processor with other limits on pictures.
@@ -173,6 +213,8 @@ impl Processor {
             let several = several.map(|processor| processor.with_limits(limits));
             self.images = Some(Images { single: single.with_limits(limits), several, tokens });
         }
+        let limited = |videos: Videos| Videos { processor: videos.processor.with_limits(limits), ..videos };
+        self.videos = self.videos.map(limited);
         self
     }
 
@@ -180,6 +222,14 @@ impl Processor {
     pub fn with_visual_tokens(mut self, tokens: VisualTokens) -> Self {
         if let Some(images) = &mut self.images {
             images.tokens = tokens;
+        }
+        self
+    }
+
+    /// The same processor with another count of a video's tokens: that of a loaded model.
+    pub fn with_frame_tokens(mut self, tokens: FrameTokens) -> Self {
+        if let Some(videos) = &mut self.videos {
+            videos.tokens = tokens;
         }
         self
     }
@@ -216,6 +266,30 @@ impl Processor {
             Format::Template { style, .. } => style.image_id(),
             Format::Parrot { image_id } => Some(*image_id),
         }
+    }
+
+    /// What turns the frames of a video into pixels; `None` if there are no videos here.
+    pub fn video_processor(&self) -> Option<&VideoProcessor> {
+        self.videos.as_ref().map(|videos| &videos.processor)
+    }
+
+    /// The id at each visual token of a video; `None` if there are no videos here.
+    pub fn video_token_id(&self) -> Option<u32> {
+        match &self.format {
+            Format::Template { style, .. } => style.video_id(),
+            Format::Parrot { .. } => None,
+        }
+    }
+
+    /// How a frame becomes tokens; `None` if there are no videos here.
+    pub fn frame_tokens(&self) -> Option<FrameTokens> {
+        self.videos.as_ref().map(|videos| videos.tokens)
+    }
+
+    /// Number of visual tokens of a video of `frames` frames, which a rule may tell before the video is opened
+    /// ([`Sampling::frames`](crate::video::Sampling::frames)): as often its id stands among the ids. 0 if there are no videos here.
+    pub fn num_video_tokens(&self, frames: usize) -> usize {
+        self.videos.as_ref().map_or(0, |videos| videos.tokens.of_video(frames))
     }
 
     /// How many visual tokens a picture has; `None` if the processor is of conversations alone.
@@ -292,17 +366,31 @@ impl Processor {
     /// # Errors
     /// A conversation that template or tokenizer refuse, placeholders that do not match `counts`, one that is too long.
     pub fn encode(&self, turns: &[Turn], counts: &[usize], options: &EncodeOptions) -> Result<Encoded, EncodeError> {
+        self.encode_media(turns, VisualCounts::of_images(counts), options)
+    }
+
+    /// As [`Self::encode`], of a conversation with videos too: `<video>` in a turn is a video.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; videos where there are none.
+    pub fn encode_media(
+        &self,
+        turns: &[Turn],
+        counts: VisualCounts<'_>,
+        options: &EncodeOptions,
+    ) -> Result<Encoded, EncodeError> {
         match &self.format {
             Format::Template { template, style } => {
                 Scribe { tokenizer: &self.tokenizer, template, style }.encode(turns, counts, options)
             }
             Format::Parrot { image_id } => {
+                let counts = images_of(counts)?;
                 if options.mask != MaskStyle::AnswersOnly {
                     return Err(EncodeError::Mask { mask: options.mask });
                 }
                 let encoded = parrot::encode(&self.tokenizer, turns)?;
                 let encoded = encoded.expanded(*image_id, turns, counts, options.user_turns)?;
-                truncate(Some(*image_id), encoded, options)
+                truncate(&[*image_id], encoded, options)
             }
         }
     }
@@ -343,11 +431,20 @@ impl Processor {
     /// # Errors
     /// As [`Self::encode`], without the limit on tokens.
     pub fn encode_prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>, EncodeError> {
+        self.encode_media_prompt(turns, VisualCounts::of_images(counts))
+    }
+
+    /// As [`Self::encode_prompt`], of a conversation with videos too.
+    ///
+    /// # Errors
+    /// As [`Self::encode_media`], without the limit on tokens.
+    pub fn encode_media_prompt(&self, turns: &[Turn], counts: VisualCounts<'_>) -> Result<Vec<u32>, EncodeError> {
         match &self.format {
             Format::Template { template, style } => {
                 Scribe { tokenizer: &self.tokenizer, template, style }.encode_prompt(turns, counts)
             }
             Format::Parrot { image_id } => {
+                let counts = images_of(counts)?;
                 Ok(parrot::encode_prompt(&self.tokenizer, turns)?.expanded(*image_id, turns, counts, false)?.ids)
             }
         }
@@ -376,6 +473,17 @@ impl Processor {
         let mut ends: Vec<u32> = end.into_iter().chain(self.tokenizer.eos_id()).collect();
         ends.dedup();
         ends
+    }
+}
+
+/// The counts of pictures, where there is no place for videos.
+fn images_of(counts: VisualCounts<'_>) -> Result<&[usize], EncodeError> {
+    match counts.videos {
+        [] => Ok(counts.images),
+        _ => Err(EncodeError::NoToken {
+            token: VIDEO_PLACEHOLDER.to_owned(),
+            help: "this format has no place for videos",
+        }),
     }
 }
 

@@ -84,7 +84,8 @@ impl TilingPreset {
     /// How many visual tokens a tiled picture has.
     pub fn visual_tokens(&self) -> VisualTokens {
         let side = (self.resolution / self.patch_size) as usize;
-        let tiling = TileTokens { tile: self.resolution, side, pinpoints: self.image_grid_pinpoints() };
+        let pinpoints = self.image_grid_pinpoints();
+        let tiling = TileTokens { tile: self.resolution, side, pinpoints, max_tiles: None };
         VisualTokens::of_tiles(self.tokens_per_tile(), tiling)
     }
 

@@ -6,22 +6,26 @@
 use std::ops::Range;
 
 use crate::conversation::{Role, Turn};
-use crate::encode::{EncodeError, Ends, Place, Scribe};
+use crate::encode::{EncodeError, Ends, Place, Scribe, VisualCounts};
 
 /// A private-use character, which no conversation has.
 const MARK: &str = "\u{f8ff}";
 
 impl Scribe<'_> {
     /// The tokens of each user turn as a range of positions, in the order of the turns; a picture's tokens, where the turn has one,
-    /// are inside. `pictures` has the number of visual tokens of each picture.
+    /// are inside, and so are a video's.
     ///
     /// # Errors
     /// A conversation that template or tokenizer refuse.
-    pub(crate) fn user_turns(&self, turns: &[Turn], pictures: &[usize]) -> Result<Vec<Range<usize>>, EncodeError> {
+    pub(crate) fn user_turns(
+        &self,
+        turns: &[Turn],
+        counts: VisualCounts<'_>,
+    ) -> Result<Vec<Range<usize>>, EncodeError> {
         let whole = self.render(turns, false)?;
         let texts = self.texts(turns, &whole)?;
         let mut found: Vec<Range<usize>> = vec![0..0; texts.len()];
-        let mut pictures = pictures.iter();
+        let (mut images, mut videos) = (counts.images.iter(), counts.videos.iter());
         let (mut begun, mut position) = (0, 0);
         // The first text that has not ended: tokens come in their order, and so do the texts.
         let mut open = 0;
@@ -32,7 +36,12 @@ impl Scribe<'_> {
                 position += self.style.start.len();
             }
             for (id, (from, to)) in encoding.ids.iter().zip(&encoding.offsets) {
-                let width = if Some(*id) == self.style.image_id() { pictures.next().copied().unwrap_or(1) } else { 1 };
+                let width = match Some(*id) {
+                    id if id == self.style.image_id() => images.next(),
+                    id if id == self.style.video_id() => videos.next(),
+                    _ => None,
+                };
+                let width = width.copied().unwrap_or(1);
                 let (from, to) = (begun + from, begun + to);
                 open += texts[open..].iter().take_while(|text| text.end <= from).count();
                 for (turn, text) in found[open..].iter_mut().zip(&texts[open..]) {

@@ -1,7 +1,8 @@
 //! How many visual tokens a picture has: numbers alone, the same count that the model makes of its features.
 
 use crate::image::{GridPinpoint, ImageProcessorConfig, PatchBudget, ProcessedImage, best_resolution, canvases, widen};
-use burn_vlm_base::tiling::{grid_tokens, select_best_resolution};
+use burn_vlm_base::onevision::capped_grid;
+use burn_vlm_base::tiling::{grid_tokens, select_best_resolution, unpad};
 
 /// The number of visual tokens as a function of a picture's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub struct TileTokens {
     pub side: usize,
     /// The canvases.
     pub pinpoints: Vec<GridPinpoint>,
+    /// How many tiles' tokens the canvas may have (N of LLaVA-OneVision's `anyres_max_N`); a larger one is scaled down. No limit where
+    /// absent.
+    pub max_tiles: Option<usize>,
 }
 
 impl VisualTokens {
@@ -71,10 +75,15 @@ impl VisualTokens {
             let (rows, columns) = budget.grid(original_size);
             return (rows * columns) as usize;
         }
-        let Some(TileTokens { tile, side, pinpoints }) = &self.tiling else { return self.view };
+        let Some(TileTokens { tile, side, pinpoints, max_tiles }) = &self.tiling else { return self.view };
         let canvas = best_resolution(original_size, pinpoints);
         let tiles = |length: u32| (length / (*tile).max(1)) as usize;
-        self.view + grid_tokens(widen(original_size), (side * tiles(canvas.0), side * tiles(canvas.1)))
+        let grid = (side * tiles(canvas.0), side * tiles(canvas.1));
+        let Some(most) = max_tiles else { return self.view + grid_tokens(widen(original_size), grid) };
+        let (rows, columns) = unpad(widen(original_size), grid);
+        let kept = (rows.len(), columns.len());
+        let (rows, columns) = capped_grid(kept, *side, *most).unwrap_or(kept);
+        self.view + rows * (columns + 1)
     }
 
     /// Whether a picture of this size (height, width) keeps a pixel on any canvas; empty and hair-thin ones do not.

@@ -26,6 +26,14 @@ pub enum TaskError {
         /// What the corpus has.
         available: Vec<Language>,
     },
+    /// There are no words to draw in a language.
+    #[error("there are no words to draw in {language}; there are in {}", available.iter().map(|l| l.tag()).collect::<Vec<_>>().join(" "))]
+    NoWords {
+        /// The language.
+        language: Language,
+        /// Where there are words.
+        available: Vec<Language>,
+    },
 }
 
 /// Builds samples and questions in several languages at once, parallel across them.
@@ -118,7 +126,7 @@ impl<'a> TaskBuilder<'a> {
         self.is_named(concept.id) && trained
     }
 
-    fn is_named(&self, concept: ConceptId) -> bool {
+    pub(super) fn is_named(&self, concept: ConceptId) -> bool {
         self.parallel.iter().all(|language| self.corpus.text(concept, *language).is_some())
     }
 

@@ -6,6 +6,7 @@
 //! - training samples come from split train and the training styles only; questions show the style twemoji;
 //! - distractors come from the target's own split: a caption model likes names that it has trained on, and would
 //!   score below chance on an unseen name among seen ones;
+//! - pictures of words are drawn when they are shown; their question is the picture alone;
 //! - text-only tasks have the shape of the picture tasks, text standing where the picture will.
 //!
 //! ```
@@ -30,12 +31,14 @@ mod settings;
 mod task;
 mod text;
 mod training;
+mod words;
 
 pub use builder::{TaskBuilder, TaskError};
 pub use items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem};
 pub use pool::{Concepts, Distractors, Pool, Purpose};
-pub use prompts::{Prompts, prompts};
+pub use prompts::{Prompts, prompts, wording};
 pub use scenes::{CANVAS, IconSize, SceneItem, SceneOptions, SceneQuestion, SceneSettings};
-pub use settings::TaskSettings;
+pub use settings::{TaskSettings, WordSettings};
 pub use task::Task;
 pub use training::{training_samples, training_source};
+pub use words::{WordItem, WordTasks};

@@ -37,6 +37,34 @@ pub fn prompts(language: Language) -> &'static Prompts {
     &TABLE[language.index().unwrap_or(0)]
 }
 
+/// The same in another language, of a text in `from` that is one of this library's own wordings: a question, a fixed answer, or the yes/no
+/// question about a name, which `name` translates. `None` of any other text.
+///
+/// # Errors
+/// What `name` returns.
+pub fn wording<E>(
+    text: &str,
+    from: Language,
+    to: Language,
+    name: impl FnOnce(&str) -> Result<String, E>,
+) -> Result<Option<String>, E> {
+    let (there, here) = (prompts(from), prompts(to));
+    let pairs = [
+        (there.what_is_this, here.what_is_this),
+        (there.whose_flag, here.whose_flag),
+        (there.list_keywords, here.list_keywords),
+        (there.letter_only, here.letter_only),
+        (there.yes, here.yes),
+        (there.no, here.no),
+    ];
+    if let Some((_, same)) = pairs.iter().find(|(known, _)| *known == text) {
+        return Ok(Some((*same).to_owned()));
+    }
+    let about =
+        there.is_this.split_once("{}").and_then(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
+    about.map(|about| Ok(here.is_this(&name(about)?))).transpose()
+}
+
 const fn row(texts: [&'static str; 7]) -> Prompts {
     let [what_is_this, whose_flag, list_keywords, is_this, letter_only, yes, no] = texts;
     Prompts { what_is_this, whose_flag, list_keywords, is_this, letter_only, yes, no }
@@ -381,6 +409,20 @@ mod tests {
             assert_eq!(all.iter().collect::<HashSet<_>>().len(), 7, "{language}");
             assert_eq!(p.is_this.matches("{}").count(), 1, "{language}");
         }
+    }
+
+    #[test]
+    fn own_wordings_are_known_in_other_languages() {
+        let upper = |name: &str| Ok::<_, ()>(name.to_uppercase());
+        let english = |text: &str, from| wording(text, from, Language::EN, upper).unwrap();
+        assert_eq!(english("Was ist das?", Language::DE).as_deref(), Some("What is this?"));
+        assert_eq!(english("ja", Language::DE).as_deref(), Some("yes"));
+        assert_eq!(english("Ist das „apfel“?", Language::DE).as_deref(), Some("Is this “APFEL”?"));
+        assert_eq!(english("Apfel", Language::DE), None);
+        // A wording of another language is any other text.
+        assert_eq!(english("Was ist das?", Language::RU), None);
+        let fails = wording("Ist das „apfel“?", Language::DE, Language::EN, |_| Err("no"));
+        assert_eq!(fails, Err("no"));
     }
 
     /// Catches a row that stands at the wrong language: the corpus knows the words for yes and no.

@@ -1,10 +1,86 @@
-//! Settings of the tasks that have any.
+//! Settings of tasks whose pictures are drawn.
 
 use super::SceneSettings;
+use crate::language::Language;
+use crate::words::{Level, SIDES};
+use serde::{Deserialize, Serialize};
 
-/// What a recipe may say of single tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What tasks with drawn pictures are told beside languages and seed; tasks of the corpus's own pictures need nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskSettings {
+    /// Which words.
+    pub words: WordSettings,
     /// Which scenes.
     pub scenes: SceneSettings,
+}
+
+/// Words in pictures: which are trained, and how they are drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordSettings {
+    /// Languages of the words, each with the same share of the task's samples; where absent, those of the data. Greek (`el`) and Hebrew
+    /// (`he`), in which the corpus has no texts, are possible here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<Language>,
+    /// How they are drawn, each as often.
+    #[serde(default = "levels")]
+    pub levels: Vec<Level>,
+    /// At most so many words of a language; 0 for all.
+    #[serde(default)]
+    pub words: usize,
+    /// Pictures of each word.
+    #[serde(default = "one")]
+    pub variants: usize,
+    /// Side of a picture in pixels.
+    #[serde(default = "side")]
+    pub size: u32,
+}
+
+fn levels() -> Vec<Level> {
+    Level::ALL.to_vec()
+}
+
+fn one() -> usize {
+    1
+}
+
+fn side() -> u32 {
+    64
+}
+
+impl Default for WordSettings {
+    fn default() -> Self {
+        Self { languages: Vec::new(), levels: levels(), words: 0, variants: one(), size: side() }
+    }
+}
+
+impl WordSettings {
+    /// What is wrong with them, if anything.
+    pub fn problem(&self) -> Option<String> {
+        if self.levels.is_empty() {
+            return Some("`levels` is empty; leave it out for all levels".into());
+        }
+        if self.variants == 0 {
+            return Some("`variants` is the number of pictures of each word; it must be at least 1".into());
+        }
+        let (least, most) = (SIDES.start(), SIDES.end());
+        (!SIDES.contains(&self.size)).then(|| format!("`size = {}`: expected {least} to {most} pixels", self.size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_checked() {
+        let read = |text: &str| toml::from_str::<WordSettings>(text);
+        assert_eq!(read("").unwrap(), WordSettings::default());
+        let some = read("languages = ['el']\nlevels = ['plain', 'clutter']\nwords = 10\nsize = 96").unwrap();
+        assert_eq!((some.levels.len(), some.variants, some.problem()), (2, 1, None));
+        assert!(read("level = ['plain']").is_err());
+        for (text, word) in [("levels = []", "levels"), ("variants = 0", "variants"), ("size = 5000", "5000")] {
+            assert!(read(text).unwrap().problem().unwrap().contains(word), "{text}");
+        }
+    }
 }

@@ -24,13 +24,15 @@ pub enum Task {
     Translation,
     /// Keywords -> name in another language (text only).
     KeywordsTranslation,
+    /// Picture of a word -> the word.
+    Words,
     /// Picture of several icons and a question about them -> name or number.
     Scenes,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 10] = [
+    pub const ALL: [Task; 11] = [
         Self::Caption,
         Self::KeywordList,
         Self::FlagCountry,
@@ -40,6 +42,7 @@ impl Task {
         Self::KeywordsToName,
         Self::Translation,
         Self::KeywordsTranslation,
+        Self::Words,
         Self::Scenes,
     ];
 
@@ -55,6 +58,7 @@ impl Task {
             Self::KeywordsToName => "keywords_to_name",
             Self::Translation => "translation",
             Self::KeywordsTranslation => "keywords_translation",
+            Self::Words => "words",
             Self::Scenes => "scenes",
         }
     }

@@ -1,10 +1,11 @@
 //! Text-only tasks that prepare a backbone: naming from keywords, translating names.
 //!
 //! They have the shape of a caption, `user: "{text}\n{question}"` -> `assistant: name`, so that the backbone meets the
-//! form in which pictures will come. Only concepts that training pictures show take part.
+//! form in which pictures will come. Only concepts that training pictures show are trained on; the items are about others.
 
 use super::Task;
 use super::builder::TaskBuilder;
+use super::pool::Pool;
 use super::prompts::prompts;
 use crate::conversation::Turn;
 use crate::emoji::ConceptId;
@@ -48,19 +49,39 @@ impl<'a> TaskBuilder<'a> {
     /// (at least two of them, the name itself never among them). Concepts without such keywords are left out.
     pub fn keywords_to_name(&self, variants: usize) -> Vec<Sample> {
         let pairs: Vec<_> = self.languages.iter().map(|language| (*language, *language)).collect();
-        self.named_by_keywords(Task::KeywordsToName, &pairs, variants)
+        self.named_by_keywords(Task::KeywordsToName, &self.training_concepts(), &pairs, variants)
+    }
+
+    /// The concepts of a pool that are named in every language: what texts without pictures can be asked about.
+    pub fn named_concepts(&self, pool: Pool) -> Vec<ConceptId> {
+        let of_pool = self.corpus.concepts().iter().filter(|concept| pool.contains(concept));
+        of_pool.map(|concept| concept.id).filter(|concept| self.is_named(*concept)).collect()
+    }
+
+    /// The same task about other concepts than those of training, one choice of keywords each; the assistant turn is the reference.
+    pub fn keywords_to_name_items(&self, concepts: &[ConceptId]) -> Vec<Sample> {
+        let pairs: Vec<_> = self.languages.iter().map(|language| (*language, *language)).collect();
+        self.named_by_keywords(Task::KeywordsToName, concepts, &pairs, 1)
+    }
+
+    /// Translations about other concepts than those of training; the assistant turn is the reference.
+    pub fn translation_items(&self, concepts: &[ConceptId], pairs: &[(Language, Language)]) -> Vec<Sample> {
+        self.translations_about(concepts, pairs)
     }
 
     /// Name -> name in another language, for each `(from, to)` in `pairs`; see [`TaskBuilder::all_pairs`]. Pairs in which
     /// both names read the same are left out.
     pub fn translations(&self, pairs: &[(Language, Language)]) -> Vec<Sample> {
+        self.translations_about(&self.training_concepts(), pairs)
+    }
+
+    fn translations_about(&self, concepts: &[ConceptId], pairs: &[(Language, Language)]) -> Vec<Sample> {
         let one = |concept: ConceptId, from: Language, to: Language| {
             let (source, target) = (self.text(concept, from)?, self.text(concept, to)?);
             let id = format!("translation/{}/{from}-{to}", self.code(concept));
             let sample = || self.text_only(Task::Translation, id, concept, to, Some(&source.name), &target.name);
             (source.name != target.name).then(sample)
         };
-        let concepts = self.training_concepts();
         let pairs_of =
             |concept: &ConceptId| pairs.iter().filter_map(|(from, to)| one(*concept, *from, *to)).collect::<Vec<_>>();
         concepts.iter().flat_map(pairs_of).collect()
@@ -68,7 +89,7 @@ impl<'a> TaskBuilder<'a> {
 
     /// Keywords in one language -> name in another, for each `(from, to)` in `pairs`, `variants` samples each.
     pub fn keywords_translations(&self, pairs: &[(Language, Language)], variants: usize) -> Vec<Sample> {
-        self.named_by_keywords(Task::KeywordsTranslation, pairs, variants)
+        self.named_by_keywords(Task::KeywordsTranslation, &self.training_concepts(), pairs, variants)
     }
 
     /// All ordered pairs of different languages of the builder.
@@ -77,9 +98,15 @@ impl<'a> TaskBuilder<'a> {
         self.languages.iter().flat_map(all).filter(|(from, to)| from != to).collect()
     }
 
-    fn named_by_keywords(&self, task: Task, pairs: &[(Language, Language)], variants: usize) -> Vec<Sample> {
+    fn named_by_keywords(
+        &self,
+        task: Task,
+        concepts: &[ConceptId],
+        pairs: &[(Language, Language)],
+        variants: usize,
+    ) -> Vec<Sample> {
         let mut samples = Vec::new();
-        for concept in self.training_concepts() {
+        for &concept in concepts {
             for (from, to) in pairs {
                 let (Some(source), Some(target)) = (self.text(concept, *from), self.text(concept, *to)) else {
                     continue;

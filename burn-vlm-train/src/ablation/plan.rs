@@ -70,14 +70,14 @@ impl Study {
         if let Some(suite) = chosen.suite.as_ref().or(self.suite.as_ref()) {
             evaluation.insert(SUITE.to_owned(), Value::Table(suite.clone()));
         }
-        let settings = self.merge_all(preset, chosen, &rules)?;
+        let settings = self.merge_all(preset, chosen, &evaluation, &rules)?;
         let seeds = seeds.or(chosen.seeds).unwrap_or(self.seeds);
         if seeds == 0 {
             return Err(self.error_at(&["seeds"], "the number of seeds must be at least 1"));
         }
         let mut cells = Vec::new();
         for seed in 0..seeds {
-            for (values, recipe) in &settings {
+            for Setting { values, recipe, evaluation } in &settings {
                 cells.push(self.cell(values, seed, recipe.clone(), evaluation.clone()));
             }
         }
@@ -118,14 +118,27 @@ impl Study {
 
     /// The evaluation as the preset patches it, or replaces it as a whole (`_replace = true`).
     fn evaluation_under(&self, name: &str, preset: &Preset, rules: &PatchRules) -> Result<Table, StudyError> {
+        let mut evaluation = self.evaluation.clone();
+        self.patch_evaluation(&mut evaluation, &preset.evaluation, &["presets", name], rules)?;
+        Ok(evaluation)
+    }
+
+    /// Patches an evaluation by what stands under `evaluation` at `place`, and says which keys that sets.
+    fn patch_evaluation(
+        &self,
+        evaluation: &mut Table,
+        patch: &Table,
+        place: &[&str],
+        rules: &PatchRules,
+    ) -> Result<Touched, StudyError> {
         let within = |table: &Table| Table::from_iter([(EVALUATION.to_owned(), Value::Table(table.clone()))]);
-        let mut evaluation = within(&self.evaluation);
-        patch::merge(&mut evaluation, &within(&preset.evaluation), rules)
-            .map_err(|error| self.patch_error(&["presets", name], error))?;
-        match evaluation.remove(EVALUATION) {
-            Some(Value::Table(evaluation)) => Ok(evaluation),
-            _ => Ok(Table::new()),
+        let mut whole = within(evaluation);
+        let touched =
+            patch::merge_touching(&mut whole, &within(patch), rules).map_err(|error| self.patch_error(place, error))?;
+        if let Some(Value::Table(patched)) = whole.remove(EVALUATION) {
+            *evaluation = patched;
         }
+        Ok(touched)
     }
 
     /// The benchmarks as the preset patches them.
@@ -142,38 +155,42 @@ impl Study {
         self.benchmarks.iter().map(patched).collect()
     }
 
-    /// The recipe of every setting.
+    /// Recipe and evaluation of every setting.
     fn merge_all(
         &self,
         preset_name: &str,
         preset: &Preset,
+        evaluation: &Table,
         rules: &PatchRules,
-    ) -> Result<Vec<(Vec<&AxisValue>, Table)>, StudyError> {
+    ) -> Result<Vec<Setting<'_>>, StudyError> {
         let mut base = self.recipe.clone();
         patch::merge(&mut base, &preset.patch, rules)
             .map_err(|error| self.patch_error(&["presets", preset_name, "patch"], error))?;
-        self.check_axes_apart(preset_name, &base, rules)?;
-        let mut settings: Vec<(Vec<&AxisValue>, Table)> = Vec::new();
+        self.check_axes_apart(preset_name, (&base, evaluation), rules)?;
+        let mut settings: Vec<Setting<'_>> = Vec::new();
         for values in self.combinations() {
-            let mut recipe = base.clone();
+            let (mut recipe, mut evaluation) = (base.clone(), evaluation.clone());
             for (axis, value) in self.axes.iter().zip(&values) {
-                self.merge_value(&mut recipe, &axis.name, value, preset_name, rules)?;
+                self.merge_value((&mut recipe, &mut evaluation), &axis.name, value, preset_name, rules)?;
             }
             let names = self.axes.iter().map(|axis| axis.name.as_str()).zip(values.iter().map(|value| &*value.name));
             for (axis, value) in names {
                 put_in_place(&mut recipe, &format!("{{{axis}}}"), value);
             }
-            let twin = settings.iter().find(|(_, other)| fingerprint::same_table(other, &recipe));
-            if let Some((twin, _)) = twin {
+            let same = |other: &&Setting<'_>| {
+                fingerprint::same_table(&other.recipe, &recipe)
+                    && fingerprint::same_table(&other.evaluation, &evaluation)
+            };
+            if let Some(twin) = settings.iter().find(same) {
                 let message = format!(
                     "cells `{}` and `{}` have the same recipe under preset `{preset_name}`: a value's patch is missing \
                      or changes nothing",
-                    joined(twin),
+                    joined(&twin.values),
                     joined(&values)
                 );
                 return Err(self.error_at(&["axis"], message));
             }
-            settings.push((values, recipe));
+            settings.push(Setting { values, recipe, evaluation });
         }
         Ok(settings)
     }
@@ -181,7 +198,7 @@ impl Study {
     /// Merges what `value` changes under the preset, and says which keys those are.
     fn merge_value(
         &self,
-        recipe: &mut Table,
+        (recipe, evaluation): (&mut Table, &mut Table),
         axis: &str,
         value: &AxisValue,
         preset: &str,
@@ -195,16 +212,28 @@ impl Study {
                 .map_err(|error| self.patch_error(&[&path[..], &["presets", preset]].concat(), error))?;
             touched.extend(more);
         }
+        touched.extend(self.patch_evaluation(evaluation, &value.evaluation, &path, rules)?);
         Ok(touched)
     }
 
     /// No axis may undo what an earlier one sets.
-    fn check_axes_apart(&self, preset: &str, base: &Table, rules: &PatchRules) -> Result<(), StudyError> {
+    fn check_axes_apart(
+        &self,
+        preset: &str,
+        (base, evaluation): (&Table, &Table),
+        rules: &PatchRules,
+    ) -> Result<(), StudyError> {
         let mut earlier: Vec<(&str, Touched)> = Vec::new();
         for axis in &self.axes {
             let mut touched = Touched::default();
             for value in &axis.values {
-                touched.extend(self.merge_value(&mut base.clone(), &axis.name, value, preset, rules)?);
+                touched.extend(self.merge_value(
+                    (&mut base.clone(), &mut evaluation.clone()),
+                    &axis.name,
+                    value,
+                    preset,
+                    rules,
+                )?);
             }
             for (other, set) in &earlier {
                 if let Some(path) = set.lost_to(&touched) {
@@ -246,6 +275,13 @@ impl Study {
         let path: Vec<&str> = place.iter().copied().chain(inner).collect();
         self.error_at(&path, format!("in `{}`: {error}", patch::show_strs(place)))
     }
+}
+
+/// What one value of each axis makes of the study.
+struct Setting<'a> {
+    values: Vec<&'a AxisValue>,
+    recipe: Table,
+    evaluation: Table,
 }
 
 impl Plan {

@@ -45,7 +45,7 @@
 //! ```
 //!
 //! A cell's recipe is the base, patched by the preset, then by one value of each axis in file order (`patch`, then
-//! what the value has under `presets.<preset>`). See [`patch`](super::patch) for how patches merge. Two axes must not
+//! what the value has under `presets.<preset>`); a value's `evaluation` patches how the cell is asked. See [`patch`](super::patch) for how patches merge. Two axes must not
 //! set the same key, since the later would silently undo the earlier. Where two axes choose one thing together, a string of the recipe
 //! has their names in braces, which stand for the names of the values: `backbone = "{family}-{tuning}"`.
 
@@ -147,8 +147,9 @@ pub struct Preset {
 impl Preset {
     /// Whether it patches anything of the study that it stands in.
     fn changes_something(&self) -> bool {
-        let Self { seeds, patch, evaluation, benchmark, columns, .. } = self;
-        seeds.is_some() || !(patch.is_empty() && evaluation.is_empty() && benchmark.is_empty() && columns.is_empty())
+        let Self { description: _, seeds, patch, evaluation, benchmark, columns, suite, study: _, other: _ } = self;
+        let tables = [patch.is_empty(), evaluation.is_empty(), benchmark.is_empty(), columns.is_empty()];
+        seeds.is_some() || suite.is_some() || tables.contains(&false)
     }
 }
 
@@ -177,6 +178,9 @@ pub struct AxisValue {
     /// Patch of the recipe.
     #[serde(default)]
     pub patch: Table,
+    /// Patch of the evaluation settings.
+    #[serde(default)]
+    pub evaluation: Table,
     /// Further patches that only hold under a preset (another checkpoint for `small`, say).
     #[serde(default)]
     pub presets: BTreeMap<String, Table>,

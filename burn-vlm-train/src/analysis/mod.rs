@@ -265,7 +265,7 @@ impl<'a, T: VisionTower, P: Projector> Probe<'a, T, P> {
         let firsts: Vec<Vec<Shown>> =
             self.samples.iter().filter_map(|group| group.first()).map(|sample| shown(sample)).collect::<Result<_>>()?;
         let firsts: Vec<&[Shown]> = firsts.iter().map(Vec::as_slice).collect();
-        let VisualFeatures { features, packing } = self.scorer.features_of(&firsts, &mut Kept::default())?;
+        let VisualFeatures { features, packing, .. } = self.scorer.features_of(&firsts, &mut Kept::default())?;
         Ok(match (features, packing.filter(|_| self.scorer.model.config.is_flexible())) {
             (Some(features), Some(packing)) => {
                 Some((packing.apply(features, None)?, Some(packing.image_tokens().to_vec())))

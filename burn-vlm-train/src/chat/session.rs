@@ -175,8 +175,8 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             max_new_tokens: self.generation.max_new_tokens.min(room - prompt.len()),
             ..self.generation.clone()
         };
-        let image = vlm.map(|model| model.config.image_token_index);
-        language_model.config().check_ids(std::slice::from_ref(&prompt), image)?;
+        let visual = vlm.map(|model| model.config.visual_ids()).unwrap_or_default();
+        language_model.config().check_ids(std::slice::from_ref(&prompt), &visual)?;
         let ids: Vec<i64> = prompt.iter().map(|id| i64::from(*id)).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, prompt.len()]), &self.chat.device);
         let embeds = match vlm {
@@ -215,7 +215,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         } else {
             None
         };
-        Ok(VisualFeatures { features: Some(features), packing })
+        Ok(VisualFeatures { features: Some(features), packing, tokens: None })
     }
 
     /// Takes back what an answer leaves: its text, and the cache with the ids that it holds.

@@ -65,6 +65,13 @@ pub trait Benchmark: Send + Sync {
     /// languages are among them.
     fn languages(&self) -> Vec<String>;
 
+    /// The language of a question, by its number among [`Self::questions`]; `None` where that is not told. A benchmark in one language
+    /// need not say it.
+    fn language_of(&self, _question: usize) -> Option<String> {
+        let mut languages = self.languages();
+        if languages.len() == 1 { languages.pop() } else { None }
+    }
+
     /// The scores that a study shows first, if this is its first benchmark: those of the first metric, unless the benchmark
     /// has parts.
     fn headline(&self) -> GroupKey {

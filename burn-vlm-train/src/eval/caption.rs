@@ -148,6 +148,10 @@ impl Benchmark for Caption {
         super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
     }
 
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.get(question)?.language.clone()
+    }
+
     fn headline(&self) -> GroupKey {
         GroupKey { protocol: self.named("chrf"), subset: Subset::from([("concepts", "seen")]) }
     }

@@ -18,6 +18,9 @@ use crate::stats::GroupKey;
 /// Answers of an item.
 pub(super) const OPTIONS: usize = 4;
 
+/// Questions about an item: with the picture, then the text alone.
+const QUESTIONS: usize = 2;
+
 /// `kind = "cloze"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClozeRecipe {
@@ -96,7 +99,7 @@ pub(super) fn other_label(rule: ClozeScore) -> &'static str {
 /// The cloze form of the four-way choice.
 pub struct Cloze {
     by: ScoredBy,
-    /// Two an item: with the picture, then the text alone.
+    /// [`QUESTIONS`] an item.
     questions: Vec<Question>,
     /// Without scores.
     items: Vec<Prediction>,
@@ -138,7 +141,8 @@ impl Benchmark for Cloze {
 
     fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
         check_replies(self, replies)?;
-        self.items.iter().zip(replies.chunks_exact(2)).map(|(item, replies)| self.by.score(item, replies)).collect()
+        let score = |(item, replies): (&Prediction, &[Reply])| self.by.score(item, replies);
+        self.items.iter().zip(replies.chunks_exact(QUESTIONS)).map(score).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -165,6 +169,10 @@ impl Benchmark for Cloze {
 
     fn languages(&self) -> Vec<String> {
         super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+    }
+
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.get(question / QUESTIONS)?.language.clone()
     }
 
     fn headline(&self) -> GroupKey {

@@ -148,7 +148,7 @@ pub(super) fn far_and_seen(protocol: &str) -> crate::stats::GroupKey {
 }
 
 /// The first `limit` concepts (0: all) in an order that only the seed and the concepts' names decide.
-fn draw(corpus: &EmojiCorpus, concepts: &[ConceptId], limit: usize, seed: u64) -> Vec<ConceptId> {
+pub(super) fn draw(corpus: &EmojiCorpus, concepts: &[ConceptId], limit: usize, seed: u64) -> Vec<ConceptId> {
     let mut ranked: Vec<(u64, ConceptId)> = concepts
         .iter()
         .map(|&concept| (mix(seed, hash_bytes(corpus.concept(concept).code.as_bytes())), concept))

@@ -92,6 +92,10 @@ impl Benchmark for Lettered {
         super::distinct(self.items.iter().filter_map(|(item, _)| item.language.as_deref()))
     }
 
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.get(question / ROTATIONS)?.0.language.clone()
+    }
+
     fn headline(&self) -> GroupKey {
         far_and_seen(self.name())
     }

@@ -7,6 +7,7 @@
 //! | kind | what is asked |
 //! |---|---|
 //! | `cloze`, `lettered`, `yes_no`, `caption` | the embedded corpus |
+//! | `words` | which held-out word a picture shows |
 //! | `scenes` | scenes of several icons of the embedded corpus |
 //! | `choice`, `short_answer` | a user's own file of questions |
 //! | `mmmb`, `mmbench`, `pope`, ... | published files, scored as their references do ([`burn_vlm_eval::benchmarks`]) |
@@ -23,6 +24,7 @@ mod file;
 mod imported;
 mod lettered;
 mod open;
+mod pivot;
 mod prediction;
 mod prompts;
 mod published;
@@ -33,6 +35,8 @@ mod rows;
 mod scenes;
 mod scores;
 mod suite;
+mod text;
+mod words;
 mod yes_no;
 
 pub use benchmark::{Benchmark, Metric, Question};
@@ -51,16 +55,19 @@ pub use file::{Choice, ChoiceProtocol, ChoiceRecipe, ShortAnswer, ShortAnswerRec
 pub use imported::{ImportedReply, ItemName, Matched, match_predictions, read_predictions};
 pub use lettered::Lettered;
 pub use open::Benchmarks;
+pub use pivot::{Dictionary, PivotRecipe, Translator, Untranslated, evaluate_through, translate_by};
 pub(crate) use prediction::argmax;
 pub use prediction::{NamedScore, OptionScores, Prediction};
 pub use published::{PublishedBenchmark, PublishedRecipe};
 pub use replies::{ReplyLog, question_key};
 pub use results::{RunInfo, results, write_results};
-pub use retrieval::{RetrievalScore, retrieval};
+pub use retrieval::{RetrievalInput, RetrievalScore, retrieval, word_retrieval};
 pub use rows::{Kept, Scorer, Shown};
 pub use scenes::{SIZE, Scenes, ScenesRecipe};
 pub(crate) use suite::missing_files as missing_benchmark_files;
 pub use suite::{Average, Missing, NamedAverage, Origin, Suite};
+pub use text::{TextLikelihood, TextQuestions, TextScores, Translation};
+pub use words::{WordsBenchmark, WordsRecipe};
 pub use yes_no::{YesNo, paired};
 
 /// Each tag once, sorted.

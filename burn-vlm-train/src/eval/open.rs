@@ -19,6 +19,7 @@ use super::lettered::Lettered;
 use super::published::{PublishedBenchmark, PublishedRecipe};
 use super::replies::question_key;
 use super::scenes::{Scenes, ScenesRecipe};
+use super::words::{WordsBenchmark, WordsRecipe};
 use super::yes_no::YesNo;
 use super::{Benchmark, BenchmarkError, Metric, Prediction};
 use crate::ablation::{Column, hint};
@@ -49,7 +50,7 @@ fn published(table: Table) -> Result<PublishedRecipe> {
 }
 
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
-const KINDS: [(&str, Open); 7] = [
+const KINDS: [(&str, Open); 8] = [
     (CHOICE, |table, _, base| Ok(Arc::new(Choice::open(choice(table)?, base)?))),
     (SHORT_ANSWER, |table, _, base| Ok(Arc::new(ShortAnswer::open(short_answer(table)?, base)?))),
     ("cloze", |table, corpus, _| {
@@ -66,6 +67,7 @@ const KINDS: [(&str, Open); 7] = [
         let recipe: CaptionRecipe = read(table, &[&CorpusRecipe::KEYS, &CaptionRecipe::KEYS])?;
         Ok(Arc::new(Caption::new(corpus, recipe)?))
     }),
+    ("words", |table, corpus, _| Ok(Arc::new(WordsBenchmark::new(corpus, read(table, &[&WordsRecipe::KEYS])?)?))),
 ];
 
 /// All kinds: ours, then the published benchmarks.

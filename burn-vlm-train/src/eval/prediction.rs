@@ -33,6 +33,9 @@ pub struct Prediction {
     /// The options; none for questions that are answered freely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// What the model was asked in their place, where they were translated for it (`[evaluation.pivot]`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Position of the right option.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<usize>,
@@ -88,6 +91,7 @@ impl Prediction {
             picture: String::new(),
             question: String::new(),
             options: Vec::new(),
+            asked: None,
             answer: None,
             references: Vec::new(),
             tags: BTreeMap::new(),

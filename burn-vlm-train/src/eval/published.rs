@@ -269,6 +269,10 @@ impl Benchmark for PublishedBenchmark {
         distinct(tags.iter().map(String::as_str))
     }
 
+    fn language_of(&self, question: usize) -> Option<String> {
+        Some(self.read.items.get(question)?.language?.tag().to_owned())
+    }
+
     fn key(&self) -> String {
         format!("{} {} {:?}", self.read.key, self.rules, self.style)
     }

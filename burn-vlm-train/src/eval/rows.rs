@@ -218,11 +218,12 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     ) -> Result<VlmInput> {
         let shape = [text.batch, text.tokens];
         let positions = self.image_positions(text);
-        let VisualFeatures { features, packing } = self.features_of(shown, kept)?;
+        let VisualFeatures { features, packing, tokens } = self.features_of(shown, kept)?;
         Ok(VlmInput {
             ids: Tensor::<2, Int>::from_data(TensorData::new(text.ids.clone(), shape), &self.device),
             features,
             packing,
+            tokens,
             image_positions: (!positions.is_empty()).then(|| int_tensor(&positions, &self.device)),
             routing_text,
             noise_seed: None,

@@ -67,7 +67,7 @@ fn in_portions<'r, T: VisionTower, P: Projector>(
 }
 
 /// Where the answer of a row is: the place before each of its tokens, and the token.
-fn targets(encoded: &Encoded) -> Vec<(usize, i64)> {
+pub(super) fn targets(encoded: &Encoded) -> Vec<(usize, i64)> {
     let labels = encoded.labels.iter().copied().enumerate().skip(1);
     labels.filter(|(_, label)| *label != IGNORE).map(|(at, label)| (at - 1, label)).collect()
 }

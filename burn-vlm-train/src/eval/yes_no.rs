@@ -132,6 +132,10 @@ impl Benchmark for YesNo {
         super::distinct(self.items.iter().filter_map(|(item, _)| item.language.as_deref()))
     }
 
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.get(question)?.0.language.clone()
+    }
+
     fn headline(&self) -> GroupKey {
         far_and_seen(&self.paired())
     }

@@ -2,16 +2,20 @@
 //!
 //! Unusual here: texts of a batch that name the same thing (one concept drawn twice, or two languages with one word)
 //! count as matching under the sigmoid loss, since as negatives they would teach the encoder to tell equals apart.
+//!
+//! Pairs are icons with their names or, by the weights of the tasks `caption` and `words`, pictures of words with the word.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::dual::{DualEncoder, clip_loss, siglip_loss, siglip_loss_with_positives};
+use burn_vlm_data::drawn::DrawnPicture;
 use burn_vlm_data::emoji::{ConceptId, EmojiCorpus, PictureId, Split, Style};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::random::{Stream, mix};
 use burn_vlm_data::sampler::Shuffled;
+use burn_vlm_data::tasks::{Task, WordSettings, WordTasks};
 use burn_vlm_data::tokenizer::Tokenizer;
 
 use crate::error::{Result, TrainError};
@@ -40,6 +44,8 @@ pub struct ContrastiveObjective {
     pictures: Arc<Pictures>,
     tokenizer: Arc<Tokenizer>,
     data: DataRecipe,
+    /// Share of pairs that are words in pictures, their languages with shares, and how they are drawn.
+    words: (f64, Vec<(Language, f64)>, WordSettings),
     concepts: Vec<(ConceptId, Vec<PictureId>)>,
     order: Shuffled,
     seed: u64,
@@ -48,11 +54,19 @@ pub struct ContrastiveObjective {
 }
 
 struct Pair {
-    picture: PictureId,
-    concept: ConceptId,
+    shown: Shown,
     text: String,
     view: u64,
 }
+
+/// What a pair shows.
+enum Shown {
+    Concept(ConceptId, PictureId),
+    Word(DrawnPicture),
+}
+
+/// Tells the draws of words from those of icons.
+const WORDS: u64 = 0x776f_7264;
 
 impl ContrastiveObjective {
     /// Pairs of every training concept that has a picture in a training style.
@@ -82,7 +96,8 @@ impl ContrastiveObjective {
             .filter(|(_, pictures)| !pictures.is_empty())
             .collect();
         let order = Shuffled::new(concepts.len(), seed);
-        Ok(Self { corpus, pictures, tokenizer, data, concepts, order, seed, batch, text_length })
+        let words = word_pairs(&corpus, &data)?;
+        Ok(Self { corpus, pictures, tokenizer, data, words, concepts, order, seed, batch, text_length })
     }
 
     /// Tokens of one text as the text tower takes them, padded to its length.
@@ -90,35 +105,59 @@ impl ContrastiveObjective {
         encode_text(&self.tokenizer, text, self.text_length)
     }
 
-    fn pair(&self, position: usize) -> Pair {
+    fn pair(&self, position: usize, words: &WordTasks<'_>) -> Result<Pair> {
+        let mut random = Stream::new(mix(self.seed ^ WORDS, position as u64));
+        let (share, languages, settings) = &self.words;
+        if f64::from(random.uniform(0.0, 1.0)) < *share {
+            let language = pick_language(languages.iter().copied(), &mut random);
+            let (word, picture) = words.training_picture(language, settings, &mut random)?;
+            return Ok(Pair { shown: Shown::Word(picture), text: word.text.clone(), view: random.next_u64() });
+        }
         let (concept, pictures) = &self.concepts[self.order.index(position as u64)];
         let mut random = Stream::new(mix(self.seed, position as u64));
         let picture = pictures[random.below(pictures.len())];
-        let language = self.pick_language(&mut random);
+        let language = pick_language(self.data.languages.iter().copied().zip(self.data.shares()), &mut random);
         let with_keywords = f64::from(random.uniform(0.0, 1.0)) < self.data.keyword_share;
         let text = self.text(*concept, language, with_keywords, &mut random);
-        Pair { picture, concept: *concept, text, view: random.next_u64() }
+        Ok(Pair { shown: Shown::Concept(*concept, picture), text, view: random.next_u64() })
+    }
+
+    /// The pairs at some positions.
+    fn pairs(&self, positions: Range<usize>) -> Result<Vec<Pair>> {
+        let words = WordTasks::new(&self.corpus, self.seed);
+        positions.map(|position| self.pair(position, &words)).collect()
+    }
+
+    fn matches(&self, a: &Pair, b: &Pair) -> bool {
+        let alike = match (&a.shown, &b.shown) {
+            (Shown::Concept(a, _), Shown::Concept(b, _)) => a == b || self.corpus.lookalikes(*a).contains(b),
+            _ => false,
+        };
+        alike || a.text == b.text
     }
 
     /// Micro-batch number `index`.
     fn micro_batch(&self, index: usize) -> Result<PairBatch> {
-        let pairs: Vec<Pair> = (index * self.batch..(index + 1) * self.batch).map(|p| self.pair(p)).collect();
+        let pairs = self.pairs(index * self.batch..(index + 1) * self.batch)?;
         let mut pixels = Vec::with_capacity(pairs.len() * self.pictures.values());
         let mut ids = Vec::with_capacity(pairs.len() * self.text_length);
         let mut real_tokens = 0;
         for pair in &pairs {
             let view = self.data.augment.then_some(pair.view);
-            pixels.extend(self.pictures.pixels(pair.picture, view)?);
+            pixels.extend(match &pair.shown {
+                Shown::Concept(_, picture) => self.pictures.pixels(*picture, view)?,
+                Shown::Word(picture) => {
+                    let drawn = picture.draw().map_err(|reason| TrainError::Data(reason.to_string()))?;
+                    self.pictures.pixels_of(&drawn, view).map_err(TrainError::within(picture.name()))?
+                }
+            });
             let (row, real) = self.encode(&pair.text)?;
             ids.extend(row);
             real_tokens += real;
         }
-        let matches = |a: &Pair, b: &Pair| {
-            a.concept == b.concept || a.text == b.text || self.corpus.lookalikes(a.concept).contains(&b.concept)
-        };
         let mut positives = Vec::with_capacity(pairs.len() * pairs.len());
         for (i, a) in pairs.iter().enumerate() {
-            positives.extend(pairs.iter().enumerate().map(|(j, b)| i == j || matches(a, b)));
+            positives.extend(pairs.iter().enumerate().map(|(j, b)| i == j || self.matches(a, b)));
         }
         let more_than_diagonal = positives.iter().filter(|positive| **positive).count() > pairs.len();
         Ok(PairBatch {
@@ -128,17 +167,6 @@ impl ContrastiveObjective {
             pairs: pairs.len(),
             positives: more_than_diagonal.then_some(positives),
         })
-    }
-
-    fn pick_language(&self, random: &mut Stream) -> Language {
-        let mut left = f64::from(random.uniform(0.0, 1.0));
-        for (&language, share) in self.data.languages.iter().zip(self.data.shares()) {
-            left -= share;
-            if left < 0.0 {
-                return language;
-            }
-        }
-        self.data.languages[self.data.languages.len() - 1]
     }
 
     /// The name, perhaps with as many keywords as fit.
@@ -158,6 +186,37 @@ impl ContrastiveObjective {
         }
         line
     }
+}
+
+/// Share, languages and settings of the pairs that are words; none where the data names no task.
+///
+/// # Errors
+/// A language without words.
+fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<(f64, Vec<(Language, f64)>, WordSettings)> {
+    let (total, words) = (data.tasks.values().sum::<f64>(), data.tasks.get(&Task::Words).copied().unwrap_or(0.0));
+    if words <= 0.0 {
+        return Ok((0.0, Vec::new(), WordSettings::default()));
+    }
+    let (languages, settings) = (data.languages_of(Task::Words), data.task_settings().words);
+    let tasks = WordTasks::new(corpus, 0);
+    for (language, _) in &languages {
+        tasks.training_picture(*language, &settings, &mut Stream::new(0))?;
+    }
+    Ok((words / total, languages, settings))
+}
+
+/// A language by its share; the last one where rounding leaves something.
+fn pick_language(shares: impl Iterator<Item = (Language, f64)>, random: &mut Stream) -> Language {
+    let mut left = f64::from(random.uniform(0.0, 1.0));
+    let mut last = Language::EN;
+    for (language, share) in shares {
+        left -= share;
+        last = language;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
 }
 
 /// Ids of a text for a text tower of fixed length: truncated or padded to `length`; also how many are real.
@@ -190,12 +249,15 @@ impl Objective for ContrastiveObjective {
 
     fn ids(&self, step: usize, accumulate: usize) -> Vec<String> {
         let pairs = accumulate * self.batch;
-        (step * pairs..(step + 1) * pairs)
-            .map(|position| {
-                let pair = self.pair(position);
-                format!("{} \"{}\"", self.corpus.picture_name(pair.picture), pair.text)
-            })
-            .collect()
+        let words = WordTasks::new(&self.corpus, self.seed);
+        let name = |position| match self.pair(position, &words) {
+            Ok(Pair { shown: Shown::Concept(_, picture), text, .. }) => {
+                format!("{} \"{text}\"", self.corpus.picture_name(picture))
+            }
+            Ok(Pair { shown: Shown::Word(picture), .. }) => picture.name().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (step * pairs..(step + 1) * pairs).map(name).collect()
     }
 
     fn size(batch: &PairBatch) -> BatchSize {
@@ -219,5 +281,71 @@ impl Objective for ContrastiveObjective {
             }
         };
         Ok(mean * pairs as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use burn_vlm_data::tokenizer::TINY_SPECIAL_TOKENS;
+    use burn_vlm_data::words::{Font, Lexicon, Script, fold};
+
+    use super::*;
+
+    fn objective(data: &str, batch: usize) -> Result<ContrastiveObjective> {
+        let corpus = EmojiCorpus::embedded().unwrap();
+        let pictures = Arc::new(Pictures::new(corpus.clone(), 64)?);
+        let tokenizer = Arc::new(Tokenizer::train_bpe(["radio"], 300, &TINY_SPECIAL_TOKENS)?);
+        ContrastiveObjective::new(corpus, pictures, tokenizer, toml::from_str(data).unwrap(), batch, 16, 0)
+    }
+
+    /// The leak test of pretraining: no held-out word and no held-out font is in a pair.
+    #[test]
+    fn pairs_of_words_show_nothing_that_is_asked() {
+        let words = "words = { languages = ['en', 'el', 'ar', 'ko'] }";
+        let data = format!("languages = ['en']\ntasks = {{ caption = 1.0, words = 2.0 }}\n{words}");
+        let pairs = objective(&data, 8).unwrap().pairs(0..3000).unwrap();
+        let lexicon = Lexicon::embedded(&EmojiCorpus::embedded().unwrap());
+        let held_out: HashSet<String> = lexicon
+            .languages()
+            .flat_map(|language| {
+                let of = |split| lexicon.words(language, split).map(|word| fold(&word.text)).collect::<Vec<_>>();
+                [of(Split::Test), of(Split::Validation)].concat()
+            })
+            .collect();
+        let fonts: HashSet<&str> =
+            Script::ALL.into_iter().flat_map(|script| Font::of(script, true)).map(Font::name).collect();
+        let mut shown = 0;
+        for pair in &pairs {
+            assert!(!held_out.contains(&fold(&pair.text)), "{}", pair.text);
+            let Shown::Word(picture) = &pair.shown else { continue };
+            shown += 1;
+            let description = picture.description();
+            assert!(description.ends_with(&pair.text), "{description}");
+            assert!(description.split(' ').all(|field| !fonts.contains(field)), "{description}");
+        }
+        // Two of three, within five standard deviations of 3,000 draws.
+        assert!((1870..2130).contains(&shown), "{shown}");
+    }
+
+    #[test]
+    fn one_word_twice_in_a_batch_is_no_negative() {
+        let words = "words = { languages = ['en'], words = 2 }";
+        let data = format!("languages = ['en']\ntasks = {{ words = 1.0 }}\n{words}");
+        let batch = objective(&data, 6).unwrap().micro_batch(0).unwrap();
+        assert_eq!((batch.pairs, batch.pixels.len()), (6, 6 * 3 * 64 * 64));
+        // Six pictures of two words: the pictures of one word match its text.
+        let positives = batch.positives.unwrap();
+        let matching = positives.iter().filter(|positive| **positive).count();
+        assert!((18..=36).contains(&matching), "{matching}");
+    }
+
+    #[test]
+    fn languages_without_words_are_told_before_training() {
+        let data = "languages = ['si']\ntasks = { words = 1.0 }";
+        let error = objective(data, 4).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("no words to draw in si"), "{error}");
+        assert!(objective("languages = ['si']", 4).is_ok());
     }
 }

@@ -78,10 +78,11 @@ impl IntoInput for Batch {
     fn input<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<VlmInput> {
         let routing_text = routing_text(&vlm.multi_modal_projector, &self.text, device)?;
         let image_positions = (!self.visual.is_empty()).then(|| int_tensor(&self.image_positions, device));
-        let VisualFeatures { features, packing } = visual_features(self.visual, vlm, device)?;
+        let VisualFeatures { features, packing, tokens } = visual_features(self.visual, vlm, device)?;
         Ok(VlmInput {
             features,
             packing,
+            tokens,
             image_positions,
             routing_text,
             noise_seed: self.noise_seed,
@@ -116,7 +117,7 @@ pub fn visual_features<T: VisionTower, P: Projector>(
         Visual::Features { values, shape: [tokens, width], counts } => {
             let features = Tensor::<3>::from_data(TensorData::new(values, [images, tokens, width]), device);
             let packing = counts.map(|counts| Packing::of_padded(&counts, tokens)).transpose()?;
-            VisualFeatures { features: Some(features), packing }
+            VisualFeatures { features: Some(features), packing, tokens: None }
         }
         Visual::Patches { values, shape: [most, width], grids } => {
             let patches = Tensor::<3>::from_data(TensorData::new(values, [images, most, width]), device);

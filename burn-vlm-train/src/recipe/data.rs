@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings};
+use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings, WordSettings};
 use serde::{Deserialize, Serialize};
 
 use super::PictureView;
@@ -21,9 +21,15 @@ pub struct DataRecipe {
     /// Weight of each language among the samples, instead of `english`; every language of `languages` must have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<Language, f64>,
-    /// Weights of the tasks; for the contrastive objectives this is left empty.
+    /// Weights of the tasks. The contrastive objectives take `caption` and `words`, and icons with their names where this is left empty.
     #[serde(default)]
     pub tasks: BTreeMap<Task, f64>,
+    /// Samples without pictures in the place of some of these: the others keep their proportions, and the total is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextShare>,
+    /// Which words the task `words` shows, and how they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordSettings>,
     /// How the conversations are written: by the chat template, or as pretraining texts without roles.
     #[serde(default, skip_serializing_if = "is_chat")]
     pub template: PromptTemplate,
@@ -44,6 +50,36 @@ pub struct DataRecipe {
     pub scenes: SceneSettings,
 }
 
+/// `text` of a stage's `data`: samples without pictures, in languages of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextShare {
+    /// Their share of the stage's samples, 0 to 1.
+    pub share: f64,
+    /// Languages of the answers, each the same share; translations are from all of them.
+    pub languages: Vec<Language>,
+    /// Weights of the tasks, none of which has a picture.
+    pub tasks: BTreeMap<Task, f64>,
+}
+
+impl TextShare {
+    /// What is wrong with it, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        let Self { share, languages, tasks } = self;
+        if !(0.0..=1.0).contains(share) {
+            return Some(format!("`data.text.share = {share}` must lie in 0..1"));
+        }
+        if languages.is_empty() {
+            return Some("`data.text.languages` must not be empty".into());
+        }
+        if tasks.values().sum::<f64>() <= 0.0 || tasks.values().any(|weight| !(*weight >= 0.0 && weight.is_finite())) {
+            return Some("`data.text.tasks` needs at least one task with a positive weight, and none below 0".into());
+        }
+        let pictured = tasks.keys().find(|task| has_picture(**task))?;
+        Some(format!("`data.text.tasks` is of samples without pictures, and those of `{}` have one", pictured.as_str()))
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -62,9 +98,20 @@ impl DataRecipe {
         self.languages.is_empty()
     }
 
-    /// What it says of single tasks.
+    /// Settings of tasks whose pictures are drawn.
     pub fn task_settings(&self) -> TaskSettings {
-        TaskSettings { scenes: self.scenes.clone() }
+        TaskSettings { words: self.words.clone().unwrap_or_default(), scenes: self.scenes.clone() }
+    }
+
+    /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.
+    pub fn languages_of(&self, task: Task) -> Vec<(Language, f64)> {
+        match self.words.as_ref().filter(|words| task == Task::Words && !words.languages.is_empty()) {
+            None => self.languages.iter().copied().zip(self.shares()).collect(),
+            Some(words) => {
+                let share = 1.0 / words.languages.len() as f64;
+                words.languages.iter().map(|language| (*language, share)).collect()
+            }
+        }
     }
 
     /// Share of each language, in the order of [`DataRecipe::languages`].

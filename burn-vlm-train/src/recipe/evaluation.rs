@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::from_table;
 use crate::error::{Result, TrainError};
+use crate::eval::PivotRecipe;
 
 /// How an answer's likelihood becomes a score in cloze evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
@@ -59,12 +60,49 @@ pub struct EvaluationRecipe {
     /// Asks the validation items instead of the test items; for fixing choices, never for reported numbers.
     #[serde(default)]
     pub validation: bool,
+    /// What the backbone can do without pictures, asked before training and after each stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextRecipe>,
     /// The tables of `[[benchmark]]`, after those on the embedded corpus; see [`Benchmarks::open`](crate::eval::Benchmarks::open).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub benchmark: Vec<toml::Table>,
     /// A suite whose benchmarks are asked after those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<SuiteUse>,
+    /// Asks questions in other languages through one: translated by the cell's backbone as it is before training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pivot: Option<PivotRecipe>,
+}
+
+/// `text` of `[evaluation]`: texts about held-out concepts of the embedded corpus, without pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextRecipe {
+    /// The backbone's languages that are looked at.
+    pub languages: Vec<Language>,
+    /// Concepts of each language; 0 for all that are held out.
+    #[serde(default)]
+    pub items: usize,
+    /// How a translation is asked for.
+    #[serde(default, skip_serializing_if = "TextPrompt::is_question")]
+    pub prompt: TextPrompt,
+}
+
+/// How a translation is asked for, in a user turn of the backbone's chat template.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextPrompt {
+    /// As the parts that are trained here know it: the text, and below it "What is this?" in the language that is wanted.
+    #[default]
+    Question,
+    /// An instruction in English that names both languages, for models that were taught to follow such.
+    Instruction,
+}
+
+impl TextPrompt {
+    fn is_question(&self) -> bool {
+        *self == Self::Question
+    }
 }
 
 /// `[suite]` of a study or a file of questions.
@@ -112,13 +150,24 @@ impl EvaluationRecipe {
         if evaluation.batch == 0 {
             return refuse("`batch` must not be 0".into());
         }
+        if let Some(Err(message)) = evaluation.pivot.as_ref().map(PivotRecipe::check) {
+            return refuse(message);
+        }
         if asks.is_some() && evaluation.languages.is_empty() {
             return refuse("`languages` must not be empty".into());
+        }
+        if evaluation.text.as_ref().is_some_and(|text| text.languages.is_empty()) {
+            return refuse("`text.languages` must not be empty".into());
         }
         if evaluation.languages.is_empty() && evaluation.benchmark.is_empty() && evaluation.suite.is_none() {
             return refuse("nothing is asked: give `languages`, a [[benchmark]] or a [suite]".into());
         }
         Ok(evaluation)
+    }
+
+    /// Whether the same questions are asked, through whichever language.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        Self { pivot: None, ..self.clone() } == Self { pivot: None, ..other.clone() }
     }
 }
 
@@ -131,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_asked_is_not_written() {
+        let plain = read("languages = ['en']\ncloze = 'pmi'\nseen = 1\nunseen = 0").unwrap();
+        assert!(!toml::to_string(&plain).unwrap().contains("text"));
+        let text = read("text = { languages = ['en', 'de'], items = 5 }\nbenchmark = [{ name = 'a' }]").unwrap().text;
+        let text = text.unwrap();
+        assert_eq!((text.items, text.prompt), (5, TextPrompt::Question));
+        assert!(!toml::to_string(&text).unwrap().contains("prompt"));
+    }
+
+    #[test]
     fn the_shorthand_is_whole_or_absent() {
         assert!(read("languages = ['en']\ncloze = 'pmi'\nseen = 1\nunseen = 0").is_ok());
         assert!(read("batch = 4\nbenchmark = [{ name = 'a' }]").is_ok());
@@ -139,7 +198,10 @@ mod tests {
             ("languages = ['en']", "missing field `cloze`"),
             ("captions = 3\nbenchmark = [{ name = 'a' }]", "missing field `languages`"),
             ("languages = []\ncloze = 'pmi'\nseen = 1\nunseen = 0", "must not be empty"),
+            ("batch = 4\nbenchmark = [{ name = 'a' }]\npivot = { prompt = 'x' }", "no `{text}`"),
             ("languags = ['en']", "did you mean `languages`"),
+            ("text = { languages = ['en'] }", "nothing is asked"),
+            ("text = { languages = [] }\nbenchmark = [{ name = 'a' }]", "`text.languages` must not be empty"),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains(word), "{text}: {message}");

@@ -30,8 +30,8 @@ mod validation;
 
 pub use burn_vlm_data::batching::Batching;
 pub use compute::ComputeRecipe;
-pub use data::{DataRecipe, has_picture};
-pub use evaluation::{ClozeScore, EvaluationRecipe, SuiteUse};
+pub use data::{DataRecipe, TextShare, has_picture};
+pub use evaluation::{ClozeScore, EvaluationRecipe, SuiteUse, TextPrompt, TextRecipe};
 pub use mixture::{MixtureRecipe, PictureView};
 pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};

@@ -27,6 +27,9 @@ pub enum PartRecipe {
     Encoder {
         /// The vision tower and the text tower it is pretrained against.
         model: Box<DualConfig>,
+        /// The text tower's own tokenizer; where absent, the recipe's. A model that takes the vision tower alone has the backbone's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokenizer: Option<TokenizerRecipe>,
         /// Seed of this part.
         #[serde(default)]
         seed: u64,
@@ -54,6 +57,14 @@ impl PartRecipe {
     pub fn stage(&self) -> &StageRecipe {
         match self {
             Self::Encoder { stage, .. } | Self::Backbone { stage, .. } => stage,
+        }
+    }
+
+    /// The tokenizer that it is pretrained with, where that is not the recipe's.
+    pub fn tokenizer(&self) -> Option<&TokenizerRecipe> {
+        match self {
+            Self::Encoder { tokenizer, .. } => tokenizer.as_ref(),
+            Self::Backbone { .. } => None,
         }
     }
 

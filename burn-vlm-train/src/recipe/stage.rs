@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::Share;
+use burn_vlm_data::tasks::{Task, WordSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{DataRecipe, MixtureRecipe, ValidationRecipe, has_picture};
@@ -229,7 +230,27 @@ impl StageRecipe {
                 return fail("`data.english` and `data.shares` both set the share of English; keep one".into());
             }
         }
+        if let Some(text) = &self.data.text {
+            if self.objective != ObjectiveKind::Vlm {
+                return fail(
+                    "`data.text` goes with `objective = \"vlm\"`; other objectives have one kind of samples".into(),
+                );
+            }
+            if let Some(problem) = text.problem() {
+                return fail(problem);
+            }
+        }
+        if let Some(problem) = self.data.words.as_ref().and_then(WordSettings::problem) {
+            return fail(format!("`data.words`: {problem}"));
+        }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
+        let no_pair = self.data.tasks.keys().find(|task| !matches!(task, Task::Caption | Task::Words));
+        if let Some(task) = no_pair.filter(|_| contrastive) {
+            return fail(format!(
+                "the task `{}` gives no pairs of a picture and a text; a contrastive objective takes `caption` and `words`",
+                task.as_str()
+            ));
+        }
         if !contrastive {
             if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
                 return fail("`data.tasks` needs at least one task with a positive weight".into());
@@ -246,6 +267,26 @@ impl StageRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_text_is_checked() {
+        let check = |text: &str| {
+            let data = format!("{{ languages = ['en'], tasks = {{ caption = 1.0 }}, text = {text} }}");
+            let stage = format!("objective = 'vlm'\nsteps = 1\nbatch = 2\ntrain = {{ a = 1e-3 }}\ndata = {data}");
+            let stage: StageRecipe = toml::from_str(&stage).unwrap();
+            stage.check("finetune").map_err(|error| error.to_string())
+        };
+        check("{ share = 0.1, languages = ['de'], tasks = { translation = 2.0, keywords_to_name = 1.0 } }").unwrap();
+        for (text, says) in [
+            ("{ share = 1.5, languages = ['de'], tasks = { translation = 1.0 } }", "must lie in 0..1"),
+            ("{ share = 0.1, languages = [], tasks = { translation = 1.0 } }", "`data.text.languages`"),
+            ("{ share = 0.1, languages = ['de'], tasks = { translation = 0.0 } }", "positive weight"),
+            ("{ share = 0.1, languages = ['de'], tasks = { caption = 1.0 } }", "those of `caption` have one"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains("[stage.finetune]") && error.contains(says), "{error}");
+        }
+    }
 
     /// Products that wrap around would train on nothing, or ask for all memory.
     #[test]

@@ -223,21 +223,31 @@ impl Difference {
 
     /// The two values that are compared: `SigLIP 2 − SigLIP 1`.
     pub(super) fn step(&self, spec: &StudySpec) -> String {
-        let value = |value: &str| {
-            let axis = spec.axes.iter().find(|axis| axis.name == self.axis);
-            axis.map_or(value, |axis| axis.label_of(value)).to_owned()
-        };
-        format!("{} − {}", value(&self.to), value(&self.from))
+        step(spec, &self.axis, &self.from, &self.to)
     }
 
     /// The values of the other axes: `with En`, for an interaction `change from En to En + Multi`. Empty without other axes.
     pub(super) fn place(&self, spec: &StudySpec) -> String {
-        let within = spec.cell_label(&self.within);
-        match &self.against {
-            Some(against) => format!("change from {within} to {}", spec.cell_label(against)),
-            None if within.is_empty() => within,
-            None => format!("with {within}"),
-        }
+        place(spec, &self.within, self.against.as_ref())
+    }
+}
+
+/// Two values of an axis that are compared, in words.
+pub(super) fn step(spec: &StudySpec, axis: &str, from: &str, to: &str) -> String {
+    let value = |value: &str| {
+        let axis = spec.axes.iter().find(|known| known.name == axis);
+        axis.map_or(value, |axis| axis.label_of(value)).to_owned()
+    };
+    format!("{} − {}", value(to), value(from))
+}
+
+/// The values of the other axes, in words.
+pub(super) fn place(spec: &StudySpec, within: &Axes, against: Option<&Axes>) -> String {
+    let within = spec.cell_label(within);
+    match against {
+        Some(against) => format!("change from {within} to {}", spec.cell_label(against)),
+        None if within.is_empty() => within,
+        None => format!("with {within}"),
     }
 }
 

@@ -253,11 +253,11 @@ impl StudyPage<'_> {
 
     fn paper(&mut self, input: &ReportInput<'_>) {
         let (spec, summary) = (input.spec, input.summary);
-        let (Some(paper), Some(scores)) = (&spec.paper, table::paper(spec, summary)) else {
-            return;
-        };
+        let Some(paper) = &spec.paper else { return };
         self.page.section("paper", "Beside the paper");
         self.page.paragraph(&format!("{}. {}", paper.source, paper.note));
+        // A paper may say what it found without numbers that can stand here.
+        let Some(scores) = table::paper(spec, summary) else { return };
         self.page.table(&scores);
         let ours = below_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
         self.page.paragraph(&format!("Ours: {ours} The paper gives no intervals."));

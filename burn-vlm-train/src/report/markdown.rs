@@ -150,10 +150,10 @@ fn added(md: &mut String, section: &Section, plots: bool) {
 }
 
 fn beside_the_paper(md: &mut String, spec: &StudySpec, summary: &Summary) {
-    let (Some(paper), Some(scores)) = (&spec.paper, table::paper(spec, summary)) else {
-        return;
-    };
+    let Some(paper) = &spec.paper else { return };
     let _ = writeln!(md, "## Beside the paper\n\n{}. {}\n", inline(&paper.source), inline(&paper.note));
+    // A paper may say what it found without numbers that can stand here.
+    let Some(scores) = table::paper(spec, summary) else { return };
     render(md, &scores);
     let ours = below_scores(summary.table.iter().filter(|score| score.group() == spec.headline));
     let _ = writeln!(md, "Ours: {ours} The paper gives no intervals.\n");

@@ -9,6 +9,7 @@
 //! - charts are written as SVG by a small layout of our own ([`Chart`]) and turned into PNG with an embedded font, so they
 //!   look the same on every machine.
 
+mod ability;
 mod charts;
 mod citation;
 mod contrasts;
@@ -38,6 +39,9 @@ mod table;
 mod words;
 mod write;
 
+pub use ability::{
+    ALL as ALL_LANGUAGES, BEFORE, Measure, TextDifference, TextEstimate, TextMeasurement, TextSummary, text_summary,
+};
 pub use charts::{Chart, LossSeries, charts};
 pub use citation::{paper_entry, software_entry};
 pub use csv::{csv, differences_csv};
@@ -53,9 +57,9 @@ pub use index::{CARD, Card, CardPaper, CardPicture, IndexEntry, Progress, index_
 pub use latex::latex;
 pub(crate) use markdown::duration;
 pub use markdown::markdown;
-pub(crate) use panels::{percent_share, signed};
+pub(crate) use panels::{percent_share, signed, signed_by};
 pub use scores::{ModelScore, model_scores, model_scores_markdown};
-pub use section::{HeatMap, Scatter, ScatterPoint, Section};
+pub use section::{Changes, HeatMap, Scatter, ScatterPoint, Section};
 pub use spec::{Axis, AxisValue, Column, Paper, PaperRow, StudySpec};
 pub use stages::StageSummary;
 pub use summary::{Difference, Over, PaperOrder, Provenance, Score, Summary, Test, Timing, blind_scores, summarise};

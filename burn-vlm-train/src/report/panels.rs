@@ -58,6 +58,8 @@ pub(super) enum Scale {
     Share,
     /// Points around a line at 0, filled if the interval excludes it.
     Difference,
+    /// The same in a unit of its own.
+    Change { decimals: usize },
 }
 
 /// Below this width, names stand above their bars.
@@ -138,7 +140,7 @@ impl PanelChart {
                 }
             }
             Scale::Share => {}
-            Scale::Difference => {
+            Scale::Difference | Scale::Change { .. } => {
                 add(Symbol::Point(true), "interval excludes 0");
                 add(Symbol::Point(false), "interval includes 0");
                 add(Symbol::Interval, "95 % paired interval");
@@ -190,9 +192,13 @@ impl PanelChart {
                 let high = if most > 50.0 { 100.0 } else { round_up(most) };
                 (0.0, high)
             }
-            Scale::Difference => {
+            Scale::Difference | Scale::Change { .. } => {
                 let (low, high) = (ends().fold(0.0, f64::min), ends().fold(0.0, f64::max));
-                let pad = 0.04 * (high - low).max(1.0);
+                let least = match self.scale {
+                    Scale::Change { decimals } => 0.1_f64.powi(i32::try_from(decimals).unwrap_or(0)),
+                    _ => 1.0,
+                };
+                let pad = 0.04 * (high - low).max(least);
                 (low - pad, high + pad)
             }
         }
@@ -202,6 +208,7 @@ impl PanelChart {
         match self.scale {
             Scale::Score { .. } | Scale::Share => format!("{value:.1}"),
             Scale::Difference => signed(value),
+            Scale::Change { decimals } => signed_by(value, decimals),
         }
     }
 
@@ -266,7 +273,7 @@ impl PanelChart {
                     whisker_on_bar(svg, ends, y);
                 }
             }
-            Scale::Difference => {
+            Scale::Difference | Scale::Change { .. } => {
                 whisker(svg, ends, y, mark.ink);
                 let excludes_zero = mark.low > 0.0 || mark.high < 0.0;
                 svg.circle((at(mark.value), y), POINT_RADIUS, mark.ink, excludes_zero, 1.8);
@@ -305,6 +312,16 @@ pub(crate) fn signed(value: f64) -> String {
 /// A share of 0 to 1 in percent: `33.3 %`.
 pub(crate) fn percent_share(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
+}
+
+/// With its sign and so many decimals; zero has none.
+pub(crate) fn signed_by(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    match value {
+        _ if text.chars().all(|c| matches!(c, '0' | '.')) => text,
+        _ if value < 0.0 => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
 }
 
 /// As short as it is exact: `25`, `0.39`.

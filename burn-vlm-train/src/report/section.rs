@@ -4,6 +4,7 @@ use super::charts::Chart;
 use super::heatmap::HeatMapChart;
 use super::layout::{NARROW, WIDE};
 use super::palette::Ink;
+use super::panels::{Mark, Panel, PanelChart, Row, Scale};
 use super::scatter::ScatterChart;
 use super::table::{Entry, Heading, Line, Table};
 
@@ -36,6 +37,17 @@ pub struct HeatMap {
     pub columns: Vec<String>,
     /// `[row][column]`.
     pub values: Vec<Vec<f64>>,
+}
+
+/// A panel of changes: one mark a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// What it shows.
+    pub title: String,
+    /// Small text beside the title.
+    pub note: String,
+    /// Of each row the change with the ends of its interval; none where there is none.
+    pub marks: Vec<Option<[f64; 3]>>,
 }
 
 /// One map of points.
@@ -116,6 +128,39 @@ impl Section {
             filled: filled.to_owned(),
             hollow: hollow.to_owned(),
             panels,
+        };
+        self.figure(name, caption, &|width| drawing.draw(width));
+        self
+    }
+
+    /// Adds panels of changes with their intervals side by side, which share their rows. `name` is the file's, `axis` says what is
+    /// measured and in what, to so many `decimals`.
+    pub fn changes(
+        mut self,
+        name: &str,
+        (title, caption, axis): (&str, &str, &str),
+        decimals: usize,
+        rows: &[String],
+        panels: &[Changes],
+    ) -> Self {
+        let mark = |mark: &Option<[f64; 3]>| {
+            mark.map(|[value, low, high]| {
+                let ink = if low > 0.0 || high < 0.0 { Ink::Text } else { Ink::Muted };
+                Mark { value, low, high, ink, seeds: Vec::new() }
+            })
+        };
+        let panel = |changes: &Changes| Panel {
+            title: changes.title.clone(),
+            note: changes.note.clone(),
+            marks: changes.marks.iter().map(mark).collect(),
+        };
+        let drawing = PanelChart {
+            title: title.to_owned(),
+            subtitle: caption.to_owned(),
+            x_label: axis.to_owned(),
+            rows: rows.iter().map(|label| Row { block: String::new(), label: label.clone() }).collect(),
+            panels: panels.iter().map(panel).collect(),
+            scale: Scale::Change { decimals },
         };
         self.figure(name, caption, &|width| drawing.draw(width));
         self

@@ -31,4 +31,7 @@ pub struct StageSummary {
     /// The same by tag of the language.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held_out_loss_by_language: BTreeMap<String, f32>,
+    /// The same by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_out_loss_by_source: BTreeMap<String, f32>,
 }

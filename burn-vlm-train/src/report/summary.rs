@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contrasts::contrasts;
-use super::{ReportError, StageSummary, StudySpec};
+use super::{ReportError, StageSummary, StudySpec, TextSummary};
 use crate::stats::{
     Axes, Distribution, Estimate, Group, GroupKey, Outcome, Resampled, Scores, SeedsNeeded, Spread, Subset, Term, holm,
     kendall,
@@ -43,6 +43,9 @@ pub struct Summary {
     /// What the stages of each cell and seed were trained on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageSummary>,
+    /// What the backbones can do without pictures, before and after training; none where that was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSummary>,
     /// Where the numbers come from.
     pub provenance: Provenance,
 }
@@ -199,6 +202,14 @@ pub struct Timing {
 }
 
 impl Over {
+    /// What it is over, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Items => "concepts",
+            Self::ItemsAndSeeds => "concepts and seeds",
+        }
+    }
+
     pub(super) fn of(distribution: &Distribution) -> Self {
         if distribution.over_seeds() { Self::ItemsAndSeeds } else { Self::Items }
     }
@@ -312,6 +323,7 @@ where
         paper_order: Vec::new(),
         blind: Vec::new(),
         stages: Vec::new(),
+        text: None,
         provenance,
     };
     for (key, group) in groups {

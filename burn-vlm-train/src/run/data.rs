@@ -3,6 +3,7 @@
 //!
 //! `data` of a stage is short for a mixture whose sources are tasks of the embedded corpus; everything after the sources is the same.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Share, largest_remai
 use burn_vlm_data::source::{
     Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, open_mixture, told,
 };
-use burn_vlm_data::tasks::training_source;
+use burn_vlm_data::tasks::{Task, training_source};
 
 use super::contents::DataState;
 use super::drawn::DrawnSamples;
@@ -21,7 +22,7 @@ use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::objective::{self, HeldOut};
 use crate::pretrain::Context;
-use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, ValidationRecipe};
+use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, TextShare, ValidationRecipe};
 
 /// Positions in which tasks and languages of the corpus stand in their proportions, at least.
 const CORPUS_EPOCH: u64 = 1000;
@@ -255,14 +256,23 @@ fn open_corpus(
     let mut parts = Vec::new();
     let mut held_out = Vec::new();
     let settings = data.task_settings();
-    for (&task, &task_weight) in &data.tasks {
-        for (&language, language_share) in data.languages.iter().zip(data.shares()) {
-            let weight = (task_weight * language_share * WEIGHT_ONE).round() as u64;
+    for drawn in drawn_of_corpus(data) {
+        let mut of_kind = Vec::new();
+        for (task, language, weight) in drawn.of {
+            let weight = (weight * WEIGHT_ONE).round() as u64;
             if weight == 0 {
                 continue;
             }
-            let source = training_source(corpus, task, language, &data.languages, parallel, seed, &settings)?;
-            if source.is_empty() {
+            let source = training_source(corpus, task, language, drawn.languages, parallel, seed, &settings)?;
+            if !source.is_empty() {
+                of_kind.push((language, source, weight));
+            }
+        }
+        let sum: f64 = of_kind.iter().map(|(_, _, weight)| *weight as f64).sum();
+        for (language, source, weight) in of_kind {
+            // A kind of samples that stands beside another has its share, whatever its own weights add up to.
+            let weight = drawn.share.map_or(weight, |share| (weight as f64 / sum * share * WEIGHT_ONE).round() as u64);
+            if weight == 0 {
                 continue;
             }
             let held = |record: &u64| share.holds_out(source.split_key(*record));
@@ -300,6 +310,36 @@ fn open_corpus(
     }
     let mixed = Arc::new(Mixed::new(sources, groups, StreamOptions::seeded(seed))?);
     Ok(Opened { mixed, languages, held_out, skipped: Vec::new(), limit: SkipLimit::default() })
+}
+
+/// Samples of one kind, of the embedded corpus.
+struct DrawnOfCorpus<'a> {
+    /// Their share of the stage; none where there is no other kind.
+    share: Option<f64>,
+    /// Languages of the answers.
+    languages: &'a [Language],
+    /// Tasks and languages, each with its weight.
+    of: Vec<(Task, Language, f64)>,
+}
+
+/// The samples of a stage on the corpus: those of its tasks, and, where it asks for them, texts without pictures.
+fn drawn_of_corpus(data: &DataRecipe) -> Vec<DrawnOfCorpus<'_>> {
+    let DataRecipe { languages, tasks, text, .. } = data;
+    let of = |tasks: &BTreeMap<Task, f64>, shares: &dyn Fn(Task) -> Vec<(Language, f64)>| {
+        let each = |(task, weight): (&Task, &f64)| {
+            let (task, weight) = (*task, *weight);
+            let shares = shares(task).into_iter();
+            shares.map(|(language, share)| (task, language, weight * share)).collect::<Vec<_>>()
+        };
+        tasks.iter().flat_map(each).collect()
+    };
+    let share = text.as_ref().map(|text| 1.0 - text.share);
+    let mut drawn = vec![DrawnOfCorpus { share, languages, of: of(tasks, &|task| data.languages_of(task)) }];
+    if let Some(TextShare { share, languages, tasks }) = text {
+        let even = |_| languages.iter().map(|language| (*language, 1.0 / languages.len() as f64)).collect();
+        drawn.push(DrawnOfCorpus { share: Some(*share), languages, of: of(tasks, &even) });
+    }
+    drawn
 }
 
 /// The stream of a stage on the corpus, nothing held out, and what an epoch of it draws in each language.

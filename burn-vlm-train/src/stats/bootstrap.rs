@@ -164,7 +164,7 @@ impl Resampled<'_> {
         if value.is_nan() || values.is_empty() {
             return None;
         }
-        let is_score = matches!(terms, [Term { weight: 1.0, .. }]);
+        let is_score = self.group.shares && matches!(terms, [Term { weight: 1.0, .. }]);
         if is_score && (value == 0.0 || value == 1.0) && values.iter().all(|replicate| *replicate == value) {
             let interval = wilson(value, self.units_of(languages));
             return Some(Distribution::certain(interval, combined.seeds(), over_seeds));

@@ -40,6 +40,40 @@ pub enum StatsError {
         /// How many outcomes this run has.
         found: usize,
     },
+    /// A value that is no number, or a weight that is not above 0.
+    #[error(
+        "{what}: `{group}` in {language} of {run} measures {value} by {weight}: both must be numbers, the second above 0"
+    )]
+    Measured {
+        /// What is measured.
+        what: String,
+        /// What it is about.
+        group: String,
+        /// Its language.
+        language: String,
+        /// The cell and seed.
+        run: String,
+        /// The value.
+        value: f64,
+        /// Its weight.
+        weight: f64,
+    },
+    /// Two runs did not measure the same things, or one of them a thing twice.
+    #[error(
+        "{what}: {run} does not measure `{group}` in {language} once and by the weight that {other} does; delete the cell of one of them and run the study again"
+    )]
+    MeasuredDiffer {
+        /// What is measured.
+        what: String,
+        /// What it is about.
+        group: String,
+        /// Its language.
+        language: String,
+        /// The run that deviates.
+        run: String,
+        /// The run it is compared with.
+        other: String,
+    },
     /// More runs, languages or groups of questions than the arrays can index.
     #[error("too many {what} in one study (more than {limit})")]
     TooMany {

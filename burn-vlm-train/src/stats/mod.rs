@@ -5,6 +5,8 @@
 //! - [`Group::resample`] draws bootstrap replicates, [`Resampled::estimate`] reads scores, differences and their 95 %
 //!   intervals off them, [`Resampled::distribution`] p-values and the smallest difference that could be found too,
 //!   [`Resampled::spread`] how many seeds a standard error needs;
+//! - [`Measurement`] is a quantity that is no share (bits, with the bytes that they are of), [`Group::of_measurements`] many of them,
+//!   for the same intervals;
 //! - [`holm`] corrects p-values for their number, [`kendall`] says whether two lists order things alike;
 //! - [`mcnemar`] tests whether two models that answered the same questions are right equally often.
 //!
@@ -23,6 +25,7 @@ mod distribution;
 mod error;
 mod holm;
 mod mcnemar;
+mod measurement;
 mod outcome;
 mod rank;
 mod student;
@@ -34,6 +37,7 @@ pub use distribution::{Distribution, POWER, SeedsNeeded, Spread};
 pub use error::StatsError;
 pub use holm::holm;
 pub use mcnemar::mcnemar;
+pub use measurement::Measurement;
 pub use outcome::{Axes, Group, GroupKey, Outcome, RunKey, Scores};
 pub use rank::{RankCorrelation, kendall};
 pub use student::{student_quantile, student_two_sided};

@@ -75,13 +75,15 @@ pub struct Scores {
 /// The outcomes of one group as dense arrays. Runs, languages and units are sorted.
 #[derive(Clone, Debug)]
 pub struct Group {
-    runs: Vec<RunKey>,
-    languages: Vec<String>,
-    units: Vec<String>,
+    pub(super) runs: Vec<RunKey>,
+    pub(super) languages: Vec<String>,
+    pub(super) units: Vec<String>,
     /// Number of questions: `[unit, language]`, the same for every run.
     pub(super) counts: Vec<f64>,
     /// Summed scores: `[unit, run, language]`.
     pub(super) sums: Vec<f64>,
+    /// Whether a score is a share, from 0 to 1.
+    pub(super) shares: bool,
 }
 
 impl Scores {
@@ -274,7 +276,7 @@ impl Builder {
                 counts[u * languages.len() + l] = f64::from(expected);
             }
         }
-        Ok(Group { runs, languages, units, counts, sums })
+        Ok(Group { runs, languages, units, counts, sums, shares: true })
     }
 }
 

@@ -20,15 +20,18 @@ use burn_vlm_data::sample::{Sample, pictures};
 use serde_json::json;
 
 use super::beginnings::{SharedBeginnings, beginnings};
+use super::forgetting::TextWatch;
 use super::missing::{MissingInputs, NeededFor};
 use super::parts;
+use super::pivot::BackboneTranslator;
 use super::questions::analysis_samples;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
 use crate::error::{Result, TrainError};
 use crate::eval::{
-    Benchmark, BenchmarkError, Benchmarks, Prediction, Progress, PublishedBenchmark, Question, Scorer, asked, evaluate,
+    Benchmark, BenchmarkError, Benchmarks, PivotRecipe, Prediction, Progress, PublishedBenchmark, Question, Scorer,
+    TextQuestions, asked, evaluate, evaluate_through,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
 use crate::optim::LearningRates;
@@ -66,9 +69,9 @@ pub struct StudyInputs {
 /// Trains and evaluates a VLM by the cell's recipe. `T` and `P` are the towers and connectors that its recipes may name; for your own
 /// beside this library's there is [`Either`](burn_vlm::parts::Either).
 pub struct VlmJob<T = VisionEncoder, P = Connector> {
-    context: Context,
+    pub(super) context: Context,
     inputs: StudyInputs,
-    store: PartStore,
+    pub(super) store: PartStore,
     /// Benchmarks of your own, asked after those of the study's file.
     own: Vec<Arc<dyn Benchmark>>,
     /// What was opened, by its settings: most cells of a study are asked the same.
@@ -87,6 +90,8 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
 struct Asked {
     benchmarks: Benchmarks,
     keys: BTreeMap<String, String>,
+    /// What the decoder is asked without pictures, before training and after each stage.
+    text: Option<Arc<TextQuestions>>,
 }
 
 /// One cell's recipe, read and checked.
@@ -176,7 +181,18 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// A benchmark that cannot be used or shown.
     pub fn benchmarks(&self, plan: &Plan) -> Result<Benchmarks> {
         let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
-        let benchmarks = self.asked(&EvaluationRecipe::from_table(first.evaluation.clone())?)?.benchmarks;
+        let evaluation = EvaluationRecipe::from_table(first.evaluation.clone())?;
+        for cell in &plan.cells[1..] {
+            let other = EvaluationRecipe::from_table(cell.evaluation.clone())?;
+            if !evaluation.asks_as(&other) {
+                let message = format!(
+                    "cells {} and {} are asked other questions: an axis value's `evaluation` may only change `pivot`, how they are asked",
+                    first.setting, cell.setting
+                );
+                return Err(TrainError::Recipe(message));
+            }
+        }
+        let benchmarks = self.asked(&evaluation)?.benchmarks;
         benchmarks.check_columns(&plan.columns)?;
         Ok(benchmarks)
     }
@@ -208,6 +224,15 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         Ok(self.asked(&evaluation)?.benchmarks)
     }
 
+    /// What the decoders of a plan are asked without pictures, if they are.
+    ///
+    /// # Errors
+    /// As [`benchmarks`](Self::benchmarks).
+    pub fn text_questions(&self, plan: &Plan) -> Result<Option<TextQuestions>> {
+        let first = plan.cells.first().ok_or_else(|| TrainError::Recipe("the study has no cells".into()))?;
+        TextQuestions::new(&self.context.corpus, &EvaluationRecipe::from_table(first.evaluation.clone())?)
+    }
+
     fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
         let settings = format!("{evaluation:?}");
         // A poisoned lock guards a table that is whole: it is changed by single calls.
@@ -224,7 +249,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             let (name, message) = (judged.name().to_owned(), message.to_owned());
             return Err(BenchmarkError::Setting { name, message }.into());
         }
-        let asked = Asked { keys: benchmarks.keys()?, benchmarks };
+        let text = TextQuestions::new(&self.context.corpus, evaluation)?.map(Arc::new);
+        let asked = Asked { keys: benchmarks.keys()?, benchmarks, text };
         opened.insert(settings, asked.clone());
         Ok(asked)
     }
@@ -258,6 +284,18 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         begin_from.ok_or_else(|| TrainError::Recipe(format!("there is no [part.{name}]")))
     }
 
+    /// What decides on the last bits beside recipe and data.
+    pub(super) fn made_by(&self) -> String {
+        format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor())
+    }
+
+    /// What decides on a decoder's answers before training: cells with the same key share them.
+    fn text_key(&self, recipe: &Recipe, text: &TextQuestions, made_by: &str) -> Result<String> {
+        let backbone = self.part_hash(recipe, recipe.model.backbone_part())?;
+        let made_of = format!("{backbone} {:?} {:?} {made_by} {}", recipe.model.answer_end, recipe.compute, text.key());
+        Ok(blake3::hash(made_of.as_bytes()).to_hex().to_string())
+    }
+
     /// Hash of what a part is, without making it.
     fn part_hash(&self, recipe: &Recipe, name: &str) -> Result<String> {
         if self.inputs.from_scratch {
@@ -272,19 +310,27 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             encoder: self.part(&recipe, recipe.model.encoder_part(), reporter)?,
             backbone: self.part(&recipe, recipe.model.backbone_part(), reporter)?,
         };
+        let Asked { benchmarks, text, .. } = self.asked(&evaluation)?;
         let asking = Asking {
             job: self,
             parts: &parts,
             recipe: &recipe,
             frozen: tower_is_frozen(recipe.stages.iter().filter_map(|name| recipe.stage.get(name))),
-            benchmarks: self.asked(&evaluation)?.benchmarks,
+            benchmarks,
             probed: analysis_samples(&self.context.corpus, &evaluation)?,
             batch: evaluation.batch,
             reporter,
         };
         let mut moments = Vec::new();
         let stages = self.shared.count(&beginnings(&recipe, self.inputs.from_scratch)?);
-        let made_by = format!("{VERSION} {} {} {}", self.device, Vectors::used(), Vectors::of_processor());
+        let made_by = self.made_by();
+        let mut watch = match &text {
+            None => None,
+            Some(text) => {
+                let key = self.text_key(&recipe, text, &made_by)?;
+                Some(TextWatch::new(text, &recipe, (&self.store, key), reporter))
+            }
+        };
         let shared = SharedStages { store: self.stage_store(), stages, run: cell.name.clone(), made_by };
         let run = TrainRun {
             context: &self.context,
@@ -300,6 +346,9 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         };
         // How a connector changes from stage to stage is looked at on the features of a frozen tower; else the tower changes too.
         let mut note = |stage: &str, model: &Vlm<T, P>| -> Result<()> {
+            if let Some(watch) = &mut watch {
+                watch.next(model, || asking.text_scorer(model))?;
+            }
             if !asking.probed.is_empty() && asking.frozen {
                 let scorer = asking.scorer(model)?;
                 moments.push(Probe::new(&scorer, &asking.probed)?.moment(stage)?);
@@ -314,12 +363,17 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             .collect();
         let scorer = asking.scorer(&trained.assembled.model)?;
         let before = Instant::now();
-        let predictions = asking.ask(&scorer)?;
+        let predictions = asking.ask(&scorer, evaluation.pivot.as_ref())?;
         let asked = asking.cost(&scorer, before.elapsed())?;
         let count = predictions.len();
         if !asking.probed.is_empty() {
             let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
             write_json_atomic(&folder.join("analysis.json"), &analysis)?;
+        }
+        if let Some(watch) = &mut watch {
+            let model = &trained.assembled.model;
+            watch.next(model, || asking.text_scorer(model))?;
+            watch.write(folder)?;
         }
         write_jsonl_atomic(&folder.join("predictions.jsonl"), &predictions)?;
         parts::keep(recipe.model.encoder_part(), &asking.parts.encoder, folder)?;
@@ -361,21 +415,21 @@ fn parameters<T: VisionTower, P: Projector>(
 }
 
 /// What a cell's model is asked, and with what.
-struct Asking<'a, T, P> {
-    job: &'a VlmJob<T, P>,
-    parts: &'a PartFolders,
-    recipe: &'a Recipe,
+pub(super) struct Asking<'a, T, P> {
+    pub(super) job: &'a VlmJob<T, P>,
+    pub(super) parts: &'a PartFolders,
+    pub(super) recipe: &'a Recipe,
     /// Whether the tower is the encoder's own from beginning to end.
     frozen: bool,
     benchmarks: Benchmarks,
     probed: Vec<Sample>,
     batch: usize,
-    reporter: &'a Reporter,
+    pub(super) reporter: &'a Reporter,
 }
 
 impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
     /// A scorer of a model; the features of a frozen tower are those that all cells of the encoder share.
-    fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
+    pub(super) fn scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
         let config = &model.config;
         let device = &self.job.context.device;
         let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
@@ -383,6 +437,15 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         let processor = Arc::new(model_processor(config, backbone, end, &image, self.benchmarks.limits())?);
         let bank = self.bank(model, (&processor, &image))?;
         Ok(Scorer::new(model, device, processor, bank, self.batch))
+    }
+
+    /// A scorer of what needs no picture.
+    pub(super) fn text_scorer(&self, model: &Vlm<T, P>) -> Result<Scorer<T, P>> {
+        let config = &model.config;
+        let image = picture_rule(self.recipe, config, &self.parts.encoder)?;
+        let (backbone, end) = (&self.parts.backbone, self.recipe.model.answer_end);
+        let processor = Arc::new(model_processor(config, backbone, end, &image, self.benchmarks.limits())?);
+        Ok(Scorer::new(model, &self.job.context.device, processor, None, self.batch))
     }
 
     fn bank(
@@ -429,15 +492,21 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         }))
     }
 
-    /// Asks a model all benchmarks.
-    fn ask(&self, scorer: &Scorer<T, P>) -> Result<Vec<Prediction>> {
+    /// Asks a model all benchmarks, through another language where one is given.
+    fn ask(&self, scorer: &Scorer<T, P>, pivot: Option<&PivotRecipe>) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::new();
+        let mut translator = pivot.map(|pivot| BackboneTranslator::new(self, pivot)).transpose()?;
         for benchmark in self.benchmarks.iter() {
             benchmark.notes().iter().for_each(|note| self.reporter.line(note));
             self.reporter.line(&asked(benchmark));
             let bar = self.reporter.bar(benchmark.name(), 0);
             let told = |progress: Progress| bar.set_of(progress.done as u64, progress.total as u64, "questions");
-            predictions.extend(evaluate(scorer, benchmark, told)?);
+            predictions.extend(match (pivot, &mut translator) {
+                (Some(pivot), Some(translator)) => {
+                    evaluate_through(scorer, pivot.through, translator, benchmark, told)?
+                }
+                _ => evaluate(scorer, benchmark, told)?,
+            });
         }
         Ok(predictions)
     }
@@ -451,9 +520,11 @@ impl<T: VisionTower, P: Projector> CellJob for VlmJob<T, P> {
     fn inputs(&self, cell: &Cell) -> Result<Inputs, JobError> {
         let Read { recipe, evaluation } = read(cell)?;
         let mut inputs = Inputs::new();
-        for (name, key) in self.asked(&evaluation)?.keys {
+        let Asked { keys, text, .. } = self.asked(&evaluation)?;
+        for (name, key) in keys {
             inputs.insert(format!("benchmark {name}"), key);
         }
+        inputs.extend(text.map(|text| ("text".to_owned(), text.key())));
         for name in &recipe.stages {
             let files =
                 recipe.stage.get(name).map(|stage| files_state(stage, &self.inputs.base)).transpose()?.flatten();

@@ -145,8 +145,11 @@ mod tests {
                 tokens: 1000,
                 trained_parameters: Some(12_345),
                 loss: Some(1.25),
-                held_out_loss: None,
-                held_out_loss_by_language: BTreeMap::new(),
+                held_out_loss: Some(2.0),
+                held_out_loss_by_language: BTreeMap::from([("de".to_owned(), 1.5)]),
+                held_out_loss_by_source: [("caption/de", 1.5), ("caption/en", 2.5)]
+                    .map(|(s, l)| (s.to_owned(), l))
+                    .into(),
             };
             [stage("align", &[("en", 20), ("fr", 20)]), stage("finetune", last)]
         });
@@ -173,8 +176,11 @@ mod tests {
             "{md}"
         );
         // The stages: 40 samples from 20 records are two epochs.
-        let stage = "| SigLIP 1 (English) · En + Multi: finetune | 5 | 40 | 2.00 | 20 | 1,000 | 12,345 | 1.250 | – |";
+        let stage =
+            "| SigLIP 1 (English) · En + Multi: finetune | 5 | 40 | 2.00 | 20 | 1,000 | 12,345 | 1.250 | 2.000 |";
         assert!(md.contains(stage), "{md}");
+        // What was validated on, by source: a row each, of all settings and stages.
+        assert!(md.contains(&format!("| caption/en |{}", " 2.500 |".repeat(8))), "{md}");
         // By language, in the order of the columns: English, German, French.
         assert!(md.contains("| SigLIP 1 (English) · En + Multi: finetune | 10 (25.0 %) | 30 (75.0 %) | 0 |"), "{md}");
     }

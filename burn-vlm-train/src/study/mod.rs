@@ -7,10 +7,12 @@
 mod beginnings;
 mod blind;
 mod experts;
+mod forgetting;
 mod job;
 mod languages;
 mod missing;
 mod parts;
+mod pivot;
 mod questions;
 mod strata;
 mod summary;

@@ -17,6 +17,8 @@ const RETRIEVAL: &str = "retrieval.json";
 const ENCODER: &str = "encoder.json";
 /// Questions about concepts that the encoder saw, with distractors that differ clearly: the easiest.
 const SHOWN: (&str, &str) = ("far", "seen");
+/// The same of words in pictures, of encoders that were trained on some.
+const READ: (&str, &str) = ("far", "plain words");
 
 /// The encoder of a cell, and what it can do by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,24 +47,30 @@ pub(super) fn keep(part: &str, encoder: &Path, cell: &Path) -> Result<()> {
 /// # Errors
 /// A file that cannot be read.
 pub(super) fn section(cells: &[FinishedCell], spec: &StudySpec) -> Result<Option<Section>> {
-    let mut encoders: Vec<(String, BTreeMap<String, f64>)> = Vec::new();
+    let (mut encoders, mut readers): (Vec<Alone>, Vec<Alone>) = (Vec::new(), Vec::new());
     let mut languages: Vec<String> = Vec::new();
     for cell in cells {
         let Some(alone) = read_json_if_there::<EncoderAlone>(&cell.folder.join(ENCODER))? else { continue };
         if encoders.iter().any(|(part, _)| *part == alone.part) {
             continue;
         }
-        let shown = |score: &&RetrievalScore| (score.distractors.as_str(), score.concepts.as_str()) == SHOWN;
-        let scores: BTreeMap<String, f64> =
-            alone.retrieval.iter().filter(shown).map(|score| (score.language.clone(), score.score)).collect();
-        languages.extend(scores.keys().filter(|tag| !languages.contains(tag)).cloned().collect::<Vec<_>>());
-        encoders.push((alone.part, scores));
+        let [shown, read] = [SHOWN, READ].map(|part| of_part(&alone.retrieval, part));
+        for tag in shown.keys().chain(read.keys()) {
+            if !languages.contains(tag) {
+                languages.push(tag.clone());
+            }
+        }
+        if !read.is_empty() {
+            readers.push((format!("{}: plain words", alone.part), read));
+        }
+        encoders.push((alone.part, shown));
     }
     if encoders.is_empty() || languages.is_empty() {
         return Ok(None);
     }
     let mut rows: Vec<(String, Vec<String>)> = encoders
         .iter()
+        .chain(&readers)
         .map(|(part, scores)| {
             let figure = |tag: &String| scores.get(tag).map_or_else(|| "–".to_owned(), |score| format!("{score:.1}"));
             (part.clone(), languages.iter().map(figure).collect())
@@ -87,10 +95,23 @@ pub(super) fn section(cells: &[FinishedCell], spec: &StudySpec) -> Result<Option
              behind the projector.",
         )
         .table("Encoder", &columns, rows);
+    if !readers.is_empty() {
+        let words = "Words: the same of held-out words in pictures, in held-out fonts and layouts.";
+        section = section.text(words);
+    }
     if let Some(finding) = finding {
         section = section.finding("The encoders by themselves", finding);
     }
     Ok(Some(section))
+}
+
+/// An encoder, and its percent right by language.
+type Alone = (String, BTreeMap<String, f64>);
+
+/// The scores of one kind of questions (distractors, concepts) by language.
+fn of_part(retrieval: &[RetrievalScore], (distractors, concepts): (&str, &str)) -> BTreeMap<String, f64> {
+    let of = retrieval.iter().filter(|score| score.distractors == distractors && score.concepts == concepts);
+    of.map(|score| (score.language.clone(), score.score)).collect()
 }
 
 /// The smallest and the largest difference, with their languages.
@@ -165,5 +186,32 @@ mod tests {
         }
         assert!(md.contains("better than siglip1 by 0.0 (English) to +40.2 points (German)"), "{md}");
         assert!(page.contains("id=\"parts\""));
+    }
+
+    #[test]
+    fn encoders_that_read_have_a_row_of_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let score = |language: &str, concepts: &str, score: f64| RetrievalScore {
+            language: language.into(),
+            distractors: "far".into(),
+            concepts: concepts.into(),
+            n: 10,
+            score,
+        };
+        let scores = [
+            score("en", "seen", 89.0),
+            score("en", "plain words", 40.5),
+            score("el", "plain words", 33.0),
+            score("el", "small words", 1.0),
+        ];
+        write_json_atomic(&folder.path().join(RETRIEVAL), &scores).unwrap();
+        keep("ocr", folder.path(), folder.path()).unwrap();
+        let spec = fake::two_by_two();
+        let section = section(&[finished("ocr", folder.path().to_owned())], &spec).unwrap().unwrap();
+        let summary = summarise(&spec, &fake::outcomes(&spec, &[0], 4), fake::provenance(&[0])).unwrap();
+        let md = crate::report::markdown(&spec, &summary, &[section], false);
+        for row in ["| ocr | 89.0 | – |", "| ocr: plain words | 40.5 | 33.0 |", "held-out words in pictures"] {
+            assert!(md.contains(row), "no `{row}` in\n{md}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use burn_vlm_data::sample::{Picture, pictures};
 use serde_json::json;
 
 use super::strata::Strata;
-use super::{blind, experts, languages, parts, training};
+use super::{blind, experts, forgetting, languages, parts, training};
 use crate::ablation::{FinishedCell, Plan, Provenance as Origin, StudyResult};
 use crate::error::{Result, TrainError};
 use crate::eval::{Benchmark, Benchmarks, Prediction, Question};
@@ -84,9 +84,11 @@ pub fn write_summary(
     let mut summary = summarise(&spec, outcomes, provenance).map_err(report_error)?;
     summary.blind = blind_scores(&spec, without_picture).map_err(report_error)?;
     summary.stages = stages;
+    summary.text = forgetting::summary(&result.cells, &spec, axes)?;
     let sections: Vec<Section> = [
         experts::section(&result.cells, &spec, axes)?,
         parts::section(&result.cells, &spec)?,
+        forgetting::section(summary.text.as_ref(), &spec),
         languages::section(&spec, &summary),
         training::section(&summary.stages, &spec),
         training::cost(&result.cells, &summary.stages, &spec, axes),

@@ -41,6 +41,7 @@ pub(super) fn stages(cell: &FinishedCell, axes: &Axes) -> Result<Vec<StageSummar
             loss: last.map(|entry| entry.loss_mean),
             held_out_loss: validation.map(|validation| validation.loss),
             held_out_loss_by_language: validation.map(|v| v.by_language.clone()).unwrap_or_default(),
+            held_out_loss_by_source: validation.map(|v| v.by_source.clone()).unwrap_or_default(),
         });
     }
     Ok(stages)
@@ -143,6 +144,22 @@ pub(super) fn section(stages: &[StageSummary], spec: &StudySpec) -> Option<Secti
         section = section.text("Held-out loss by language, nats per token, means over seeds:").table(
             "Setting: stage",
             &names(&tags, spec),
+            rows.collect(),
+        );
+    }
+    let sources: BTreeSet<&String> = stages.iter().flat_map(|stage| stage.held_out_loss_by_source.keys()).collect();
+    if sources.len() > 1 {
+        let validated: Vec<&Setting<'_>> =
+            settings.iter().filter(|setting| setting.first.held_out_loss.is_some()).collect();
+        let labels: Vec<&str> = validated.iter().map(|setting| setting.label.as_str()).collect();
+        let rows = sources.into_iter().map(|source| {
+            let figure =
+                |setting: &&Setting<'_>| mean(setting, |stage| stage.held_out_loss_by_source.get(source).copied());
+            (source.clone(), validated.iter().map(figure).collect())
+        });
+        section = section.text("Held-out loss by source, nats per token, means over seeds:").table(
+            "Source",
+            &labels,
             rows.collect(),
         );
     }

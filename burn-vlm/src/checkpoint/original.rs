@@ -8,13 +8,16 @@
 //! - the weights may lack the tower, which was frozen: then it is read from the folder `vision_tower` beside them;
 //! - the layout has no image token (its data use -200). Unless `image_token_index` is there, the first id behind the embedding
 //!   table stands for a visual token;
-//! - its pinpoints are (width, height); ours, as transformers', (height, width).
+//! - its pinpoints are (width, height); ours, as transformers', (height, width);
+//! - of a SigLIP tower the last layer and the head are cut off, and all its patches are read, whatever the `mm_` keys say;
+//! - it marks pictures and videos alike.
 //!
 //! It is only read: what was loaded is written in transformers' layout.
 
 use std::path::Path;
 
 use burn::tensor::Device;
+use burn_vlm_base::onevision::max_tiles;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,9 +27,9 @@ use super::{CheckpointError, Layout, LoadOptions, Pretrained, TensorSource, load
 use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::language::LanguageConfig;
-use crate::vision::{ClipVisionConfig, VisionConfig, VisionEncoder, VisionTower};
+use crate::vision::{ClipVisionConfig, SiglipVisionConfig, VisionConfig, VisionEncoder, VisionTower};
 use crate::vlm::tiling::Size;
-use crate::vlm::{FeatureLayer, SelectStrategy, Vlm, VlmConfig, VlmType};
+use crate::vlm::{FeatureLayer, NewlinePosition, PoolMode, SelectStrategy, Vlm, VlmConfig, VlmType};
 
 /// The file that describes the vision tower.
 pub(super) const VISION_FILE: &str = "vision_config.json";
@@ -69,6 +72,20 @@ struct TileKeys {
     image_aspect_ratio: Option<String>,
     mm_patch_merge_type: Option<String>,
     image_grid_pinpoints: Option<Vec<Size>>,
+    /// These two say that there were videos in training; the trainer writes the newlines' place in any case.
+    mm_spatial_pool_mode: Option<PoolMode>,
+    mm_spatial_pool_stride: Option<usize>,
+    mm_newline_position: Option<NewlinePosition>,
+    /// Frames of two kinds, of which one keeps fewer tokens.
+    #[serde(default)]
+    add_faster_video: bool,
+}
+
+/// What the config says of tiles and videos.
+struct Tiling {
+    pinpoints: Vec<Size>,
+    /// `vision_aspect_ratio` and the `mm_` keys of a model that takes videos too.
+    videos: Option<(String, TileKeys)>,
 }
 
 fn projector() -> String {
@@ -98,13 +115,30 @@ pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig
     let vision_config = tower(&keys, path, folder)?;
     let text_config = language(json, path)?;
     let image_token = keys.image_token_index.unwrap_or(text_config.vocab_size() as i64);
-    let tiles = pinpoints(json, path)?;
-    Ok(VlmConfig {
-        model_type: if tiles.is_some() { VlmType::LlavaNext } else { VlmType::Llava },
-        vision_feature_layer: FeatureLayer::One(keys.mm_vision_select_layer),
-        vision_feature_select_strategy: keys.mm_vision_select_feature.unwrap_or(SelectStrategy::Default),
-        image_grid_pinpoints: tiles,
+    let (layer, strategy) = match &vision_config {
+        // A description with a head is the whole tower's, whose last layer is not cut off yet.
+        VisionConfig::Siglip(siglip) => (if siglip.vision_use_head { -2 } else { -1 }, SelectStrategy::Full),
+        _ => (keys.mm_vision_select_layer, keys.mm_vision_select_feature.unwrap_or(SelectStrategy::Default)),
+    };
+    let config = VlmConfig {
+        vision_feature_layer: FeatureLayer::One(layer),
+        vision_feature_select_strategy: strategy,
         ..VlmConfig::new(vision_config, text_config, image_token)
+    };
+    let Some(Tiling { pinpoints, videos }) = tiling(json, path)? else { return Ok(config) };
+    let config = VlmConfig { image_grid_pinpoints: Some(pinpoints), ..config };
+    let Some((aspect_ratio, keys)) = videos else {
+        return Ok(VlmConfig { model_type: VlmType::LlavaNext, ..config });
+    };
+    Ok(VlmConfig {
+        model_type: VlmType::LlavaOnevision,
+        vision_aspect_ratio: Some(aspect_ratio),
+        mm_spatial_pool_mode: keys.mm_spatial_pool_mode.unwrap_or_default(),
+        mm_spatial_pool_stride: keys.mm_spatial_pool_stride.unwrap_or(config.mm_spatial_pool_stride),
+        mm_newline_position: keys.mm_newline_position.unwrap_or_default(),
+        // Its data loader pads all pictures but a sample's only one to squares.
+        tile_every_image: Some(false),
+        ..config
     })
 }
 
@@ -125,8 +159,8 @@ pub(super) fn tower_keys(model: &'static str, json: &Value, path: &Path) -> Resu
     Ok(keys)
 }
 
-/// The sizes of tiled pictures as (height, width); `None` where pictures are not tiled.
-fn pinpoints(json: &Value, path: &Path) -> Result<Option<Vec<Size>>, CheckpointError> {
+/// How pictures are tiled, and whether there are videos; `None` where pictures are not tiled.
+fn tiling(json: &Value, path: &Path) -> Result<Option<Tiling>, CheckpointError> {
     let keys: TileKeys = config::from_value(json.clone(), path)?;
     let refuse = |key, value: String, expected: &str| {
         let source = ModelError::config("llava", key, value, expected);
@@ -135,18 +169,25 @@ fn pinpoints(json: &Value, path: &Path) -> Result<Option<Vec<Size>>, CheckpointE
     if keys.mm_use_im_start_end {
         return refuse("mm_use_im_start_end", "true".into(), "false: tokens around a picture are not written");
     }
-    match keys.image_aspect_ratio.as_deref() {
-        Some("anyres") => {}
-        None | Some("square" | "pad") => return Ok(None),
-        Some(other) => {
-            let expected = "anyres, pad, square or absent: LLaVA-OneVision's anyres_max_N scales the tiles' features down, \
-                            highres and crop_split are other cuts, and none of them is built";
-            return refuse("image_aspect_ratio", other.into(), expected);
-        }
+    if keys.add_faster_video {
+        return refuse("add_faster_video", "true".into(), "false: frames of two kinds are not built");
     }
-    match (keys.mm_patch_merge_type.as_deref(), keys.image_grid_pinpoints) {
+    let aspect_ratio = match keys.image_aspect_ratio.clone() {
+        None => return Ok(None),
+        Some(word) if word == "square" || word == "pad" => return Ok(None),
+        Some(word) if max_tiles(&word).is_ok() => word,
+        Some(other) => {
+            let expected = "anyres, anyres_max_N, pad, square or absent: highres and crop_split are other cuts, which are not built";
+            return refuse("image_aspect_ratio", other, expected);
+        }
+    };
+    match (keys.mm_patch_merge_type.as_deref(), keys.image_grid_pinpoints.clone()) {
         (Some("spatial_unpad"), Some(sizes)) => {
-            Ok(Some(sizes.into_iter().map(|(width, height)| (height, width)).collect()))
+            let pools = keys.mm_spatial_pool_mode.is_some() || keys.mm_spatial_pool_stride.is_some();
+            Ok(Some(Tiling {
+                pinpoints: sizes.into_iter().map(|(width, height)| (height, width)).collect(),
+                videos: (pools || aspect_ratio != "anyres").then_some((aspect_ratio, keys)),
+            }))
         }
         (Some("spatial_unpad"), None) => refuse("image_grid_pinpoints", "absent".into(), "a list of sizes"),
         (merge, _) => refuse(
@@ -159,6 +200,23 @@ fn pinpoints(json: &Value, path: &Path) -> Result<Option<Vec<Size>>, CheckpointE
 
 /// Names of the towers that are known by name.
 pub(super) const KNOWN_TOWERS: [&str; 2] = ["openai/clip-vit-large-patch14-336", "openai/clip-vit-large-patch14"];
+
+/// Further names, of towers whose last layer is cut off.
+const KNOWN_SIGLIP: [&str; 2] = ["google/siglip-so400m-patch14-384", "google/siglip2-so400m-patch14-384"];
+
+/// SigLIP SO400M without its last layer and its head, as the layout keeps it.
+fn cut_siglip() -> VisionConfig {
+    VisionConfig::Siglip(SiglipVisionConfig {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        num_hidden_layers: 26,
+        num_attention_heads: 16,
+        image_size: 384,
+        patch_size: 14,
+        vision_use_head: false,
+        ..SiglipVisionConfig::default()
+    })
+}
 
 /// A tower that published checkpoints name.
 pub(super) fn known_tower(name: &str) -> Option<VisionConfig> {
@@ -192,11 +250,12 @@ pub(super) fn tower(keys: &TowerKeys, path: &Path, folder: &Path) -> Result<Visi
         return read_tower(&own);
     }
     let name = keys.mm_vision_tower.as_deref().unwrap_or("");
-    known_tower(name).ok_or_else(|| {
+    let siglip = || KNOWN_SIGLIP.contains(&name).then(cut_siglip);
+    known_tower(name).or_else(siglip).ok_or_else(|| {
         let reason = format!(
             "the vision tower `{name}` (mm_vision_tower) is not one that is known by name ({}): put its config.json beside \
              this file as {VISION_FILE}",
-            KNOWN_TOWERS.join(", ")
+            [KNOWN_TOWERS, KNOWN_SIGLIP].concat().join(", ")
         );
         CheckpointError::format(path, reason)
     })

@@ -8,7 +8,7 @@ use burn_vlm_base::files::write_json_atomic;
 use burn_vlm_base::seal::Seal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::config::CONFIG;
 use super::folder::{copy_companions, publish};
@@ -460,7 +460,13 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
         // The resolved switches: the file's `transformers_version` may be absent.
         let (scale, softcap) = (self.config.scales_visual_embeds(), self.config.softcaps_logits());
         let connector = self.connector_config();
-        VlmConfig { scale_visual_embeds: Some(scale), softcap_logits: Some(softcap), connector, ..self.config.clone() }
+        VlmConfig {
+            scale_visual_embeds: Some(scale),
+            softcap_logits: Some(softcap),
+            tile_every_image: self.config.takes_videos().then(|| self.config.tiles_every_image()),
+            connector,
+            ..self.config.clone()
+        }
     }
 
     fn architecture(&self) -> (&'static str, &'static str) {
@@ -468,17 +474,17 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
             (Layout::Parrot, _) => (parrot::ARCHITECTURE, parrot::MODEL_TYPE),
             (_, VlmType::Llava) => ("LlavaForConditionalGeneration", "llava"),
             (_, VlmType::LlavaNext) => ("LlavaNextForConditionalGeneration", "llava_next"),
+            (_, VlmType::LlavaOnevision) => ("LlavaOnevisionForConditionalGeneration", "llava_onevision"),
         }
     }
 
-    /// Parts and their `model_type` that a published config leaves out: CLIP ViT-L/14 at 336 pixels and Llama.
+    /// Parts and their `model_type` that a published config leaves out: CLIP ViT-L/14 at 336 pixels and Llama; in LLaVA-OneVision
+    /// SigLIP SO400M at 384 pixels without its last layer and Qwen 2, and other defaults of some keys.
     fn select_config(mut config: Value) -> Value {
-        let clip = json!({
-            "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-            "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "projection_dim": 768
-        });
+        let onevision = config["model_type"] == "llava_onevision";
         let Some(parts) = config.as_object_mut() else { return config };
-        for (part, default) in [("vision_config", clip), ("text_config", json!({"model_type": "llama"}))] {
+        let (vision, text) = if onevision { (siglip_so400m(), "qwen2") } else { (clip_large(), "llama") };
+        for (part, default) in [("vision_config", vision), ("text_config", json!({ "model_type": text }))] {
             match parts.get_mut(part) {
                 Some(Value::Object(keys)) => {
                     keys.entry("model_type").or_insert_with(|| default["model_type"].clone());
@@ -488,6 +494,9 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
                 }
                 Some(_) => {}
             }
+        }
+        if onevision {
+            onevision_keys(parts);
         }
         config
     }
@@ -526,12 +535,44 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
             return Ok(vec![(CONFIG, flat), (original::VISION_FILE, vision)]);
         }
         let mut value = serde_json::to_value(&config)?;
-        value["image_seq_length"] = json!(config.num_visual_tokens());
+        if !config.takes_videos() {
+            value["image_seq_length"] = json!(config.num_visual_tokens());
+        }
         Ok(vec![(CONFIG, value)])
     }
 
     fn from_config(config: &VlmConfig, device: &Device) -> Result<Self, ModelError> {
         config.init_parts(&Scope::new(DEFAULT_SEED, device))
+    }
+}
+
+/// The tower of a LLaVA or LLaVA-NeXT config that names none.
+fn clip_large() -> Value {
+    json!({
+        "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "projection_dim": 768
+    })
+}
+
+/// The tower of a LLaVA-OneVision config that names none.
+fn siglip_so400m() -> Value {
+    json!({
+        "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 26,
+        "num_attention_heads": 16, "image_size": 384, "patch_size": 14, "vision_use_head": false
+    })
+}
+
+/// Keys of LLaVA-OneVision whose defaults are not LLaVA's.
+fn onevision_keys(config: &mut Map<String, Value>) {
+    for (keys, default) in [
+        (&["image_token_index", "image_token_id"][..], json!(151_646)),
+        (&["video_token_index", "video_token_id"], json!(151_647)),
+        (&["vision_feature_layer"], json!(-1)),
+        (&["vision_feature_select_strategy"], json!("full")),
+    ] {
+        if keys.iter().all(|key| config.get(*key).is_none_or(Value::is_null)) {
+            config.insert(keys[0].into(), default);
+        }
     }
 }
 

@@ -170,14 +170,14 @@ impl LanguageConfig {
         each!(self, config => config.tie_word_embeddings)
     }
 
-    /// Checks that every id has a row in the table of embeddings, but for `image_token`, which is never looked up. A device answers an
+    /// Checks that every id has a row in the table of embeddings, but for `visual_ids`, which are never looked up. A device answers an
     /// id without a row with another row, with zeros, or with the program's end.
     ///
     /// # Errors
     /// [`ModelError::Input`], which names id and rows.
-    pub fn check_ids(&self, prompts: &[Vec<u32>], image_token: Option<i64>) -> Result<(), ModelError> {
+    pub fn check_ids(&self, prompts: &[Vec<u32>], visual_ids: &[i64]) -> Result<(), ModelError> {
         let rows = self.vocab_size();
-        let beyond = |id: &&u32| **id as usize >= rows && Some(i64::from(**id)) != image_token;
+        let beyond = |id: &&u32| **id as usize >= rows && !visual_ids.contains(&i64::from(**id));
         match prompts.iter().flatten().find(beyond) {
             None => Ok(()),
             Some(id) => Err(ModelError::Input(format!(

@@ -1,10 +1,11 @@
-//! Configuration of a VLM: the keys of LLaVA's and LLaVA-NeXT's `config.json`, and a few of our own.
+//! Configuration of a VLM: the keys of LLaVA's, LLaVA-NeXT's and LLaVA-OneVision's `config.json`, and a few of our own.
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Vlm;
+use super::onevision::{DEFAULT_STRIDE, NewlinePosition, PoolMode, default_pinpoints, is_default, is_default_stride};
 use super::tiling::{DEFAULT_PINPOINTS, Size};
 use crate::connector::{ConnectorConfig, ConnectorShape, Projector};
 use crate::encoder::resolve_layer;
@@ -28,6 +29,8 @@ pub enum VlmType {
     Llava,
     /// Each picture is a base view and a grid of tiles, ended row by row with `image_newline`.
     LlavaNext,
+    /// As [`Self::LlavaNext`] with grids that have a largest size; and videos, whose frames are pooled.
+    LlavaOnevision,
 }
 
 /// Which hidden state of the vision tower is read; several are concatenated along the width.
@@ -85,10 +88,11 @@ pub struct VisualTokens {
     pub noise: f64,
 }
 
-/// Keys of `LlavaConfig` and `LlavaNextConfig`, and ours: `connector`, `visual_tokens`, `scale_visual_embeds`, `softcap_logits`.
+/// Keys of `LlavaConfig`, `LlavaNextConfig` and `LlavaOnevisionConfig`, those of the code that trained the latter (`mm_*`), and ours:
+/// `connector`, `visual_tokens`, `scale_visual_embeds`, `softcap_logits`, `tile_every_image`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VlmConfig {
-    /// Whether pictures are tiled.
+    /// Whether pictures are tiled, and whether there are videos.
     #[serde(default)]
     pub model_type: VlmType,
     /// The vision tower.
@@ -125,9 +129,28 @@ pub struct VlmConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softcap_logits: Option<bool>,
     /// Sizes (height, width) in pixels that a tiled picture may be scaled to, multiples of the tower's `image_size`; absent,
-    /// [`DEFAULT_PINPOINTS`].
+    /// [`DEFAULT_PINPOINTS`], or those of [`default_pinpoints`] in LLaVA-OneVision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_grid_pinpoints: Option<Vec<Size>>,
+    /// The id that marks the place of a visual token of a video (`video_token_id` in newer configs); absent, that of pictures does.
+    #[serde(alias = "video_token_id", default, skip_serializing_if = "Option::is_none")]
+    pub video_token_index: Option<i64>,
+    /// `anyres_max_N`: how many tiles' tokens a picture's grid may have (LLaVA-OneVision); `anyres`: any number; absent, `anyres_max_9`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision_aspect_ratio: Option<String>,
+    /// Where newlines stand among the tokens of a video.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mm_newline_position: NewlinePosition,
+    /// How the tokens of a frame become fewer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mm_spatial_pool_mode: PoolMode,
+    /// By how much each side of a frame shrinks.
+    #[serde(default = "default_stride", skip_serializing_if = "is_default_stride")]
+    pub mm_spatial_pool_stride: usize,
+    /// Whether a picture that is not the only one of its conversation is tiled too, as transformers before 4.53 did. Absent,
+    /// `transformers_version` decides. See [`VlmConfig::tiles_images`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile_every_image: Option<bool>,
     /// The version that wrote the config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformers_version: Option<String>,
@@ -148,6 +171,9 @@ fn default_strategy() -> SelectStrategy {
 fn default_true() -> bool {
     true
 }
+fn default_stride() -> usize {
+    DEFAULT_STRIDE
+}
 
 impl VlmConfig {
     /// LLaVA's defaults around two parts; all patches of the tower are kept ([`SelectStrategy::patches_of`]).
@@ -166,6 +192,12 @@ impl VlmConfig {
             scale_visual_embeds: None,
             softcap_logits: None,
             image_grid_pinpoints: None,
+            video_token_index: None,
+            vision_aspect_ratio: None,
+            mm_newline_position: NewlinePosition::default(),
+            mm_spatial_pool_mode: PoolMode::default(),
+            mm_spatial_pool_stride: DEFAULT_STRIDE,
+            tile_every_image: None,
             transformers_version: None,
         }
     }
@@ -268,6 +300,9 @@ impl VlmConfig {
                 return error("visual_tokens.pooled_head", "true".into(), "false: tiles are put side by side");
             }
         }
+        if self.takes_videos() {
+            self.validate_onevision()?;
+        }
         if let Some(pool) = tokens.pool
             && (pool == 0 || !grid.is_multiple_of(pool))
         {
@@ -302,7 +337,9 @@ impl VlmConfig {
         };
         let tokens = &self.visual_tokens;
         if self.is_tiled() {
-            return error("model_type", "llava_next".into(), "`llava`, without tiles");
+            let found = serde_json::to_value(self.model_type).ok();
+            let found = found.as_ref().and_then(|value| value.as_str()).unwrap_or_default();
+            return error("model_type", found.into(), "`llava`, without tiles");
         }
         if self.drops_patch() {
             return error("vision_feature_select_strategy", "default".into(), "`full`");
@@ -347,7 +384,12 @@ impl VlmConfig {
 
     /// Whether a picture is cut into tiles.
     pub fn is_tiled(&self) -> bool {
-        self.model_type == VlmType::LlavaNext
+        matches!(self.model_type, VlmType::LlavaNext | VlmType::LlavaOnevision)
+    }
+
+    /// Whether there are videos.
+    pub fn takes_videos(&self) -> bool {
+        self.model_type == VlmType::LlavaOnevision
     }
 
     /// Whether each picture has a grid of its own (NaFlex).
@@ -357,7 +399,8 @@ impl VlmConfig {
 
     /// `image_grid_pinpoints`, or what an absent value means.
     pub fn pinpoints(&self) -> Vec<Size> {
-        self.image_grid_pinpoints.clone().unwrap_or_else(|| DEFAULT_PINPOINTS.to_vec())
+        let default = || if self.takes_videos() { default_pinpoints() } else { DEFAULT_PINPOINTS.to_vec() };
+        self.image_grid_pinpoints.clone().unwrap_or_else(default)
     }
 
     /// Width of the features that the connector takes.
@@ -388,7 +431,7 @@ impl VlmConfig {
     }
 
     /// Whether `transformers_version` is known and at least this.
-    fn is_since(&self, since: (u32, u32)) -> bool {
+    pub(super) fn is_since(&self, since: (u32, u32)) -> bool {
         let mut parts = self.transformers_version.as_deref().unwrap_or("").split('.').map(|part| part.parse().ok());
         let version = (parts.next().flatten(), parts.next().flatten());
         matches!(version, (Some(major), Some(minor)) if (major, minor) >= since)

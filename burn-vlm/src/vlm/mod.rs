@@ -10,19 +10,26 @@
 //! - tower and connector are types: this library's enums, which a config chooses from, or anybody's modules with
 //!   [`VisionTower`] and [`Projector`];
 //! - tiled pictures (LLaVA-NeXT) take the same way, a tile like a picture; a [`Packing`] then says which of the tiles' tokens
-//!   stands where. It also leaves out the padding of pictures with grids of their own (NaFlex).
+//!   stands where. It also leaves out the padding of pictures with grids of their own (NaFlex);
+//! - the frames of videos (LLaVA-OneVision) take it too, and are pooled in the packing, behind the connector.
 
 mod config;
+mod encode_media;
+mod media;
+mod onevision;
 mod packing;
+mod resize;
 mod routing;
 
 pub use burn_vlm_base::tiling;
 
 pub use config::{FeatureLayer, SelectStrategy, VisualTokens, VlmConfig, VlmType};
+pub use media::Medium;
+pub use onevision::{NewlinePosition, PoolMode, default_pinpoints};
 pub use packing::{Packing, VisualFeatures};
 
 use burn::module::{Module, ModuleDisplay, Param};
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::connector::{Connector, ConnectorConfig, Projector};
 use crate::error::ModelError;
@@ -57,7 +64,7 @@ pub struct Vlm<T: Module + ModuleDisplay = VisionEncoder, P: Module + ModuleDisp
     pub multi_modal_projector: P,
     /// Embeddings to text.
     pub language_model: LanguageModel,
-    /// The embedding that ends each row of a tiled picture, `[hidden]`; `None` where pictures are not tiled.
+    /// The embedding that ends each row of a tiled picture, and a video, `[hidden]`; `None` where pictures are not tiled.
     pub image_newline: Option<Param<Tensor<1>>>,
     /// What the model was built from.
     #[module(skip)]
@@ -70,14 +77,17 @@ pub struct Vlm<T: Module + ModuleDisplay = VisionEncoder, P: Module + ModuleDisp
 /// One batch for [`Vlm::forward`].
 #[derive(Debug, Clone)]
 pub struct VlmInput {
-    /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens, a tiled one to `num_image_tokens`.
+    /// `[batch, tokens]`, each image expanded to `num_visual_tokens` image tokens, a tiled one to `num_image_tokens`, a video to
+    /// `num_video_tokens` video tokens.
     pub ids: Tensor<2, Int>,
     /// `[images, num_feature_tokens, d_vision]` from [`Vlm::encode_images`], in the order in which the images appear in
-    /// `ids`, row by row; `None` if no row has one.
+    /// `ids`, row by row; `None` if no row has one, or `tokens` are there. Of tiles and frames, see [`Vlm::encode_media`].
     pub features: Option<Tensor<3>>,
-    /// How tiles, or pictures with padding, become pictures; `None` where each of `features` is a picture.
+    /// How tiles and frames become pictures and videos, or pictures lose their padding; `None` where each of `features` is a picture.
     pub packing: Option<Packing>,
-    /// Flat indices of the image tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
+    /// `[1, visual_tokens, hidden]` from [`Vlm::media_tokens`], in place of `features`.
+    pub tokens: Option<Tensor<3>>,
+    /// Flat indices of the image and video tokens in `ids`, `row * tokens + position`; `None` reads the ids back from the device.
     pub image_positions: Option<Tensor<1, Int>>,
     /// `[batch, tokens]`, true for the words that route a connector which [reads text](Projector::reads_text); image tokens
     /// never do. `None` lets every word route that `attention.padding` calls real: right for prompts, but in training on
@@ -96,6 +106,7 @@ impl VlmInput {
             ids,
             features: None,
             packing: None,
+            tokens: None,
             image_positions: None,
             routing_text: None,
             noise_seed: None,
@@ -105,7 +116,7 @@ impl VlmInput {
 
     /// With features of the images in `ids`.
     pub fn with_features(mut self, features: impl Into<VisualFeatures>) -> Self {
-        VisualFeatures { features: self.features, packing: self.packing } = features.into();
+        VisualFeatures { features: self.features, packing: self.packing, tokens: self.tokens } = features.into();
         self
     }
 }
@@ -198,7 +209,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
             self.select(self.vision_tower.features_of_patches(&pixels.narrow(first, count), layers, pooled)?)
         })?;
         let packing = Packing::of_padded(&pixels.counts(), features.dims()[1])?;
-        Ok(VisualFeatures { features: Some(features), packing: Some(packing) })
+        Ok(VisualFeatures { features: Some(features), packing: Some(packing), tokens: None })
     }
 
     /// `encode(first, count)` for all pictures, [`images_per_chunk`](Self::images_per_chunk) at a time.
@@ -262,7 +273,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
             return Err(ModelError::Input("this model's pictures are not tiled: encode_images takes them".into()));
         }
         let packing = self.config.packing(tiles, sizes)?;
-        Ok(VisualFeatures { features: Some(self.encode_images(pixels)?), packing: Some(packing) })
+        Ok(VisualFeatures { features: Some(self.encode_images(pixels)?), packing: Some(packing), tokens: None })
     }
 
     /// Features to embeddings, through the connector. With `noise_seed` (training), Gaussian noise with the config's
@@ -303,22 +314,46 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         }
     }
 
-    /// Flat indices of the image tokens in `ids`, `[n]`; `None` if there are none. Reads the ids back from the device.
+    /// Flat indices of the image and video tokens in `ids`, `[n]`; `None` if there are none. Reads the ids back from the device.
     ///
     /// # Errors
     /// [`ModelError::Read`].
     pub fn image_positions(&self, ids: &Tensor<2, Int>) -> Result<Option<Tensor<1, Int>>, ModelError> {
+        Ok(position_tensor(&self.read_places(ids)?, &ids.device()))
+    }
+
+    /// The flat index of each image and video token, and whether it is of a video that has a token of its own.
+    fn read_places(&self, ids: &Tensor<2, Int>) -> Result<Vec<(i64, bool)>, ModelError> {
         let found = ids
             .clone()
             .try_into_vec_as::<i64>()
             .map_err(|error| ModelError::Read { what: "token ids", reason: format!("{error:?}") })?;
-        let positions: Vec<i64> = (0i64..)
-            .zip(&found)
-            .filter(|(_, id)| **id == self.config.image_token_index)
-            .map(|(position, _)| position)
-            .collect();
-        let count = positions.len();
-        Ok((count > 0).then(|| Tensor::from_data(TensorData::new(positions, [count]), &ids.device())))
+        let visual = self.config.visual_ids();
+        let place = |(position, id): (i64, &i64)| {
+            let kind = visual.iter().position(|visual| visual == id)?;
+            Some((position, kind > 0))
+        };
+        Ok((0i64..).zip(&found).filter_map(place).collect())
+    }
+
+    /// The places of a batch's visual tokens: the given ones, or those in its ids. They are as many as the packing says, and, where
+    /// the ids are read, of pictures and videos as it says.
+    fn places(&self, input: &VlmInput) -> Result<Option<Tensor<1, Int>>, ModelError> {
+        if let Some(positions) = &input.image_positions {
+            if let Some(packing) = &input.packing {
+                packing.check_places(positions.dims()[0])?;
+            }
+            return Ok(Some(positions.clone()));
+        }
+        let places = self.read_places(&input.ids)?;
+        match &input.packing {
+            Some(packing) if self.config.visual_ids().len() > 1 => {
+                packing.check_kinds(&places.iter().map(|(_, video)| *video).collect::<Vec<_>>())?;
+            }
+            Some(packing) => packing.check_places(places.len())?,
+            None => {}
+        }
+        Ok(position_tensor(&places, &input.ids.device()))
     }
 
     /// Embeddings of a batch: the text's, with the visual tokens in the places of the image token.
@@ -370,7 +405,10 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// Embeddings `[batch, tokens, hidden]` of the text, and where the image tokens are (`[batch, tokens]`). The image token's
     /// own row may lie outside the table: another one is looked up in its place, to be overwritten.
     fn embed_text(&self, ids: Tensor<2, Int>) -> (Tensor<3>, Tensor<2, Bool>) {
-        let places = ids.clone().equal_elem(self.config.image_token_index);
+        let mut places = ids.clone().equal_elem(self.config.image_token_index);
+        for id in self.config.visual_ids().into_iter().skip(1) {
+            places = places.bool_or(ids.clone().equal_elem(id));
+        }
         (self.language_model.embed(ids.mask_fill(places.clone(), 0)), places)
     }
 
@@ -406,17 +444,12 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         {
             return self.embed_routed(input, features.clone());
         }
-        let positions = match &input.image_positions {
-            Some(positions) => Some(positions.clone()),
-            None => self.image_positions(&input.ids)?,
-        };
-        if let Some(packing) = &input.packing {
-            packing.check_places(positions.as_ref().map_or(0, |positions| positions.dims()[0]))?;
-        }
+        let positions = self.places(input)?;
         self.merge_at(input.ids.clone(), positions, self.visual_tokens(input)?)
     }
 
-    /// Connects and packs the features of a batch: what stands in the places of the image token, before any embedding scale.
+    /// Connects and packs the features of a batch, unless that was done before: what stands in the places of the visual tokens, before
+    /// any embedding scale.
     ///
     /// # Shapes
     /// - returns `[images, num_visual_tokens, hidden]`, or, where the input has a packing, `[1, visual_tokens, hidden]` of all of
@@ -425,7 +458,7 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     /// # Errors
     /// See [`Self::connect`] and [`Packing::apply`]; [`ModelError::Input`] for tiles in a model without `image_newline`.
     pub fn visual_tokens(&self, input: &VlmInput) -> Result<Option<Tensor<3>>, ModelError> {
-        let Some(features) = input.features.clone() else { return Ok(None) };
+        let Some(features) = input.features.clone() else { return Ok(input.tokens.clone()) };
         if self.multi_modal_projector.reads_text() {
             return self.routed_visual_tokens(input, features).map(Some);
         }
@@ -476,6 +509,13 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
         let hidden = self.forward(input)?;
         Ok(self.language_model.target_losses(hidden, target_rows, targets))
     }
+}
+
+/// Flat indices as a tensor; `None` for none.
+fn position_tensor(places: &[(i64, bool)], device: &Device) -> Option<Tensor<1, Int>> {
+    let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
+    let count = positions.len();
+    (count > 0).then(|| Tensor::from_data(TensorData::new(positions, [count]), device))
 }
 
 /// A connector's configuration; one of a user's own with the number of its tokens.

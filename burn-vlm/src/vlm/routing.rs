@@ -49,14 +49,10 @@ impl<T: VisionTower, P: Projector> Vlm<T, P> {
     }
 
     fn words(&self, input: &VlmInput, rows_of_features: usize) -> Result<Words, ModelError> {
-        let positions = match &input.image_positions {
-            Some(positions) => Some(positions.clone()),
-            None => self.image_positions(&input.ids)?,
-        };
+        let positions = self.places(input)?;
         let found = positions.as_ref().map_or(0, |positions| positions.dims()[0]);
-        match &input.packing {
-            Some(packing) => packing.check_places(found)?,
-            None => self.check_image_tokens(found, rows_of_features, self.config.num_visual_tokens())?,
+        if input.packing.is_none() {
+            self.check_image_tokens(found, rows_of_features, self.config.num_visual_tokens())?;
         }
         let Some(positions) = positions else {
             return Err(ModelError::Input("features of no image: leave `features` out".into()));

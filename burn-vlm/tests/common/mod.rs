@@ -64,6 +64,21 @@ impl Fixture {
         Self { name, dir: self.dir.clone(), bytes, seen: RefCell::default(), failures: RefCell::default() }
     }
 
+    /// The tensors whose names begin with `prefix`, by the rest of their names; here they count as looked at.
+    pub fn part(&self, prefix: &str) -> Self {
+        let tensors = self.tensors();
+        let mut own = Vec::new();
+        for (name, view) in tensors.tensors() {
+            if let Some(rest) = name.strip_prefix(prefix) {
+                self.seen.borrow_mut().insert(name.clone());
+                own.push((rest.to_string(), view));
+            }
+        }
+        let bytes = safetensors::serialize(own, None).unwrap();
+        let name = format!("{} {}", self.name, prefix.trim_end_matches('.'));
+        Self { name, dir: self.dir.clone(), bytes, seen: RefCell::default(), failures: RefCell::default() }
+    }
+
     /// A JSON file of the folder; one that it has not is said.
     pub fn json_if(&self, file: &str) -> Option<serde_json::Value> {
         let there = self.dir.join(file).is_file();

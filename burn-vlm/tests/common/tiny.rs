@@ -137,6 +137,17 @@ pub fn tiled_config(vision: VisionConfig, text: LanguageConfig) -> VlmConfig {
     }
 }
 
+pub const VIDEO_TOKEN: i64 = 48;
+
+/// The same for videos too, whose frames are 2 x 2 tokens.
+pub fn onevision_config(vision: VisionConfig, text: LanguageConfig) -> VlmConfig {
+    VlmConfig {
+        model_type: VlmType::LlavaOnevision,
+        video_token_index: Some(VIDEO_TOKEN),
+        ..tiled_config(vision, text)
+    }
+}
+
 pub fn vlm(config: &VlmConfig, seed: u64, device: &Device) -> Vlm {
     config.init_with(&Scope::new(seed, device)).unwrap()
 }

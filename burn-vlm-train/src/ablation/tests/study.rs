@@ -76,6 +76,26 @@ fn axes_must_not_undo_each_other_and_cells_must_differ() {
     assert!(error.contains("have the same recipe"), "{error}");
 }
 
+/// The same recipe, asked otherwise.
+#[test]
+fn a_value_may_change_how_a_cell_is_asked() {
+    let axis =
+        "[[axis]]\nname = 'asked'\nvalues = [{ name = 'short', evaluation = { items = 3 } }, { name = 'usual' }]\n";
+    let text =
+        STUDY.replacen("[[axis]]", &format!("{axis}\n[[axis]]"), 1).replace("siglip1/en\"", "usual/siglip1/en\"");
+    let plan = study(&text).plan("tiny", None, &PatchRules::new()).unwrap();
+    let of = |name: &str| plan.cells.iter().find(|cell| cell.setting == format!("{name}/siglip1/en")).unwrap();
+    assert_eq!(of("short").recipe, of("usual").recipe);
+    let usual = study(STUDY).evaluation["items"].as_integer();
+    assert_eq!(of("short").evaluation["items"].as_integer(), Some(3));
+    assert_eq!(of("usual").evaluation["items"].as_integer(), usual);
+    let twice = format!("{axis}{}", axis.replace("asked", "again"));
+    let error = study_error(&text.replacen(axis, &twice, 1));
+    assert!(error.contains("axes `asked` and `again` both set `evaluation.items`"), "{error}");
+    let error = study_error(&text.replace("items = 3", "itmes = 3"));
+    assert!(error.contains("did you mean `items`?"), "{error}");
+}
+
 #[test]
 fn a_recipe_may_stand_in_a_file_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
@@ -183,6 +203,13 @@ fn a_preset_may_be_a_study_of_its_own() {
     assert_eq!((plan.preset.as_str(), plan.study.title.as_str(), plan.cells.len()), ("paper", "Published", 4));
     // Neither patches beside it nor a chain of such presets.
     std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("study", "seeds = 2\nstudy"))).unwrap();
+    let error = Study::load(&file).unwrap_err().to_string();
+    assert!(error.contains("nothing else but a `description`"), "{error}");
+    std::fs::write(
+        &file,
+        STUDY.replace("[presets.tiny]", &preset.replace("study", "suite = { file = \"s.toml\" }\nstudy")),
+    )
+    .unwrap();
     let error = Study::load(&file).unwrap_err().to_string();
     assert!(error.contains("nothing else but a `description`"), "{error}");
     std::fs::write(&file, STUDY.replace("[presets.tiny]", &preset.replace("paper.toml", "encoder.toml"))).unwrap();

@@ -124,6 +124,10 @@ impl Benchmark for ShortAnswer {
         ]
     }
 
+    fn language_of(&self, question: usize) -> Option<String> {
+        Some(self.items.get(question)?.common.language.tag().to_owned())
+    }
+
     fn languages(&self) -> Vec<String> {
         distinct(self.items.iter().map(|item| item.common.language.tag()))
     }

@@ -67,6 +67,18 @@ fn markdown_has_tables_caveats_and_the_paper() {
 }
 
 #[test]
+fn a_paper_without_numbers_says_what_it_found() {
+    let (mut spec, summary) = study();
+    let paper = spec.paper.as_mut().unwrap();
+    paper.rows.clear();
+    paper.note = "little to no positive effect".to_owned();
+    for text in [markdown(&spec, &summary, &[], true), page(&spec, &summary, &[])] {
+        assert!(text.contains("Beside the paper") && text.contains("little to no positive effect"), "{text}");
+        assert!(!text.contains("there and here"), "{text}");
+    }
+}
+
+#[test]
 fn markdown_escapes_what_would_break_a_table() {
     let (mut spec, summary) = study();
     spec.axes[0].values[0].label = "a|b <i>*c*".to_owned();

@@ -100,7 +100,8 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let text_only = stage.objective == ObjectiveKind::Text;
     let weights: f64 = stage.data.tasks.values().sum();
     let seen: f64 = stage.data.tasks.iter().filter(|(task, _)| has_picture(**task)).map(|(_, weight)| weight).sum();
-    let pictures = if text_only { 0.0 } else { seen / weights.max(f64::MIN_POSITIVE) };
+    let others = stage.data.text.as_ref().map_or(0.0, |text| text.share);
+    let pictures = if text_only { 0.0 } else { (1.0 - others) * seen / weights.max(f64::MIN_POSITIVE) };
     let tiled = stage.data.pictures == PictureView::Tiles && shapes.config.is_tiled();
     // Tiles are of the pictures that are drawn for them.
     let size = if tiled { Some(CANVAS) } else { u32::try_from(shapes.config.vision_config.image_size()).ok() };

@@ -1,0 +1,232 @@
+//! Geometry of LLaVA-OneVision: how many visual tokens videos and large pictures give. Plain integers: the processor expands
+//! placeholders by these counts, and the model pools and packs by them.
+//!
+//! Unusual here:
+//! - frames are pooled, pictures are not; a picture's grid is scaled down only beyond `anyres_max_N` tiles, and then by any ratio;
+//! - where newlines stand among a video's tokens differs between transformers (one, at the end) and the code that trained
+//!   (its default ends each row of each frame), and so does how frames are pooled: [`FrameTokens`] has both.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tiling::{Size, tile_grid, unpad};
+
+/// `image_grid_pinpoints` of a config that names none are all sizes of 1 to this many tiles of [`DEFAULT_TILE`] along each side.
+const DEFAULT_TILES_A_SIDE: usize = 6;
+/// Side of a tile of the default pinpoints, in pixels.
+const DEFAULT_TILE: usize = 384;
+/// A grid is scaled down only where it is more than this ratio too large.
+const LEAST_RATIO: f64 = 1.1;
+
+/// How the tokens of a frame become fewer (`mm_spatial_pool_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolMode {
+    /// Bilinear interpolation; a side that the stride does not divide is rounded up. The only mode of transformers.
+    #[default]
+    Bilinear,
+    /// Means of squares; what is left at the end of a side that the stride does not divide is dropped.
+    Average,
+    /// Maxima of squares, as [`Self::Average`].
+    Max,
+}
+
+/// Where `image_newline` stands among the tokens of a video (`mm_newline_position`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewlinePosition {
+    /// Behind each row of each frame.
+    Grid,
+    /// Behind each frame.
+    Frame,
+    /// Behind the last frame. The only one of transformers.
+    #[default]
+    OneToken,
+    /// Nowhere.
+    NoToken,
+}
+
+/// How a frame becomes tokens, and a video a row of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameTokens {
+    /// Tokens along a side of a frame before it is pooled.
+    pub side: usize,
+    /// How it is pooled.
+    pub mode: PoolMode,
+    /// By how much each side shrinks.
+    pub stride: usize,
+    /// Where newlines stand.
+    pub newline: NewlinePosition,
+}
+
+impl FrameTokens {
+    /// Tokens along a side of a pooled frame.
+    pub fn pooled_side(&self) -> usize {
+        let stride = self.stride.max(1);
+        match self.mode {
+            PoolMode::Bilinear => self.side.div_ceil(stride),
+            PoolMode::Average | PoolMode::Max => self.side / stride,
+        }
+    }
+
+    /// Visual tokens of a video of `frames` frames: as many placeholders belong in the ids.
+    pub fn of_video(&self, frames: usize) -> usize {
+        let side = self.pooled_side();
+        let (pooled, newlines) = match self.newline {
+            NewlinePosition::Grid => (side * side, side),
+            NewlinePosition::Frame => (side * side, 1),
+            NewlinePosition::OneToken => return frames.saturating_mul(side * side).saturating_add(1),
+            NewlinePosition::NoToken => (side * side, 0),
+        };
+        frames.saturating_mul(pooled + newlines)
+    }
+}
+
+/// `image_grid_pinpoints` of a config that names none: 36 sizes.
+pub fn default_pinpoints() -> Vec<Size> {
+    let sides = || (1..=DEFAULT_TILES_A_SIDE).map(|tiles| tiles * DEFAULT_TILE);
+    sides().flat_map(|height| sides().map(move |width| (height, width))).collect()
+}
+
+/// The size to which a picture's unpadded grid of tokens is scaled down; `None` where it stays as it is.
+///
+/// - `grid`: (rows, columns); `side`: side of a tile in tokens; `max_tiles`: N of `anyres_max_N`
+pub fn capped_grid(grid: Size, side: usize, max_tiles: usize) -> Option<Size> {
+    let (rows, columns) = grid;
+    let most = max_tiles.saturating_mul(side).saturating_mul(side);
+    let ratio = ((rows * columns) as f64 / most as f64).sqrt();
+    (ratio > LEAST_RATIO && ratio.is_finite()).then(|| (divide(rows, ratio), divide(columns, ratio)))
+}
+
+/// Python's `int(tokens // ratio)` for positive numbers, which the published code counts with: from the remainder, which is exact,
+/// and not from the rounded quotient, which may reach a whole number that the true one does not.
+fn divide(tokens: usize, ratio: f64) -> usize {
+    let tokens = tokens as f64;
+    let quotient = (tokens - tokens % ratio) / ratio;
+    // The difference is a multiple of the ratio; its quotient is off a whole number by rounding alone. (The published code fails on a
+    // side of nothing.)
+    (quotient.round() as usize).max(1)
+}
+
+/// Visual tokens of a tiled picture: the base tile's, then those of the unpadded grid, scaled down where it has more than
+/// `max_tiles` tiles' tokens, and one newline for each of its rows. `None` as [`tile_grid`].
+///
+/// - `tile`: side of a tile in pixels; `side`: side of a tile in tokens; `max_tiles`: N of `anyres_max_N`, `None` for no limit
+pub fn num_image_tokens(
+    size: Size,
+    pinpoints: &[Size],
+    tile: usize,
+    side: usize,
+    max_tiles: Option<usize>,
+) -> Option<usize> {
+    let (down, across) = tile_grid(size, pinpoints, tile)?;
+    let (rows, columns) = unpad(size, (down * side, across * side));
+    let grid = (rows.len(), columns.len());
+    let (rows, columns) = max_tiles.and_then(|most| capped_grid(grid, side, most)).unwrap_or(grid);
+    Some(side * side + rows * (columns + 1))
+}
+
+/// N of a `vision_aspect_ratio` of `anyres_max_N`, `None` for `anyres`, which has no limit.
+///
+/// # Errors
+/// What was expected, for any other text.
+pub fn max_tiles(aspect_ratio: &str) -> Result<Option<usize>, &'static str> {
+    if aspect_ratio == "anyres" {
+        return Ok(None);
+    }
+    let number = aspect_ratio.strip_prefix("anyres_max_").and_then(|number| number.parse().ok());
+    number.filter(|number| *number > 0).map(Some).ok_or("`anyres_max_N` with N of at least 1, or `anyres`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(mode: PoolMode, newline: NewlinePosition) -> FrameTokens {
+        FrameTokens { side: 27, mode, stride: 2, newline }
+    }
+
+    #[test]
+    fn videos_have_the_published_numbers_of_tokens() {
+        use NewlinePosition::{Frame, Grid, NoToken, OneToken};
+        // 27 x 27 patches of 384 pixels: 14 x 14 by interpolation, 13 x 13 by squares.
+        for (newline, count) in [(OneToken, 6273), (NoToken, 6272), (Frame, 6304), (Grid, 32 * 14 * 15)] {
+            assert_eq!(frames(PoolMode::Bilinear, newline).of_video(32), count, "{newline:?}");
+        }
+        for mode in [PoolMode::Average, PoolMode::Max] {
+            assert_eq!(frames(mode, OneToken).of_video(32), 32 * 169 + 1);
+        }
+        assert_eq!(FrameTokens { stride: 1, ..frames(PoolMode::Max, NoToken) }.of_video(2), 2 * 729);
+        assert_eq!(frames(PoolMode::Bilinear, OneToken).of_video(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn keys_are_the_published_words() {
+        let words = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let newlines =
+            [NewlinePosition::Grid, NewlinePosition::Frame, NewlinePosition::OneToken, NewlinePosition::NoToken];
+        let newlines = newlines.map(|newline| words(serde_json::json!(newline)));
+        assert_eq!(newlines, ["grid", "frame", "one_token", "no_token"]);
+        let modes = [PoolMode::Bilinear, PoolMode::Average, PoolMode::Max].map(|mode| words(serde_json::json!(mode)));
+        assert_eq!(modes, ["bilinear", "average", "max"]);
+    }
+
+    #[test]
+    fn aspect_ratios_name_their_limit() {
+        assert_eq!(max_tiles("anyres_max_9"), Ok(Some(9)));
+        assert_eq!(max_tiles("anyres"), Ok(None));
+        for wrong in ["anyres_max_0", "anyres_max_", "anyres_max_-1", "pad", ""] {
+            assert!(max_tiles(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_grids_that_are_much_too_large_shrink() {
+        // Nine tiles of 27 x 27 are 81 x 81; 1.1 times that is 89.1.
+        assert_eq!(capped_grid((81, 81), 27, 9), None);
+        assert_eq!(capped_grid((89, 89), 27, 9), None);
+        assert_eq!(capped_grid((93, 93), 27, 9), Some((81, 81)));
+        assert_eq!(capped_grid((108, 162), 27, 9), Some((66, 99)));
+        assert_eq!(capped_grid((90, 90), 0, 9), None);
+    }
+
+    /// Python 3.11: `[int(n // math.sqrt(n * n / (9 * 27**2))) for n in range(90, 163)]` is 80 for these and 81 for the others, though
+    /// by exact arithmetic all are 81: the root was rounded up. (The floor of the rounded quotient is 80 for 91, 104 and 116.)
+    #[test]
+    fn sides_are_divided_as_python_divides() {
+        let short = [
+            90, 91, 94, 95, 98, 99, 102, 103, 104, 106, 107, 110, 111, 114, 115, 116, 118, 119, 122, 123, 126, 130,
+            131, 132, 134, 135, 138, 139, 142, 143, 146, 147, 150, 151, 152, 154, 155, 158, 159, 160,
+        ];
+        for side in 90..163 {
+            let expected = if short.contains(&side) { 80 } else { 81 };
+            assert_eq!(capped_grid((side, side), 27, 9), Some((expected, expected)), "{side}");
+        }
+    }
+
+    #[test]
+    fn pictures_have_the_published_numbers_of_tokens() {
+        let pinpoints = default_pinpoints();
+        assert_eq!((pinpoints.len(), pinpoints[1], pinpoints[35]), (36, (384, 768), (2304, 2304)));
+        // Computed by the plain Python of [`crate::tiling`]'s test, with the published code's three lines behind it:
+        //   r = math.sqrt(ch * cw / (most * side**2))
+        //   if r > 1.1: ch, cw = int(ch // r), int(cw // r)
+        //   return side * side + ch * cw + ch
+        for (size, nine, unlimited) in [
+            ((100, 100), 1485, 1485),
+            ((600, 3000), 5945, 5945),
+            ((3000, 600), 6075, 6075),
+            ((2000, 2000), 7371, 27135),
+            ((1080, 1920), 7269, 10929),
+            ((768, 1152), 5157, 5157),
+            ((5, 700), 784, 784),
+            ((1200, 1210), 7371, 12501),
+            ((4000, 3000), 7332, 20493),
+            // 8,601 tokens are within 1.1 of nine tiles' 6,561, measured along a side.
+            ((1300, 1100), 8601, 8601),
+        ] {
+            assert_eq!(num_image_tokens(size, &pinpoints, 384, 27, Some(9)), Some(nine), "{size:?}");
+            assert_eq!(num_image_tokens(size, &pinpoints, 384, 27, None), Some(unlimited), "{size:?}");
+        }
+        assert_eq!(num_image_tokens((0, 5), &pinpoints, 384, 27, Some(9)), None);
+    }
+}

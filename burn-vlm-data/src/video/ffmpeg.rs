@@ -1,0 +1,380 @@
+//! Frames of video files, by the programs `ffmpeg` and `ffprobe` through pipes.
+//!
+//! Unusual here:
+//! - frames come as a stream of PPM pictures, which say how large they are, so that a turned file needs no arithmetic of ours;
+//! - every decoded frame is numbered by the program's own filter, behind edit lists: variable rates and late starts repeat and lose none;
+//! - chosen frames that are farther apart than twice the key-frame interval are sought, each with a process of its own, which costs less
+//!   than to decode what is between them, and more where they are closer.
+
+use super::ffprobe::{CONTAINERS, Probe, file_argument, probe};
+use super::program::{Patience, Program};
+use super::source::{End, FrameSource};
+use super::{VideoError, VideoInfo, VideoOptions};
+use crate::image::RgbImage;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempPath;
+
+/// Frames farther apart than this many key-frame intervals are sought.
+const SEEK_BEYOND: f64 = 2.0;
+/// The longest line of a PPM header or a progress report.
+const MAX_LINE: u64 = 256;
+
+/// A video file that the programs read.
+#[derive(Debug)]
+pub struct FfmpegSource {
+    name: String,
+    path: PathBuf,
+    options: VideoOptions,
+    probe: Option<Probe>,
+    /// Removed with the source.
+    _temporary: Option<TempPath>,
+}
+
+impl FfmpegSource {
+    /// A file; nothing is read yet. `name` is what errors call it.
+    pub fn open(name: impl Into<String>, path: impl Into<PathBuf>, options: &VideoOptions) -> Self {
+        Self { name: name.into(), path: path.into(), options: options.clone(), probe: None, _temporary: None }
+    }
+
+    /// A file that is removed with the source.
+    pub(super) fn temporary(name: String, path: TempPath, options: &VideoOptions) -> Self {
+        Self { name, path: path.to_path_buf(), options: options.clone(), probe: None, _temporary: Some(path) }
+    }
+
+    fn probe(&mut self) -> Result<&Probe, VideoError> {
+        let probe = match self.probe.take() {
+            Some(probe) => probe,
+            None => {
+                let mut probe = probe(&self.name, &self.path, &self.options)?;
+                if !probe.complaint.is_empty() {
+                    // A file that breaks off: packets may be there whose frames are not.
+                    let (decoded, _) = self.count(&mut Patience::new(&self.options.limits))?;
+                    probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
+                }
+                probe
+            }
+        };
+        Ok(self.probe.insert(probe))
+    }
+
+    /// What comes before the file: limits, and from when on (in seconds) it is decoded.
+    fn input(&self, from: Option<f64>) -> Vec<OsString> {
+        let limits = &self.options.limits;
+        let mut arguments: Vec<OsString> =
+            ["-v", "error", "-nostdin", "-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
+                .map(OsString::from)
+                .into();
+        arguments.extend(["-threads".to_owned(), limits.threads.to_string()].map(OsString::from));
+        arguments.extend(["-max_pixels".to_owned(), limits.max_pixels.to_string()].map(OsString::from));
+        if !self.options.turn {
+            arguments.push("-noautorotate".into());
+        }
+        if let Some(from) = from {
+            let from = format!("{from:.6}");
+            arguments.extend(["-seek_timestamp", "1", "-ss", &from].map(OsString::from));
+        }
+        arguments.push("-i".into());
+        arguments.push(file_argument(&self.path));
+        arguments.extend(["-map", "0:V:0"].map(OsString::from));
+        arguments
+    }
+
+    /// Reads the frames `indices`, the first of which is the `first`-th that the program decodes when it begins at `from`. Returns how many
+    /// came, and the program's last words.
+    fn run(
+        &self,
+        indices: &[usize],
+        (first, from): (usize, Option<f64>),
+        patience: &mut Patience,
+        take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
+    ) -> Result<(usize, String), VideoError> {
+        let Some(start) = indices.first() else { return Ok((0, String::new())) };
+        let mut arguments = self.input(from);
+        arguments.extend(passthrough(&self.options.ffmpeg, patience, &self.options)?.map(OsString::from));
+        let numbers = indices.iter().map(|index| index - start + first);
+        let filter = format!("select='{}'", choose(numbers));
+        arguments.extend(["-vf", &filter, "-frames:v", &indices.len().to_string()].map(OsString::from));
+        arguments.extend(
+            ["-pix_fmt", "rgb24", "-sws_flags", "bicubic", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
+                .map(OsString::from),
+        );
+        let limits = &self.options.limits;
+        let mut program = Program::start(&self.name, &self.options.ffmpeg, &arguments, limits, patience)?;
+        for (count, index) in indices.iter().enumerate() {
+            match read_ppm(&mut program) {
+                Ok(Some(Ppm::Frame(frame))) => take(*index, frame)?,
+                Ok(Some(Ppm::Size(width, height))) => {
+                    let size = format!("a picture of {width} x {height} pixels, {} are allowed", limits.max_pixels);
+                    return Err(program.error(format!("wrote {size}")));
+                }
+                Ok(None) => {
+                    let status = program.wait()?;
+                    let said = program.said();
+                    if count == 0 && from.is_none() && !status.success() {
+                        return Err(program.error(format!("cannot decode it ({status})")));
+                    }
+                    return Ok((count, said));
+                }
+                Err(error) => return Err(program.failure(&error)),
+            }
+        }
+        Ok((indices.len(), String::new()))
+    }
+
+    /// Number of frames that decode, and the program's last words.
+    fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
+        let mut arguments = self.input(None);
+        arguments.extend(passthrough(&self.options.ffmpeg, patience, &self.options)?.map(OsString::from));
+        arguments.extend(["-progress", "pipe:1", "-f", "null", "-"].map(OsString::from));
+        let limits = &self.options.limits;
+        let mut program = Program::start(&self.name, &self.options.ffmpeg, &arguments, limits, patience)?;
+        let mut frames = 0;
+        let mut output = BufReader::new(&mut program);
+        loop {
+            let mut line = Vec::new();
+            match (&mut output).take(MAX_LINE).read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(_) => {
+                    let line = String::from_utf8_lossy(&line);
+                    let number = line.trim().strip_prefix("frame=").and_then(|number| number.trim().parse().ok());
+                    frames = number.unwrap_or(frames);
+                }
+                Err(error) => {
+                    drop(output);
+                    return Err(program.failure(&error));
+                }
+            }
+        }
+        drop(output);
+        // A damaged file is decoded as far as it goes, whatever the status.
+        program.wait()?;
+        Ok((frames, program.said()))
+    }
+}
+
+impl FrameSource for FfmpegSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn info(&mut self) -> Result<&VideoInfo, VideoError> {
+        Ok(&self.probe()?.info)
+    }
+
+    fn read(
+        &mut self,
+        indices: &[usize],
+        take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
+    ) -> Result<End, VideoError> {
+        let runs = runs(self.probe()?, indices);
+        let mut patience = Patience::new(&self.options.limits);
+        let mut said = String::new();
+        let sought = runs.iter().any(|run| run.from.is_some());
+        let mut done = 0;
+        for run in runs {
+            let chosen = indices.get(run.places.clone()).unwrap_or_default();
+            let (count, last) = self.run(chosen, (run.first, run.from), &mut patience, take)?;
+            said = last;
+            done += count;
+            if count < chosen.len() {
+                break;
+            }
+        }
+        let Some(rest) = indices.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(End::All) };
+        if let Some(first) = rest.first().filter(|_| sought) {
+            // Where seeking did not find them, decoding may.
+            if let Some(probe) = self.probe.as_mut() {
+                probe.seekable = false;
+            }
+            let (count, last) = self.run(rest, (*first, None), &mut patience, take)?;
+            if count == rest.len() {
+                return Ok(End::All);
+            }
+            said = last;
+        }
+        let (decoded, last) = self.count(&mut patience)?;
+        Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
+    }
+}
+
+/// Frames that one process reads.
+#[derive(Debug, PartialEq)]
+struct Run {
+    /// Places among the wanted frames.
+    places: Range<usize>,
+    /// Which of the frames that the process decodes is the first wanted one.
+    first: usize,
+    /// From when on it decodes, in seconds; from the beginning where absent.
+    from: Option<f64>,
+}
+
+/// Splits the wanted frames where they are so far apart that seeking pays.
+fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
+    let far = probe.info.key_interval.filter(|_| probe.seekable).map(|interval| interval * SEEK_BEYOND);
+    let far_apart = |before: usize, next: usize| far.is_some_and(|far| (next - before) as f64 > far);
+    let mut runs: Vec<Run> = Vec::new();
+    let mut before = 0;
+    for (place, index) in indices.iter().enumerate() {
+        let time = |frame: usize| probe.info.times.get(frame).copied();
+        // Half-way between the frame before and this one, so that rounding cannot matter.
+        let middle = index.checked_sub(1).and_then(|before| Some((time(before)? + time(*index)?) / 2.0));
+        let from = middle.filter(|_| far_apart(before, *index));
+        match (runs.last_mut(), from) {
+            (Some(run), None) => run.places.end = place + 1,
+            (_, from) => {
+                let first = if from.is_some() { 0 } else { *index };
+                runs.push(Run { places: place..place + 1, first, from });
+            }
+        }
+        before = *index;
+    }
+    runs
+}
+
+/// The program's expression for frames with these numbers, neighbours as ranges.
+fn choose(numbers: impl Iterator<Item = usize>) -> String {
+    let mut expression = String::new();
+    let mut numbers = numbers.peekable();
+    while let Some(first) = numbers.next() {
+        let mut last = first;
+        while let Some(next) = numbers.next_if_eq(&(last + 1)) {
+            last = next;
+        }
+        let joint = if expression.is_empty() { "" } else { "+" };
+        // Writing to a text cannot fail.
+        let _written = match first == last {
+            true => write!(expression, "{joint}eq(n\\,{first})"),
+            false => write!(expression, "{joint}between(n\\,{first}\\,{last})"),
+        };
+    }
+    expression
+}
+
+/// A picture of the stream.
+enum Ppm {
+    Frame(RgbImage),
+    /// It claims a size that is not allowed.
+    Size(u32, u32),
+}
+
+/// Reads one picture; `None` at the end of the stream, also where it ends within one.
+fn read_ppm(program: &mut Program<'_>) -> io::Result<Option<Ppm>> {
+    let most = program.max_pixels();
+    let mut line = || -> io::Result<Option<String>> {
+        let mut line = String::new();
+        let mut byte = [0];
+        while program.read(&mut byte)? == 1 {
+            if byte == [b'\n'] {
+                return Ok(Some(line));
+            }
+            line.push(char::from(byte[0]));
+            if line.len() as u64 > MAX_LINE {
+                return Err(io::Error::other(format!("no picture, but {line:?}")));
+            }
+        }
+        Ok(None)
+    };
+    let (Some(kind), Some(size), Some(depth)) = (line()?, line()?, line()?) else { return Ok(None) };
+    let sides = size.split_once(' ').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let (Some((width, height)), "P6", "255") = (sides, kind.as_str(), depth.as_str()) else {
+        return Err(io::Error::other(format!("no picture of 8 bits, but {kind:?}, {size:?}, {depth:?}")));
+    };
+    if u64::from(width) * u64::from(height) > most {
+        return Ok(Some(Ppm::Size(width, height)));
+    }
+    let mut pixels = vec![0; 3 * width as usize * height as usize];
+    match program.read_exact(&mut pixels) {
+        Ok(()) => Ok(RgbImage::from_raw(width, height, pixels).map(Ppm::Frame)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The programs that were asked for their version, and the option of each.
+static KNOWN: Mutex<Option<HashMap<PathBuf, [&'static str; 2]>>> = Mutex::new(None);
+
+/// The option that neither repeats nor drops frames; it got another name in FFmpeg 5.1.
+fn passthrough(
+    program: &Path,
+    patience: &mut Patience,
+    options: &VideoOptions,
+) -> Result<[&'static str; 2], VideoError> {
+    let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().as_ref().and_then(|known| known.get(program)) {
+        return Ok(*known);
+    }
+    let title = program.display().to_string();
+    let mut running = Program::start(&title, program, &["-version".into()], &options.limits, patience)?;
+    let mut text = Vec::new();
+    let read = (&mut running).take(MAX_LINE).read_to_end(&mut text);
+    if let Err(error) = read {
+        return Err(running.failure(&error));
+    }
+    let option = of_version(&String::from_utf8_lossy(&text));
+    lock().get_or_insert_default().insert(program.to_owned(), option);
+    Ok(option)
+}
+
+/// The option of a program that calls itself `ffmpeg version 5.1.9-0+deb12u1 ...`. Builds between versions have no such number and are new.
+fn of_version(text: &str) -> [&'static str; 2] {
+    let version = text.split_whitespace().nth(2).unwrap_or_default().trim_start_matches('n');
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), minor) if (major, minor.unwrap_or(0)) < (5, 1) => ["-vsync", "0"],
+        _ => ["-fps_mode", "passthrough"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_versions() {
+        let of = |version: &str| of_version(&format!("ffmpeg version {version} Copyright (c) 2000-2026"))[0];
+        for old in ["4.4.2-0ubuntu0.22.04.1", "n4.0", "5.0.3", "3.4"] {
+            assert_eq!(of(old), "-vsync", "{old}");
+        }
+        for new in ["5.1.9-0+deb12u1", "n6.0", "7", "10.2", "N-109542-g1bf1bc8"] {
+            assert_eq!(of(new), "-fps_mode", "{new}");
+        }
+    }
+
+    #[test]
+    fn expressions() {
+        assert_eq!(choose([0, 29, 30, 31, 40].into_iter()), "eq(n\\,0)+between(n\\,29\\,31)+eq(n\\,40)");
+        assert_eq!(choose([5].into_iter()), "eq(n\\,5)");
+    }
+
+    #[test]
+    fn what_is_far_apart_is_sought() {
+        let mut probe = Probe {
+            info: VideoInfo {
+                frames: 100,
+                decoded: None,
+                width: 8,
+                height: 8,
+                fps: Some(10.0),
+                times: (0..100).map(|frame| f64::from(frame) / 10.0).collect(),
+                key_interval: Some(10.0),
+                codec: "h264".to_owned(),
+            },
+            seekable: true,
+            complaint: String::new(),
+        };
+        let run = |places, first, from| Run { places, first, from };
+        // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.
+        assert_eq!(runs(&probe, &[3, 23, 44, 50]), [run(0..2, 3, None), run(2..4, 0, Some(4.35))]);
+        // The first may be far from the beginning.
+        assert_eq!(runs(&probe, &[90, 99]), [run(0..2, 0, Some(8.95))]);
+        probe.seekable = false;
+        assert_eq!(runs(&probe, &[0, 99]), [run(0..2, 0, None)]);
+        assert_eq!(runs(&probe, &[]), []);
+    }
+}

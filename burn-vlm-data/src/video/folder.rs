@@ -1,0 +1,179 @@
+//! Frames in a folder, a picture a file.
+//!
+//! Unusual here: files are in the order of the numbers in their names, so that `frame10` comes after `frame2`; training code that sorts by
+//! name shows it before.
+
+use super::info::VideoInfo;
+use super::source::{End, FrameSource};
+use super::{VideoError, VideoLimits, VideoOptions};
+use crate::image::{DecodeLimits, ImageError, RgbImage, decode, to_rgb};
+use burn_vlm_base::files::read_regular;
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+/// Endings of pictures.
+const PICTURES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "jfif"];
+
+/// A folder of frames.
+#[derive(Debug)]
+pub struct FolderSource {
+    name: String,
+    files: Vec<PathBuf>,
+    limits: VideoLimits,
+    background: [u8; 3],
+    fps: Option<f64>,
+    info: Option<VideoInfo>,
+}
+
+impl FolderSource {
+    /// The pictures of a folder, in natural order; other files, hidden ones and folders are left out.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, has no pictures or more than allowed, or a rate that is not positive.
+    pub fn open(folder: &Path, options: &VideoOptions) -> Result<Self, VideoError> {
+        let name = folder.display().to_string();
+        let fail = |reason: String| VideoError::File { name: name.clone(), reason };
+        if let Some(fps) = options.folder_fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
+            let expected = "a positive number".to_owned();
+            return Err(VideoError::Rule { key: "folder_fps", expected, found: fps.to_string() });
+        }
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(|error| fail(error.to_string()))? {
+            let path = entry.map_err(|error| fail(error.to_string()))?.path();
+            if is_picture(&path) && path.is_file() {
+                files.push(path);
+            }
+            if files.len() > options.limits.max_frames {
+                return Err(VideoError::TooLong { name, max_frames: options.limits.max_frames });
+            }
+        }
+        if files.is_empty() {
+            return Err(fail(format!("the folder has no frames: no files that end with {}", PICTURES.join(", "))));
+        }
+        files.sort_by(|a, b| natural(&file_name(a), &file_name(b)));
+        let (limits, background, fps) = (options.limits, options.background, options.folder_fps);
+        Ok(Self { name, files, limits, background, fps, info: None })
+    }
+
+    /// The frames' files, in order.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    fn frame(&self, index: usize) -> Result<RgbImage, VideoError> {
+        let failed = |cause| VideoError::Frame { name: self.name.clone(), index, cause };
+        let gone = || ImageError::Decode { name: String::new(), reason: "there is no such frame".to_owned() };
+        let path = self.files.get(index).ok_or_else(|| failed(gone()))?;
+        let name = file_name(path);
+        let limits = DecodeLimits { max_pixels: self.limits.max_pixels, ..DecodeLimits::default() };
+        let bytes = read_regular(path, self.limits.max_bytes)
+            .map_err(|error| failed(ImageError::Decode { name: name.clone(), reason: error.to_string() }))?;
+        let image = decode(&name, &bytes, &limits).map_err(failed)?;
+        Ok(to_rgb(image, Some(self.background)))
+    }
+}
+
+impl FrameSource for FolderSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn info(&mut self) -> Result<&VideoInfo, VideoError> {
+        let info = match self.info.take() {
+            Some(info) => info,
+            None => {
+                let frames = self.files.len();
+                let (width, height) = self.frame(0)?.dimensions();
+                let times = self.fps.map_or(Vec::new(), |fps| (0..frames).map(|frame| frame as f64 / fps).collect());
+                let codec = "folder".to_owned();
+                VideoInfo { frames, decoded: None, width, height, fps: self.fps, times, key_interval: Some(1.0), codec }
+            }
+        };
+        Ok(self.info.insert(info))
+    }
+
+    fn read(
+        &mut self,
+        indices: &[usize],
+        take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
+    ) -> Result<End, VideoError> {
+        for index in indices {
+            take(*index, self.frame(*index)?)?;
+        }
+        Ok(End::All)
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    let hidden = file_name(path).starts_with('.');
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    !hidden && ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Compares names, runs of digits by their numbers; equal numbers (`1`, `01`) by what is written.
+pub(super) fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    loop {
+        let (Some(first), Some(second)) = (left.chars().next(), right.chars().next()) else {
+            return left.len().cmp(&right.len()).then_with(|| a.cmp(b));
+        };
+        let ordering = match (first.is_ascii_digit(), second.is_ascii_digit()) {
+            (true, true) => {
+                let ((x, after), (y, behind)) = (number(left), number(right));
+                (left, right) = (after, behind);
+                x.len().cmp(&y.len()).then_with(|| x.cmp(y))
+            }
+            _ => {
+                (left, right) = (&left[first.len_utf8()..], &right[second.len_utf8()..]);
+                first.cmp(&second)
+            }
+        };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+    }
+}
+
+/// The digits that a text begins with, without leading zeros, and the rest.
+fn number(text: &str) -> (&str, &str) {
+    let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    (digits.trim_start_matches('0'), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn natural_order() {
+        let sorted = [
+            "",
+            "a",
+            "a1",
+            "a01",
+            "a2",
+            "a2b1",
+            "a2b10",
+            "a10",
+            "a100000000000000000000",
+            "a100000000000000000001",
+            "ab",
+            "é",
+        ];
+        for (place, a) in sorted.iter().enumerate() {
+            for (other, b) in sorted.iter().enumerate() {
+                // a1 and a01 are the same number: the text decides.
+                let expected = match (*a, *b) {
+                    ("a1", "a01") => Ordering::Greater,
+                    ("a01", "a1") => Ordering::Less,
+                    _ => place.cmp(&other),
+                };
+                assert_eq!(natural(a, b), expected, "{a} {b}");
+            }
+        }
+    }
+}

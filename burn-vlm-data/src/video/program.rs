@@ -1,0 +1,305 @@
+//! A program that reads a video: bounded in time and in what it may write, and gone afterwards.
+//!
+//! Two threads empty its pipes, so that a full one never stops it and nothing here waits for it without end. Only what it wrote last is
+//! kept of its messages.
+
+use super::error::saying;
+use super::{VideoError, VideoLimits};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Bytes that are taken from a pipe at once, and how many such pieces wait: at most 2 MiB of a program's output are in memory here.
+const CHUNK: usize = 1 << 18;
+/// See [`CHUNK`].
+const QUEUE: usize = 8;
+/// Bytes of messages that are kept.
+const KEPT: usize = 2048;
+/// Characters of them that an error shows.
+const SHOWN: usize = 300;
+/// How long a program that has closed its output may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Between two looks whether a program has ended.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What the threads report.
+enum Event {
+    Output(Vec<u8>),
+    OutputEnd,
+    Flood,
+}
+
+/// What remains of the seconds that programs may be waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    left: Duration,
+    whole: f64,
+}
+
+impl Patience {
+    pub(super) fn new(limits: &VideoLimits) -> Self {
+        // What is no number of seconds is none.
+        let left = Duration::try_from_secs_f64(limits.seconds).unwrap_or(Duration::ZERO);
+        Self { left, whole: limits.seconds }
+    }
+
+    /// Takes away what has passed since `begin`.
+    fn spend(&mut self, begin: Instant) {
+        self.left = self.left.saturating_sub(begin.elapsed());
+    }
+}
+
+/// A running program; dropping it ends it.
+pub(super) struct Program<'p> {
+    title: String,
+    clip: &'p str,
+    child: Child,
+    ended: bool,
+    events: Receiver<Event>,
+    messages: Arc<Mutex<Vec<u8>>>,
+    max_pixels: u64,
+    patience: &'p mut Patience,
+    chunk: Vec<u8>,
+    at: usize,
+    closed: bool,
+    failure: Option<VideoError>,
+}
+
+impl<'p> Program<'p> {
+    /// Starts `program`. Its output is read with [`Read`]; where that fails, [`Self::failure`] has the reason.
+    pub(super) fn start(
+        clip: &'p str,
+        program: &Path,
+        arguments: &[OsString],
+        limits: &VideoLimits,
+        patience: &'p mut Patience,
+    ) -> Result<Self, VideoError> {
+        let title = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Would write a file into the working folder, and colours into the messages.
+        command.env_remove("FFREPORT").env_remove("AV_LOG_FORCE_COLOR");
+        #[cfg(unix)]
+        {
+            use std::os::unix::process::CommandExt;
+            // With a group of its own, what it starts ends with it.
+            command.process_group(0);
+        }
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => VideoError::NoProgram { program: program.display().to_string() },
+            _ => VideoError::Program {
+                name: clip.to_owned(),
+                program: title.clone(),
+                reason: format!("cannot be started: {error}"),
+            },
+        })?;
+        let (sender, events) = sync_channel(QUEUE);
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        if let Some(output) = child.stdout.take() {
+            let sender = sender.clone();
+            thread::spawn(move || pass_on(output, &sender));
+        }
+        if let Some(errors) = child.stderr.take() {
+            let (kept, most) = (messages.clone(), limits.max_messages);
+            thread::spawn(move || keep_last(errors, &kept, most, &sender));
+        }
+        Ok(Self {
+            title,
+            clip,
+            child,
+            ended: false,
+            events,
+            messages,
+            max_pixels: limits.max_pixels,
+            patience,
+            chunk: Vec::new(),
+            at: 0,
+            closed: false,
+            failure: None,
+        })
+    }
+
+    /// The most pixels that a picture of its output may have.
+    pub(super) fn max_pixels(&self) -> u64 {
+        self.max_pixels
+    }
+
+    /// The error behind an error of [`Read`], or one of the program's own making.
+    pub(super) fn failure(&mut self, error: &io::Error) -> VideoError {
+        self.failure.take().unwrap_or_else(|| self.error(format!("wrote what was not expected: {error}")))
+    }
+
+    /// An error of the program, with what it said last.
+    pub(super) fn error(&self, reason: String) -> VideoError {
+        let reason = reason + &saying(&self.said());
+        VideoError::Program { name: self.clip.to_owned(), program: self.title.clone(), reason }
+    }
+
+    /// Waits until the program ends by itself, which has nothing more to write that matters.
+    pub(super) fn wait(&mut self) -> Result<ExitStatus, VideoError> {
+        let begin = Instant::now();
+        let status = loop {
+            let looked = self.child.try_wait().map_err(|error| self.error(format!("cannot be waited for: {error}")))?;
+            match looked {
+                Some(status) => break status,
+                None if begin.elapsed() >= self.patience.left => return Err(self.too_slow()),
+                None => thread::sleep(PAUSE),
+            }
+            // So that a program that still writes can go on.
+            if self.events.try_iter().any(|event| matches!(event, Event::Flood)) {
+                return Err(self.flood());
+            }
+        };
+        self.ended = true;
+        // The threads end when the pipes do: then all messages are there.
+        let patience = Instant::now() + LAST_WORDS;
+        while let Some(left) = patience.checked_duration_since(Instant::now()) {
+            match self.events.recv_timeout(left) {
+                Ok(Event::Flood) => return Err(self.flood()),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.patience.spend(begin);
+        Ok(status)
+    }
+
+    /// All that is kept of what the program said.
+    pub(super) fn messages(&self) -> String {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&messages).into_owned()
+    }
+
+    /// What the program said last, in one line.
+    pub(super) fn said(&self) -> String {
+        let text = self.messages();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(2)..].join(" | ");
+        let printable: Vec<char> = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        printable[printable.len().saturating_sub(SHOWN)..].iter().collect()
+    }
+
+    fn too_slow(&self) -> VideoError {
+        VideoError::TooSlow {
+            name: self.clip.to_owned(),
+            program: self.title.clone(),
+            seconds: self.patience.whole,
+            said: saying(&self.said()),
+        }
+    }
+
+    fn flood(&self) -> VideoError {
+        VideoError::Flood {
+            name: self.clip.to_owned(),
+            program: self.title.clone(),
+            what: "too many messages".to_owned(),
+            said: saying(&self.said()),
+        }
+    }
+
+    /// The next piece of output; empty at its end.
+    fn next_chunk(&mut self) -> io::Result<()> {
+        let begin = Instant::now();
+        let event = self.events.recv_timeout(self.patience.left);
+        self.patience.spend(begin);
+        let failure = match event {
+            Ok(Event::Output(chunk)) => {
+                (self.chunk, self.at) = (chunk, 0);
+                return Ok(());
+            }
+            Ok(Event::OutputEnd) | Err(RecvTimeoutError::Disconnected) => {
+                self.closed = true;
+                return Ok(());
+            }
+            Ok(Event::Flood) => self.flood(),
+            Err(RecvTimeoutError::Timeout) => self.too_slow(),
+        };
+        self.end();
+        self.failure = Some(failure);
+        Err(io::Error::other("the program was ended"))
+    }
+
+    /// Ends the program and what it has started.
+    fn end(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        #[cfg(unix)]
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            // It may have ended by itself just now.
+            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+impl Read for Program<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() && !self.closed {
+            self.next_chunk()?;
+        }
+        let rest = self.chunk.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Passes a program's output on until it ends or nobody wants it.
+fn pass_on(mut output: impl Read, sender: &SyncSender<Event>) {
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        match output.read(&mut chunk) {
+            Ok(count) if count > 0 => {
+                chunk.truncate(count);
+                if sender.send(Event::Output(chunk)).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    // Nobody may be there any more.
+    let _sent = sender.send(Event::OutputEnd);
+}
+
+/// Keeps the last of a program's messages, and reports when there are too many.
+fn keep_last(mut errors: impl Read, kept: &Mutex<Vec<u8>>, most: u64, sender: &SyncSender<Event>) {
+    let mut buffer = vec![0; 1 << 14];
+    let mut all = 0;
+    loop {
+        let count = match errors.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
+        {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend_from_slice(&buffer[..count]);
+            let surplus = kept.len().saturating_sub(KEPT);
+            kept.drain(..surplus);
+        }
+        all += count as u64;
+        if all > most {
+            // Nobody may be there any more.
+            let _sent = sender.send(Event::Flood);
+            return;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The clips of the fixtures, where they are there: each shows the right frames, read off the frames themselves, or gives an error that
+//! names the cause.
+//!
+//! `expected.json` has what PyAV 18.1.0 and Pillow 13.0.0 decode, and the rules' indices by numpy. Where decoders disagree the right frames
+//! are those that the drawn indices tell.
+
+use burn_vlm_data::image::RgbImage;
+use burn_vlm_data::video::{SampledFrames, Sampling, VideoOptions, VideoReader, sample_frames};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Levels of 255 by which a channel's mean may differ: decoders are exact but for rounding, the WebP decoder is one level off.
+const CLOSE: f64 = 1.0;
+/// The same for clips whose chroma is made larger in another way by each version of FFmpeg: 10 bits, and odd sizes.
+const CHROMA: f64 = 2.0;
+/// What the clips show a twelfth of: brighter is a one.
+const MIDDLE: u32 = 3 * 128;
+
+fn fixtures() -> Option<(PathBuf, Value)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/video");
+    let text = std::fs::read_to_string(folder.join("expected.json"));
+    let Ok(text) = text else {
+        println!("skipped: the fixtures are not there");
+        return None;
+    };
+    Some((folder, serde_json::from_str(&text).unwrap()))
+}
+
+fn has_ffmpeg() -> bool {
+    let there = |program| std::process::Command::new(program).arg("-version").output().is_ok();
+    there("ffmpeg") && there("ffprobe")
+}
+
+fn reader(background: [u8; 3]) -> VideoReader {
+    VideoReader::new(VideoOptions { background, ..VideoOptions::default() })
+}
+
+/// What a frame says: eight blocks along the top, the most significant bit first.
+fn drawn(frame: &RgbImage, turned: bool) -> u64 {
+    let (width, height) = if turned { (frame.height(), frame.width()) } else { frame.dimensions() };
+    (0..8).fold(0, |number, block| {
+        let (x, y) = ((2 * block + 1) * width / 16, height / 10);
+        // Shown turned by a quarter to the left: what was at the top is at the left, from below.
+        let pixel = if turned { frame.get_pixel(y, frame.height() - 1 - x) } else { frame.get_pixel(x, y) };
+        number * 2 + u64::from(pixel.0.iter().map(|value| u32::from(*value)).sum::<u32>() > MIDDLE)
+    })
+}
+
+fn mean(frame: &RgbImage) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    for pixel in frame.pixels() {
+        sums.iter_mut().zip(pixel.0).for_each(|(sum, value)| *sum += f64::from(value));
+    }
+    sums.map(|sum| sum / f64::from(frame.width() * frame.height()))
+}
+
+fn numbers(value: &Value) -> Vec<u64> {
+    value.as_array().unwrap().iter().filter_map(Value::as_u64).collect()
+}
+
+fn triple(value: &Value) -> [f64; 3] {
+    std::array::from_fn(|channel| value[channel].as_f64().unwrap())
+}
+
+/// All frames that a rule chooses.
+fn sampled(
+    reader: &VideoReader,
+    path: &std::path::Path,
+    rule: &Sampling,
+) -> Result<SampledFrames<RgbImage>, burn_vlm_data::video::VideoError> {
+    let mut source = reader.open(path)?;
+    sample_frames(source.as_mut(), rule, &mut |_, frame| Ok(frame))
+}
+
+/// Formats that need no program.
+fn is_built_in(clip: &str) -> bool {
+    clip.ends_with(".gif") || clip.ends_with(".webp")
+}
+
+#[test]
+fn every_clip_shows_the_right_frames() {
+    let Some((folder, expected)) = fixtures() else { return };
+    let programs = has_ffmpeg();
+    let mut checked = 0;
+    for (clip, what) in expected["clips"].as_object().unwrap() {
+        if !is_built_in(clip) && !programs {
+            println!("{clip}: skipped, ffmpeg is not there");
+            continue;
+        }
+        // Pillow lays transparent pixels on black.
+        let reader = reader([0; 3]);
+        let path = folder.join(clip);
+        let decoded = &what["decoded"];
+        if decoded.is_null() {
+            let error = sampled(&reader, &path, &Sampling::Linspace { frames: 8 }).unwrap_err().to_string();
+            let cause = if clip == "audio_only.mp4" { "no video stream" } else { "moov atom not found" };
+            assert!(error.contains(clip.as_str()) && error.contains(cause), "{clip}: {error}");
+            println!("{clip}: {error}");
+            checked += 1;
+            continue;
+        }
+        let truncated = clip == "trunc_moov_first.mp4";
+        let all = decoded["frames"].as_u64().unwrap() as usize;
+        let means: Vec<[f64; 3]> = decoded["mean_rgb"].as_array().unwrap().iter().map(triple).collect();
+        let order = numbers(&decoded["drawn"]);
+        let close = if ["10bit", "odd"].iter().any(|part| clip.contains(part)) { CHROMA } else { CLOSE };
+        let turned = clip.contains("rotate");
+        let mut furthest: f64 = 0.0;
+        for (rule, name) in [
+            (Sampling::Linspace { frames: 4 }, "linspace"),
+            (Sampling::Linspace { frames: 8 }, "linspace"),
+            (Sampling::Linspace { frames: 32 }, "linspace"),
+            (Sampling::Transformers5 { frames: 4 }, "transformers"),
+            (Sampling::Transformers4 { frames: 8 }, "arange"),
+        ] {
+            let count = rule.frames().unwrap();
+            let found = match sampled(&reader, &path, &rule) {
+                Ok(found) => found,
+                Err(error) if count > all && name == "transformers" => {
+                    assert!(error.to_string().contains(&format!("it has {all}")), "{clip}: {error}");
+                    continue;
+                }
+                Err(error) => panic!("{clip}: {error}"),
+            };
+            let total = found.record.total();
+            // The programs make two more frames of the data where the file breaks off.
+            assert!(total == all || (truncated && (44..=46).contains(&total)), "{clip}: {total} frames");
+            assert_eq!(truncated, found.record.decoded.is_some(), "{clip}");
+            if total == all {
+                let right = &what["indices"][name][count.to_string()];
+                assert_eq!(
+                    found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(),
+                    numbers(right),
+                    "{clip}"
+                );
+            }
+            assert_eq!(found.iter().count(), found.record.indices.len(), "{clip}");
+            for (index, frame) in found.record.indices.iter().zip(found.iter()) {
+                let (Some(right), true) = (means.get(*index), *index < 44 || !truncated) else {
+                    assert!(drawn(frame, turned) >= 44, "{clip}: {index}");
+                    continue;
+                };
+                if let Some(right) = order.get(*index) {
+                    assert_eq!(drawn(frame, turned), *right, "{clip}: frame {index}");
+                }
+                let difference = mean(frame).iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(difference <= close, "{clip}: frame {index}: {:?}, expected {right:?}", mean(frame));
+                furthest = furthest.max(difference);
+            }
+        }
+        println!("{clip}: {all} frames, means within {furthest:.2} of 255");
+        checked += 1;
+    }
+    assert!(checked == 26 || !programs, "{checked} clips");
+}
+
+/// The rule of the training code, by its own rate.
+#[test]
+fn the_training_rule_on_every_clip() {
+    let Some((folder, expected)) = fixtures() else { return };
+    if !has_ffmpeg() {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    for (clip, what) in expected["clips"].as_object().unwrap() {
+        let decoded = &what["decoded"];
+        // The rule goes by the rate, which PyAV's newer FFmpeg has otherwise for delays of zero, and WebP's is not read by it at all.
+        if decoded.is_null() || is_built_in(clip) || clip.contains("trunc") {
+            continue;
+        }
+        for bound in [4, 8, 32] {
+            let rule = Sampling::Fps { fps: 1.0, upper_bound: Some(bound), force: false };
+            let found = sampled(&reader([255; 3]), &folder.join(clip), &rule).unwrap();
+            let right = numbers(&what["indices"]["fork_1fps_upbound"][bound.to_string()]);
+            assert_eq!(found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(), right, "{clip}");
+        }
+    }
+}
+
+/// When frames are shown: PyAV's seconds, where it has them, from the first frame on.
+#[test]
+fn the_times_of_frames() {
+    let Some((folder, expected)) = fixtures() else { return };
+    if !has_ffmpeg() {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    /// Seconds: what was recorded has four digits, a WebM's clock ticks a thousand times a second.
+    const CLOSE: f64 = 1e-3;
+    for clip in
+        ["h264_vfr.mp4", "h264_late_start.mp4", "h264.ts", "vp9.webm", "h264_editlist_cut.mp4", "mpeg4_odd_161x91.avi"]
+    {
+        let right: Vec<f64> = expected["clips"][clip]["decoded"]["seconds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_f64)
+            .collect();
+        let mut source = reader([255; 3]).open(folder.join(clip)).unwrap();
+        let info = source.info().unwrap();
+        assert_eq!(info.times.len(), right.len(), "{clip}");
+        for (found, right_time) in info.times.iter().zip(&right) {
+            let (found, wanted) = (found - info.times[0], right_time - right[0]);
+            assert!((found - wanted).abs() <= CLOSE, "{clip}: {found}, expected {wanted}");
+        }
+    }
+}
+
+/// FFmpeg lays transparent pixels on white, and so do we unless told otherwise.
+#[test]
+fn transparent_pixels_become_white() {
+    let Some((folder, expected)) = fixtures() else { return };
+    let right = &expected["clips"]["sprite_alpha.gif"]["decoders"]["ffmpeg"]["linspace"]["8"]["mean"];
+    for clip in ["sprite_alpha.gif", "sprite_alpha.webp"] {
+        let found = sampled(&VideoReader::default(), &folder.join(clip), &Sampling::Linspace { frames: 8 }).unwrap();
+        for (frame, right) in found.iter().zip(right.as_array().unwrap()) {
+            // The sprite's edge is half transparent in the WebP alone.
+            let close = if clip.ends_with(".gif") { CLOSE } else { CHROMA };
+            let far = mean(frame).iter().zip(triple(right)).any(|(a, b)| (a - b).abs() > close);
+            assert!(!far, "{clip}: {:?}, expected {right}", mean(frame));
+        }
+    }
+}
+
+/// Stored as 160 x 96, shown as 96 x 160; other programs disagree, so both can be had.
+#[test]
+fn turned_or_as_stored() {
+    let Some((folder, _)) = fixtures() else { return };
+    if !has_ffmpeg() {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    let path = folder.join("h264_rotate90.mp4");
+    for turn in [true, false] {
+        let reader = VideoReader::new(VideoOptions { turn, ..VideoOptions::default() });
+        let found = sampled(&reader, &path, &Sampling::Linspace { frames: 3 }).unwrap();
+        let size = if turn { (96, 160) } else { (160, 96) };
+        assert_eq!(found.record.size, size);
+        for (frame, index) in found.iter().zip([0, 19, 39]) {
+            assert_eq!((frame.dimensions(), drawn(frame, turn)), (size, index));
+        }
+    }
+}
+
+#[test]
+fn frames_of_a_folder_in_the_order_of_their_numbers() {
+    let Some((folder, _)) = fixtures() else { return };
+    let found = sampled(&reader([255; 3]), &folder.join("frames"), &Sampling::Linspace { frames: 12 }).unwrap();
+    let shown: Vec<u64> = found.iter().map(|frame| drawn(frame, false)).collect();
+    assert_eq!(shown, (0..12).collect::<Vec<u64>>());
+}

@@ -1,0 +1,232 @@
+//! Clips that are made here with the ffmpeg program; skipped where it is not there.
+
+use super::{linspace, sampled};
+use burn_vlm_data::image::RgbImage;
+use burn_vlm_data::video::{FrameSource, VideoLimits, VideoOptions, VideoReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs ffmpeg; `false`, said aloud, where it is not there.
+fn ffmpeg(arguments: &[&str], output: &Path) -> bool {
+    match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).arg(output).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        Err(_) => {
+            println!("skipped: ffmpeg is not there");
+            false
+        }
+    }
+}
+
+/// Every frame has a grey of its own: its number, in steps of four levels, beside the noise of the coder.
+const GREYS: &str = "color=s=64x48:r=10,format=gray,geq=lum='mod(4*N\\,252)'";
+
+fn open(path: impl AsRef<Path>) -> Box<dyn FrameSource> {
+    VideoReader::default().open(path).unwrap()
+}
+
+/// All frames of a clip, read without seeking.
+fn all(path: &Path) -> Vec<RgbImage> {
+    let mut source = open(path);
+    let frames = source.info().unwrap().frames;
+    let found = sampled(source.as_mut(), linspace(frames)).unwrap();
+    assert_eq!(found.distinct.len(), frames);
+    found.distinct
+}
+
+/// Frames that are sought are those that decoding from the beginning gives, bit for bit: with B frames, other containers, a beginning that
+/// is hidden, a late start, and a rate that changes.
+#[test]
+fn sought_frames_are_the_right_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let coder = ["-c:v", "libx264", "-g", "8", "-bf", "2", "-pix_fmt", "yuv420p", "-frames:v", "200"];
+    let make = |filter: &str, more: &[&str], name: &str| {
+        let arguments = [&["-f", "lavfi", "-i", filter][..], &coder, more].concat();
+        ffmpeg(&arguments, &path(name))
+    };
+    if !make(GREYS, &[], "plain.mp4") {
+        return;
+    }
+    let plain = path("plain.mp4");
+    let plain = plain.to_str().unwrap();
+    make(GREYS, &[], "plain.mkv");
+    make(
+        &format!("{GREYS},setpts='if(lt(N\\,90)\\,N\\,90+(N-90)*3)/10/TB'"),
+        &["-fps_mode", "passthrough"],
+        "rate.mp4",
+    );
+    ffmpeg(&["-ss", "3.15", "-i", plain, "-c", "copy"], &path("cut.mp4"));
+    ffmpeg(&["-itsoffset", "2.5", "-i", plain, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "copy"], &path("late.mp4"));
+    for name in ["plain.mp4", "plain.mkv", "rate.mp4", "cut.mp4", "late.mp4"] {
+        let right = all(&path(name));
+        let mut source = open(path(name));
+        let info = source.info().unwrap().clone();
+        let interval = info.key_interval.unwrap();
+        assert!((7.0..=9.0).contains(&interval), "{name}: {interval}");
+        for count in [2, 5, 9] {
+            let found = sampled(source.as_mut(), linspace(count)).unwrap();
+            assert!(info.frames as f64 / count as f64 > 2.0 * interval, "{name}: not sought");
+            for (index, frame) in found.record.indices.iter().zip(found.iter()) {
+                assert!(*frame == right[*index], "{name}: {count} frames: frame {index} is another");
+            }
+        }
+        println!("{name}: {} frames", info.frames);
+    }
+    let times = open(path("rate.mp4")).info().unwrap().times.clone();
+    assert!((times[20] - times[10] - 1.0).abs() < 0.05 && (times[130] - times[120] - 3.0).abs() < 0.25, "{times:?}");
+}
+
+/// Ten hours: counted and sought in seconds, or refused by a limit.
+#[test]
+fn a_file_of_ten_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.mp4");
+    let source = "color=s=16x16:r=1,geq=lum='mod(N\\,250)':cb=128:cr=128";
+    let coder = ["-f", "lavfi", "-i", source, "-t", "36000", "-c:v", "mpeg4", "-q:v", "2", "-g", "250"];
+    if !ffmpeg(&coder, &path) {
+        return;
+    }
+    let mut clip = open(&path);
+    let info = clip.info().unwrap();
+    assert_eq!((info.frames, info.times.last().copied()), (36_000, Some(35_999.0)));
+    assert_eq!(sampled(clip.as_mut(), linspace(8)).unwrap().distinct.len(), 8);
+    let limits = VideoLimits { max_frames: 10_000, ..VideoLimits::default() };
+    let mut limited = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() }).open(&path).unwrap();
+    let error = limited.info().unwrap_err().to_string();
+    assert!(error.contains("long.mp4") && error.contains("more than 10000 frames"), "{error}");
+}
+
+#[test]
+fn names_are_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain.mp4");
+    let arguments = ["-f", "lavfi", "-i", GREYS, "-frames:v", "5", "-c:v", "mpeg4"];
+    if !ffmpeg(&arguments, &plain) {
+        return;
+    }
+    for name in [
+        "-y.mp4",
+        "http:a.mp4",
+        "concat:a|b.mp4",
+        "a:b.mp4",
+        "frame%03d.mp4",
+        "with space'quote.mp4",
+        "日本.mp4",
+        "?*.mp4",
+    ] {
+        let path = folder.path().join(name);
+        std::fs::copy(&plain, &path).unwrap();
+        assert_eq!(sampled(open(&path).as_mut(), linspace(5)).unwrap().distinct.len(), 5, "{name}");
+    }
+}
+
+/// Files that name other files, and pictures that are called videos, are refused: nothing else is opened for them.
+#[test]
+fn lists_of_other_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain.mp4");
+    let arguments = ["-f", "lavfi", "-i", GREYS, "-frames:v", "5", "-c:v", "mpeg4"];
+    if !ffmpeg(&arguments, &plain) {
+        return;
+    }
+    let target = plain.display();
+    let lists = [
+        format!("ffconcat version 1.0\nfile '{target}'\n"),
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n"),
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n".to_owned(),
+    ];
+    for list in lists {
+        let path = folder.path().join("list.mp4");
+        std::fs::write(&path, &list).unwrap();
+        let error = open(&path).info().unwrap_err().to_string();
+        assert!(error.contains("list.mp4"), "{error}");
+    }
+}
+
+#[test]
+fn bytes_damage_and_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let arguments =
+        ["-f", "lavfi", "-i", GREYS, "-frames:v", "30", "-c:v", "libx264", "-bf", "2", "-movflags", "+faststart"];
+    if !ffmpeg(&arguments, &path) {
+        return;
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let reader = VideoReader::default();
+    let found = sampled(reader.open_bytes("memory", &bytes).unwrap().as_mut(), linspace(30)).unwrap();
+    assert!(found.distinct == all(&path));
+    for length in [12, 40, bytes.len() / 3, bytes.len() / 2, bytes.len() - 20] {
+        match sampled(reader.open_bytes("half", &bytes[..length]).unwrap().as_mut(), linspace(30)) {
+            Ok(half) => {
+                let decoded = half.record.decoded.unwrap_or(half.record.counted);
+                assert!(decoded <= 30 && half.distinct.len() <= decoded, "{length}");
+                assert!(half.distinct[0] == found.distinct[0], "{length}");
+            }
+            Err(error) => assert!(error.to_string().contains("half"), "{error}"),
+        }
+    }
+    let error = sampled(reader.open_bytes("words", &b"hello ".repeat(500)).unwrap().as_mut(), linspace(2)).unwrap_err();
+    assert!(error.to_string().contains("words"), "{error}");
+    let limits = VideoLimits { max_pixels: 64 * 48 - 1, ..VideoLimits::default() };
+    let small = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() });
+    let error = small.open(&path).unwrap().info().unwrap_err().to_string();
+    assert!(error.contains("64 x 48"), "{error}");
+}
+
+/// A cover on a piece of music is no video.
+#[test]
+fn attached_pictures_are_no_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let cover = folder.path().join("cover.png");
+    RgbImage::new(16, 16).save(&cover).unwrap();
+    let path: PathBuf = folder.path().join("song.m4a");
+    let cover = cover.to_str().unwrap();
+    let arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=1",
+        "-i",
+        cover,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:v",
+        "png",
+        "-disposition:v:0",
+        "attached_pic",
+    ];
+    if !ffmpeg(&arguments, &path) {
+        return;
+    }
+    let error = open(&path).info().unwrap_err().to_string();
+    assert!(error.contains("no video stream"), "{error}");
+}
+
+/// Frames that change their size in the middle all come as large as the first.
+#[test]
+fn a_size_that_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (small, large) = (folder.path().join("a.ts"), folder.path().join("b.ts"));
+    let make = |size: &str, path: &Path| {
+        let source = format!("color=s={size}:r=10:c=red");
+        ffmpeg(&["-f", "lavfi", "-i", &source, "-frames:v", "10", "-c:v", "mpeg2video", "-pix_fmt", "yuv420p"], path)
+    };
+    if !make("64x48", &small) {
+        return;
+    }
+    make("128x96", &large);
+    let joined = folder.path().join("joined.ts");
+    std::fs::write(&joined, [std::fs::read(small).unwrap(), std::fs::read(large).unwrap()].concat()).unwrap();
+    let found = sampled(open(&joined).as_mut(), linspace(8)).unwrap();
+    assert_eq!(found.iter().count(), 8);
+    for frame in found.iter() {
+        let [red, green, blue] = frame.get_pixel(30, 20).0;
+        assert!(frame.dimensions() == (64, 48) && red > 230 && green < 20 && blue < 20);
+    }
+}

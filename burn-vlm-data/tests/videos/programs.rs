@@ -1,0 +1,198 @@
+//! Programs that are missing, hang, flood, lie or fail: an error in bounded time, and nothing of them is left running.
+
+use super::{linspace, sampled};
+use burn_vlm_data::video::{FfmpegSource, FrameSource, VideoError, VideoLimits, VideoOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What a program may take here, in seconds, and what a machine may be slower than that.
+const SECONDS: f64 = 0.7;
+/// See [`SECONDS`].
+const SLOW_MACHINE: Duration = Duration::from_secs(20);
+
+/// A probe of a clip of five frames of 2 x 1 pixels.
+const PROBE: &str = "for i in 0 1 2 3 4; do echo \"packet|pts_time=$i.0|flags=K_\"; done\n\
+    echo 'stream|codec_name=h264|width=2|height=1|avg_frame_rate=1/1'; echo 'format|format_name=avi'";
+/// A picture of two pixels.
+const PICTURE: &str = "printf 'P6\\n2 1\\n255\\nabcdef'";
+/// What ffmpeg answers first.
+const VERSION: &str = "if [ \"$1\" = -version ]; then echo 'ffmpeg version 5.1.9'; exit; fi";
+
+/// Scripts in the place of the programs; each notes its own number and what it is called with.
+struct Fake {
+    folder: TempDir,
+    options: VideoOptions,
+}
+
+impl Fake {
+    fn new(ffprobe: &str, ffmpeg: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = |name: &str, body: &str| -> PathBuf {
+            let path = folder.path().join(name);
+            let here = folder.path().display();
+            let text = format!(
+                "#!/bin/sh\n{VERSION}\necho $$ >> {here}/started\necho \"$@\" >> {here}/{name}.called\n{body}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let limits = VideoLimits { seconds: SECONDS, max_messages: 1 << 20, ..VideoLimits::default() };
+        let options = VideoOptions {
+            limits,
+            ffprobe: script("ffprobe", ffprobe),
+            ffmpeg: script("ffmpeg", ffmpeg),
+            ..VideoOptions::default()
+        };
+        Self { folder, options }
+    }
+
+    fn source(&self) -> FfmpegSource {
+        FfmpegSource::open("clip.mp4", "-i.mp4", &self.options)
+    }
+
+    /// The error of reading five frames, in bounded time, with nothing left running.
+    fn error(&self) -> VideoError {
+        let begin = Instant::now();
+        let error = sampled(&mut self.source(), linspace(5)).unwrap_err();
+        assert!(begin.elapsed() < SLOW_MACHINE, "{:?}", begin.elapsed());
+        assert!(error.to_string().contains("clip.mp4"), "{error}");
+        self.nothing_is_left();
+        error
+    }
+
+    /// The scripts and what they started are gone.
+    fn nothing_is_left(&self) {
+        let started = std::fs::read_to_string(self.folder.path().join("started")).unwrap();
+        for number in started.lines() {
+            let there = || Path::new("/proc").join(number).exists();
+            let begin = Instant::now();
+            // Those that were ended with their parent are reaped by the system a little later.
+            while there() && begin.elapsed() < SLOW_MACHINE && !is_zombie(number) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert!(!there() || is_zombie(number), "process {number} is still there");
+        }
+    }
+
+    fn called(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name).with_extension("called")).unwrap_or_default()
+    }
+}
+
+/// Whether a process has ended and only waits for whoever inherited it.
+fn is_zombie(number: &str) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+/// Notes the number of a child that would outlive its parent.
+fn with_child(then: &str) -> String {
+    format!("sleep 1000 & echo $! >> \"$(dirname \"$0\")\"/started\n{then}")
+}
+
+#[test]
+fn frames_come_through_and_names_are_no_options() {
+    let fake = Fake::new(PROBE, &[PICTURE; 5].join("\n"));
+    let found = sampled(&mut fake.source(), linspace(5)).unwrap();
+    assert_eq!(found.distinct.len(), 5);
+    assert_eq!(found.distinct[0].as_raw(), b"abcdef");
+    for program in ["ffprobe", "ffmpeg"] {
+        let called = fake.called(program);
+        assert!(called.contains("-i file:-i.mp4") && called.contains("-protocol_whitelist file"), "{called}");
+    }
+    fake.nothing_is_left();
+}
+
+#[test]
+fn a_missing_program_says_how_to_install_it() {
+    for missing in [0, 1] {
+        let mut fake = Fake::new(PROBE, PICTURE);
+        let gone = PathBuf::from("no-such-ffmpeg");
+        if missing == 0 {
+            fake.options.ffprobe = gone
+        } else {
+            fake.options.ffmpeg = gone
+        }
+        let error = sampled(&mut fake.source(), linspace(5)).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, VideoError::NoProgram { .. }), "{text}");
+        assert!(text.contains("no-such-ffmpeg") && text.contains("apt-get install ffmpeg"), "{text}");
+    }
+}
+
+#[test]
+fn programs_that_hang() {
+    // Before it says anything; with a child that holds the pipes; after a picture; with its output closed.
+    let hanging = with_child("echo thinking >&2; sleep 1000");
+    let error = Fake::new(&hanging, PICTURE).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }) && error.to_string().contains("thinking"), "{error}");
+    let error = Fake::new(PROBE, &hanging).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+    let error = Fake::new(PROBE, &format!("{PICTURE}\n{hanging}")).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+    let error = Fake::new(PROBE, "exec >&-; sleep 1000").error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+}
+
+#[test]
+fn programs_that_flood() {
+    let error = Fake::new(&with_child("yes error >&2"), PICTURE).error();
+    assert!(matches!(error, VideoError::Flood { .. }), "{error}");
+    let error = Fake::new(PROBE, "yes error >&2").error();
+    assert!(matches!(error, VideoError::Flood { .. }), "{error}");
+    // Without a line break, and with packets without end.
+    let error = Fake::new("yes | tr -d '\\n'", PICTURE).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+    let mut fake = Fake::new("yes 'packet|pts_time=1|flags=K_'", PICTURE);
+    fake.options.limits.max_frames = 1000;
+    assert!(matches!(fake.error(), VideoError::TooLong { .. }));
+}
+
+#[test]
+fn programs_that_fail_or_lie() {
+    let error = Fake::new("echo 'moov atom not found' >&2; exit 1", PICTURE).error().to_string();
+    assert!(error.contains("moov atom not found") && error.contains("exit status: 1"), "{error}");
+    let error = Fake::new(PROBE, "echo 'no decoder' >&2; exit 3").error().to_string();
+    assert!(error.contains("no decoder") && error.contains("exit status: 3"), "{error}");
+    let error = Fake::new(PROBE, "yes nonsense").error().to_string();
+    assert!(error.contains("no picture"), "{error}");
+    let error = Fake::new(PROBE, "yes | tr -d '\\n'").error().to_string();
+    assert!(error.contains("no picture"), "{error}");
+    let error = Fake::new(PROBE, "printf 'P6\\n60000 60000\\n255\\n'; sleep 1000").error().to_string();
+    assert!(error.contains("60000 x 60000"), "{error}");
+    let error = Fake::new(PROBE, "printf 'P6\\n2 1\\n65535\\nabcdefabcdef'").error().to_string();
+    assert!(error.contains("65535"), "{error}");
+}
+
+/// Two frames of the five decode: the rule chooses among these.
+#[test]
+fn fewer_frames_than_counted() {
+    let some = format!(
+        "case \"$*\" in *progress*) echo frame=2; echo frame=2;; *) {PICTURE}; {PICTURE}; echo broken >&2; esac"
+    );
+    let fake = Fake::new(PROBE, &some);
+    let found = sampled(&mut fake.source(), linspace(5)).unwrap();
+    assert_eq!((found.record.counted, found.record.decoded, found.record.total()), (5, Some(2), 2));
+    assert_eq!((found.record.indices, found.distinct.len()), (vec![0, 0, 0, 0, 1], 2));
+    // None do, or each time fewer.
+    let none = "case \"$*\" in *progress*) echo frame=0;; *) echo broken >&2; esac";
+    let error = Fake::new(PROBE, none).error().to_string();
+    assert!(error.contains("no frame") && error.contains("broken"), "{error}");
+    let always = format!("case \"$*\" in *progress*) echo frame=5;; *) {PICTURE}; esac");
+    assert!(matches!(Fake::new(PROBE, &always).error(), VideoError::NoFrames { .. }));
+}
+
+/// Whoever stops early ends the program.
+#[test]
+fn what_is_done_with_a_frame_may_fail() {
+    let fake = Fake::new(PROBE, &with_child(&format!("{PICTURE}\nsleep 1000")));
+    let mut source = fake.source();
+    let mut take = |_, _| Err(VideoError::File { name: "clip.mp4".to_owned(), reason: "enough".to_owned() });
+    let begin = Instant::now();
+    let error = source.read(&[0, 4], &mut take).unwrap_err().to_string();
+    assert!(error.contains("enough") && begin.elapsed().as_secs_f64() < SECONDS + SLOW_MACHINE.as_secs_f64());
+    fake.nothing_is_left();
+}

@@ -1,0 +1,244 @@
+//! Words in pictures: which of four held-out words is written? `kind = "words"`.
+//!
+//! The question is the picture alone ([`WordItem::turns`]); an option's score is the mean log-likelihood of its tokens, or (`pmi`) that
+//! less the same without the picture, as in [`Cloze`](super::Cloze). Parts that must not be averaged together are the level (how the word
+//! is drawn) and the distractors. The levels ask the same words with the same options.
+
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::{Media, Picture};
+use burn_vlm_data::tasks::{Distractors, Purpose, WordItem, WordSettings, WordTasks};
+use burn_vlm_data::words::{Level, Script, fold};
+use serde::{Deserialize, Serialize};
+
+use super::benchmark::check_replies;
+use super::cloze::{OPTIONS, ScoredBy, other_label};
+use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
+use crate::error::Result;
+use crate::recipe::ClozeScore;
+use crate::stats::{GroupKey, Subset};
+
+/// `kind = "words"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WordsRecipe {
+    /// Name of the benchmark, and of its scores.
+    pub name: String,
+    /// Languages of the words.
+    pub languages: Vec<Language>,
+    /// How they are drawn; the first is the headline.
+    #[serde(default = "levels")]
+    pub levels: Vec<Level>,
+    /// Where the wrong words come from; the first is the headline.
+    #[serde(default = "distractors")]
+    pub distractors: Vec<Distractors>,
+    /// Words of each language that are asked; 0 for all.
+    #[serde(default)]
+    pub words: usize,
+    /// Side of a picture in pixels.
+    #[serde(default = "size")]
+    pub size: u32,
+    /// Seed of the draw.
+    #[serde(default)]
+    pub seed: u64,
+    /// Asks the words for validation instead of those for the test.
+    #[serde(default)]
+    pub validation: bool,
+    /// The headline rule; the other one is given too.
+    #[serde(default = "likelihood")]
+    pub rule: ClozeScore,
+}
+
+fn levels() -> Vec<Level> {
+    Level::ALL.to_vec()
+}
+
+fn distractors() -> Vec<Distractors> {
+    vec![Distractors::Far, Distractors::Near]
+}
+
+fn size() -> u32 {
+    WordSettings::default().size
+}
+
+fn likelihood() -> ClozeScore {
+    ClozeScore::Likelihood
+}
+
+impl WordsRecipe {
+    pub(super) const KEYS: [&str; 9] =
+        ["name", "languages", "levels", "distractors", "words", "size", "seed", "validation", "rule"];
+}
+
+/// Which word is written?
+pub struct WordsBenchmark {
+    by: ScoredBy,
+    headline: Subset,
+    /// Two an item: with the picture, then nothing at all.
+    questions: Vec<Question>,
+    /// Without scores.
+    items: Vec<Prediction>,
+}
+
+impl WordsBenchmark {
+    /// Draws the items.
+    ///
+    /// # Errors
+    /// A language without words, no level, a size that is too small to read.
+    pub fn new(corpus: &EmojiCorpus, recipe: WordsRecipe) -> std::result::Result<Self, BenchmarkError> {
+        let wrong = |message: String| BenchmarkError::Setting { name: recipe.name.clone(), message };
+        let settings = WordSettings { levels: recipe.levels.clone(), size: recipe.size, ..WordSettings::default() };
+        if let Some(problem) = settings.problem() {
+            return Err(wrong(problem));
+        }
+        let (Some(level), Some(first)) = (recipe.levels.first(), recipe.distractors.first()) else {
+            return Err(wrong("`distractors` is empty; leave it out for both kinds".into()));
+        };
+        let headline = subset(*level, *first);
+        let tasks = WordTasks::new(corpus, recipe.seed);
+        let purpose = if recipe.validation { Purpose::Validation } else { Purpose::Test };
+        let (mut questions, mut items) = (Vec::new(), Vec::new());
+        for &language in &recipe.languages {
+            for &distractors in &recipe.distractors {
+                let of = (recipe.levels.as_slice(), distractors);
+                let asked = tasks.items(language, of, (purpose, recipe.words), recipe.size);
+                for item in asked.map_err(|error| wrong(error.to_string()))? {
+                    let ask = Ask::Likelihood { answers: item.options.to_vec() };
+                    let media = vec![Media::Image(Picture::Drawn(item.picture.clone()))];
+                    let (id, turns) = (item.id.clone(), WordItem::turns());
+                    questions.push(Question { id, turns, media, ask: ask.clone() });
+                    let (id, turns) = (format!("{}/text", item.id), vec![Turn::user("")]);
+                    questions.push(Question { id, turns, media: Vec::new(), ask });
+                    items.push(prediction(&recipe.name, item));
+                }
+            }
+        }
+        if items.is_empty() {
+            return Err(BenchmarkError::Empty {
+                name: recipe.name,
+                why: Some("no word has three others like it".into()),
+            });
+        }
+        Ok(Self { by: ScoredBy { name: recipe.name, rule: recipe.rule }, headline, questions, items })
+    }
+}
+
+fn subset(level: Level, distractors: Distractors) -> Subset {
+    Subset::from([("words", level.as_str()), ("distractors", distractors.as_str())])
+}
+
+/// What is known of an item before it is asked. Its group is the word, whatever the level.
+fn prediction(name: &str, item: WordItem) -> Prediction {
+    let script = Script::of(item.language).map_or("", Script::as_str);
+    let tags = [("script".to_owned(), script.to_owned())];
+    Prediction {
+        subset: subset(item.level, item.distractors),
+        language: Some(item.language.tag().to_owned()),
+        picture: item.picture.name().to_owned(),
+        options: item.options.to_vec(),
+        answer: Some(item.answer),
+        tags: tags.into(),
+        ..Prediction::new(item.id, name, fold(&item.word))
+    }
+}
+
+impl Benchmark for WordsBenchmark {
+    fn name(&self) -> &str {
+        &self.by.name
+    }
+
+    fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
+        check_replies(self, replies)?;
+        self.items.iter().zip(replies.chunks_exact(2)).map(|(item, replies)| self.by.score(item, replies)).collect()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let words = |rule| match rule {
+            ClozeScore::Likelihood => "the mean log-likelihood of its tokens given the picture",
+            ClozeScore::Pmi => "the mean log-likelihood of its tokens given the picture, less the same without it",
+        };
+        let (rule, other) = (self.by.rule, self.by.other());
+        let metric = |rule, label: String, begin: &str| Metric {
+            name: self.by.metric(rule),
+            label,
+            explanation: format!("{begin} a word's score is {}.", words(rule)),
+            chance: Some(100.0 / OPTIONS as f64),
+        };
+        vec![
+            metric(
+                rule,
+                "Words in pictures".into(),
+                "A held-out word in a held-out font and layout, without a question: of four words of its language and length the one \
+                 with the highest score is the answer;",
+            ),
+            metric(other, format!("Words in pictures, {}", other_label(rule)), "The same pictures;"),
+        ]
+    }
+
+    fn languages(&self) -> Vec<String> {
+        super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+    }
+
+    fn headline(&self) -> GroupKey {
+        GroupKey { protocol: self.name().to_owned(), subset: self.headline.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(more: &str) -> std::result::Result<WordsBenchmark, BenchmarkError> {
+        let text = format!("name = 'words'\nlanguages = ['en', 'el']\nwords = 3\n{more}");
+        WordsBenchmark::new(&EmojiCorpus::embedded().unwrap(), toml::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn every_word_is_asked_in_every_level_with_one_set_of_options() {
+        let benchmark = open("").unwrap();
+        // Two languages, three words, near and far, five levels.
+        assert_eq!((benchmark.items.len(), benchmark.questions.len()), (60, 120));
+        assert_eq!(benchmark.languages(), ["el", "en"]);
+        let far = |item: &&Prediction| item.subset.get("distractors") == Some("far");
+        for item in benchmark.items.iter().filter(far) {
+            let same = benchmark.items.iter().filter(far).filter(|other| other.group == item.group);
+            let options: std::collections::BTreeSet<&[String]> = same.map(|other| other.options.as_slice()).collect();
+            assert_eq!(options.len(), 1, "{}", item.id);
+            assert_eq!(fold(&item.options[item.answer.unwrap()]), item.group);
+        }
+    }
+
+    /// Hand-worked: the second option is likelier by itself, the first gains by the picture.
+    #[test]
+    fn replies_are_scored_by_both_rules() {
+        let benchmark = open("levels = ['plain']\ndistractors = ['far']").unwrap();
+        let mut replies = Vec::new();
+        for item in &benchmark.items {
+            let answer = item.answer.unwrap();
+            let mut given = vec![-2.0; OPTIONS];
+            given[(answer + 1) % OPTIONS] = -1.0;
+            let mut prior = vec![-2.0; OPTIONS];
+            prior[answer] = -4.0;
+            prior[(answer + 1) % OPTIONS] = -1.0;
+            replies.extend([Reply::Scores(given), Reply::Scores(prior)]);
+        }
+        for prediction in benchmark.predictions(&replies).unwrap() {
+            assert_eq!((prediction.score("words"), prediction.score("words_pmi")), (Some(0.0), Some(1.0)));
+        }
+        assert_eq!(benchmark.metrics().iter().map(|metric| metric.chance).collect::<Vec<_>>(), [Some(25.0); 2]);
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        for (more, word) in [("levels = []", "levels"), ("distractors = []", "distractors"), ("size = 4", "size = 4")] {
+            assert!(open(more).map(|_| ()).unwrap_err().to_string().contains(word), "{more}");
+        }
+        let thai = "name = 'words'\nlanguages = ['th']";
+        let error = WordsBenchmark::new(&EmojiCorpus::embedded().unwrap(), toml::from_str(thai).unwrap()).map(|_| ());
+        assert!(error.unwrap_err().to_string().contains("no words to draw in th"));
+    }
+}
