@@ -110,7 +110,7 @@ pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", t
 pub const RESOLUTION: BuiltIn =
     BuiltIn { name: "resolution", file: "resolution", text: include_str!("resolution.toml") };
 
-/// TowerVision's text in pictures.
+/// TowerVision's text in pictures; not among [`STUDIES`] as long as its encoder, which must be able to read, is not shipped.
 pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
 
 /// Parrot against LLaVA; the first is the program's default.
@@ -124,8 +124,8 @@ pub const PARROT: [BuiltIn; 4] = [
 const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 10] =
-    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
+pub const STUDIES: [BuiltIn; 9] =
+    [ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, PARROT[0], PARROT[1], PARROT[2], PARROT[3]];
 
 /// Shapes of published parts, for dry runs without their files.
 pub const SHAPES: [ShippedShape; 15] = [
