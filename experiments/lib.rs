@@ -130,8 +130,8 @@ const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
 pub const STUDIES: [BuiltIn; 12] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4],
-    PARROT[5],
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3],
+    PARROT[4], PARROT[5],
 ];
 
 /// Shapes of published parts, for dry runs without their files.

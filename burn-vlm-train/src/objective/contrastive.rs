@@ -45,8 +45,7 @@ pub struct ContrastiveObjective {
     pictures: Arc<Pictures>,
     tokenizer: Arc<Tokenizer>,
     data: DataRecipe,
-    /// Share of pairs that are words in pictures, their languages with shares, and how they are drawn.
-    words: (f64, Vec<(Language, f64)>, WordSettings),
+    words: WordPairs,
     concepts: Vec<(ConceptId, Vec<PictureId>)>,
     order: Shuffled,
     seed: u64,
@@ -110,7 +109,7 @@ impl ContrastiveObjective {
 
     fn pair(&self, position: usize, words: &WordTasks<'_>) -> Result<Pair> {
         let mut random = Stream::new(mix(self.seed ^ WORDS, position as u64));
-        let (share, languages, settings) = &self.words;
+        let WordPairs { share, languages, settings } = &self.words;
         if f64::from(random.uniform(0.0, 1.0)) < *share {
             let micro_batch = (position / self.batch) as u64;
             let mut of_batch = Stream::new(mix(self.seed ^ LANGUAGES, micro_batch));
@@ -193,21 +192,31 @@ impl ContrastiveObjective {
     }
 }
 
-/// Share, languages and settings of the pairs that are words; none where the data names no task.
+/// The pairs that are words.
+#[derive(Default)]
+struct WordPairs {
+    /// Their share of all pairs.
+    share: f64,
+    /// Their languages, each with its share of them.
+    languages: Vec<(Language, f64)>,
+    settings: WordSettings,
+}
+
+/// The pairs of a recipe that are words; none where the data names no task.
 ///
 /// # Errors
 /// A language without words.
-fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<(f64, Vec<(Language, f64)>, WordSettings)> {
+fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<WordPairs> {
     let (total, words) = (data.tasks.values().sum::<f64>(), data.tasks.get(&Task::Words).copied().unwrap_or(0.0));
     if words <= 0.0 {
-        return Ok((0.0, Vec::new(), WordSettings::default()));
+        return Ok(WordPairs::default());
     }
     let (languages, settings) = (data.languages_of(Task::Words), data.task_settings().words);
     let tasks = WordTasks::new(corpus, 0);
     for (language, _) in &languages {
         tasks.training_picture(*language, &settings, &mut Stream::new(0))?;
     }
-    Ok((words / total, languages, settings))
+    Ok(WordPairs { share: words / total, languages, settings })
 }
 
 /// A language by its share; the last one where rounding leaves something.
