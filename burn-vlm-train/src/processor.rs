@@ -87,7 +87,8 @@ pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
     }
     let side = config.tile_side();
     let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);
-    VisualTokens::of_tiles(side * side, TileTokens { tile, side, pinpoints: grid_pinpoints(config), max_tiles: None })
+    let (pinpoints, max_tiles) = (grid_pinpoints(config), config.max_tiles());
+    VisualTokens::of_tiles(side * side, TileTokens { tile, side, pinpoints, max_tiles })
 }
 
 /// As [`visual_tokens`], of a model in use, whose pictures are tiled if it was made for tiles.
@@ -114,13 +115,26 @@ mod tests {
     /// The processor counts what the model packs, whatever the picture's shape, alone and among several.
     #[test]
     fn the_model_packs_what_the_processor_counts() {
-        let config = config(vec![(32, 64), (64, 32), (64, 64), (96, 32)]);
+        let next = config(vec![(32, 64), (64, 32), (64, 64), (96, 32)]);
+        // Grids of more than one tile are scaled down.
+        let capped = VlmConfig {
+            model_type: VlmType::LlavaOnevision,
+            vision_aspect_ratio: Some("anyres_max_1".into()),
+            ..next.clone()
+        };
+        let square =
+            |config: &VlmConfig| config.packing(&[5], &[(64, 64)]).unwrap().image_tokens().iter().sum::<usize>();
+        assert!(square(&capped) < square(&next));
+        [next, capped].iter().for_each(packs_what_is_counted);
+    }
+
+    fn packs_what_is_counted(config: &VlmConfig) {
         let tokenizer = Arc::new(Tokenizer::train_bpe(["a"], 300, &TINY_SPECIAL_TOKENS).unwrap());
         let template = Arc::new(ChatTemplate::tiny().unwrap());
         let of = |view| {
             let image = ImageProcessorConfig::siglip(32);
             let (tokenizer, template) = (tokenizer.clone(), template.clone());
-            stage_processor(&config, tokenizer, template, &image, (view, false), DecodeLimits::default()).unwrap()
+            stage_processor(config, tokenizer, template, &image, (view, false), DecodeLimits::default()).unwrap()
         };
         let lengths = [3, 17, 31, 32, 33, 64, 100, 201];
         let tiles = of(PictureView::Tiles);
