@@ -210,6 +210,8 @@ pub(crate) struct Style {
     pub(crate) video: Option<(String, u32)>,
 }
 
+/// A private-use character, which no template writes by itself.
+const MARK: &str = "\u{f8ff}";
 /// A text that no template writes by itself.
 const PROBE: &str = "burnvlmprobe";
 
@@ -427,11 +429,23 @@ impl Scribe<'_> {
                 }
                 Err(not_appending(turn, &prefix, whole))
             };
-            push(ends.find(turn, Place::Prompt, || end(&turns[..turn], true))?, Kind::Prompt);
+            let prompt =
+                || end(&turns[..turn], true).or_else(|error| self.answer_begin(turns, turn, whole).ok_or(error));
+            push(ends.find(turn, Place::Prompt, prompt)?, Kind::Prompt);
             push(ends.find(turn, Place::Answer, || end(&turns[..=turn], false))?, Kind::Answer);
         }
         push(whole.len(), Kind::Prompt);
         Ok(parts)
+    }
+
+    /// Where the words of an answer begin, under a template whose prompt for an answer is not what it writes before one: LLaVA-OneVision's
+    /// for Qwen2 puts a space behind the role of every turn, but not of the prompt. `None` where the text before depends on the answer.
+    fn answer_begin(&self, turns: &[Turn], turn: usize, whole: &str) -> Option<usize> {
+        let mut marked = turns.get(..turn)?.to_vec();
+        marked.push(Turn::assistant(MARK));
+        let marked = self.render(&marked, false).ok()?;
+        let (before, _) = marked.rsplit_once(MARK)?;
+        whole.starts_with(before).then_some(before.len())
     }
 
     /// The ids of each part, the first with what the tokenizer puts before a text, unless the template has written it.

@@ -197,10 +197,25 @@ fn conversations_with_videos_have_the_librarys_ids() {
     }
 }
 
+/// The template for Qwen2 puts a space behind the role of an answer, but not behind that of a prompt for one: answers are found all the same.
+#[test]
+fn answers_behind_another_header_than_the_prompts() {
+    let Some(folder) = fixtures("onevision_siglip_qwen2") else { return };
+    let processor = Processor::from_folder(&folder).unwrap();
+    let turns = [Turn::user("<video>\nIs it there?"), Turn::assistant("yes"), Turn::user("No?"), Turn::assistant("no")];
+    let counts = VisualCounts { images: &[], videos: &[2] };
+    let encoded = processor.encode_media(&turns, counts, &EncodeOptions::default()).unwrap();
+    let decoded = |ids: &[u32]| processor.tokenizer().decode(ids, false).unwrap();
+    let text = decoded(&encoded.ids);
+    assert!(text.contains("<|im_start|>assistant \nyes<|im_end|>"), "{text}");
+    let trained: Vec<u32> = encoded.labels.iter().filter_map(|label| u32::try_from(*label).ok()).collect();
+    assert_eq!(decoded(&trained), "yes<|im_end|>no<|im_end|>");
+}
+
 /// What is trained of a conversation with a video: the answer alone; and the prompt is its beginning.
 #[test]
 fn videos_are_not_trained_and_errors_are_named() {
-    let Some(folder) = fixtures("onevision_siglip_qwen2") else { return };
+    let Some(folder) = fixtures("onevision_siglip_gemma2") else { return };
     let processor = Processor::from_folder(&folder).unwrap();
     let turns = [Turn::user("<video>\n<image>\nIs it there?"), Turn::assistant("yes")];
     let counts = VisualCounts { images: &[3], videos: &[5] };

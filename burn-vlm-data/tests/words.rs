@@ -28,7 +28,8 @@ fn items(language: Language, distractors: Distractors, purpose: Purpose) -> Vec<
 }
 
 fn samples(language: Language, seed: u64) -> Vec<Sample> {
-    let settings = TaskSettings { words: WordSettings { variants: 2, ..WordSettings::default() } };
+    let settings =
+        TaskSettings { words: WordSettings { variants: 2, ..WordSettings::default() }, ..TaskSettings::default() };
     training_samples(&corpus(), Task::Words, language, &[], &[], seed, &settings).unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! A user's own questions as benchmarks by TOML alone: what is asked, what replies are worth, and every mistake one clear error.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -372,6 +373,7 @@ fn columns_must_be_able_to_show_what_is_asked() {
         name: name.into(),
         languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
         description: String::new(),
+        tags: BTreeMap::new(),
     };
     let own = open(folder.path(), TSV);
     let error = own.check_columns(&[]).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use burn_vlm_data::encode::{EncodeOptions, MaskStyle};
 use burn_vlm_data::image::{PixelBatch, ProcessedImage};
 use burn_vlm_data::processor::{PictureInput, Processor};
+use burn_vlm_data::sample::VIDEO_PLACEHOLDER;
 use burn_vlm_data::tokenizer::PaddingSide;
 use burn_vlm_train::processor::model_visual_tokens;
 
@@ -27,6 +28,7 @@ pub fn turn(message: &Message) -> Turn {
         Content::Parts(parts) => {
             let part = |part: &Part| match part {
                 Part::Image => format!("{IMAGE_PLACEHOLDER}\n"),
+                Part::Video => format!("{VIDEO_PLACEHOLDER}\n"),
                 Part::Text { text } => text.clone(),
             };
             parts.iter().map(part).collect()

@@ -190,7 +190,7 @@ impl FrameSource for FfmpegSource {
         if let Some(first) = rest.first().filter(|_| sought) {
             // Where seeking did not find them, decoding may.
             if let Some(probe) = self.probe.as_mut() {
-                probe.seekable = false;
+                probe.keys.clear();
             }
             let (count, last) = self.run(rest, (*first, None), &mut patience, take)?;
             if count == rest.len() {
@@ -215,22 +215,25 @@ struct Run {
 }
 
 /// Splits the wanted frames where they are so far apart that seeking pays.
+///
+/// Decoding begins at the last key frame that is shown before the wanted one, and is told to give nothing that is shown before that: where
+/// frames are shown before the key frame that they come behind (open groups), they could not be decoded, and would not be numbered.
 fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
-    let far = probe.info.key_interval.filter(|_| probe.seekable).map(|interval| interval * SEEK_BEYOND);
-    let far_apart = |before: usize, next: usize| far.is_some_and(|far| (next - before) as f64 > far);
+    let far = probe.info.key_interval.map(|interval| interval * SEEK_BEYOND);
     let mut runs: Vec<Run> = Vec::new();
     let mut before = 0;
     for (place, index) in indices.iter().enumerate() {
-        let time = |frame: usize| probe.info.times.get(frame).copied();
-        // Half-way between the frame before and this one, so that rounding cannot matter.
-        let middle = index.checked_sub(1).and_then(|before| Some((time(before)? + time(*index)?) / 2.0));
-        let from = middle.filter(|_| far_apart(before, *index));
-        match (runs.last_mut(), from) {
+        let is_far = far.is_some_and(|far| (index - before) as f64 > far);
+        let key = probe.keys.partition_point(|key| key <= index).checked_sub(1).and_then(|last| probe.keys.get(last));
+        let sought = key.filter(|key| is_far && **key > before).and_then(|key| {
+            let time = |frame: usize| probe.info.times.get(frame).copied();
+            // Half-way between the frame before and this one, so that rounding cannot matter.
+            Some((index - key, (time(key.checked_sub(1)?)? + time(*key)?) / 2.0))
+        });
+        match (runs.last_mut(), sought) {
             (Some(run), None) => run.places.end = place + 1,
-            (_, from) => {
-                let first = if from.is_some() { 0 } else { *index };
-                runs.push(Run { places: place..place + 1, first, from });
-            }
+            (None, None) => runs.push(Run { places: place..place + 1, first: *index, from: None }),
+            (_, Some((first, from))) => runs.push(Run { places: place..place + 1, first, from: Some(from) }),
         }
         before = *index;
     }
@@ -365,15 +368,18 @@ mod tests {
                 key_interval: Some(10.0),
                 codec: "h264".to_owned(),
             },
-            seekable: true,
+            keys: (0..100).step_by(10).collect(),
             complaint: String::new(),
         };
         let run = |places, first, from| Run { places, first, from };
         // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.
-        assert_eq!(runs(&probe, &[3, 23, 44, 50]), [run(0..2, 3, None), run(2..4, 0, Some(4.35))]);
+        assert_eq!(runs(&probe, &[3, 23, 44, 50]), [run(0..2, 3, None), run(2..4, 4, Some(3.95))]);
         // The first may be far from the beginning.
-        assert_eq!(runs(&probe, &[90, 99]), [run(0..2, 0, Some(8.95))]);
-        probe.seekable = false;
+        assert_eq!(runs(&probe, &[95, 99]), [run(0..2, 5, Some(8.95))]);
+        // Without a key frame between them they are decoded through.
+        probe.keys = vec![0, 40];
+        assert_eq!(runs(&probe, &[41, 70, 99]), [run(0..3, 1, Some(3.95))]);
+        probe.keys.clear();
         assert_eq!(runs(&probe, &[0, 99]), [run(0..2, 0, None)]);
         assert_eq!(runs(&probe, &[]), []);
     }

@@ -24,8 +24,8 @@ const MAX_LINE: u64 = 1 << 16;
 #[derive(Debug, Clone)]
 pub(super) struct Probe {
     pub(super) info: VideoInfo,
-    /// Whether frames can be sought by their times.
-    pub(super) seekable: bool,
+    /// The key frames among the frames that are shown, from which on decoding may begin; empty where frames cannot be sought by their times.
+    pub(super) keys: Vec<usize>,
     /// What the program complained about, although it could read the file.
     pub(super) complaint: String,
 }
@@ -97,6 +97,8 @@ struct Found {
     shown: usize,
     packets: usize,
     keys: usize,
+    /// Times of the key frames among them.
+    key_times: Vec<f64>,
     stream: Option<Stream>,
     format: String,
 }
@@ -147,6 +149,7 @@ impl Found {
         if !flags.contains('D') {
             self.shown += 1;
             self.times.extend(time);
+            self.key_times.extend(time.filter(|_| flags.contains('K')));
         }
     }
 
@@ -182,6 +185,10 @@ impl Found {
         let key_interval = (self.keys > 1).then(|| self.packets as f64 / self.keys as f64);
         let container = self.format.split(',').next().unwrap_or_default();
         let seekable = exact && key_interval.is_some() && SEEKABLE.contains(&container);
+        let place = |time: &f64| times.binary_search_by(|other| other.total_cmp(time)).ok();
+        let mut keys: Vec<usize> =
+            if seekable { self.key_times.iter().filter_map(place).collect() } else { Vec::new() };
+        keys.sort_unstable();
         let info = VideoInfo {
             frames: self.shown,
             decoded: None,
@@ -192,7 +199,7 @@ impl Found {
             key_interval,
             codec: stream.codec,
         };
-        Ok(Probe { info, seekable, complaint })
+        Ok(Probe { info, keys, complaint })
     }
 }
 
@@ -242,9 +249,9 @@ mod tests {
         let cut = "packet|pts_time=-0.066667|flags=KD\npacket|pts_time=-0.033333|flags=_D\npacket|pts_time=0.033333|flags=K_\n\
                    packet|pts_time=0.000000|flags=__|side_data|\n\nstream|codec_name=h264|codec_tag_string=avc1|width=160|height=96|\
                    avg_frame_rate=30/1|side_data|rotation=-90\n\nformat|format_name=mov,mp4,m4a,3gp,3g2,mj2\n";
-        let Probe { info, seekable, .. } = probed(cut).unwrap();
+        let Probe { info, keys, .. } = probed(cut).unwrap();
         assert_eq!((info.frames, info.width, info.height, info.fps), (2, 96, 160, Some(30.0)));
-        assert_eq!((info.times, info.key_interval, seekable), (vec![0.0, 0.033333], Some(2.0), true));
+        assert_eq!((info.times, info.key_interval, keys), (vec![0.0, 0.033333], Some(2.0), vec![1]));
         // As newer versions name side data.
         let newer = cut.replace("side_data|rotation=-90", "side_datum/display_matrix:rotation=-90");
         assert_eq!(probed(&newer).unwrap().info.width, 96);
@@ -256,8 +263,8 @@ mod tests {
         let stream = "packet|pts_time=N/A|flags=K_\npacket|pts_time=1.5|flags=__\n\
                       program|stream|codec_name=mpeg4|width=8|height=4|avg_frame_rate=4/2\nstream|codec_name=mpeg4|width=8|height=4|\
                       avg_frame_rate=4/2\nformat|format_name=mpegts";
-        let Probe { info, seekable, .. } = probed(stream).unwrap();
-        assert_eq!((info.frames, info.fps, info.times, seekable), (2, Some(2.0), vec![0.0, 0.5], false));
+        let Probe { info, keys, .. } = probed(stream).unwrap();
+        assert_eq!((info.frames, info.fps, info.times, keys.len()), (2, Some(2.0), vec![0.0, 0.5], 0));
         let unknown = stream.replace("4/2", "0/0");
         let info = probed(&unknown).unwrap().info;
         assert_eq!((info.fps, info.times.len()), (None, 0));

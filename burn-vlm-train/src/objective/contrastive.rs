@@ -3,7 +3,8 @@
 //! Unusual here: texts of a batch that name the same thing (one concept drawn twice, or two languages with one word)
 //! count as matching under the sigmoid loss, since as negatives they would teach the encoder to tell equals apart.
 //!
-//! Pairs are icons with their names or, by the weights of the tasks `caption` and `words`, pictures of words with the word.
+//! Pairs are icons with their names or, by the weights of the tasks `caption` and `words`, pictures of words with the word. All words of a
+//! micro-batch are of one language: among words of many scripts it is enough to know the script, and no letter is learnt.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,8 +45,7 @@ pub struct ContrastiveObjective {
     pictures: Arc<Pictures>,
     tokenizer: Arc<Tokenizer>,
     data: DataRecipe,
-    /// Share of pairs that are words in pictures, their languages with shares, and how they are drawn.
-    words: (f64, Vec<(Language, f64)>, WordSettings),
+    words: WordPairs,
     concepts: Vec<(ConceptId, Vec<PictureId>)>,
     order: Shuffled,
     seed: u64,
@@ -67,6 +67,8 @@ enum Shown {
 
 /// Tells the draws of words from those of icons.
 const WORDS: u64 = 0x776f_7264;
+/// Tells the draws of the words' languages from both.
+const LANGUAGES: u64 = 0x6c61_6e67;
 
 impl ContrastiveObjective {
     /// Pairs of every training concept that has a picture in a training style.
@@ -107,9 +109,11 @@ impl ContrastiveObjective {
 
     fn pair(&self, position: usize, words: &WordTasks<'_>) -> Result<Pair> {
         let mut random = Stream::new(mix(self.seed ^ WORDS, position as u64));
-        let (share, languages, settings) = &self.words;
+        let WordPairs { share, languages, settings } = &self.words;
         if f64::from(random.uniform(0.0, 1.0)) < *share {
-            let language = pick_language(languages.iter().copied(), &mut random);
+            let micro_batch = (position / self.batch) as u64;
+            let mut of_batch = Stream::new(mix(self.seed ^ LANGUAGES, micro_batch));
+            let language = pick_language(languages.iter().copied(), &mut of_batch);
             let (word, picture) = words.training_picture(language, settings, &mut random)?;
             return Ok(Pair { shown: Shown::Word(picture), text: word.text.clone(), view: random.next_u64() });
         }
@@ -188,21 +192,31 @@ impl ContrastiveObjective {
     }
 }
 
-/// Share, languages and settings of the pairs that are words; none where the data names no task.
+/// The pairs that are words.
+#[derive(Default)]
+struct WordPairs {
+    /// Their share of all pairs.
+    share: f64,
+    /// Their languages, each with its share of them.
+    languages: Vec<(Language, f64)>,
+    settings: WordSettings,
+}
+
+/// The pairs of a recipe that are words; none where the data names no task.
 ///
 /// # Errors
 /// A language without words.
-fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<(f64, Vec<(Language, f64)>, WordSettings)> {
+fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<WordPairs> {
     let (total, words) = (data.tasks.values().sum::<f64>(), data.tasks.get(&Task::Words).copied().unwrap_or(0.0));
     if words <= 0.0 {
-        return Ok((0.0, Vec::new(), WordSettings::default()));
+        return Ok(WordPairs::default());
     }
     let (languages, settings) = (data.languages_of(Task::Words), data.task_settings().words);
     let tasks = WordTasks::new(corpus, 0);
     for (language, _) in &languages {
         tasks.training_picture(*language, &settings, &mut Stream::new(0))?;
     }
-    Ok((words / total, languages, settings))
+    Ok(WordPairs { share: words / total, languages, settings })
 }
 
 /// A language by its share; the last one where rounding leaves something.
@@ -325,6 +339,14 @@ mod tests {
             assert!(description.ends_with(&pair.text), "{description}");
             assert!(description.split(' ').all(|field| !fonts.contains(field)), "{description}");
         }
+        // One language a micro-batch, each of the four now and then.
+        let scripts = |pairs: &[Pair]| {
+            let of = |pair: &Pair| Script::ALL.into_iter().find(|script| script.has(&pair.text));
+            let words = pairs.iter().filter(|pair| matches!(pair.shown, Shown::Word(_)));
+            words.filter_map(of).collect::<HashSet<Script>>()
+        };
+        assert!(pairs.chunks(8).all(|batch| scripts(batch).len() <= 1));
+        assert_eq!(scripts(&pairs).len(), 4);
         // Two of three, within five standard deviations of 3,000 draws.
         assert!((1870..2130).contains(&shown), "{shown}");
     }

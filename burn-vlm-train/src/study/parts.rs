@@ -208,7 +208,7 @@ mod tests {
         keep("ocr", folder.path(), folder.path()).unwrap();
         let spec = fake::two_by_two();
         let section = section(&[finished("ocr", folder.path().to_owned())], &spec).unwrap().unwrap();
-        let summary = summarise(&spec, &fake::outcomes(&spec, &[0], 4), fake::provenance(&[0])).unwrap();
+        let summary = summarise(&spec, fake::outcomes(&spec, &[0], 4), fake::provenance(&[0])).unwrap();
         let md = crate::report::markdown(&spec, &summary, &[section], false);
         for row in ["| ocr | 89.0 | – |", "| ocr: plain words | 40.5 | 33.0 |", "held-out words in pictures"] {
             assert!(md.contains(row), "no `{row}` in\n{md}");
