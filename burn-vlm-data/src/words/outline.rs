@@ -8,7 +8,7 @@ use tiny_skia::{Path, PathBuilder};
 /// The filled outline of a word, in units of the font, y downwards.
 ///
 /// # Errors
-/// A damaged font, a word without ink.
+/// A damaged font, a word without ink, a sign that the font lacks.
 pub(super) fn outline(word: &str, font: Font) -> Result<Path, String> {
     let face = font.face().ok_or_else(|| format!("font {} is damaged", font.name()))?;
     let mut buffer = UnicodeBuffer::new();
@@ -18,6 +18,10 @@ pub(super) fn outline(word: &str, font: Font) -> Result<Path, String> {
     let shaped = shape(face, &[], buffer);
     let mut pen = Pen { path: PathBuilder::new(), x: 0.0, y: 0.0 };
     let (mut across, mut up) = (0, 0);
+    // What a font lacks would be drawn as an empty box.
+    if shaped.glyph_infos().iter().any(|glyph| glyph.glyph_id == 0) {
+        return Err(format!("a part of {word:?} has no ink in {}, which lacks a sign", font.name()));
+    }
     for (glyph, position) in shaped.glyph_infos().iter().zip(shaped.glyph_positions()) {
         pen.x = (across + position.x_offset) as f32;
         pen.y = (up + position.y_offset) as f32;
