@@ -57,7 +57,7 @@ impl IconSize {
     }
 }
 
-/// What is asked of a scene. [`SceneQuestion::words`] says in which words.
+/// What is asked of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SceneQuestion {
