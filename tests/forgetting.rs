@@ -1,12 +1,15 @@
 //! What a study asks its backbones without pictures: once before training for all cells, after each stage that trains them, the same
 //! again after a kill; and the samples without pictures that a stage may have.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::{read, summary};
 use serde_json::Value;
 
 /// A quarter of the second cell's samples are texts.
@@ -38,19 +41,6 @@ fn study(folder: &Path, text: &str) -> PathBuf {
     let file = folder.join("text.toml");
     fs::write(&file, text).unwrap();
     file
-}
-
-fn read(path: impl AsRef<Path>) -> Value {
-    let path = path.as_ref();
-    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-/// `summary.json` without what differs from run to run by its nature: times and the command.
-fn summary(out: &Path) -> Value {
-    let mut summary = read(out.join("summary.json"));
-    summary["provenance"] = Value::Null;
-    summary
 }
 
 fn cell(out: &Path, name: &str) -> PathBuf {

@@ -1,11 +1,14 @@
 //! Stages that several cells of a study begin with are trained once. What comes out is what training every cell in full gives, bit for
 //! bit: of one run, of several, and after kills.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::{read, summary};
 use serde_json::Value;
 
 /// Two by two: the first axis varies the first stage, the second one the second stage.
@@ -51,19 +54,6 @@ fn run(file: &Path, out: &Path, more: &[&str]) -> String {
     let output = command(file, out, more).output().unwrap();
     assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn read(path: impl AsRef<Path>) -> Value {
-    let path = path.as_ref();
-    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-/// `summary.json` without what differs from run to run by its nature: times and the command.
-fn summary(out: &Path) -> Value {
-    let mut summary = read(out.join("summary.json"));
-    summary["provenance"] = Value::Null;
-    summary
 }
 
 /// A log without its times.

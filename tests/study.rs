@@ -11,7 +11,7 @@ use burn_vlm_experiments::{ENCODER, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
 use clap::Parser;
-use common::backbone_without_image;
+use common::{backbone_without_image, read, summary};
 use serde_json::Value;
 
 /// Set for the copy of this test binary that is killed: the folder it runs the study in.
@@ -23,19 +23,6 @@ fn args(more: &[&str]) -> StudyArgs {
 
 fn error_of(more: &[&str]) -> String {
     execute(&ENCODER, &args(more)).unwrap_err().to_string()
-}
-
-fn read(path: impl AsRef<Path>) -> Value {
-    let path = path.as_ref();
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-/// `summary.json` without what differs from run to run by its nature: times and the command.
-fn summary(out: &Path) -> Value {
-    let mut summary = read(out.join("summary.json"));
-    summary["provenance"] = Value::Null;
-    summary
 }
 
 /// What each cell says of its losses.

@@ -17,7 +17,7 @@ use burn_vlm::init::{Scope, seeded_normal};
 use burn_vlm::vision::{PatchPixels, Siglip2VisionConfig, VisionConfig, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{FeatureLayer, Packing, SelectStrategy, VisualTokens, Vlm, VlmConfig, VlmInput, VlmType};
 use common::tiny::{self, IMAGE_TOKEN};
-use common::{Fixture, autodiff_device, fixtures, values};
+use common::{Fixture, autodiff_device, fixtures, max_abs, values};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
@@ -61,10 +61,6 @@ fn pixels(which: &[usize], most: usize, padding: f32, device: &Device) -> PatchP
     PatchPixels::new(Tensor::cat(which.iter().map(picture).collect(), 0), grids).unwrap()
 }
 
-fn largest<const D: usize>(difference: Tensor<D>) -> f32 {
-    values(difference.abs().max())[0]
-}
-
 /// Last hidden state of a picture's patches, and its pooled vector.
 fn seen(tower: &VisionEncoder, pixels: &PatchPixels, picture: usize) -> (Tensor<3>, Tensor<2>) {
     let output = tower.forward_patches(pixels).unwrap();
@@ -86,7 +82,7 @@ fn neither_padding_nor_the_batch_matters() {
         let count = rows * columns;
         for (most, padding) in [(MOST, 1e3), (count, 0.0), (3 * MOST, -7.0)] {
             let other = seen(&tower, &pixels(&[picture], most, padding, &device), 0);
-            let apart = largest(hidden.clone() - other.0).max(largest(pooled.clone() - other.1));
+            let apart = max_abs(hidden.clone() - other.0).max(max_abs(pooled.clone() - other.1));
             assert!(apart < ROUNDING, "picture {picture}, {most} places of {padding}: {apart}");
         }
     }
@@ -94,7 +90,7 @@ fn neither_padding_nor_the_batch_matters() {
     let grids = vec![(9, 2), (2, 9)];
     let same = pixels(&[1, 1], MOST, 0.0, &device);
     let turned = PatchPixels::new(same.patches().clone(), grids).unwrap();
-    let apart = largest(seen(&tower, &turned, 0).0 - seen(&tower, &turned, 1).0);
+    let apart = max_abs(seen(&tower, &turned, 0).0 - seen(&tower, &turned, 1).0);
     assert!(apart > 1e-2, "{apart}");
 }
 
@@ -280,13 +276,13 @@ fn a_vlm_reads_as_many_tokens_as_a_picture_has_patches() {
     for (at, which) in rows.iter().enumerate() {
         let alone = model.forward(&input(&model, &[*which], &device)).unwrap();
         let [_, tokens, _] = alone.dims();
-        let apart = largest(hidden.clone().narrow(0, at, 1).narrow(1, 0, tokens) - alone);
+        let apart = max_abs(hidden.clone().narrow(0, at, 1).narrow(1, 0, tokens) - alone);
         assert!(apart < ROUNDING, "row {at}: {apart}");
     }
     // In chunks the same.
     model.images_per_chunk = Some(2);
     let chunked = model.forward(&input(&model, &rows, &device)).unwrap();
-    assert!(largest(hidden.clone() - chunked) < ROUNDING);
+    assert!(max_abs(hidden.clone() - chunked) < ROUNDING);
     // Gradients reach the table of positions, and every place of it.
     let gradients = GradientsParams::from_grads(hidden.square().mean().backward(), &model);
     let table = parameters(&model).into_iter().find(|found| found.name.ends_with("position_embedding.weight")).unwrap();
@@ -302,7 +298,7 @@ fn a_vlm_reads_as_many_tokens_as_a_picture_has_patches() {
     let again = back.forward(&input(&back, &rows, &plain)).unwrap();
     let before = model.forward(&input(&model, &rows, &device)).unwrap();
     // One in chunks, the other not.
-    assert!(largest(again - before.inner()) < ROUNDING);
+    assert!(max_abs(again - before.inner()) < ROUNDING);
 
     // Another number of image tokens than of patches.
     let mut wrong = input(&model, &[&[1]], &device);

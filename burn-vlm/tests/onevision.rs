@@ -6,7 +6,7 @@
 mod common;
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn_vlm::checkpoint::{Pretrained, StoreDtype, parameters};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::init::seeded_normal;
@@ -16,7 +16,7 @@ use burn_vlm::vlm::{
     FeatureLayer, Medium, NewlinePosition, PoolMode, SelectStrategy, VisualFeatures, Vlm, VlmConfig, VlmInput, VlmType,
 };
 use common::tiny::{self, IMAGE_TOKEN, VIDEO_TOKEN};
-use common::{autodiff_device, values};
+use common::{autodiff_device, ids, max_abs, values};
 use serde_json::json;
 
 /// Sums in another order, on values of order 1.
@@ -60,19 +60,6 @@ fn prompt(model: &Vlm, media: &[(u64, Medium)], text: &[u32]) -> Vec<u32> {
         std::iter::repeat_n(id as u32, *count).chain([5])
     });
     [2].into_iter().chain(places).chain(text.iter().copied()).collect()
-}
-
-fn ids(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
-    let width = rows.iter().map(Vec::len).max().unwrap();
-    let padded: Vec<i64> = rows
-        .iter()
-        .flat_map(|row| row.iter().map(|id| i64::from(*id)).chain(std::iter::repeat_n(0, width - row.len())))
-        .collect();
-    Tensor::from_data(TensorData::new(padded, [rows.len(), width]), device)
-}
-
-fn largest<const D: usize>(difference: Tensor<D>) -> f32 {
-    values(difference.abs().max())[0]
 }
 
 /// What stands in the places, before any scale.
@@ -141,7 +128,7 @@ fn pictures_and_videos_of_all_lengths_share_a_batch() {
             let single = VlmInput::new(ids(&rows[row..=row], &device)).with_features(own());
             let single = model.forward(&single).unwrap();
             let length = rows[row].len();
-            let difference = largest(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
+            let difference = max_abs(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
             assert!(difference < ROUNDING, "row {row}: {difference}");
             let alone = model.generate(&rows[row..=row], own(), &config, &device).unwrap();
             assert_eq!(together[row], alone[0], "row {row}");
@@ -159,24 +146,24 @@ fn chunks_of_views_give_what_all_at_once_give() {
         for step in [None, Some(1), Some(2), Some(3), Some(100)] {
             let model = Vlm { images_per_chunk: step, ..model.clone() };
             let features = tokens(&model, encode(&model, &media, &device));
-            assert!(largest(features - whole.clone()) < ROUNDING, "features, {step:?}");
+            assert!(max_abs(features - whole.clone()) < ROUNDING, "features, {step:?}");
             let made = model.media_tokens(pixels(&media, &device), &kinds).unwrap();
             assert!(made.features.is_none());
             let made = made.tokens.unwrap().squeeze_dim::<2>(0);
-            assert!(largest(made - whole.clone()) < ROUNDING, "tokens, {step:?}");
+            assert!(max_abs(made - whole.clone()) < ROUNDING, "tokens, {step:?}");
         }
         // A frame at a time, as a decoder gives them.
         let all = pixels(&media[..1], &device);
         let frames = (0..5).map(|frame| model.encode_frames(all.clone().narrow(0, frame, 1)).unwrap()).collect();
         let joined = model.join_tokens(&kinds[..1], vec![], frames).unwrap().tokens.unwrap().squeeze_dim::<2>(0);
-        assert!(largest(joined - whole.narrow(0, 0, 21)) < ROUNDING);
+        assert!(max_abs(joined - whole.narrow(0, 0, 21)) < ROUNDING);
         // Tokens made before go the same way through the decoder.
         let row = prompt(&model, &media, &[7, 8]);
         let forward =
             |features| model.forward(&VlmInput::new(ids(std::slice::from_ref(&row), &device)).with_features(features));
         let from_features = forward(encode(&model, &media, &device)).unwrap();
         let made = model.media_tokens(pixels(&media, &device), &kinds).unwrap();
-        assert!(largest(forward(made.clone()).unwrap() - from_features) < ROUNDING);
+        assert!(max_abs(forward(made.clone()).unwrap() - from_features) < ROUNDING);
         let config = GenerationConfig { max_new_tokens: 3, ..Default::default() };
         let generate =
             |features: VisualFeatures| model.generate(std::slice::from_ref(&row), features, &config, &device);
@@ -260,7 +247,7 @@ fn gemmas_scale_reaches_frames_and_the_newline() {
     let (scaled, plain) = (embeds(true), embeds(false));
     let visual = |embeds: &Tensor<3>| embeds.clone().narrow(1, 1, 9);
     // sqrt(24)
-    assert!(largest(visual(&scaled) - visual(&plain) * 24f64.sqrt()) < ROUNDING * 10.0);
+    assert!(max_abs(visual(&scaled) - visual(&plain) * 24f64.sqrt()) < ROUNDING * 10.0);
     assert_eq!(values(scaled.narrow(1, 10, 2)), values(plain.narrow(1, 10, 2)));
 }
 

@@ -5,7 +5,7 @@
 mod common;
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_vlm::ModelError;
 use burn_vlm::checkpoint::parameters;
 use burn_vlm::generate::GenerationConfig;
@@ -14,7 +14,7 @@ use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::VisionConfig;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualFeatures, Vlm, VlmConfig, VlmInput};
 use common::tiny::{self, IMAGE_TOKEN};
-use common::{autodiff_device, values};
+use common::{autodiff_device, ids, max_abs, values};
 
 /// Sums in another order, on values of order 1.
 const ROUNDING: f32 = 2e-5;
@@ -51,19 +51,6 @@ fn prompt(counts: &[usize], text: &[u32]) -> Vec<u32> {
     [2].into_iter().chain(images).chain(text.iter().copied()).collect()
 }
 
-fn ids(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
-    let width = rows.iter().map(Vec::len).max().unwrap();
-    let padded: Vec<i64> = rows
-        .iter()
-        .flat_map(|row| row.iter().map(|id| i64::from(*id)).chain(std::iter::repeat_n(0, width - row.len())))
-        .collect();
-    Tensor::from_data(TensorData::new(padded, [rows.len(), width]), device)
-}
-
-fn largest<const D: usize>(difference: Tensor<D>) -> f32 {
-    values(difference.abs().max())[0]
-}
-
 #[test]
 fn pictures_of_all_shapes_share_a_batch() {
     let device = Device::flex();
@@ -82,7 +69,7 @@ fn pictures_of_all_shapes_share_a_batch() {
             }
             let single = model.forward(&input).unwrap();
             let length = rows[row].len();
-            let difference = largest(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
+            let difference = max_abs(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
             assert!(difference < ROUNDING, "row {row}: {difference}");
         }
         let config = GenerationConfig { max_new_tokens: 4, ..Default::default() };
@@ -195,5 +182,5 @@ fn padding_on_the_left_is_padding_on_the_right() {
     let mut input = VlmInput::new(ids(&[padded], &device)).with_features(features);
     input.attention = AttentionInput::left_padded(Tensor::from_data(mask, &device));
     let left = model.forward(&input).unwrap().narrow(1, 3, length);
-    assert!(largest(left - right.unwrap()) < ROUNDING);
+    assert!(max_abs(left - right.unwrap()) < ROUNDING);
 }

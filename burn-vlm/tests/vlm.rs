@@ -14,7 +14,7 @@ use burn_vlm::language::{AttentionInput, LanguageConfig};
 use burn_vlm::vision::VisionConfig;
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, VisualTokens, Vlm, VlmConfig, VlmInput};
 use common::tiny::{self, IMAGE_TOKEN};
-use common::{autodiff_device, shifted, values};
+use common::{autodiff_device, max_abs, shifted, values};
 
 /// Sums in another order, on values of order 1.
 const ROUNDING: f32 = 2e-5;
@@ -47,10 +47,6 @@ fn with_image(text: &[i64], width: usize) -> Vec<i64> {
     row
 }
 
-fn largest<const D: usize>(difference: Tensor<D>) -> f32 {
-    values(difference.abs().max())[0]
-}
-
 #[test]
 fn a_batch_equals_its_rows_with_and_without_images() {
     let device = Device::flex();
@@ -66,14 +62,14 @@ fn a_batch_equals_its_rows_with_and_without_images() {
             let mut input = VlmInput::new(tensor(&[rows[row][..length].to_vec()], &device));
             input.features = image.map(|image| features.clone().narrow(0, image, 1));
             let single = model.forward(&input).unwrap();
-            let difference = largest(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
+            let difference = max_abs(batch.clone().narrow(0, row, 1).narrow(1, 0, length) - single);
             assert!(difference < ROUNDING, "row {row}: {difference}");
         }
         // The text-only row is what the language model alone makes of it.
         let alone = &model.language_model;
         let text = alone.embed(tensor(&[vec![2, 5, 6, 7]], &device));
         let text = alone.forward(text, &AttentionInput::contiguous(), None).unwrap();
-        assert!(largest(batch.narrow(0, 1, 1).narrow(1, 0, 4) - text) < ROUNDING);
+        assert!(max_abs(batch.narrow(0, 1, 1).narrow(1, 0, 4) - text) < ROUNDING);
     }
 }
 
@@ -190,7 +186,7 @@ fn gemma_scales_visual_tokens_and_caps_logits_as_the_switches_say() {
     let (scaled, plain) = (embeds(true), embeds(false));
     let visual = |embeds: &Tensor<3>| embeds.clone().narrow(1, 1, 5);
     // sqrt(24)
-    assert!(largest(visual(&scaled) - visual(&plain) * 24f64.sqrt()) < ROUNDING * 10.0);
+    assert!(max_abs(visual(&scaled) - visual(&plain) * 24f64.sqrt()) < ROUNDING * 10.0);
     assert_eq!(values(scaled.narrow(1, 6, 1)), values(plain.narrow(1, 6, 1)));
 }
 
@@ -224,11 +220,11 @@ fn visual_tokens_follow_their_config() {
     let pooled = VlmConfig { visual_tokens: VisualTokens { pool: Some(2), ..Default::default() }, ..plain.clone() };
     let index = Tensor::<1, Int>::from_data(TensorData::new(vec![0i64, 1, 4, 5], [4]), &device);
     let expected = patches.select(1, index).mean_dim(1);
-    assert!(largest(tokens(&pooled).narrow(1, 0, 1) - expected) < ROUNDING);
+    assert!(max_abs(tokens(&pooled).narrow(1, 0, 1) - expected) < ROUNDING);
 
     let normalised = tokens(&base);
     assert_eq!(normalised.dims(), [2, 5, 16]);
-    assert!(largest(normalised.square().mean_dim(2) - 1.0) < 1e-3);
+    assert!(max_abs(normalised.square().mean_dim(2) - 1.0) < 1e-3);
 }
 
 #[test]

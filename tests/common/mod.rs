@@ -1,4 +1,4 @@
-//! A backbone as language models are published: without `<image>` in its tokenizer.
+//! What several tests need: a backbone as language models are published, without `<image>` in its tokenizer; and what a study wrote.
 
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
@@ -8,6 +8,7 @@ use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 
 /// What the token is called that takes the id of `<image>`.
 const UNUSED: &str = "<unused>";
@@ -46,4 +47,18 @@ pub fn token_rows(folder: &Path) -> (usize, Option<usize>) {
         Some(weights.tensor(name).unwrap().shape()[0])
     };
     (rows("embed_tokens.weight").unwrap(), rows("lm_head.weight"))
+}
+
+/// A JSON file.
+pub fn read(path: impl AsRef<Path>) -> Value {
+    let path = path.as_ref();
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// `summary.json` without what differs from run to run by its nature: times and the command.
+pub fn summary(out: &Path) -> Value {
+    let mut summary = read(out.join("summary.json"));
+    summary["provenance"] = Value::Null;
+    summary
 }

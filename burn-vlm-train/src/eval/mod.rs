@@ -14,6 +14,7 @@
 
 mod benchmark;
 mod caption;
+mod choice_items;
 mod cloze;
 mod compare;
 mod embedded;

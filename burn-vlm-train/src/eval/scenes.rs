@@ -7,10 +7,9 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::tasks::{SceneItem, SceneOptions, SceneSettings};
 use serde::{Deserialize, Serialize};
 
-use super::benchmark::check_replies;
-use super::cloze::{OPTIONS, ScoredBy, other_label, score_words};
+use super::choice_items::{ChoiceItems, Explained, likelihood, score_words};
 use super::embedded::{CorpusRecipe, Drawn};
-use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
+use super::{Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
 use crate::error::Result;
 use crate::recipe::ClozeScore;
 use crate::stats::{GroupKey, Subset};
@@ -37,18 +36,8 @@ pub struct ScenesRecipe {
     pub options: Vec<SceneOptions>,
 }
 
-fn likelihood() -> ClozeScore {
-    ClozeScore::Likelihood
-}
-
 /// Questions about scenes.
-pub struct Scenes {
-    by: ScoredBy,
-    /// Two an item: with the pictures, then the text alone.
-    questions: Vec<Question>,
-    /// Without scores.
-    items: Vec<Prediction>,
-}
+pub struct Scenes(ChoiceItems);
 
 impl ScenesRecipe {
     pub(super) const KEYS: [&str; 3] = ["rule", "scenes", "options"];
@@ -62,7 +51,7 @@ impl Scenes {
     pub fn new(corpus: &EmojiCorpus, recipe: ScenesRecipe) -> Result<Self, BenchmarkError> {
         let drawn = Drawn::new(corpus, &recipe.corpus)?;
         let is_asked = |item: &SceneItem| recipe.options.is_empty() || recipe.options.contains(&item.options_from);
-        let (mut questions, mut items) = (Vec::new(), Vec::new());
+        let mut items = ChoiceItems::new(&recipe.corpus.name, recipe.rule);
         for (pool, limit) in drawn.limits() {
             let all: Vec<SceneItem> =
                 drawn.builder.scene_items(pool, &recipe.scenes).into_iter().filter(is_asked).collect();
@@ -70,18 +59,14 @@ impl Scenes {
             concepts.dedup();
             let asked = drawn.first(&concepts, limit);
             for item in all.into_iter().filter(|item| asked.contains(&item.concept)) {
-                let ask = Ask::Likelihood { answers: item.options.to_vec() };
-                let (turns, media) = (item.cloze(), item.media.clone());
-                questions.push(Question { id: item.id.clone(), turns, media, ask: ask.clone() });
-                let id = format!("{}/text", item.id);
-                questions.push(Question { id, turns: item.cloze_text_only(), media: Vec::new(), ask });
-                items.push(prediction(&recipe.corpus.name, corpus, &item));
+                let shown = (item.cloze(), item.media.clone());
+                items.push(prediction(&recipe.corpus.name, corpus, &item), shown, item.cloze_text_only());
             }
         }
-        if items.is_empty() {
+        if items.items().is_empty() {
             return Err(drawn.empty());
         }
-        Ok(Self { by: ScoredBy { name: recipe.corpus.name, rule: recipe.rule }, questions, items })
+        Ok(Self(items))
     }
 }
 
@@ -108,49 +93,39 @@ fn prediction(benchmark: &str, corpus: &EmojiCorpus, item: &SceneItem) -> Predic
 
 impl Benchmark for Scenes {
     fn name(&self) -> &str {
-        &self.by.name
+        self.0.name()
     }
 
     fn questions(&self) -> &[Question] {
-        &self.questions
+        self.0.questions()
     }
 
     fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
-        check_replies(self, replies)?;
-        self.items.iter().zip(replies.chunks_exact(2)).map(|(item, replies)| self.by.score(item, replies)).collect()
+        self.0.predictions(self, replies)
     }
 
     fn metrics(&self) -> Vec<Metric> {
-        let chance = Some(100.0 / OPTIONS as f64);
-        let (rule, other) = (self.by.rule, self.by.other());
-        vec![
-            Metric {
-                name: self.by.metric(rule),
-                label: "Scenes".into(),
-                explanation: format!(
-                    "A question about a picture of one or several icons: of four answers the one with the highest score is chosen; an \
-                     answer's score is {}. Icons are of a style and in a layout that no training sample has.",
-                    score_words(rule)
-                ),
-                chance,
-            },
-            Metric {
-                name: self.by.metric(other),
-                label: format!("Scenes, {}", other_label(rule)),
-                explanation: format!("The same questions; an answer's score is {}.", score_words(other)),
-                chance,
-            },
-        ]
+        self.0.metrics(Explained {
+            label: "Scenes",
+            first: "A question about a picture of one or several icons, of a style and in a layout that no training sample has: of four \
+                    answers the one with the highest score is chosen; an answer's score is",
+            other: "The same questions; an answer's score is",
+            score: score_words,
+        })
     }
 
     fn languages(&self) -> Vec<String> {
-        super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+        self.0.languages()
+    }
+
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.0.language_of(question)
     }
 
     /// The first question that is asked, of its first kind of options and of seen concepts.
     fn headline(&self) -> GroupKey {
-        let first = self.items.first().map(|item| item.subset.clone()).unwrap_or_default();
-        GroupKey { protocol: self.by.name.clone(), subset: first }
+        let first = self.0.items().first().map(|item| item.subset.clone()).unwrap_or_default();
+        GroupKey { protocol: self.name().to_owned(), subset: first }
     }
 }
 
@@ -168,15 +143,19 @@ mod tests {
     fn each_concept_is_asked_at_every_level() {
         let scenes = open("seen = 5\nunseen = 3\n[scenes]\nquestions = ['place']\nsizes = ['1/2', '1/8']");
         // Concepts, sizes, kinds of options, languages; with and without the picture.
-        assert_eq!(scenes.items.len(), (5 + 3) * 2 * 2 * 2);
-        assert_eq!(scenes.questions().len(), 2 * scenes.items.len());
-        let seen = scenes.items.iter().filter(|item| item.subset.get("concepts") == Some("seen")).count();
+        assert_eq!(scenes.0.items().len(), (5 + 3) * 2 * 2 * 2);
+        assert_eq!(scenes.questions().len(), 2 * scenes.0.items().len());
+        let seen = scenes.0.items().iter().filter(|item| item.subset.get("concepts") == Some("seen")).count();
         assert_eq!(seen, 5 * 2 * 2 * 2);
         assert_eq!(scenes.languages(), [Language::DE.tag(), Language::EN.tag()]);
+        // Of both questions about an item.
+        let told = (0..scenes.questions().len()).map(|question| scenes.language_of(question));
+        let items = scenes.0.items().iter().flat_map(|item| [item.language.clone(), item.language.clone()]);
+        assert!(told.eq(items));
         let headline = scenes.headline();
         let parts = ["scene", "options", "concepts"].map(|part| headline.subset.get(part).unwrap());
         assert_eq!((headline.protocol.as_str(), parts), ("scenes", ["place", "elsewhere", "seen"]));
-        let sizes: std::collections::BTreeSet<&str> = scenes.items.iter().map(|item| &*item.tags[SIZE]).collect();
+        let sizes: std::collections::BTreeSet<&str> = scenes.0.items().iter().map(|item| &*item.tags[SIZE]).collect();
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), ["1/2", "1/8"]);
     }
 
@@ -191,8 +170,12 @@ mod tests {
             Reply::Scores((0..4).map(value).collect())
         };
         for right in [true, false] {
-            let replies: Vec<Reply> =
-                scenes.items.iter().flat_map(|item| [reply(item, right, true), reply(item, right, false)]).collect();
+            let replies: Vec<Reply> = scenes
+                .0
+                .items()
+                .iter()
+                .flat_map(|item| [reply(item, right, true), reply(item, right, false)])
+                .collect();
             for prediction in scenes.predictions(&replies).unwrap() {
                 let expected = f64::from(u8::from(right));
                 assert_eq!(prediction.score("scenes"), Some(expected));

@@ -12,9 +12,8 @@ use burn_vlm_data::tasks::{Distractors, Purpose, WordItem, WordSettings, WordTas
 use burn_vlm_data::words::{Level, Script, fold};
 use serde::{Deserialize, Serialize};
 
-use super::benchmark::check_replies;
-use super::cloze::{OPTIONS, ScoredBy, other_label};
-use super::{Ask, Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
+use super::choice_items::{ChoiceItems, Explained, likelihood};
+use super::{Benchmark, BenchmarkError, Metric, Prediction, Question, Reply};
 use crate::error::Result;
 use crate::recipe::ClozeScore;
 use crate::stats::{GroupKey, Subset};
@@ -61,10 +60,6 @@ fn size() -> u32 {
     WordSettings::default().size
 }
 
-fn likelihood() -> ClozeScore {
-    ClozeScore::Likelihood
-}
-
 impl WordsRecipe {
     pub(super) const KEYS: [&str; 9] =
         ["name", "languages", "levels", "distractors", "words", "size", "seed", "validation", "rule"];
@@ -72,12 +67,9 @@ impl WordsRecipe {
 
 /// Which word is written?
 pub struct WordsBenchmark {
-    by: ScoredBy,
+    /// Each asked with its picture, then by nothing at all.
+    items: ChoiceItems,
     headline: Subset,
-    /// Two an item: with the picture, then nothing at all.
-    questions: Vec<Question>,
-    /// Without scores.
-    items: Vec<Prediction>,
 }
 
 impl WordsBenchmark {
@@ -97,29 +89,24 @@ impl WordsBenchmark {
         let headline = subset(*level, *first);
         let tasks = WordTasks::new(corpus, recipe.seed);
         let purpose = if recipe.validation { Purpose::Validation } else { Purpose::Test };
-        let (mut questions, mut items) = (Vec::new(), Vec::new());
+        let mut items = ChoiceItems::new(&recipe.name, recipe.rule);
         for &language in &recipe.languages {
             for &distractors in &recipe.distractors {
                 let of = (recipe.levels.as_slice(), distractors);
                 let asked = tasks.items(language, of, (purpose, recipe.words), recipe.size);
                 for item in asked.map_err(|error| wrong(error.to_string()))? {
-                    let ask = Ask::Likelihood { answers: item.options.to_vec() };
                     let media = vec![Media::Image(Picture::Drawn(item.picture.clone()))];
-                    let (id, turns) = (item.id.clone(), WordItem::turns());
-                    questions.push(Question { id, turns, media, ask: ask.clone() });
-                    let (id, turns) = (format!("{}/text", item.id), vec![Turn::user("")]);
-                    questions.push(Question { id, turns, media: Vec::new(), ask });
-                    items.push(prediction(&recipe.name, item));
+                    items.push(prediction(&recipe.name, item), (WordItem::turns(), media), vec![Turn::user("")]);
                 }
             }
         }
-        if items.is_empty() {
+        if items.items().is_empty() {
             return Err(BenchmarkError::Empty {
                 name: recipe.name,
                 why: Some("no word has three others like it".into()),
             });
         }
-        Ok(Self { by: ScoredBy { name: recipe.name, rule: recipe.rule }, headline, questions, items })
+        Ok(Self { items, headline })
     }
 }
 
@@ -142,45 +129,43 @@ fn prediction(name: &str, item: WordItem) -> Prediction {
     }
 }
 
+/// What a word's score is.
+fn score_words(rule: ClozeScore) -> &'static str {
+    match rule {
+        ClozeScore::Likelihood => "the mean log-likelihood of its tokens given the picture",
+        ClozeScore::Pmi => "the mean log-likelihood of its tokens given the picture, less the same without it",
+    }
+}
+
 impl Benchmark for WordsBenchmark {
     fn name(&self) -> &str {
-        &self.by.name
+        self.items.name()
     }
 
     fn questions(&self) -> &[Question] {
-        &self.questions
+        self.items.questions()
     }
 
     fn predictions(&self, replies: &[Reply]) -> Result<Vec<Prediction>> {
-        check_replies(self, replies)?;
-        self.items.iter().zip(replies.chunks_exact(2)).map(|(item, replies)| self.by.score(item, replies)).collect()
+        self.items.predictions(self, replies)
     }
 
     fn metrics(&self) -> Vec<Metric> {
-        let words = |rule| match rule {
-            ClozeScore::Likelihood => "the mean log-likelihood of its tokens given the picture",
-            ClozeScore::Pmi => "the mean log-likelihood of its tokens given the picture, less the same without it",
-        };
-        let (rule, other) = (self.by.rule, self.by.other());
-        let metric = |rule, label: String, begin: &str| Metric {
-            name: self.by.metric(rule),
-            label,
-            explanation: format!("{begin} a word's score is {}.", words(rule)),
-            chance: Some(100.0 / OPTIONS as f64),
-        };
-        vec![
-            metric(
-                rule,
-                "Words in pictures".into(),
-                "A held-out word in a held-out font and layout, without a question: of four words of its language and length the one \
-                 with the highest score is the answer;",
-            ),
-            metric(other, format!("Words in pictures, {}", other_label(rule)), "The same pictures;"),
-        ]
+        self.items.metrics(Explained {
+            label: "Words in pictures",
+            first: "A held-out word in a held-out font and layout, without a question: of four words of its language and length the one \
+                    with the highest score is the answer; a word's score is",
+            other: "The same pictures; a word's score is",
+            score: score_words,
+        })
     }
 
     fn languages(&self) -> Vec<String> {
-        super::distinct(self.items.iter().filter_map(|item| item.language.as_deref()))
+        self.items.languages()
+    }
+
+    fn language_of(&self, question: usize) -> Option<String> {
+        self.items.language_of(question)
     }
 
     fn headline(&self) -> GroupKey {
@@ -190,6 +175,7 @@ impl Benchmark for WordsBenchmark {
 
 #[cfg(test)]
 mod tests {
+    use super::super::choice_items::OPTIONS;
     use super::*;
 
     fn open(more: &str) -> std::result::Result<WordsBenchmark, BenchmarkError> {
@@ -201,11 +187,11 @@ mod tests {
     fn every_word_is_asked_in_every_level_with_one_set_of_options() {
         let benchmark = open("").unwrap();
         // Two languages, three words, near and far, five levels.
-        assert_eq!((benchmark.items.len(), benchmark.questions.len()), (60, 120));
+        assert_eq!((benchmark.items.items().len(), benchmark.questions().len()), (60, 120));
         assert_eq!(benchmark.languages(), ["el", "en"]);
         let far = |item: &&Prediction| item.subset.get("distractors") == Some("far");
-        for item in benchmark.items.iter().filter(far) {
-            let same = benchmark.items.iter().filter(far).filter(|other| other.group == item.group);
+        for item in benchmark.items.items().iter().filter(far) {
+            let same = benchmark.items.items().iter().filter(far).filter(|other| other.group == item.group);
             let options: std::collections::BTreeSet<&[String]> = same.map(|other| other.options.as_slice()).collect();
             assert_eq!(options.len(), 1, "{}", item.id);
             assert_eq!(fold(&item.options[item.answer.unwrap()]), item.group);
@@ -217,7 +203,7 @@ mod tests {
     fn replies_are_scored_by_both_rules() {
         let benchmark = open("levels = ['plain']\ndistractors = ['far']").unwrap();
         let mut replies = Vec::new();
-        for item in &benchmark.items {
+        for item in benchmark.items.items() {
             let answer = item.answer.unwrap();
             let mut given = vec![-2.0; OPTIONS];
             given[(answer + 1) % OPTIONS] = -1.0;

@@ -339,3 +339,18 @@ pub fn same(name: &str) -> String {
 pub fn llava(name: &str) -> String {
     Layout::Llava.module_name(name).unwrap_or_default()
 }
+
+/// Rows of ids, shorter ones padded on the right by 0.
+pub fn ids(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
+    let width = rows.iter().map(Vec::len).max().unwrap();
+    let padded: Vec<i64> = rows
+        .iter()
+        .flat_map(|row| row.iter().map(|id| i64::from(*id)).chain(std::iter::repeat_n(0, width - row.len())))
+        .collect();
+    Tensor::from_data(TensorData::new(padded, [rows.len(), width]), device)
+}
+
+/// The largest absolute value.
+pub fn max_abs<const D: usize>(tensor: Tensor<D>) -> f32 {
+    values(tensor.abs().max())[0]
+}
