@@ -4,6 +4,7 @@
 
 mod all;
 mod args;
+mod built_in;
 mod call;
 mod chat;
 mod command;
@@ -23,9 +24,11 @@ use std::process::ExitCode;
 
 use burn_vlm_base::shorten::shorten_lines;
 use burn_vlm_base::stop;
-use burn_vlm_train::run::estimate::ShippedShape;
 
 pub use args::{Elsewhere, StudyArgs};
+pub use built_in::{
+    ALIGNMENT, BACKBONE, BuiltIn, ENCODER, FORGETTING, LANGUAGES, OCR, PARROT, RESOLUTION, SHAPES, STUDIES,
+};
 pub use chat::chat;
 pub use command::command;
 pub use data::{DataArgs, data, run_data};
@@ -33,17 +36,6 @@ pub use evaluate::{EvaluateArgs, evaluate, evaluate_command};
 pub use pretrain::pretrain;
 pub use study::{AnyError, execute, execute_of, execute_with, parse, run_studies, run_studies_of, study_args};
 pub use train::{TrainArgs, run_training, train};
-
-/// A study that is built into the programs.
-#[derive(Debug, Clone, Copy)]
-pub struct BuiltIn {
-    /// What `--study` calls it.
-    pub name: &'static str,
-    /// Its file below `experiments/`, without the extension.
-    pub file: &'static str,
-    /// The file's content.
-    pub text: &'static str,
-}
 
 /// What is printed of an error: `error: ...`, then a line `caused by: ...` for each cause that the lines above do not quote
 /// already.
@@ -93,133 +85,6 @@ pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
 pub(crate) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
-
-/// TowerVision's encoder study.
-pub const ENCODER: BuiltIn = BuiltIn { name: "encoder", file: "encoder", text: include_str!("encoder.toml") };
-
-/// TowerVision's backbones.
-pub const BACKBONE: BuiltIn = BuiltIn { name: "backbone", file: "backbone", text: include_str!("backbone.toml") };
-
-/// TowerVision's captions of the alignment.
-pub const ALIGNMENT: BuiltIn = BuiltIn { name: "alignment", file: "alignment", text: include_str!("alignment.toml") };
-
-/// TowerVision's ten or twenty languages.
-pub const LANGUAGES: BuiltIn = BuiltIn { name: "languages", file: "languages", text: include_str!("languages.toml") };
-
-/// What pictures cost the backbone in its own languages.
-pub const FORGETTING: BuiltIn =
-    BuiltIn { name: "forgetting", file: "forgetting", text: include_str!("forgetting.toml") };
-/// TowerVision's pixels, patches and tiles.
-pub const RESOLUTION: BuiltIn =
-    BuiltIn { name: "resolution", file: "resolution", text: include_str!("resolution.toml") };
-
-/// TowerVision's text in pictures; not among [`STUDIES`] as long as its encoder, which must be able to read, is not shipped.
-pub const OCR: BuiltIn = BuiltIn { name: "ocr", file: "ocr", text: include_str!("ocr.toml") };
-
-/// Parrot against LLaVA; the first is the program's default.
-pub const PARROT: [BuiltIn; 6] = [
-    BuiltIn { name: "connector", file: "parrot", text: include_str!("parrot.toml") },
-    BuiltIn { name: "languages", file: "parrot_languages", text: include_str!("parrot_languages.toml") },
-    BuiltIn { name: "scale", file: "parrot_scale", text: include_str!("parrot_scale.toml") },
-    BuiltIn { name: "encoder", file: "parrot_encoder", text: include_str!("parrot_encoder.toml") },
-    BuiltIn { name: "monolingual", file: "parrot_monolingual", text: include_str!("parrot_monolingual.toml") },
-    BuiltIn { name: "translate", file: "parrot_translate", text: include_str!("parrot_translate.toml") },
-];
-
-const TOWER_2B: &str = include_str!("../recipes/shapes/Tower-Plus-2B/config.json");
-
-/// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 12] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3],
-    PARROT[4], PARROT[5],
-];
-
-/// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 16] = [
-    ShippedShape {
-        name: "siglip-so400m-patch14-384",
-        repository: "google/siglip-so400m-patch14-384",
-        config: include_str!("../recipes/shapes/siglip-so400m-patch14-384/config.json"),
-    },
-    ShippedShape {
-        name: "siglip2-so400m-patch14-384",
-        repository: "google/siglip2-so400m-patch14-384",
-        config: include_str!("../recipes/shapes/siglip2-so400m-patch14-384/config.json"),
-    },
-    ShippedShape {
-        name: "siglip2-so400m-patch14-224",
-        repository: "google/siglip2-so400m-patch14-224",
-        config: include_str!("../recipes/shapes/siglip2-so400m-patch14-224/config.json"),
-    },
-    ShippedShape {
-        name: "siglip2-base-patch16-224",
-        repository: "google/siglip2-base-patch16-224",
-        config: include_str!("../recipes/shapes/siglip2-base-patch16-224/config.json"),
-    },
-    ShippedShape {
-        name: "siglip2-so400m-patch16-512",
-        repository: "google/siglip2-so400m-patch16-512",
-        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-512/config.json"),
-    },
-    ShippedShape {
-        name: "siglip2-so400m-patch16-naflex",
-        repository: "google/siglip2-so400m-patch16-naflex",
-        config: include_str!("../recipes/shapes/siglip2-so400m-patch16-naflex/config.json"),
-    },
-    ShippedShape {
-        name: "clip-vit-large-patch14-336",
-        repository: "openai/clip-vit-large-patch14-336",
-        config: include_str!("../recipes/shapes/clip-vit-large-patch14-336/config.json"),
-    },
-    ShippedShape {
-        name: "chinese-clip-vit-large-patch14-336px",
-        repository: "OFA-Sys/chinese-clip-vit-large-patch14-336px",
-        config: include_str!("../recipes/shapes/chinese-clip-vit-large-patch14-336px/config.json"),
-    },
-    // Gemma 2 and Tower+ are one shape.
-    ShippedShape { name: "base-2b-pt", repository: "google/gemma-2-2b", config: TOWER_2B },
-    ShippedShape { name: "base-2b-it", repository: "google/gemma-2-2b-it", config: TOWER_2B },
-    ShippedShape { name: "tower-2b-pt", repository: "", config: TOWER_2B },
-    ShippedShape { name: "tower-2b-it", repository: "Unbabel/Tower-Plus-2B", config: TOWER_2B },
-    ShippedShape { name: "Tower-Plus-2B", repository: "Unbabel/Tower-Plus-2B", config: TOWER_2B },
-    ShippedShape {
-        name: "Tower-Plus-9B",
-        repository: "Unbabel/Tower-Plus-9B",
-        config: include_str!("../recipes/shapes/Tower-Plus-9B/config.json"),
-    },
-    ShippedShape {
-        name: "Qwen1.5-7B-Chat",
-        repository: "Qwen/Qwen1.5-7B-Chat",
-        config: include_str!("../recipes/shapes/Qwen1.5-7B-Chat/config.json"),
-    },
-    ShippedShape {
-        name: "vicuna-7b-v1.5",
-        repository: "lmsys/vicuna-7b-v1.5",
-        config: include_str!("../recipes/shapes/vicuna-7b-v1.5/config.json"),
-    },
-];
-
-/// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-const FILES: [(&str, &str); 18] = [
-    ("paper/alignment.toml", include_str!("paper/alignment.toml")),
-    ("paper/backbone.toml", include_str!("paper/backbone.toml")),
-    ("paper/encoder.toml", include_str!("paper/encoder.toml")),
-    ("paper/forgetting.toml", include_str!("paper/forgetting.toml")),
-    ("paper/languages.toml", include_str!("paper/languages.toml")),
-    ("paper/ocr.toml", include_str!("paper/ocr.toml")),
-    ("paper/resolution.toml", include_str!("paper/resolution.toml")),
-    ("paper/parrot.toml", include_str!("paper/parrot.toml")),
-    ("paper/parrot_encoder.toml", include_str!("paper/parrot_encoder.toml")),
-    ("paper/parrot_languages.toml", include_str!("paper/parrot_languages.toml")),
-    ("paper/parrot_monolingual.toml", include_str!("paper/parrot_monolingual.toml")),
-    ("paper/parrot_scale.toml", include_str!("paper/parrot_scale.toml")),
-    ("paper/parrot_translate.toml", include_str!("paper/parrot_translate.toml")),
-    ("recipes/parrot.toml", include_str!("../recipes/parrot.toml")),
-    ("recipes/parrot-tiny.toml", include_str!("../recipes/parrot-tiny.toml")),
-    ("recipes/tiny.toml", include_str!("../recipes/tiny.toml")),
-    ("recipes/towervision-2b.toml", include_str!("../recipes/towervision-2b.toml")),
-    ("recipes/towervision-tiny.toml", include_str!("../recipes/towervision-tiny.toml")),
-];
 
 #[cfg(test)]
 mod tests {

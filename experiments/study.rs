@@ -22,9 +22,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
+use crate::built_in::FILES;
 use crate::dry_run::{Needs, dry_run};
 use crate::signals::stop_at_a_step;
-use crate::{BuiltIn, FILES, SHAPES};
+use crate::{BuiltIn, SHAPES};
 
 /// Any error of a study; `explain` prints it with its causes.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
