@@ -33,16 +33,7 @@ mod files;
 
 /// As published: <https://huggingface.co/google/siglip2-so400m-patch14-384> without its last layer and its head, and Gemma 2 2B.
 fn config(image_token: i64) -> VlmConfig {
-    let vision = SiglipVisionConfig {
-        hidden_size: 1152,
-        intermediate_size: 4304,
-        num_hidden_layers: 26,
-        num_attention_heads: 16,
-        image_size: 384,
-        patch_size: 14,
-        vision_use_head: false,
-        ..SiglipVisionConfig::default()
-    };
+    let vision = SiglipVisionConfig::so400m_without_last();
     let language = Gemma2Config {
         vocab_size: 256_000,
         hidden_size: 2304,

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::tiling::{Size, tile_grid, unpad};
 
+/// `vision_aspect_ratio` of a config that names none.
+pub const DEFAULT_ASPECT_RATIO: &str = "anyres_max_9";
+/// `mm_spatial_pool_stride` of a config that names none.
+pub const DEFAULT_STRIDE: usize = 2;
+/// The first transformers version that tiles a picture only where it is alone.
+const SQUARE_SINCE: (u32, u32) = (4, 53);
 /// `image_grid_pinpoints` of a config that names none are all sizes of 1 to this many tiles of [`DEFAULT_TILE`] along each side.
 const DEFAULT_TILES_A_SIDE: usize = 6;
 /// Side of a tile of the default pinpoints, in pixels.
@@ -125,6 +131,22 @@ pub fn num_image_tokens(
     Some(side * side + rows * (columns + 1))
 }
 
+/// Whether a picture is tiled that is not the only one of its conversation, where the config does not say it: in files of transformers
+/// before 4.53 and in those that name no version.
+pub fn tiles_every_image(transformers_version: Option<&str>) -> bool {
+    let mut numbers = transformers_version.unwrap_or_default().split('.').map(|number| number.parse::<u32>().ok());
+    let version = numbers.next().flatten().zip(numbers.next().flatten());
+    version.is_none_or(|version| version < SQUARE_SINCE)
+}
+
+/// Whether a config of LLaVA's original layout with tiled pictures is of a model that takes videos too: one whose grids have a largest
+/// size, or that says how frames are pooled (`mm_spatial_pool_mode`, `mm_spatial_pool_stride`).
+///
+/// - `aspect_ratio`: `image_aspect_ratio`, `anyres` or `anyres_max_N`
+pub fn original_takes_videos(aspect_ratio: &str, pools: bool) -> bool {
+    pools || aspect_ratio != "anyres"
+}
+
 /// N of a `vision_aspect_ratio` of `anyres_max_N`, `None` for `anyres`, which has no limit.
 ///
 /// # Errors
@@ -176,6 +198,19 @@ mod tests {
         assert_eq!(max_tiles("anyres"), Ok(None));
         for wrong in ["anyres_max_0", "anyres_max_", "anyres_max_-1", "pad", ""] {
             assert!(max_tiles(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn versions_decide_about_several_pictures() {
+        for (version, tiles) in [
+            (None, true),
+            (Some("4.52.4"), true),
+            (Some("4.53.0"), false),
+            (Some("5.0.0.dev0"), false),
+            (Some("x"), true),
+        ] {
+            assert_eq!(tiles_every_image(version), tiles, "{version:?}");
         }
     }
 

@@ -64,6 +64,24 @@ const CHINESE: &str = "请直接用给定选项中的选项字母回答。";
 /// The English request; only after it Parrot cleans replies up.
 pub const ENGLISH: &str = "Answer with the option's letter from the given choices directly.";
 
+/// What the kit writes before a question, a hint and the options.
+pub const HEADINGS: [&str; 3] = ["Hint: ", "Question: ", "Options:"];
+const SELECT: &str = "Please select the correct answer from the options above.";
+const SHORT_ANSWER: &str = "Answer the question using a single word or phrase.";
+const SHORT_ANSWER_CHINESE: &str = "请用单个词或短语回答问题。";
+const YES_NO: &str = "Please strictly answer Yes or No. Answer the question using a single word or phrase.";
+const YES_NO_CHINESE: &str = "请直接回答Yes或No。请用单个词或短语回答问题。";
+
+/// The English form of a line of a prompt that is one of the requests here, in whichever language.
+pub fn english_request(line: &str) -> Option<&'static str> {
+    match line {
+        SHORT_ANSWER_CHINESE => Some(SHORT_ANSWER),
+        YES_NO_CHINESE => Some(YES_NO),
+        _ if REQUESTS.iter().any(|(_, request)| *request == line) => Some(ENGLISH),
+        _ => [ENGLISH, SELECT, SHORT_ANSWER, YES_NO].into_iter().find(|request| *request == line),
+    }
+}
+
 /// A multiple-choice question as the model sees it.
 pub fn choice_prompt(item: &Item, style: PromptStyle) -> String {
     let question = item.question.as_str();
@@ -75,16 +93,14 @@ pub fn choice_prompt(item: &Item, style: PromptStyle) -> String {
         if options.is_empty() {
             return format!("{hint}Question: {question}\n");
         }
-        return format!(
-            "{hint}Question: {question}\nOptions:\n{lines}Please select the correct answer from the options above. \n"
-        );
+        return format!("{hint}Question: {question}\nOptions:\n{lines}{SELECT} \n");
     }
     let hint = item.cell("hint").map(|hint| format!("{hint}\n")).unwrap_or_default();
     let text = format!("{hint}{question}\n{lines}");
     let chinese = is_chinese(&text);
     let request = match options.is_empty() {
-        true if chinese => "请用单个词或短语回答问题。",
-        true => "Answer the question using a single word or phrase.",
+        true if chinese => SHORT_ANSWER_CHINESE,
+        true => SHORT_ANSWER,
         false if chinese => CHINESE,
         false => {
             let of_file = |(end, _): &&(&str, &str)| style == PromptStyle::Parrot && item.part.ends_with(end);
@@ -102,11 +118,7 @@ pub fn yes_no_prompt(item: &Item, style: PromptStyle) -> String {
     }
     let ends = [" Please answer yes or no.", " Yes or No", " Answer in one sentence."];
     let question = ends.iter().find_map(|end| question.strip_suffix(end)).unwrap_or(question);
-    let request = if is_chinese(question) {
-        "请直接回答Yes或No。请用单个词或短语回答问题。"
-    } else {
-        "Please strictly answer Yes or No. Answer the question using a single word or phrase."
-    };
+    let request = if is_chinese(question) { YES_NO_CHINESE } else { YES_NO };
     format!("{question}\n{request}")
 }
 

@@ -10,6 +10,7 @@ use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
+use burn_vlm_base::files::read_json;
 use burn_vlm_base::model_folder::describe;
 use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
@@ -90,6 +91,12 @@ fn whole<T: VisionTower, P: Projector>(
     if !is_whole(folder) {
         let message =
             "is no vision-language model's; `model.from` starts from a whole one, `encoder` and `backbone` from parts";
+        return Err(TrainError::invalid(&file, message));
+    }
+    let json = read_json(&file)?;
+    if <Vlm<T, P> as Pretrained>::read_config(json, folder)?.takes_videos() {
+        let message = "is a model's that takes videos, which cannot be trained further yet: neither clips nor the settings of its frames \
+                       would be in the result";
         return Err(TrainError::invalid(&file, message));
     }
     let words = words_of(folder, recipe.answer_end)?;

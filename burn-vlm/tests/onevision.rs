@@ -300,6 +300,13 @@ fn a_model_survives_a_round_trip() {
     let media = [(1, video(2)), (3, PICTURE)];
     let made = |model: &Vlm| values(tokens(model, encode(model, &media, &device)));
     assert_eq!(made(&back), made(&model));
+    // Where videos have no token of their own, the one of pictures stands for them afterwards too.
+    let one = tiny::vlm(&VlmConfig { video_token_index: None, ..config }, 1, &device);
+    let dir = tempfile::tempdir().unwrap();
+    one.save_pretrained(dir.path(), StoreDtype::F32).unwrap();
+    let back = Vlm::load_pretrained(dir.path(), &device).unwrap();
+    assert_eq!(back.config.visual_ids(), one.config.visual_ids());
+    assert_eq!(made(&back), made(&one));
     // Keys of videos are not written of a model without.
     let plain = serde_json::to_value(tiny::tiled_config(tiny::siglip(), tiny::gemma2())).unwrap();
     let words = ["video_token_index", "vision_aspect_ratio", "tile_every_image"];
@@ -313,6 +320,9 @@ fn a_picture_model_becomes_one_for_videos() {
     let next = tiny::vlm(&tiny::tiled_config(tiny::siglip(), tiny::gemma2()), 3, &device);
     let made = |model: &Vlm| values(tokens(model, encode(model, &[(3, PICTURE), (4, SQUARE)], &device)));
     let before = made(&next);
+    // Whatever version wrote it: each of several pictures was tiled, and is.
+    let newest = VlmConfig { transformers_version: Some("5.24.0".into()), ..next.config.clone() };
+    assert!(newest.tiles_images(2) && newest.for_videos(None).tiles_images(2));
     let model = next.for_videos(Some(VIDEO_TOKEN)).unwrap();
     assert_eq!(made(&model), before);
     assert_eq!(tokens(&model, encode(&model, &[(1, video(3))], &device)).dims(), [13, 24]);

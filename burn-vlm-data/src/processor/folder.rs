@@ -8,7 +8,10 @@ use crate::encode::Style;
 use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageProcessorConfig};
 use crate::tokenizer::{Tokenizer, special_token};
 use crate::video::VideoProcessorConfig;
-use burn_vlm_base::onevision::{FrameTokens, NewlinePosition, PoolMode, max_tiles};
+use burn_vlm_base::onevision::{
+    DEFAULT_ASPECT_RATIO, DEFAULT_STRIDE, FrameTokens, NewlinePosition, PoolMode, max_tiles, original_takes_videos,
+    tiles_every_image,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
@@ -23,15 +26,8 @@ pub const CONVERSATION_FORMAT: &str = "conversation_format";
 pub const BY_TEMPLATE: &str = "chat_template";
 /// `model_type` of models that take videos.
 const ONEVISION: &str = "llava_onevision";
-/// The first version of transformers that tiles a picture only where it stands alone.
-const SQUARE_SINCE: (u32, u32) = (4, 53);
-/// `vision_aspect_ratio` where no file says it.
-const DEFAULT_ASPECT: &str = "anyres_max_9";
-/// By how much a side of a frame shrinks where no file says it.
-const DEFAULT_STRIDE: usize = 2;
-/// What can be done about the aspect ratio of a picture. LLaVA-OneVision's `anyres_max_9` and the like scale the tiles' features down,
-/// and LLaVA-NeXT's `highres` and `crop_split` are other cuts.
-const ASPECT_RATIOS: [&str; 3] = ["square", "pad", "anyres"];
+/// The key of LLaVA's own layout about the shape of pictures.
+const IMAGE_ASPECT: &str = "image_aspect_ratio";
 /// The key of `processor_config.json` in which this library writes the tokens of one view, which pooling and connectors change.
 pub const TOKENS_PER_VIEW: &str = "visual_tokens_per_view";
 
@@ -165,28 +161,37 @@ impl<'a> Files<'a> {
             image.tile_several = self.tiles_every_image()?;
             return Ok(image);
         }
-        let aspect = self.text(config, "config.json", "image_aspect_ratio")?;
-        match aspect {
-            Some(other) if !ASPECT_RATIOS.contains(&other) => {
-                let expected = format!("one of {ASPECT_RATIOS:?}");
-                return Err(self.wrong("config.json", "image_aspect_ratio", expected, format!("{other:?}")));
-            }
+        match self.text(config, CONFIG, IMAGE_ASPECT)? {
             Some("pad") => image.image_aspect_ratio = Some(AspectRatio::Pad),
-            Some("anyres") if image.image_grid_pinpoints.is_none() => {
-                let list = config.and_then(|config| config.get("image_grid_pinpoints")).cloned().unwrap_or_default();
-                // There a canvas is (width, height).
-                let pinpoints: Vec<(u32, u32)> = serde_json::from_value(list.clone()).map_err(|_| {
-                    let expected = "a list of [width, height]".to_owned();
-                    self.wrong("config.json", "image_grid_pinpoints", expected, list.to_string())
-                })?;
-                let canvas = |(width, height): (u32, u32)| GridPinpoint(height, width);
-                image.image_grid_pinpoints = Some(pinpoints.into_iter().map(canvas).collect());
-                image.check()?;
+            Some(tiled) if max_tiles(tiled).is_ok() => {
+                if image.image_grid_pinpoints.is_none() {
+                    image.image_grid_pinpoints = Some(self.original_pinpoints()?);
+                    image.check()?;
+                }
+                let pools = ["mm_spatial_pool_mode", "mm_spatial_pool_stride"];
+                let pools =
+                    pools.iter().any(|key| config.and_then(|config| config.get(key)).is_some_and(|v| !v.is_null()));
+                // The code that trained models for videos pads all pictures but a sample's only one to squares.
+                image.tile_several = !original_takes_videos(tiled, pools);
             }
             _ if self.is_parrot() => image.image_aspect_ratio = Some(AspectRatio::Pad),
-            _ => {}
+            Some("square") | None => {}
+            Some(other) => {
+                // LLaVA-NeXT's `highres` and `crop_split` are other cuts.
+                let expected = "square, pad, anyres or anyres_max_N".to_owned();
+                return Err(self.wrong(CONFIG, IMAGE_ASPECT, expected, format!("{other:?}")));
+            }
         }
         Ok(image)
+    }
+
+    /// The canvases of LLaVA's own layout, where one is (width, height).
+    fn original_pinpoints(&self) -> Result<Vec<GridPinpoint>, ProcessorError> {
+        let key = "image_grid_pinpoints";
+        let list = self.config.as_ref().and_then(|config| config.get(key)).cloned().unwrap_or_default();
+        let pinpoints: Vec<(u32, u32)> = serde_json::from_value(list.clone())
+            .map_err(|_| self.wrong(CONFIG, key, "a list of [width, height]".to_owned(), list.to_string()))?;
+        Ok(pinpoints.into_iter().map(|(width, height)| GridPinpoint(height, width)).collect())
     }
 
     /// The image token, by its text in `processor_config.json`, else by its id in `config.json`, else `<image>`; where both are
@@ -270,23 +275,22 @@ impl<'a> Files<'a> {
             let expected = || "true or false".to_owned();
             return said.as_bool().ok_or_else(|| self.wrong(CONFIG, "tile_every_image", expected(), said.to_string()));
         }
-        let version = text(self.config.as_ref(), "transformers_version").unwrap_or_default();
-        let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
-        let version = numbers.next().flatten().zip(numbers.next().flatten());
-        Ok(version.is_none_or(|version| version < SQUARE_SINCE))
+        Ok(tiles_every_image(text(self.config.as_ref(), "transformers_version")))
     }
 
     /// How many tiles' tokens a picture may have.
     fn max_tiles(&self) -> Result<Option<usize>, ProcessorError> {
         if !self.takes_videos() {
-            return Ok(None);
+            // In LLaVA's own layout; what is no `anyres` has no tiles.
+            let named = self.text(self.config.as_ref(), CONFIG, IMAGE_ASPECT)?;
+            return Ok(named.and_then(|named| max_tiles(named).ok()).flatten());
         }
         let key = "vision_aspect_ratio";
         let (named, file) = match self.text(self.config.as_ref(), CONFIG, key)? {
             Some(named) => (Some(named), CONFIG),
             None => (self.text(self.processor.as_ref(), PROCESSOR, key)?, PROCESSOR),
         };
-        let named = named.unwrap_or(DEFAULT_ASPECT);
+        let named = named.unwrap_or(DEFAULT_ASPECT_RATIO);
         max_tiles(named).map_err(|expected| self.wrong(file, key, expected.to_owned(), format!("{named:?}")))
     }
 

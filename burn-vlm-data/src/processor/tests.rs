@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::conversation::count_images;
+use crate::image::GridPinpoint;
 use crate::random::hash_bytes;
 use crate::tokenizer::TINY_SPECIAL_TOKENS;
 use std::path::Path;
@@ -205,6 +206,56 @@ fn one_picture_and_several() {
     assert!(error.contains("a.png"), "{error}");
     let words = of(tiny(), crate::chat_template::TINY_TEMPLATE);
     assert!(matches!(words.process_images(&[PictureInput::Rgb(&wide)]), Err(ImageError::NoProcessor)));
+}
+
+/// LLaVA's own layout: with a largest grid, or with pooled frames, it is of a model whose training squared all pictures but a sample's
+/// only one.
+#[test]
+fn the_original_layout_says_how_pictures_are_tiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let write =
+        |name: &str, json: serde_json::Value| std::fs::write(folder.path().join(name), json.to_string()).unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), tiny().to_json().unwrap()).unwrap();
+    std::fs::write(folder.path().join("chat_template.jinja"), crate::chat_template::TINY_TEMPLATE).unwrap();
+    write("preprocessor_config.json", serde_json::to_value(ImageProcessorConfig::siglip(32)).unwrap());
+    write(
+        "vision_config.json",
+        serde_json::json!({"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8}),
+    );
+    let read = |aspect: &str, more: serde_json::Value| {
+        let mut config = serde_json::json!({
+            "model_type": "llava_qwen", "image_aspect_ratio": aspect, "image_grid_pinpoints": [[64, 32], [64, 96]],
+            "mm_vision_select_feature": "patch"
+        });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        write("config.json", config);
+        Processor::from_folder(folder.path())
+    };
+    let none = || serde_json::json!({});
+    let limit = |processor: &Processor| processor.visual_tokens().unwrap().tiling.as_ref().map(|tiles| tiles.max_tiles);
+    let pooled = serde_json::json!({"mm_spatial_pool_stride": 2});
+    let nulls = serde_json::json!({"mm_spatial_pool_stride": null});
+    for (aspect, more, most, several_differ) in [
+        ("anyres", none(), Some(None), false),
+        ("anyres", nulls, Some(None), false),
+        ("anyres", pooled, Some(None), true),
+        ("anyres_max_9", none(), Some(Some(9)), true),
+        ("pad", none(), None, false),
+        ("square", none(), None, false),
+    ] {
+        let processor = read(aspect, more).unwrap();
+        assert_eq!((limit(&processor), processor.several_differ()), (most, several_differ), "{aspect}");
+    }
+    let anyres = read("anyres", none()).unwrap();
+    assert_eq!(
+        anyres.image_processor().unwrap().config().image_grid_pinpoints,
+        Some(vec![GridPinpoint(32, 64), GridPinpoint(96, 64)])
+    );
+    let error = read("highres", none()).unwrap_err().to_string();
+    assert!(
+        error.contains("image_aspect_ratio") && error.contains("anyres_max_N") && error.contains("highres"),
+        "{error}"
+    );
 }
 
 /// Conversations with the corners in them: line breaks and spaces at seams, several pictures, several turns.

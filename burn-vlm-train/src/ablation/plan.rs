@@ -183,7 +183,7 @@ impl Study {
             };
             if let Some(twin) = settings.iter().find(same) {
                 let message = format!(
-                    "cells `{}` and `{}` have the same recipe under preset `{preset_name}`: a value's patch is missing \
+                    "cells `{}` and `{}` have the same recipe and evaluation under preset `{preset_name}`: a value's patch is missing \
                      or changes nothing",
                     joined(&twin.values),
                     joined(&values)

@@ -42,15 +42,30 @@ pub fn evaluate<T: VisionTower, P: Projector>(
     benchmark: &dyn Benchmark,
     mut progress: impl FnMut(Progress),
 ) -> Result<Vec<Prediction>> {
-    let numbers: Vec<usize> = (0..benchmark.questions().len()).collect();
+    benchmark.predictions(&ask_all(scorer, (benchmark.name(), benchmark.questions()), &mut progress)?)
+}
+
+/// Asks a model all of these questions; the replies are in their order.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn ask_all<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
+    (benchmark, questions): (&str, &[Question]),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Reply>> {
+    let numbers: Vec<usize> = (0..questions.len()).collect();
     let mut replies: Vec<Option<Reply>> = vec![None; numbers.len()];
     let mut keep = |number: usize, reply| {
         replies[number] = Some(reply);
         Ok(())
     };
-    ask(scorer, (benchmark.name(), benchmark.questions()), &numbers, &mut keep, &mut progress)?;
-    let replies: Vec<Reply> = replies.into_iter().flatten().collect();
-    benchmark.predictions(&replies)
+    ask(scorer, (benchmark, questions), &numbers, &mut keep, progress)?;
+    let lost = |number: usize| {
+        let message = format!("{}: no reply", questions[number].id);
+        BenchmarkError::Replies { name: benchmark.to_owned(), message }.into()
+    };
+    replies.into_iter().enumerate().map(|(number, reply)| reply.ok_or_else(|| lost(number))).collect()
 }
 
 /// Asks a model some of a benchmark's questions, by their numbers, and hands each reply on as soon as it is there. `progress` is told how far

@@ -4,6 +4,7 @@
 //! Unusual here:
 //! - this library's own wordings ("What is this?") are not given to the translator, since what they are in other languages is known: what
 //!   is measured is the translation of names and of the questions in files;
+//! - nor are the requests of published prompts ("Answer with the option's letter ..."), which are English or have an English form;
 //! - texts are translated line by line; letters of options stay where they stand.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,13 @@ use burn_vlm::vision::VisionTower;
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::tasks::{prompts, wording};
+use burn_vlm_eval::kit;
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::ask_all;
 use super::rows::{Kept, Row, Scorer};
 use super::scores::generate;
-use super::{Ask, Benchmark, BenchmarkError, Prediction, Progress, Question, Reply, ask};
+use super::{Ask, Benchmark, BenchmarkError, Prediction, Progress, Question, Reply};
 use crate::error::Result;
 
 /// On a prediction, where the translation left options that read the same.
@@ -155,14 +158,7 @@ pub fn evaluate_through<T: VisionTower, P: Projector>(
 ) -> Result<Vec<Prediction>> {
     let languages = languages(benchmark, through)?;
     let (questions, alike) = translated(benchmark.questions(), &languages, through, translator)?;
-    let numbers: Vec<usize> = (0..questions.len()).collect();
-    let mut replies: Vec<Option<Reply>> = vec![None; numbers.len()];
-    let mut keep = |number: usize, reply| {
-        replies[number] = Some(reply);
-        Ok(())
-    };
-    ask(scorer, (benchmark.name(), &questions), &numbers, &mut keep, &mut progress)?;
-    let replies: Vec<Reply> = replies.into_iter().flatten().collect();
+    let replies = ask_all(scorer, (benchmark.name(), &questions), &mut progress)?;
     let mut predictions = benchmark.predictions(&back(replies, &languages, through, translator)?)?;
     let by_id: BTreeMap<&str, usize> =
         questions.iter().enumerate().map(|(number, question)| (question.id.as_str(), number)).collect();
@@ -218,15 +214,30 @@ fn translated(
             return question.clone();
         }
         let question = rewritten(question, language, through, &mut |text| look_up(&known, language, through, text));
-        if let Ask::Likelihood { answers } | Ask::FirstToken { answers } = &question.ask
-            && answers.iter().collect::<BTreeSet<_>>().len() < answers.len()
-        {
+        if has_options_alike(&question) {
             alike.insert(number);
         }
         question
     };
     let questions = questions.iter().zip(languages).enumerate().map(translate).collect();
     Ok((questions, alike))
+}
+
+/// Whether two options read the same: answers that are scored, or lettered lines of the text.
+fn has_options_alike(question: &Question) -> bool {
+    let lines = question.turns.iter().flat_map(|turn| turn.text.lines());
+    let lettered = lines.filter_map(|line| {
+        let (letter, option) = kept_beginning(line.trim_start());
+        (is_option(letter)).then(|| option.trim().to_owned())
+    });
+    let mut options: Vec<String> = lettered.collect();
+    if let Ask::Likelihood { answers } = &question.ask {
+        options = answers.clone();
+    }
+    let count = options.len();
+    options.sort_unstable();
+    options.dedup();
+    options.len() < count
 }
 
 /// The replies in the questions' own languages.
@@ -290,15 +301,17 @@ fn rewritten(question: &Question, from: Language, to: Language, line: &mut dyn F
 fn in_lines(text: &str, from: Language, to: Language, line: &mut dyn FnMut(&str) -> String) -> String {
     let mut one = |text: &str| {
         let (before, rest) = text.split_at(text.len() - text.trim_start().len());
-        let (letter, rest) = option_letter(rest);
+        let (kept, rest) = kept_beginning(rest);
         let (core, after) = rest.split_at(rest.trim_end().len());
         if core.is_empty() || is_letter(core) {
             return text.to_owned();
         }
         let known = wording(core, from, to, |name| Ok::<_, std::convert::Infallible>(line(name)));
         let Ok(known) = known;
-        let core = known.unwrap_or_else(|| line(core));
-        format!("{before}{letter}{core}{after}")
+        // The requests of published prompts are English, or have an English form.
+        let request = || (to == Language::EN).then(|| kit::english_request(core)).flatten().map(str::to_owned);
+        let core = known.or_else(request).unwrap_or_else(|| line(core));
+        format!("{before}{kept}{core}{after}")
     };
     let lines = text.split('\n').map(|text| {
         let between = text.split(IMAGE_PLACEHOLDER).map(&mut one).collect::<Vec<_>>();
@@ -307,8 +320,12 @@ fn in_lines(text: &str, from: Language, to: Language, line: &mut dyn FnMut(&str)
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// An option's letter with what stands around it, `A. `, `(A) `, and the option.
-fn option_letter(line: &str) -> (&str, &str) {
+/// What a line begins with that no translator should see, and the rest: an option's letter with what stands around it (`A. `, `(A) `), or
+/// a heading of a published prompt.
+fn kept_beginning(line: &str) -> (&str, &str) {
+    if let Some(heading) = kit::HEADINGS.iter().find(|heading| line.starts_with(**heading)) {
+        return line.split_at(heading.len());
+    }
     let inner = line.strip_prefix('(').unwrap_or(line);
     let mut chars = inner.chars();
     let is_option = chars.next().is_some_and(|letter| letter.is_ascii_uppercase())
@@ -318,6 +335,11 @@ fn option_letter(line: &str) -> (&str, &str) {
         true => line.split_at(line.len() - rest.trim_start().len()),
         false => ("", line),
     }
+}
+
+/// Whether a kept beginning is an option's.
+fn is_option(beginning: &str) -> bool {
+    !beginning.is_empty() && !kit::HEADINGS.contains(&beginning)
 }
 
 fn is_letter(text: &str) -> bool {
@@ -369,6 +391,16 @@ mod tests {
             "<image>\nWELCHE FARBE?\n\nA. ROT\n(B) GRÜN\nC: BLAU\n Answer with the letter only."
         );
         assert_eq!(lines("vor <image> und <image>"), "VOR <image> UND <image>");
+        // Published prompts: headings and requests.
+        assert_eq!(
+            lines(
+                "Hint: ein hinweis\nQuestion: welche?\nOptions:\nA. rot\nPlease select the correct answer from the options above. \n"
+            ),
+            "Hint: EIN HINWEIS\nQuestion: WELCHE?\nOptions:\nA. ROT\nPlease select the correct answer from the options above. \n"
+        );
+        let arabic =
+            in_lines("أجب مباشرةً بحرف الخيار من الاختيارات المعطاة.", Language::AR, Language::EN, &mut |_| "x".into());
+        assert_eq!(arabic, kit::ENGLISH);
         // Letters alone, and what only looks like an option.
         assert_eq!(lines("B"), "B");
         assert_eq!(lines("B."), "B.");
@@ -398,6 +430,12 @@ mod tests {
         assert_eq!(found[1], questions[1]);
         assert_eq!(found[2].turns[0].text, "<en Wie heißt es?>");
         assert_eq!(alike, BTreeSet::from([2]));
+        // Options in the text, whatever is asked for.
+        let lettered = |options: [&str; 2]| {
+            let text = format!("Welche?\nA. {}\nB. {}", options[0], options[1]);
+            question("3/de", &text, Ask::FirstToken { answers: vec!["A".into(), "B".into()] })
+        };
+        assert!(has_options_alike(&lettered(["rot", "rot"])) && !has_options_alike(&lettered(["rot", "blau"])));
     }
 
     #[test]

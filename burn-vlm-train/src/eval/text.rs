@@ -19,10 +19,10 @@ use burn_vlm_data::tasks::{Pool, TaskBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::embedded::draw;
-use super::evaluate::ask;
+use super::evaluate::ask_all;
 use super::rows::Scorer;
 use super::scores::targets;
-use super::{Ask, BenchmarkError, PivotRecipe, Progress, Question, Reply, Untranslated};
+use super::{Ask, BenchmarkError, PivotRecipe, Progress, Question, Untranslated};
 use crate::error::{Result, TrainError};
 use crate::recipe::{EvaluationRecipe, TextPrompt};
 use crate::stats::chrf;
@@ -197,16 +197,9 @@ impl TextQuestions {
         scorer: &Scorer<T, P>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<TextScores> {
-        let numbers: Vec<usize> = (0..self.questions.len()).collect();
-        let mut replies: Vec<Option<Reply>> = vec![None; numbers.len()];
-        let mut keep = |number: usize, reply: Reply| {
-            replies[number] = Some(reply);
-            Ok(())
-        };
-        ask(scorer, (NAME, &self.questions), &numbers, &mut keep, progress)?;
+        let replies = ask_all(scorer, (NAME, &self.questions), progress)?;
         let mut scores = TextScores::default();
         for ((question, item), reply) in self.questions.iter().zip(&self.items).zip(replies) {
-            let Some(reply) = reply else { continue };
             let (language, group) = (item.language.tag().to_owned(), item.group.clone());
             match item.from {
                 None => {

@@ -234,7 +234,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     }
 
     fn asked(&self, evaluation: &EvaluationRecipe) -> Result<Asked> {
-        let settings = format!("{evaluation:?}");
+        // Through whichever language: the questions are the same.
+        let settings = format!("{:?}", EvaluationRecipe { pivot: None, ..evaluation.clone() });
         // A poisoned lock guards a table that is whole: it is changed by single calls.
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asked) = opened.get(&settings) {
@@ -363,8 +364,9 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             .collect();
         let scorer = asking.scorer(&trained.assembled.model)?;
         let before = Instant::now();
-        let predictions = asking.ask(&scorer, evaluation.pivot.as_ref())?;
-        let asked = asking.cost(&scorer, before.elapsed())?;
+        let (predictions, translating) = asking.ask(&scorer, evaluation.pivot.as_ref())?;
+        // What is translated depends on what other cells have translated before.
+        let asked = asking.cost(&scorer, before.elapsed().saturating_sub(translating))?;
         let count = predictions.len();
         if !asking.probed.is_empty() {
             let analysis = Probe::new(&scorer, &asking.probed)?.analyse(moments)?;
@@ -492,8 +494,8 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
         }))
     }
 
-    /// Asks a model all benchmarks, through another language where one is given.
-    fn ask(&self, scorer: &Scorer<T, P>, pivot: Option<&PivotRecipe>) -> Result<Vec<Prediction>> {
+    /// Asks a model all benchmarks, through another language where one is given. Also how long the translator took.
+    fn ask(&self, scorer: &Scorer<T, P>, pivot: Option<&PivotRecipe>) -> Result<(Vec<Prediction>, Duration)> {
         let mut predictions = Vec::new();
         let mut translator = pivot.map(|pivot| BackboneTranslator::new(self, pivot)).transpose()?;
         for benchmark in self.benchmarks.iter() {
@@ -508,7 +510,7 @@ impl<T: VisionTower, P: Projector> Asking<'_, T, P> {
                 _ => evaluate(scorer, benchmark, told)?,
             });
         }
-        Ok(predictions)
+        Ok((predictions, translator.map_or(Duration::ZERO, |translator| translator.took())))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The translator of a study's cells: their backbone as it is before training on pictures.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
@@ -23,15 +24,21 @@ pub(super) struct BackboneTranslator<'a, T: VisionTower, P: Projector> {
     identity: String,
     /// Made when something is to be translated for the first time.
     scorer: Option<Scorer<T, P>>,
+    took: Duration,
 }
 
 impl<'a, T: VisionTower, P: Projector> BackboneTranslator<'a, T, P> {
     pub(super) fn new(asking: &'a Asking<'a, T, P>, recipe: &'a PivotRecipe) -> Result<Self> {
         let backbone = part_state(&asking.parts.backbone)?;
         let settings = serde_json::to_string(recipe).map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let end = asking.recipe.model.answer_end;
-        let identity = format!("{backbone} {settings} {end:?} {}", asking.job.made_by());
-        Ok(Self { asking, recipe, identity, scorer: None })
+        let (end, compute) = (asking.recipe.model.answer_end, &asking.recipe.compute);
+        let identity = format!("{backbone} {settings} {end:?} {compute:?} {}", asking.job.made_by());
+        Ok(Self { asking, recipe, identity, scorer: None, took: Duration::ZERO })
+    }
+
+    /// How long translating has taken so far, reading what others have translated included.
+    pub(super) fn took(&self) -> Duration {
+        self.took
     }
 
     fn scorer(&mut self) -> Result<&Scorer<T, P>> {
@@ -40,7 +47,9 @@ impl<'a, T: VisionTower, P: Projector> BackboneTranslator<'a, T, P> {
             None => {
                 let Asking { job, parts, recipe, .. } = self.asking;
                 let device = &job.context.device;
-                let whole = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, device)?;
+                let mut whole = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, device)?;
+                // In the precision in which the cell's model is asked.
+                recipe.compute.apply(&mut whole.model);
                 self.asking.text_scorer(&whole.model)?
             }
         };
@@ -53,6 +62,7 @@ impl<T: VisionTower, P: Projector> Translator for BackboneTranslator<'_, T, P> {
         if wanted.is_empty() {
             return Ok(Dictionary::new());
         }
+        let began = Instant::now();
         let lines = serde_json::to_string(wanted).map_err(|error| TrainError::Recipe(error.to_string()))?;
         let key = blake3::hash(format!("{} {lines}", self.identity).as_bytes()).to_hex();
         let (store, reporter, recipe) = (self.asking.job.store.clone(), self.asking.reporter, self.recipe);
@@ -64,6 +74,7 @@ impl<T: VisionTower, P: Projector> Translator for BackboneTranslator<'_, T, P> {
             Ok(write_json_atomic(&making.folder().join(FILE), &pairs)?)
         })?;
         let pairs: Vec<(Untranslated, String)> = read_json(&made.join(FILE))?;
+        self.took += began.elapsed();
         Ok(pairs.into_iter().collect())
     }
 }

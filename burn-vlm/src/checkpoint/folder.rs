@@ -34,8 +34,12 @@ const WORDS: [&str; 11] = [
 /// The folder of chat templates besides the default one.
 const MORE_TEMPLATES: &str = "additional_chat_templates";
 
-/// The files that say how pictures are prepared and texts are generated.
-const SETTINGS: [&str; 3] = ["generation_config.json", "preprocessor_config.json", "processor_config.json"];
+/// The files that say how pictures and videos are prepared and texts are generated.
+const SETTINGS: [&str; 4] =
+    ["generation_config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"];
+
+/// An older place of how videos are prepared.
+const VIDEO_SETTINGS: (&str, &str) = ("video_processor", "preprocessor_config.json");
 
 /// How a model is written.
 #[derive(Debug, Clone)]
@@ -61,7 +65,14 @@ pub(super) fn copy_companions(from: &Path, to: &Path) -> Result<(), CheckpointEr
         return Err(CheckpointError::format(from, "is no folder: tokenizer and processor files are copied from here"));
     }
     copy_words(from, to)?;
-    copy(from, to, SETTINGS)
+    copy(from, to, SETTINGS)?;
+    let (folder, file) = VIDEO_SETTINGS;
+    let (from, to) = (from.join(folder), to.join(folder));
+    if !from.join(file).is_file() {
+        return Ok(());
+    }
+    files::create_dir_all(&to)?;
+    copy(&from, &to, [file])
 }
 
 /// Copies what a model's folder has of tokenizer and chat templates, as it is, into another folder.
@@ -121,6 +132,11 @@ fn replace(staging: &Path, folder: &Path, companions: bool) -> Result<(), Checkp
     }
     if companions {
         remove_templates(&folder.join(MORE_TEMPLATES), &staging.join(MORE_TEMPLATES))?;
+        let (of_videos, file) = VIDEO_SETTINGS;
+        // What a link points to is somebody else's.
+        if !folder.join(of_videos).is_symlink() && !staging.join(of_videos).join(file).is_file() {
+            files::remove_if_there(&folder.join(of_videos).join(file))?;
+        }
     }
     let (last, first): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.as_str() == CONFIG);
     for name in first.into_iter().chain(last) {

@@ -17,7 +17,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_vlm_base::onevision::max_tiles;
+use burn_vlm_base::onevision::{max_tiles, original_takes_videos};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -186,7 +186,7 @@ fn tiling(json: &Value, path: &Path) -> Result<Option<Tiling>, CheckpointError> 
             let pools = keys.mm_spatial_pool_mode.is_some() || keys.mm_spatial_pool_stride.is_some();
             Ok(Some(Tiling {
                 pinpoints: sizes.into_iter().map(|(width, height)| (height, width)).collect(),
-                videos: (pools || aspect_ratio != "anyres").then_some((aspect_ratio, keys)),
+                videos: original_takes_videos(&aspect_ratio, pools).then_some((aspect_ratio, keys)),
             }))
         }
         (Some("spatial_unpad"), None) => refuse("image_grid_pinpoints", "absent".into(), "a list of sizes"),
@@ -203,20 +203,6 @@ pub(super) const KNOWN_TOWERS: [&str; 2] = ["openai/clip-vit-large-patch14-336",
 
 /// Further names, of towers whose last layer is cut off.
 const KNOWN_SIGLIP: [&str; 2] = ["google/siglip-so400m-patch14-384", "google/siglip2-so400m-patch14-384"];
-
-/// SigLIP SO400M without its last layer and its head, as the layout keeps it.
-fn cut_siglip() -> VisionConfig {
-    VisionConfig::Siglip(SiglipVisionConfig {
-        hidden_size: 1152,
-        intermediate_size: 4304,
-        num_hidden_layers: 26,
-        num_attention_heads: 16,
-        image_size: 384,
-        patch_size: 14,
-        vision_use_head: false,
-        ..SiglipVisionConfig::default()
-    })
-}
 
 /// A tower that published checkpoints name.
 pub(super) fn known_tower(name: &str) -> Option<VisionConfig> {
@@ -250,7 +236,8 @@ pub(super) fn tower(keys: &TowerKeys, path: &Path, folder: &Path) -> Result<Visi
         return read_tower(&own);
     }
     let name = keys.mm_vision_tower.as_deref().unwrap_or("");
-    let siglip = || KNOWN_SIGLIP.contains(&name).then(cut_siglip);
+    let kept = SiglipVisionConfig::so400m_without_last;
+    let siglip = || KNOWN_SIGLIP.contains(&name).then(|| VisionConfig::Siglip(kept()));
     known_tower(name).or_else(siglip).ok_or_else(|| {
         let reason = format!(
             "the vision tower `{name}` (mm_vision_tower) is not one that is known by name ({}): put its config.json beside \

@@ -20,7 +20,7 @@ use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
 use crate::language::{LanguageConfig, LanguageModel};
-use crate::vision::{VisionConfig, VisionEncoder, VisionTower};
+use crate::vision::{SiglipVisionConfig, VisionConfig, VisionEncoder, VisionTower};
 use crate::vlm::{Vlm, VlmConfig, VlmType};
 
 /// How the keys of files and the names of a module's parameters correspond.
@@ -464,6 +464,11 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
             scale_visual_embeds: Some(scale),
             softcap_logits: Some(softcap),
             tile_every_image: self.config.takes_videos().then(|| self.config.tiles_every_image()),
+            // An absent key is read as the published models' id; where videos have no token of their own it is that of pictures.
+            video_token_index: self
+                .config
+                .takes_videos()
+                .then(|| self.config.video_token_index.unwrap_or(self.config.image_token_index)),
             connector,
             ..self.config.clone()
         }
@@ -483,7 +488,7 @@ impl<T: VisionTower, P: Projector> Pretrained for Vlm<T, P> {
     fn select_config(mut config: Value) -> Value {
         let onevision = config["model_type"] == "llava_onevision";
         let Some(parts) = config.as_object_mut() else { return config };
-        let (vision, text) = if onevision { (siglip_so400m(), "qwen2") } else { (clip_large(), "llama") };
+        let (vision, text) = if onevision { (siglip_of_onevision(), "qwen2") } else { (clip_large(), "llama") };
         for (part, default) in [("vision_config", vision), ("text_config", json!({ "model_type": text }))] {
             match parts.get_mut(part) {
                 Some(Value::Object(keys)) => {
@@ -555,11 +560,10 @@ fn clip_large() -> Value {
 }
 
 /// The tower of a LLaVA-OneVision config that names none.
-fn siglip_so400m() -> Value {
-    json!({
-        "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 26,
-        "num_attention_heads": 16, "image_size": 384, "patch_size": 14, "vision_use_head": false
-    })
+fn siglip_of_onevision() -> Value {
+    let mut vision = json!(SiglipVisionConfig::so400m_without_last());
+    vision["model_type"] = json!("siglip_vision_model");
+    vision
 }
 
 /// Keys of LLaVA-OneVision whose defaults are not LLaVA's.

@@ -61,6 +61,20 @@ impl Default for SiglipVisionConfig {
 }
 
 impl SiglipVisionConfig {
+    /// SigLIP SO400M, patch 14, 384 pixels, without its last layer and its head: what LLaVA-OneVision and TowerVision keep of it.
+    pub fn so400m_without_last() -> Self {
+        Self {
+            hidden_size: 1152,
+            intermediate_size: 4304,
+            num_hidden_layers: 26,
+            num_attention_heads: 16,
+            image_size: 384,
+            patch_size: 14,
+            vision_use_head: false,
+            ..Self::default()
+        }
+    }
+
     /// A tower with seeded random weights ([`DEFAULT_SEED`]).
     ///
     /// # Errors

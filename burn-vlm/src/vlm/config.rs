@@ -2,10 +2,11 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
+use burn_vlm_base::onevision::DEFAULT_STRIDE;
 use serde::{Deserialize, Serialize};
 
 use super::Vlm;
-use super::onevision::{DEFAULT_STRIDE, NewlinePosition, PoolMode, default_pinpoints, is_default, is_default_stride};
+use super::onevision::{NewlinePosition, PoolMode, default_pinpoints, is_default, is_default_stride};
 use super::tiling::{DEFAULT_PINPOINTS, Size};
 use crate::connector::{ConnectorConfig, ConnectorShape, Projector};
 use crate::encoder::resolve_layer;

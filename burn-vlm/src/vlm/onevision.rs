@@ -5,20 +5,13 @@
 //! - whether a picture is tiled depends on its neighbours in the conversation;
 //! - the place of a video may be marked by the image token, as in the code that trained these models.
 
-use burn_vlm_base::onevision::{self, FrameTokens};
+use burn_vlm_base::onevision::{self, DEFAULT_ASPECT_RATIO, DEFAULT_STRIDE, FrameTokens};
 pub use burn_vlm_base::onevision::{NewlinePosition, PoolMode, default_pinpoints};
 
 use super::{Vlm, VlmConfig, VlmType};
 use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::vision::VisionTower;
-
-/// `vision_aspect_ratio` of a config that names none.
-const DEFAULT_ASPECT_RATIO: &str = "anyres_max_9";
-/// `mm_spatial_pool_stride` of a config that names none.
-pub(super) const DEFAULT_STRIDE: usize = 2;
-/// The first transformers version that tiles a picture only where it is alone.
-const SQUARE_SINCE: (u32, u32) = (4, 53);
 
 /// Whether a key need not be written.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -73,7 +66,10 @@ impl VlmConfig {
     /// Whether a picture is tiled that is not the only one of its conversation: `tile_every_image`, or, where that is absent, whether
     /// `transformers_version` is absent or below 4.53; always in LLaVA-NeXT.
     pub fn tiles_every_image(&self) -> bool {
-        !self.takes_videos() || self.tile_every_image.unwrap_or_else(|| !self.is_since(SQUARE_SINCE))
+        !self.takes_videos()
+            || self
+                .tile_every_image
+                .unwrap_or_else(|| onevision::tiles_every_image(self.transformers_version.as_deref()))
     }
 
     /// The ids that mark places of visual tokens: that of pictures and, where it has one of its own, that of videos.
@@ -91,6 +87,7 @@ impl VlmConfig {
             model_type: VlmType::LlavaOnevision,
             image_grid_pinpoints: Some(pinpoints),
             video_token_index,
+            tile_every_image: Some(self.tiles_every_image()),
             vision_aspect_ratio: self.vision_aspect_ratio.or_else(|| Some(DEFAULT_ASPECT_RATIO.into())),
             ..self
         }
