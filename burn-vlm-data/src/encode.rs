@@ -438,16 +438,16 @@ impl Scribe<'_> {
         Ok(parts)
     }
 
-    /// Where the words of an answer begin, under a template whose prompt for an answer is not what it writes before one: LLaVA-OneVision's
-    /// for Qwen2 puts a space behind the role of every turn, but not of the prompt. `None` where earlier text differs too.
+    /// Where the words of an answer begin, under a template whose prompt for an answer differs in spaces at its end from what it writes
+    /// before one: LLaVA-OneVision's for Qwen2 puts a space behind the role of every turn, but not of the prompt. `None` where more
+    /// differs: such an answer would be trained behind another prompt than it is asked for by.
     fn answer_begin(&self, turns: &[Turn], turn: usize, whole: &str) -> Option<usize> {
         let mut marked = turns.get(..turn)?.to_vec();
         marked.push(Turn::assistant(MARK));
         let marked = self.render(&marked, false).ok()?;
         let (before, _) = marked.rsplit_once(MARK)?;
-        // Only the answer's header may differ, not what stands before it.
-        let earlier = self.render(turns.get(..turn)?, false).ok()?;
-        (before.starts_with(&earlier) && whole.starts_with(before)).then_some(before.len())
+        let prompt = self.render(turns.get(..turn)?, true).ok()?;
+        (before.trim_end() == prompt.trim_end() && whole.starts_with(before)).then_some(before.len())
     }
 
     /// The ids of each part, the first with what the tokenizer puts before a text, unless the template has written it.

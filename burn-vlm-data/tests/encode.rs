@@ -112,4 +112,13 @@ fn templates_must_append() {
     .unwrap();
     let error = encode(&tokenizer(), template, &conversation(), &[1], &EncodeOptions::default()).unwrap_err();
     assert!(matches!(error, EncodeError::NotAppending { turn: 1, .. }), "{error}");
+    // A prompt that asks for thoughts, which answers of the past do not have.
+    let thinking = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant><think>\n{% endif %}";
+    let thinking = ChatTemplate::new(thinking).unwrap();
+    let error = encode(&tokenizer(), thinking, &conversation(), &[1], &EncodeOptions::default()).unwrap_err();
+    assert!(matches!(error, EncodeError::NotAppending { turn: 1, .. }), "{error}");
+    // Spaces at the end of the header alone may differ.
+    let spaced = "{% for m in messages %}<{{ m.role }}> \n{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>\n{% endif %}";
+    let spaced = ChatTemplate::new(spaced).unwrap();
+    assert!(encode(&tokenizer(), spaced, &conversation(), &[1], &EncodeOptions::default()).unwrap().trained() > 0);
 }

@@ -54,12 +54,28 @@ fn the_share_of_text_is_kept() {
     let error = plan("total = 44\ntext = \"25%\"").unwrap_err();
     assert!(matches!(error, PlanError::Shortage { .. }) && error.to_string().contains("total = 40"), "{error}");
     for (head, sources, says) in [
-        ("text = \"25%\"", &sources[..2], "no source is tagged"),
+        ("text = \"25%\"", &sources[..2], "no source of the mixture is tagged"),
+        ("text = \"25%\"\nexclude_tags = [\"text\"]", &sources[..], "no source of the mixture is tagged"),
+        ("text = \"25%\"\ninclude_tags = [\"text\"]", &sources[..], "every source of the mixture is tagged"),
         ("text = \"25%\"\nlanguages = \"en\"", &sources[..], "both text and languages"),
     ] {
         let error = MixtureConfig::from_toml(&text(head, sources), Path::new("mix.toml")).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    // What is drawn of nobody is no side.
+    let unused = ["language = \"en\"\nweight = 1.0", "language = \"en\"\ntags = [\"text\"]\nweight = 0.0"];
+    let file = text("total = 8\ntext = \"25%\"", &unused);
+    let error = MixtureConfig::from_toml(&file, Path::new("mix.toml")).unwrap_err().to_string();
+    assert!(error.contains("no source of the mixture is tagged"), "{error}");
+}
+
+#[test]
+fn the_largest_weights_beside_a_share_of_text() {
+    let pictures = "language = \"en\"\nweight = 1e9";
+    let text = "language = \"en\"\ntags = [\"text\"]\nweight = 1e9";
+    let many = [counts(&[("en", 100)]), counts(&[("en", 100)]), counts(&[("en", 100)])];
+    let quarter = Plan::new(&mixture("total = 40\ntext = \"25%\"", &[pictures, text, text]), &many).unwrap();
+    assert_eq!(draws(&quarter), drawn(&[(0, "en", 30), (1, "en", 5), (2, "en", 5)]));
 }
 
 #[test]

@@ -106,14 +106,13 @@ fn every_clip_shows_the_right_frames() {
         let close = if ["10bit", "odd"].iter().any(|part| clip.contains(part)) { CHROMA } else { CLOSE };
         let turned = clip.contains("rotate");
         let mut furthest: f64 = 0.0;
-        for (rule, name) in [
-            (Sampling::Linspace { frames: 4 }, "linspace"),
-            (Sampling::Linspace { frames: 8 }, "linspace"),
-            (Sampling::Linspace { frames: 32 }, "linspace"),
-            (Sampling::Transformers5 { frames: 4 }, "transformers"),
-            (Sampling::Transformers4 { frames: 8 }, "arange"),
+        for (rule, name, count) in [
+            (Sampling::Linspace { frames: 4 }, "linspace", 4),
+            (Sampling::Linspace { frames: 8 }, "linspace", 8),
+            (Sampling::Linspace { frames: 32 }, "linspace", 32),
+            (Sampling::Transformers5 { frames: 4 }, "transformers", 4),
+            (Sampling::Transformers4 { frames: 8 }, "arange", 8),
         ] {
-            let count = rule.frames().unwrap();
             let found = match sampled(&reader, &path, &rule) {
                 Ok(found) => found,
                 Err(error) if count > all && name == "transformers" => {

@@ -230,7 +230,9 @@ impl PartRun<'_> {
 pub fn part_fingerprint(recipe: &Recipe, name: &str) -> Result<String> {
     let mut made_from = String::new();
     for name in recipe.lineage(name)? {
-        let text = serde_json::to_string(&(name, &recipe.tokenizer, recipe.part.get(name)));
+        let part = recipe.part.get(name);
+        let tokenizer = part.and_then(PartRecipe::tokenizer).unwrap_or(&recipe.tokenizer);
+        let text = serde_json::to_string(&(name, tokenizer, part));
         made_from += &text.map_err(|e| TrainError::Recipe(e.to_string()))?;
     }
     Ok(blake3::hash(made_from.as_bytes()).to_hex().to_string())
@@ -284,7 +286,7 @@ pub fn retrieval_items(corpus: &EmojiCorpus, languages: &[Language]) -> Result<V
 /// A language without words.
 fn word_retrieval_items(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<Vec<WordItem>> {
     let mut items = Vec::new();
-    if !data.tasks.contains_key(&Task::Words) {
+    if data.share_of(Task::Words) == 0.0 {
         return Ok(items);
     }
     let (tasks, size) = (WordTasks::new(corpus, 0), data.task_settings().words.size);

@@ -219,10 +219,20 @@ impl MixtureConfig {
                 return fail("include_tags or exclude_tags", format!("no source has the tag {tag:?}"), &help);
             }
         }
-        let has_text = || self.sources.iter().any(|source| source.tags.iter().any(|tag| tag == TEXT));
-        if self.text.is_some() && !has_text() {
-            let help = "tag the sources without pictures: tags = [\"text\"]";
-            return fail("text", "no source is tagged \"text\"".to_owned(), help);
+        if let Some(share) = self.text {
+            let active = self.active();
+            let is_drawn = |source: &SourceConfig| source.weight.is_none_or(|weight| weight.parts() > 0);
+            let active = self.sources.iter().zip(active).filter(|(source, active)| *active && is_drawn(source));
+            let of_text = active.map(|(source, _)| source.tags.iter().any(|tag| tag == TEXT));
+            let (text, others): (Vec<bool>, Vec<bool>) = of_text.partition(|of_text| *of_text);
+            if share != Share::ZERO && text.is_empty() {
+                let help = "tag the sources without pictures: tags = [\"text\"]; include_tags and exclude_tags must let one in";
+                return fail("text", "no source of the mixture is tagged \"text\"".to_owned(), help);
+            }
+            if share != Share::ONE && others.is_empty() {
+                let help = "leave text out, or let sources with pictures in";
+                return fail("text", "every source of the mixture is tagged \"text\"".to_owned(), help);
+            }
         }
         if self.text.is_some() && self.languages.is_some() {
             let help = "languages divide the total, and so does text; keep one";

@@ -174,6 +174,8 @@ struct Division<'a> {
 
 /// Bits of the sum of weights that are kept.
 const MOST_BITS: u32 = 62;
+/// Bits of a product of weights that leave room for a share in billionths, which has 30.
+const MOST_BITS_OF_PRODUCT: u32 = 96;
 
 /// Cells that share a part of the total.
 struct Group {
@@ -360,10 +362,13 @@ fn weigh_share(share: Share, mut some: Vec<&mut Group>, mut others: Vec<&mut Gro
         _ => {}
     }
     let (of_some, of_others) = (sum(&some), sum(&others));
-    // Billionths of products of numbers of samples are beyond 64 bits: the larger numbers lose their last digits.
+    // Billionths of products of numbers of samples are beyond 64 bits: the larger numbers lose their last digits, and so do products that
+    // leave no room for the billionths.
+    let most = u128::from(of_some) * u128::from(of_others);
+    let room = most.checked_ilog2().map_or(0, |bits| bits.saturating_sub(MOST_BITS_OF_PRODUCT));
     let scaled = |share: Share, weight: u64, other: u64| {
         let product = u128::from(weight) * u128::from(other);
-        u128::from(share.parts()) * product
+        u128::from(share.parts()) * (product >> room)
     };
     let all: Vec<u128> = some
         .iter()

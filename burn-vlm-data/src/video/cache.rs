@@ -147,9 +147,14 @@ fn files(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
 }
 
 fn hash_path(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
-    if !path.is_dir() {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() {
         hasher.update_reader(File::open(path)?)?;
         return Ok(());
+    }
+    if !metadata.is_dir() {
+        // A pipe or a device has no end.
+        return Err(io::Error::other("is neither a file nor a folder"));
     }
     let mut files = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     files.sort();

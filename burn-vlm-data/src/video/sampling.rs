@@ -58,10 +58,12 @@ impl Sampling {
         }
     }
 
-    /// Number of chosen frames, where it is the same for every video.
+    /// Number of chosen frames, where it is the same for every video. `transformers-4` may choose one more than it was asked for, by
+    /// rounding: 8 of 17 frames for 7.
     pub fn frames(&self) -> Option<usize> {
         match *self {
-            Self::Linspace { frames } | Self::Transformers5 { frames } | Self::Transformers4 { frames } => Some(frames),
+            Self::Linspace { frames } | Self::Transformers5 { frames } => Some(frames),
+            Self::Transformers4 { .. } => None,
             Self::Fps { upper_bound, force, .. } => upper_bound.filter(|_| force),
         }
     }

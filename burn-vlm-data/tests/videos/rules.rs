@@ -27,6 +27,9 @@ fn rules_of_transformers() {
     let fifth = |total, frames| Sampling::Transformers5 { frames }.indices("clip.mp4", total, None);
     assert_eq!(fourth(90, 8), [0, 11, 22, 33, 44, 55, 66, 77]);
     assert_eq!(fourth(3, 4), [0; 4]);
+    // 17 / 7 is a little below the fraction, so that an eighth fits in: by numpy 2.4.6.
+    assert_eq!(fourth(17, 7), [0, 2, 4, 6, 8, 10, 12, 14]);
+    assert_eq!((Sampling::Transformers4 { frames: 7 }).frames(), None);
     assert_eq!(fifth(90, 8).unwrap(), [0, 11, 22, 33, 45, 56, 67, 78]);
     let error = fifth(3, 4).unwrap_err().to_string();
     assert!(error.contains("clip.mp4") && error.contains("chooses 4") && error.contains("has 3"), "{error}");

@@ -148,7 +148,7 @@ pub fn translate_by<T: VisionTower, P: Projector>(
 /// Asks a model all questions of a benchmark through another language; see [`evaluate`](super::evaluate) for the rest.
 ///
 /// # Errors
-/// A question of which the language is not told; what the translator returns; as [`ask`].
+/// A question of which the language is not told; what the translator returns; as [`evaluate`](super::evaluate).
 pub fn evaluate_through<T: VisionTower, P: Projector>(
     scorer: &Scorer<T, P>,
     through: Language,

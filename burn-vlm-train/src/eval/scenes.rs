@@ -49,6 +49,9 @@ impl Scenes {
     /// # Errors
     /// A language that the corpus does not have, no concept.
     pub fn new(corpus: &EmojiCorpus, recipe: ScenesRecipe) -> Result<Self, BenchmarkError> {
+        if let Some(problem) = recipe.scenes.problem() {
+            return Err(BenchmarkError::Setting { name: recipe.corpus.name, message: format!("`scenes`: {problem}") });
+        }
         let drawn = Drawn::new(corpus, &recipe.corpus)?;
         let is_asked = |item: &SceneItem| recipe.options.is_empty() || recipe.options.contains(&item.options_from);
         let mut items = ChoiceItems::new(&recipe.corpus.name, recipe.rule);

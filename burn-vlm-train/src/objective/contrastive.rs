@@ -107,10 +107,10 @@ impl ContrastiveObjective {
         encode_text(&self.tokenizer, text, self.text_length)
     }
 
-    fn pair(&self, position: usize, words: &WordTasks<'_>) -> Result<Pair> {
+    fn pair(&self, position: usize, words: Option<&WordTasks<'_>>) -> Result<Pair> {
         let mut random = Stream::new(mix(self.seed ^ WORDS, position as u64));
         let WordPairs { share, languages, settings } = &self.words;
-        if f64::from(random.uniform(0.0, 1.0)) < *share {
+        if let Some(words) = words.filter(|_| f64::from(random.uniform(0.0, 1.0)) < *share) {
             let micro_batch = (position / self.batch) as u64;
             let mut of_batch = Stream::new(mix(self.seed ^ LANGUAGES, micro_batch));
             let language = pick_language(languages.iter().copied(), &mut of_batch);
@@ -126,10 +126,15 @@ impl ContrastiveObjective {
         Ok(Pair { shown: Shown::Concept(*concept, picture), text, view: random.next_u64() })
     }
 
+    /// What draws words; nothing where no pair is one, since it looks through all pictures.
+    fn word_tasks(&self) -> Option<WordTasks<'_>> {
+        (self.words.share > 0.0).then(|| WordTasks::new(&self.corpus, self.seed))
+    }
+
     /// The pairs at some positions.
     fn pairs(&self, positions: Range<usize>) -> Result<Vec<Pair>> {
-        let words = WordTasks::new(&self.corpus, self.seed);
-        positions.map(|position| self.pair(position, &words)).collect()
+        let words = self.word_tasks();
+        positions.map(|position| self.pair(position, words.as_ref())).collect()
     }
 
     fn matches(&self, a: &Pair, b: &Pair) -> bool {
@@ -207,8 +212,8 @@ struct WordPairs {
 /// # Errors
 /// A language without words.
 fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<WordPairs> {
-    let (total, words) = (data.tasks.values().sum::<f64>(), data.tasks.get(&Task::Words).copied().unwrap_or(0.0));
-    if words <= 0.0 {
+    let share = data.share_of(Task::Words);
+    if share == 0.0 {
         return Ok(WordPairs::default());
     }
     let (languages, settings) = (data.languages_of(Task::Words), data.task_settings().words);
@@ -216,7 +221,7 @@ fn word_pairs(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<WordPairs> {
     for (language, _) in &languages {
         tasks.training_picture(*language, &settings, &mut Stream::new(0))?;
     }
-    Ok(WordPairs { share: words / total, languages, settings })
+    Ok(WordPairs { share, languages, settings })
 }
 
 /// A language by its share; the last one where rounding leaves something.
@@ -263,8 +268,8 @@ impl Objective for ContrastiveObjective {
 
     fn ids(&self, step: usize, accumulate: usize) -> Vec<String> {
         let pairs = accumulate * self.batch;
-        let words = WordTasks::new(&self.corpus, self.seed);
-        let name = |position| match self.pair(position, &words) {
+        let words = self.word_tasks();
+        let name = |position| match self.pair(position, words.as_ref()) {
             Ok(Pair { shown: Shown::Concept(_, picture), text, .. }) => {
                 format!("{} \"{text}\"", self.corpus.picture_name(picture))
             }

@@ -98,6 +98,12 @@ impl DataRecipe {
         self.languages.is_empty()
     }
 
+    /// Share of a task in the samples; 0 of one that is not among them.
+    pub fn share_of(&self, task: Task) -> f64 {
+        let weight = self.tasks.get(&task).copied().unwrap_or(0.0);
+        if weight > 0.0 { weight / self.tasks.values().sum::<f64>() } else { 0.0 }
+    }
+
     /// Settings of tasks whose pictures are drawn.
     pub fn task_settings(&self) -> TaskSettings {
         TaskSettings { words: self.words.clone().unwrap_or_default(), scenes: self.scenes.clone() }

@@ -243,6 +243,9 @@ impl StageRecipe {
         if let Some(problem) = self.data.words.as_ref().and_then(WordSettings::problem) {
             return fail(format!("`data.words`: {problem}"));
         }
+        if let Some(problem) = self.data.scenes.problem() {
+            return fail(format!("`data.scenes`: {problem}"));
+        }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
         let no_pair = self.data.tasks.keys().find(|task| !matches!(task, Task::Caption | Task::Words));
         if let Some(task) = no_pair.filter(|_| contrastive) {
@@ -251,10 +254,14 @@ impl StageRecipe {
                 task.as_str()
             ));
         }
+        let weights = || self.data.tasks.values();
+        // A contrastive objective needs no task: pictures with their names.
+        if !(contrastive && self.data.tasks.is_empty())
+            && (weights().sum::<f64>() <= 0.0 || weights().any(|weight| !weight.is_finite() || *weight < 0.0))
+        {
+            return fail("`data.tasks` needs at least one task with a positive weight, and none below 0".into());
+        }
         if !contrastive {
-            if self.data.tasks.values().sum::<f64>() <= 0.0 || self.data.tasks.values().any(|weight| *weight < 0.0) {
-                return fail("`data.tasks` needs at least one task with a positive weight".into());
-            }
             let pictured = self.data.tasks.keys().find(|task| has_picture(**task));
             if let (ObjectiveKind::Text, Some(task)) = (self.objective, pictured) {
                 return fail(format!("the task `{}` has a picture, the objective `text` has none", task.as_str()));
@@ -285,6 +292,30 @@ mod tests {
         ] {
             let error = check(text).unwrap_err();
             assert!(error.contains("[stage.finetune]") && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_of_tasks_are_checked_for_every_objective() {
+        let check = |objective: &str, data: &str| {
+            let text = format!(
+                "objective = '{objective}'\nsteps = 1\nbatch = 2\ntrain = {{ a = 1e-3 }}\ndata = {{ languages = ['en'], {data} }}"
+            );
+            let stage: StageRecipe = toml::from_str(&text).unwrap();
+            stage.check("train").map_err(|error| error.to_string())
+        };
+        check("siglip", "keyword_share = 0.1").unwrap();
+        check("siglip", "tasks = { caption = 1.0, words = 0.5 }").unwrap();
+        check("vlm", "tasks = { scenes = 1.0 }, scenes = { questions = ['count'], sizes = ['1/8'] }").unwrap();
+        for (objective, data, says) in [
+            ("siglip", "tasks = { caption = 1.0, words = -2.0 }", "none below 0"),
+            ("siglip", "tasks = { words = 0.0 }", "positive weight"),
+            ("vlm", "tasks = { caption = nan }", "positive weight"),
+            ("vlm", "tasks = { caption = -1.0, yes_no = 2.0 }", "none below 0"),
+            ("vlm", "tasks = { scenes = 1.0 }, scenes = { variants = 0 }", "`data.scenes`: `variants`"),
+        ] {
+            let error = check(objective, data).unwrap_err();
+            assert!(error.contains(says), "{objective} {data}: {error}");
         }
     }
 

@@ -258,15 +258,23 @@ fn open_corpus(
     let settings = data.task_settings();
     for drawn in drawn_of_corpus(data) {
         let mut of_kind = Vec::new();
+        // Whether each task that is asked for gives anything: what is wanted and not there must not pass for what is there.
+        let mut given: BTreeMap<Task, bool> = BTreeMap::new();
         for (task, language, weight) in drawn.of {
             let weight = (weight * WEIGHT_ONE).round() as u64;
             if weight == 0 {
                 continue;
             }
             let source = training_source(corpus, task, language, drawn.languages, parallel, seed, &settings)?;
+            *given.entry(task).or_default() |= !source.is_empty();
             if !source.is_empty() {
                 of_kind.push((language, source, weight));
             }
+        }
+        if let Some((task, _)) = given.iter().find(|(_, given)| !**given) {
+            let languages = drawn.languages.iter().map(|language| language.tag()).collect::<Vec<_>>().join(", ");
+            let message = format!("the task `{}` gives no samples in {languages} with these settings", task.as_str());
+            return Err(TrainError::Recipe(message));
         }
         let sum: f64 = of_kind.iter().map(|(_, _, weight)| *weight as f64).sum();
         for (language, source, weight) in of_kind {

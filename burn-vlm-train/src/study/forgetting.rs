@@ -110,6 +110,15 @@ fn trains_decoder<T: VisionTower, P: Projector>(stage: &StageRecipe, model: &Vlm
     Ok(list_params(&model.language_model).iter().any(|param| trained(&param.path)))
 }
 
+/// Adds the stages of a cell to those of others: one that they lack before the cell's next one that they have.
+fn put_in_order(stages: &mut Vec<String>, of_cell: &[&String]) {
+    for (number, stage) in of_cell.iter().enumerate().filter(|(_, stage)| !stages.contains(**stage)).collect::<Vec<_>>()
+    {
+        let next = of_cell[number + 1..].iter().find_map(|next| stages.iter().position(|known| known == *next));
+        stages.insert(next.unwrap_or(stages.len()), (*stage).clone());
+    }
+}
+
 /// What the finished cells were asked; none where none was.
 ///
 /// # Errors
@@ -123,10 +132,9 @@ pub(super) fn summary(
     for cell in cells {
         let Some(moments) = read_json_if_there::<Vec<Moment>>(&cell.folder.join(FILE))? else { continue };
         let (axes, seed) = (axes(cell), cell.cell.seed);
+        let order: Vec<&String> = moments.iter().map(|moment| &moment.stage).collect();
+        put_in_order(&mut stages, &order);
         for Moment { stage, frozen, scores } in moments {
-            if !stages.contains(&stage) {
-                stages.push(stage.clone());
-            }
             if !frozen {
                 trained.push(stage.clone());
             }
@@ -387,4 +395,20 @@ fn change_figure(summary: &TextSummary, (axes, measure, last): Of<'_>, tag: &str
         format!(" ({} to {})", signed_by(change.low, decimals), signed_by(change.high, decimals))
     });
     format!("{} → {}{change}", plain(before.value, decimals), plain(after.value, decimals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_stand_in_their_order_whichever_cell_comes_first() {
+        let owned = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let (short, long) = (owned(&["before", "finetune"]), owned(&["before", "align", "finetune"]));
+        for cells in [[&short, &long], [&long, &short]] {
+            let mut stages = Vec::new();
+            cells.iter().for_each(|cell| put_in_order(&mut stages, &cell.iter().collect::<Vec<_>>()));
+            assert_eq!(stages, long);
+        }
+    }
 }

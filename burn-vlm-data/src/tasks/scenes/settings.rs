@@ -41,6 +41,19 @@ impl SceneSettings {
         *self == Self::default()
     }
 
+    /// What is wrong with it, if anything; groups are not looked up, for they are the corpus's.
+    pub fn problem(&self) -> Option<String> {
+        if self.variants == 0 {
+            return Some("`variants` is the number of scenes of each picture; it must be at least 1".into());
+        }
+        self.levels().is_empty().then(|| {
+            let list = |names: Vec<&str>| names.join(", ");
+            let questions = list(self.questions.iter().map(|question| question.as_str()).collect());
+            let sizes = list(self.sizes.iter().map(|size| size.as_str()).collect());
+            format!("no question of `questions` ({questions}) has room for icons of `sizes` ({sizes})")
+        })
+    }
+
     /// Questions and sizes, each question with the sizes that there is room for.
     pub(super) fn levels(&self) -> Vec<(SceneQuestion, IconSize)> {
         let asked = |question: &SceneQuestion| self.questions.is_empty() || self.questions.contains(question);
@@ -73,6 +86,12 @@ mod tests {
         let expected = [(SceneQuestion::Place, half), (SceneQuestion::Place, eighth), (SceneQuestion::Count, eighth)];
         assert_eq!(some.levels(), expected);
         assert!(!some.is_default() && all.is_default());
+        assert_eq!((all.problem(), some.problem()), (None, None));
+        for (text, word) in
+            [("variants = 0", "variants"), ("questions = ['count']\nsizes = ['1/2']", "count) has room")]
+        {
+            assert!(toml::from_str::<SceneSettings>(text).unwrap().problem().unwrap().contains(word), "{text}");
+        }
         for wrong in ["sizes = ['1/5']", "questions = ['where']", "colour = 1"] {
             assert!(toml::from_str::<SceneSettings>(wrong).is_err(), "{wrong}");
         }
