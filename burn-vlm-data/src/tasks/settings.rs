@@ -6,7 +6,7 @@ use crate::words::{Level, SIDES};
 use serde::{Deserialize, Serialize};
 
 /// What tasks with drawn pictures are told beside languages and seed; tasks of the corpus's own pictures need nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskSettings {
     /// Which words.
     pub words: WordSettings,
@@ -15,7 +15,7 @@ pub struct TaskSettings {
 }
 
 /// Words in pictures: which are trained, and how they are drawn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WordSettings {
     /// Languages of the words, each with the same share of the task's samples; where absent, those of the data. Greek (`el`) and Hebrew
@@ -34,6 +34,14 @@ pub struct WordSettings {
     /// Side of a picture in pixels.
     #[serde(default = "side")]
     pub size: u32,
+    /// Share of a contrastive encoder's pictures that show a piece of a word, from one letter on, as large as the word's letters are.
+    /// Letters are learnt long before words are, and nothing is learnt of words before them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pieces: f64,
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 fn levels() -> Vec<Level> {
@@ -50,7 +58,7 @@ fn side() -> u32 {
 
 impl Default for WordSettings {
     fn default() -> Self {
-        Self { languages: Vec::new(), levels: levels(), words: 0, variants: one(), size: side() }
+        Self { languages: Vec::new(), levels: levels(), words: 0, variants: one(), size: side(), pieces: 0.0 }
     }
 }
 
@@ -62,6 +70,9 @@ impl WordSettings {
         }
         if self.variants == 0 {
             return Some("`variants` is the number of pictures of each word; it must be at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.pieces) {
+            return Some(format!("`pieces = {}` is a share of the pictures: expected 0 to 1", self.pieces));
         }
         let (least, most) = (SIDES.start(), SIDES.end());
         (!SIDES.contains(&self.size)).then(|| format!("`size = {}`: expected {least} to {most} pixels", self.size))
@@ -79,7 +90,9 @@ mod tests {
         let some = read("languages = ['el']\nlevels = ['plain', 'clutter']\nwords = 10\nsize = 96").unwrap();
         assert_eq!((some.levels.len(), some.variants, some.problem()), (2, 1, None));
         assert!(read("level = ['plain']").is_err());
-        for (text, word) in [("levels = []", "levels"), ("variants = 0", "variants"), ("size = 5000", "5000")] {
+        for (text, word) in
+            [("levels = []", "levels"), ("variants = 0", "variants"), ("size = 5000", "5000"), ("pieces = 1.5", "1.5")]
+        {
             assert!(read(text).unwrap().problem().unwrap().contains(word), "{text}");
         }
     }

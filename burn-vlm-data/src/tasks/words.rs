@@ -16,6 +16,7 @@ use crate::sample::{Media, Picture, Sample};
 use crate::words::{Font, Layout, Level, Lexicon, Word, WordPicture, fold};
 use std::collections::HashMap;
 use std::sync::Arc;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// The most that a distractor's length may differ, in characters.
 const LENGTHS_APART: usize = 1;
@@ -108,13 +109,15 @@ impl<'a> WordTasks<'a> {
             for number in 0..settings.variants {
                 let mut stream = self.stream("words/train", word, number);
                 let level = settings.levels[stream.below(settings.levels.len())];
-                pictures.push((word, self.picture(word, level, settings.size, (false, &mut stream))));
+                let picture = self.picture((word, &word.text), level, settings.size, (false, &mut stream));
+                pictures.push((word, picture));
             }
         }
         Ok(pictures)
     }
 
-    /// One of the pictures that training may show of a language's words, drawn by a stream, so that there are as many as are asked for.
+    /// One of the pictures that training may show of a language's words, drawn by a stream, so that there are as many as are asked for;
+    /// and what is written there: a word, or by [`WordSettings::pieces`] a piece of one that is no held-out word itself.
     ///
     /// # Errors
     /// A language without words.
@@ -123,11 +126,19 @@ impl<'a> WordTasks<'a> {
         language: Language,
         settings: &WordSettings,
         stream: &mut Stream,
-    ) -> Result<(&Word, DrawnPicture), TaskError> {
+    ) -> Result<(String, DrawnPicture), TaskError> {
         let words = self.drawn_words(language, Split::Train, settings.words)?;
         let word = words[stream.below(words.len())];
         let level = settings.levels[stream.below(settings.levels.len())];
-        Ok((word, self.picture(word, level, settings.size, (false, stream))))
+        if settings.pieces > 0.0 && f64::from(stream.uniform(0.0, 1.0)) < settings.pieces {
+            let piece = piece(&word.text, stream);
+            if !self.lexicon.is_held_out(piece) {
+                let picture = self.picture((word, piece), level, settings.size, (false, stream));
+                return Ok((piece.to_owned(), picture));
+            }
+        }
+        let picture = self.picture((word, &word.text), level, settings.size, (false, stream));
+        Ok((word.text.clone(), picture))
     }
 
     /// Four-way questions about held-out words of a language, in each level: the same words and options in all levels, so that the
@@ -153,7 +164,7 @@ impl<'a> WordTasks<'a> {
             let Some((options, answer)) = draw_options(word, &pool, distractors, &mut stream) else { continue };
             for &level in levels {
                 let mut stream = self.stream(&format!("words/{}", level.as_str()), word, 0);
-                let picture = self.picture(word, level, side, (true, &mut stream));
+                let picture = self.picture((word, &word.text), level, side, (true, &mut stream));
                 let (purpose, distractors_name) = (purpose.as_str(), distractors.as_str());
                 items.push(WordItem {
                     id: format!("{purpose}/{distractors_name}/{}/{language}", picture.name()),
@@ -184,15 +195,23 @@ impl<'a> WordTasks<'a> {
         Ok(words)
     }
 
-    fn picture(&self, word: &Word, level: Level, side: u32, (held_out, stream): (bool, &mut Stream)) -> DrawnPicture {
+    /// `written` is the word or a piece of it.
+    fn picture(
+        &self,
+        (word, written): (&Word, &str),
+        level: Level,
+        side: u32,
+        (held_out, stream): (bool, &mut Stream),
+    ) -> DrawnPicture {
         let fonts: Vec<Font> = Font::of(word.script, held_out).collect();
         let font = fonts[stream.below(fonts.len())];
         let layout = Layout::draw(stream, held_out);
         let behind = &self.behind[usize::from(held_out)];
         let icon = behind.get(stream.below(behind.len())).map(|icon| (self.corpus, *icon));
-        let picture = WordPicture::new(&word.text, font, (level, layout), side, icon);
+        let picture = WordPicture::new(written, font, (level, layout), side, icon);
+        let picture = if written == word.text { picture } else { picture.piece_of(&word.text) };
         let number = stream.next_u64() as u16;
-        let name = format!("words/{}/{}/{}-{number:04x}", level.as_str(), word.text, font.name());
+        let name = format!("words/{}/{written}/{}-{number:04x}", level.as_str(), font.name());
         DrawnPicture::new(name, Arc::new(picture))
     }
 
@@ -208,6 +227,19 @@ fn behind(corpus: &EmojiCorpus, held_out: bool) -> Vec<PictureId> {
     let fits = |style: Style| (style == Style::SCORED) == held_out;
     let of_split = corpus.split(wanted).flat_map(|concept| corpus.pictures_of(concept.id));
     of_split.filter(|picture| fits(picture.style) && !corpus.is_ambiguous(picture.id)).map(|p| p.id).collect()
+}
+
+/// Neighbouring characters of a word as readers count them, at least one and not all; each number as often, each place as often. A word of
+/// one character stays whole.
+fn piece<'w>(word: &'w str, stream: &mut Stream) -> &'w str {
+    let starts: Vec<usize> = word.grapheme_indices(true).map(|(at, _)| at).collect();
+    if starts.len() < 2 {
+        return word;
+    }
+    let length = 1 + stream.below(starts.len() - 1);
+    let first = stream.below(starts.len() - length + 1);
+    let end = starts.get(first + length).copied().unwrap_or(word.len());
+    &word[starts[first]..end]
 }
 
 /// The options in their order and the position of the right one, or none where there are too few words of about this length.
@@ -256,7 +288,22 @@ fn likeness(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn pieces_are_whole_characters_and_never_the_word() {
+        let pieces = |word: &str| {
+            let mut stream = Stream::new(1);
+            (0..200).map(|_| piece(word, &mut stream).to_owned()).collect::<BTreeSet<String>>()
+        };
+        let written = |pieces: &[&str]| pieces.iter().map(|piece| (*piece).to_owned()).collect::<BTreeSet<String>>();
+        assert_eq!(pieces("abc"), written(&["a", "ab", "b", "bc", "c"]));
+        // Signs stay with their consonant: ki, ta, b.
+        assert_eq!(pieces("किताब"), written(&["कि", "किता", "ता", "ताब", "ब"]));
+        assert_eq!(pieces("é"), written(&["é"]));
+    }
 
     #[test]
     fn likeness_counts_shared_letters_and_places() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use image::Rgb;
 use image::imageops::{FilterType, resize};
 use serde::{Deserialize, Serialize};
-use tiny_skia::{FillRule, Paint, Pixmap, PremultipliedColorU8, Transform};
+use tiny_skia::{FillRule, Paint, Pixmap, PremultipliedColorU8, Rect, Transform};
 
 /// Version of the drawing: another one where the same description would give other pixels.
 const VERSION: u32 = 1;
@@ -69,6 +69,8 @@ pub struct WordPicture {
     side: u32,
     /// What is behind it, at [`Level::Clutter`]: name and file.
     behind: Option<(String, Bytes)>,
+    /// The word that it is a piece of, and is drawn as large as.
+    piece_of: Option<String>,
 }
 
 impl WordPicture {
@@ -82,7 +84,12 @@ impl WordPicture {
     ) -> Self {
         let behind = behind.filter(|_| level == Level::Clutter);
         let behind = behind.map(|(corpus, id)| (corpus.picture_name(id), corpus.picture(id).webp.clone()));
-        Self { word: word.to_owned(), font, level, layout: layout.of(level), side, behind }
+        Self { word: word.to_owned(), font, level, layout: layout.of(level), side, behind, piece_of: None }
+    }
+
+    /// The same with letters as large as those of a word that it is a piece of.
+    pub fn piece_of(self, word: &str) -> Self {
+        Self { piece_of: Some(word.to_owned()), ..self }
     }
 
     /// The font.
@@ -117,13 +124,22 @@ impl WordPicture {
     fn ink(&self, colour: [u8; 3]) -> Result<Pixmap, String> {
         let path = outline(&self.word, self.font)?;
         let ink = path.bounds();
+        let sizing = match &self.piece_of {
+            Some(word) => outline(word, self.font)?.bounds(),
+            None => ink,
+        };
         let side = self.side as f32;
-        let turned = self.layout.angle.unsigned_abs() as f32;
-        let (sin, cos) = (turned.to_radians().sin(), turned.to_radians().cos());
-        // The box of the turned word.
-        let (width, height) = (ink.width() * cos + ink.height() * sin, ink.width() * sin + ink.height() * cos);
+        let (sin, cos) = f32::from(self.layout.angle.unsigned_abs()).to_radians().sin_cos();
+        // The box of a turned word.
+        let turned = |ink: Rect| (ink.width() * cos + ink.height() * sin, ink.width() * sin + ink.height() * cos);
         let most_high = if self.level == Level::Rotated { WIDEST } else { HIGHEST };
-        let fits = (WIDEST * side / width).min(most_high * side / height).min(HIGHEST * side / ink.height());
+        let fits = |ink: Rect| {
+            let (width, height) = turned(ink);
+            (WIDEST * side / width).min(most_high * side / height).min(HIGHEST * side / ink.height())
+        };
+        let (width, height) = turned(ink);
+        // A piece is no larger than its word, but for letters that join otherwise.
+        let fits = fits(sizing).min(fits(ink));
         let small = if self.level == Level::Small { SMALL } else { 1.0 };
         let scale = fits * small * f32::from(self.layout.scale) / 100.0;
         let place = |free: f32, percent: u8| free * (0.5 * (1.0 - WIDEST) + WIDEST * f32::from(percent) / 100.0);
@@ -145,7 +161,13 @@ impl Drawing for WordPicture {
     fn description(&self) -> String {
         let Self { word, font, level, layout, side, .. } = self;
         let behind = self.behind().unwrap_or("-");
-        format!("words/{VERSION} {side} {} {} {} {behind} {word}", level.as_str(), font.name(), layout.describe())
+        let whole = self.piece_of.as_ref().map_or_else(String::new, |whole| format!(" of {whole}"));
+        format!(
+            "words/{VERSION} {side} {} {} {} {behind} {word}{whole}",
+            level.as_str(),
+            font.name(),
+            layout.describe()
+        )
     }
 
     fn draw(&self) -> Result<RgbImage, String> {
@@ -183,6 +205,18 @@ mod tests {
     fn plain(word: &str, script: Script) -> RgbImage {
         let font = Font::of(script, false).next().unwrap();
         WordPicture::new(word, font, (Level::Plain, Layout::CENTRE), 96, None).draw().unwrap()
+    }
+
+    /// By hand: the piece's letters stand closer to each other than alone, since the whole word must fit.
+    #[test]
+    fn a_piece_is_as_large_as_in_its_word() {
+        let font = Font::of(Script::Latin, false).next().unwrap();
+        let draw = |written: &str| WordPicture::new(written, font, (Level::Plain, Layout::CENTRE), 96, None);
+        let wide = |picture: WordPicture| columns(&picture.draw().unwrap()).iter().filter(|ink| **ink).count();
+        let (word, half) = (wide(draw("momomo")), wide(draw("mom").piece_of("momomo")));
+        assert!((0.4..0.6).contains(&(half as f32 / word as f32)), "{half} of {word}");
+        assert!(wide(draw("mom")) > 3 * half / 2);
+        assert_ne!(draw("mom").description(), draw("mom").piece_of("momomo").description());
     }
 
     fn ink_of(image: &RgbImage) -> usize {

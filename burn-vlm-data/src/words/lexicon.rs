@@ -28,6 +28,8 @@ pub struct Word {
 #[derive(Debug)]
 pub struct Lexicon {
     words: BTreeMap<Language, Vec<Word>>,
+    /// Folded, of all languages.
+    held_out: HashSet<String>,
 }
 
 impl Lexicon {
@@ -63,7 +65,15 @@ impl Lexicon {
                 split,
             });
         }
-        Self { words: words.into_iter().map(|(language, of)| (language, of.into_values().collect())).collect() }
+        let all = words.values().flatten();
+        let held_out = all.filter(|(_, word)| word.split != Split::Train).map(|(folded, _)| folded.clone()).collect();
+        let words = words.into_iter().map(|(language, of)| (language, of.into_values().collect())).collect();
+        Self { words, held_out }
+    }
+
+    /// Whether a text is a word of any language that training must not show, case aside.
+    pub fn is_held_out(&self, text: &str) -> bool {
+        self.held_out.contains(&fold(text))
     }
 
     /// The words of the embedded corpus, found once.

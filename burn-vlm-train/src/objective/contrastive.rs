@@ -114,8 +114,8 @@ impl ContrastiveObjective {
             let micro_batch = (position / self.batch) as u64;
             let mut of_batch = Stream::new(mix(self.seed ^ LANGUAGES, micro_batch));
             let language = pick_language(languages.iter().copied(), &mut of_batch);
-            let (word, picture) = words.training_picture(language, settings, &mut random)?;
-            return Ok(Pair { shown: Shown::Word(picture), text: word.text.clone(), view: random.next_u64() });
+            let (written, picture) = words.training_picture(language, settings, &mut random)?;
+            return Ok(Pair { shown: Shown::Word(picture), text: written, view: random.next_u64() });
         }
         let (concept, pictures) = &self.concepts[self.order.index(position as u64)];
         let mut random = Stream::new(mix(self.seed, position as u64));
@@ -322,7 +322,7 @@ mod tests {
     /// The leak test of pretraining: no held-out word and no held-out font is in a pair.
     #[test]
     fn pairs_of_words_show_nothing_that_is_asked() {
-        let words = "words = { languages = ['en', 'el', 'ar', 'ko'] }";
+        let words = "words = { languages = ['en', 'el', 'ar', 'ko'], pieces = 0.5 }";
         let data = format!("languages = ['en']\ntasks = {{ caption = 1.0, words = 2.0 }}\n{words}");
         let pairs = objective(&data, 8).unwrap().pairs(0..3000).unwrap();
         let lexicon = Lexicon::embedded(&EmojiCorpus::embedded().unwrap());
@@ -335,13 +335,20 @@ mod tests {
             .collect();
         let fonts: HashSet<&str> =
             Script::ALL.into_iter().flat_map(|script| Font::of(script, true)).map(Font::name).collect();
-        let mut shown = 0;
+        let (mut shown, mut pieces) = (0, 0);
         for pair in &pairs {
             assert!(!held_out.contains(&fold(&pair.text)), "{}", pair.text);
             let Shown::Word(picture) = &pair.shown else { continue };
             shown += 1;
             let description = picture.description();
-            assert!(description.ends_with(&pair.text), "{description}");
+            // Of a piece the word comes behind it.
+            match description.split_once(&format!(" {} of ", pair.text)) {
+                Some((_, word)) => {
+                    pieces += 1;
+                    assert!(word.contains(&pair.text) && !held_out.contains(&fold(word)), "{description}");
+                }
+                None => assert!(description.ends_with(&pair.text), "{description}"),
+            }
             assert!(description.split(' ').all(|field| !fonts.contains(field)), "{description}");
         }
         // One language a micro-batch, each of the four now and then.
@@ -354,6 +361,8 @@ mod tests {
         assert_eq!(scripts(&pairs).len(), 4);
         // Two of three, within five standard deviations of 3,000 draws.
         assert!((1870..2130).contains(&shown), "{shown}");
+        // Half, but for pieces that are held-out words.
+        assert!((850..1110).contains(&pieces), "{pieces}");
     }
 
     #[test]

@@ -247,6 +247,9 @@ impl StageRecipe {
             return fail(format!("`data.scenes`: {problem}"));
         }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
+        if !contrastive && self.data.words.as_ref().is_some_and(|words| words.pieces > 0.0) {
+            return fail("`data.words.pieces` is for contrastive objectives; others are trained on whole words".into());
+        }
         let no_pair = self.data.tasks.keys().find(|task| !matches!(task, Task::Caption | Task::Words));
         if let Some(task) = no_pair.filter(|_| contrastive) {
             return fail(format!(
@@ -306,10 +309,13 @@ mod tests {
         };
         check("siglip", "keyword_share = 0.1").unwrap();
         check("siglip", "tasks = { caption = 1.0, words = 0.5 }").unwrap();
+        check("siglip", "tasks = { words = 1.0 }, words = { pieces = 0.5 }").unwrap();
         check("vlm", "tasks = { scenes = 1.0 }, scenes = { questions = ['count'], sizes = ['1/8'] }").unwrap();
         for (objective, data, says) in [
             ("siglip", "tasks = { caption = 1.0, words = -2.0 }", "none below 0"),
             ("siglip", "tasks = { words = 0.0 }", "positive weight"),
+            ("siglip", "tasks = { words = 1.0 }, words = { pieces = -0.5 }", "`data.words`: `pieces"),
+            ("vlm", "tasks = { words = 1.0 }, words = { pieces = 0.5 }", "contrastive objectives"),
             ("vlm", "tasks = { caption = nan }", "positive weight"),
             ("vlm", "tasks = { caption = -1.0, yes_no = 2.0 }", "none below 0"),
             ("vlm", "tasks = { scenes = 1.0 }, scenes = { variants = 0 }", "`data.scenes`: `variants`"),
