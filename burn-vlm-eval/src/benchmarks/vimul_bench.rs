@@ -11,8 +11,7 @@
 //! | columns were not to be seen | `fields.question`, `fields.answer`, `fields.image` and `fields.video` name others |
 //! | the number is the mean of both kinds (TowerVision, table 7) | both are given: the mean over all questions, and in the totals the mean of the two kinds |
 //!
-//! Videos are shown as the pictures of their frames: a folder of them (`video` below `image_root`) or a list
-//! (`images`).
+//! Videos are files or folders of frames (`video`, below `image_root`), a file's bytes (`video`), or lists of frames (`images`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -142,8 +141,8 @@ impl Published for VimulBench {
 fn finish(item: &mut Item) -> Result<(), SkipReason> {
     if item.media.is_empty() {
         return Err(refuse(
-            "no frames: expected a list of pictures (images), or a folder of them below image_root (video); videos are \
-             not decoded",
+            "no video: expected a file or a folder of frames below image_root, or a file's bytes (video), or a list of frames \
+             (images)",
         ));
     }
     let texts = match listed(|name| item.cells.get(name))? {
@@ -162,12 +161,13 @@ fn finish(item: &mut Item) -> Result<(), SkipReason> {
         return Err(refuse("no answer"));
     }
     item.options = (0..).map_while(letter).zip(texts).collect();
-    let frames = item.media.drain(..).flat_map(|medium| match medium {
-        Media::Image(_) => vec![medium],
-        // A video is shown as its frames.
-        Media::Video(frames) => frames.into_iter().map(Media::Image).collect(),
-    });
-    item.media = frames.collect();
+    // A list of pictures is a video's frames.
+    if item.media.iter().all(|medium| matches!(medium, Media::Image(_))) {
+        item.media = vec![Media::frames(item.media.drain(..).filter_map(|medium| match medium {
+            Media::Image(picture) => Some(picture),
+            Media::Video(_) => None,
+        }))];
+    }
     Ok(())
 }
 
