@@ -196,7 +196,7 @@ fn next_placeholder(text: &str) -> Option<(usize, &'static str)> {
 }
 
 /// The placeholders of a text, in their order.
-pub(crate) fn placeholders_of(text: &str) -> Vec<&'static str> {
+pub fn placeholders_of(text: &str) -> Vec<&'static str> {
     placeholders(text).into_iter().map(|(_, placeholder)| placeholder).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::sample::{Media, MediaKey, Picture, Sample, Video, placeholder_ends};
 use crate::source::SkipReason;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -67,19 +67,26 @@ pub struct Clips {
     known: Mutex<Known>,
 }
 
+/// Videos whose resized frames are held at once: their frames are asked for one by one, and more threads than this wait for the disk.
+const HELD: usize = 16;
+
 /// What was found out before: samples are drawn again and again.
 #[derive(Default)]
 struct Known {
     keys: HashMap<PathBuf, MediaKey>,
     records: HashMap<MediaKey, Arc<VideoRecord>>,
+    /// The last videos with their frames, the oldest first.
+    held: VecDeque<(MediaKey, Arc<Decoded>)>,
 }
 
-/// A video with its frames, once they are asked for.
+/// The frames of a video, once they are asked for: who comes second waits for the first.
+type Decoded = OnceLock<Result<SampledFrames<RgbImage>, SkipReason>>;
+
+/// A video file that is shown.
 struct Chosen {
     by: Arc<Clips>,
     clip: Clip,
     key: MediaKey,
-    frames: OnceLock<Result<SampledFrames<RgbImage>, SkipReason>>,
 }
 
 /// One of a video's chosen frames.
@@ -191,8 +198,14 @@ impl Clips {
         if let Some(known) = self.known_record(key) {
             return Ok(known);
         }
-        let sampled = self.sample(clip, key)?;
+        let decoded = self.decoded(key);
+        let sampled = self.frames_in(&decoded, clip, key)?;
         Ok(self.remember(key, &sampled.record))
+    }
+
+    /// What was chosen of a file that was decoded before.
+    pub fn known(&self, clip: &Clip) -> Option<Arc<VideoRecord>> {
+        self.known_record(self.key(clip).ok()?)
     }
 
     /// What the video is; the file is hashed once.
@@ -219,26 +232,43 @@ impl Clips {
     /// The chosen frames as pictures.
     fn choose(self: &Arc<Self>, clip: &Clip, decode: bool) -> Result<Vec<Picture>, SkipReason> {
         let key = self.key(clip)?;
-        let frames = OnceLock::new();
         let known = self.sampling.frames().or_else(|| Some(self.known_record(key)?.indices.len()));
         let count = match known {
             Some(count) if !decode => count,
-            _ => {
-                let sampled = self.sample(clip, key)?;
-                self.remember(key, &sampled.record);
-                let count = sampled.order.len();
-                // Nobody else has the cell yet.
-                let _set = frames.set(Ok(sampled));
-                count
-            }
+            _ => self.frames_in(&self.decoded(key), clip, key)?.order.len(),
         };
-        let of = Arc::new(Chosen { by: self.clone(), clip: clip.clone(), key, frames });
+        let of = Arc::new(Chosen { by: self.clone(), clip: clip.clone(), key });
         let name = clip.name();
         let frame = |number: usize| {
             let drawing = Arc::new(Frame { of: of.clone(), number });
             Picture::Drawn(DrawnPicture::new(format!("{name}, frame {} of {count}", number + 1), drawing))
         };
         Ok((0..count).map(frame).collect())
+    }
+
+    /// The place of a video's frames among those that are held.
+    fn decoded(&self, key: MediaKey) -> Arc<Decoded> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, decoded)) = known.held.iter().find(|(held, _)| *held == key) {
+            return decoded.clone();
+        }
+        let decoded = Arc::new(Decoded::new());
+        known.held.push_back((key, decoded.clone()));
+        if known.held.len() > HELD {
+            known.held.pop_front();
+        }
+        decoded
+    }
+
+    fn frames_in<'d>(
+        &self,
+        decoded: &'d Decoded,
+        clip: &Clip,
+        key: MediaKey,
+    ) -> Result<&'d SampledFrames<RgbImage>, SkipReason> {
+        let sampled = decoded.get_or_init(|| self.sample(clip, key)).as_ref().map_err(Clone::clone)?;
+        self.remember(key, &sampled.record);
+        Ok(sampled)
     }
 
     /// The chosen frames, resized: of the cache, or decoded.
@@ -285,10 +315,11 @@ impl Clips {
 }
 
 impl Chosen {
-    fn frame(&self, number: usize) -> Result<&RgbImage, String> {
-        let sampled = self.frames.get_or_init(|| self.by.sample(&self.clip, self.key));
-        let sampled = sampled.as_ref().map_err(ToString::to_string)?;
-        sampled.iter().nth(number).ok_or_else(|| format!("{}: fewer frames than the rule chooses", self.clip.name()))
+    fn frame(&self, number: usize) -> Result<RgbImage, String> {
+        let decoded = self.by.decoded(self.key);
+        let sampled = self.by.frames_in(&decoded, &self.clip, self.key).map_err(|reason| reason.to_string())?;
+        let frame = sampled.iter().nth(number).cloned();
+        frame.ok_or_else(|| format!("{}: fewer frames than the rule chooses", self.clip.name()))
     }
 }
 
@@ -299,7 +330,7 @@ impl Drawing for Frame {
     }
 
     fn draw(&self) -> Result<RgbImage, String> {
-        self.of.frame(self.number).cloned()
+        self.of.frame(self.number)
     }
 }
 

@@ -31,7 +31,7 @@ mod webp;
 
 pub use cache::{FrameCache, FrameKey};
 pub use clip::Clip;
-pub use clips::{Clips, VideoSettings};
+pub use clips::{Clips, DEFAULT_FRAMES, VideoSettings};
 pub use config::VideoProcessorConfig;
 pub use error::VideoError;
 pub use ffmpeg::FfmpegSource;

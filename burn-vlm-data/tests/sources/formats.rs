@@ -77,7 +77,7 @@ fn videos_are_frames() {
     let data = format!(
         r#"[{{"image": "part/002.webp", {list}, "conversations": {turns}}},
             {{"image": "part/002.webp", "video": "part", "conversations": {turns}}},
-            {{"image": "part/002.webp", "video": "part/000.webp", "conversations": {turns}}}]"#
+            {{"image": "part/002.webp", "video": ["part/000.webp", "none.mp4"], "conversations": {turns}}}]"#
     );
     fs::write(folder.join("llava.json"), data).unwrap();
     let source = FileSource::open(SourceConfig { language: None, ..config }).unwrap();
@@ -90,7 +90,7 @@ fn videos_are_frames() {
         assert_eq!(sample.pictures().count(), frames + 1);
     }
     let skip = source.get(2).unwrap_err();
-    assert!(skip.detail.contains("extract the frames"), "{skip}");
+    assert!(skip.detail.contains("1 videos and 1 pictures"), "{skip}");
 }
 
 #[test]

@@ -238,6 +238,14 @@ mod tests {
         VimulBench.read(&file, folder.path(), Rules::BurnVlm)
     }
 
+    /// Frames of the only video.
+    fn frames(media: &[Media]) -> usize {
+        match media {
+            [Media::Video(video)] => video.frames().len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn row(more: Value) -> Value {
         let mut row = json!({ "images": [PICTURE, PICTURE], "question": "Was?", "options": ["rot", "dunkelrot", "1"], "answer": "B" });
         row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -248,7 +256,7 @@ mod tests {
     fn both_kinds_are_read() {
         let read = items(CHOICES, &[row(json!({})), row(json!({ "options": null, "answer": "Ein Fest" }))]).unwrap();
         let item = &read.items[0];
-        assert_eq!((item.id.as_str(), item.answer(), item.media.len()), ("vimulmcq_german/0", "B", 2));
+        assert_eq!((item.id.as_str(), item.answer(), frames(&item.media)), ("vimulmcq_german/0", "B", 2));
         assert_eq!(item.language.map(|language| language.tag()), Some("de"));
         let asked = VimulBench.question(item, PromptStyle::BurnVlm);
         assert_eq!(asked.text, "Was?\nA. rot\nB. dunkelrot\nC. 1\nAntworte nur mit dem Buchstaben.");
@@ -260,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_folder_are_pictures() {
+    fn a_folder_of_frames_is_a_video() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("clip")).unwrap();
         let png = burn_vlm_data::image::encode_png(&burn_vlm_data::image::RgbImage::new(2, 2)).unwrap();
@@ -272,7 +280,13 @@ mod tests {
         let file: FileRecipe =
             toml::from_str("name = \"v\"\nfile = \"a.jsonl\"\nlanguage = \"en\"\nimage_root = \".\"").unwrap();
         let media = VimulBench.read(&file, folder.path(), Rules::BurnVlm).unwrap().items.remove(0).media;
-        assert!(media.len() == 3 && media.iter().all(|medium| matches!(medium, Media::Image(_))), "{media:?}");
+        assert_eq!(frames(&media), 3);
+        // A file is left as it is; which of its frames are shown the evaluation says.
+        fs::write(folder.path().join("clip.mp4"), "not looked at").unwrap();
+        let row = json!({ "video": "clip.mp4", "question": "What?", "answer": "x" });
+        fs::write(folder.path().join("a.jsonl"), row.to_string()).unwrap();
+        let media = VimulBench.read(&file, folder.path(), Rules::BurnVlm).unwrap().items.remove(0).media;
+        assert_eq!(burn_vlm_data::sample::clips(&media).count(), 1);
     }
 
     #[test]
@@ -294,7 +308,7 @@ mod tests {
                 "line 1 (id \"vimulmcq_german:1\"): malformed: answer \"blau\" is none of the 3 options",
             ),
             (CHOICES, json!({ "answer": 3 }), "3 options"),
-            (CHOICES, json!({ "images": null }), "no frames"),
+            (CHOICES, json!({ "images": null }), "no video"),
             (CHOICES, json!({ "options": null, "answer": " " }), "no answer"),
             ("questions.jsonl", json!({}), "\"questions\" does not end with a language"),
         ] {
