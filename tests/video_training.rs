@@ -228,6 +228,76 @@ fn the_trained_model_talks_about_videos_and_is_trained_further() {
     assert!(ChatModel::load(&further.model, &Device::flex()).is_ok());
 }
 
+/// A table of questions with a column of videos, asked of a model that takes videos and of one that is shown pictures; the replies say
+/// which frames were shown. Where ffmpeg is there, a file that it makes is among them.
+#[test]
+fn questions_about_videos_are_asked_by_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let mut names = vec!["0.gif", "1.gif"];
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=3", "-pix_fmt", "yuv420p"])
+        .arg(folder.join("clips/made.mp4"))
+        .status();
+    if made.is_ok_and(|status| status.success()) {
+        names.push("made.mp4");
+    }
+    let rows: String =
+        names.iter().enumerate().map(|(index, name)| format!("{index}\t{name}\tWhere to?\tleft\tright\tB\n")).collect();
+    fs::write(folder.join("q.tsv"), format!("index\tvideo\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
+    let table = "[[benchmark]]\nname = \"clips\"\nkind = \"choice\"\nfile = \"q.tsv\"\nvideo_root = \"clips\"\nlanguage = \"en\"\n\
+                 protocol = \"likelihood\"\n";
+    fs::write(folder.join("questions.toml"), table).unwrap();
+    for (video, frames) in [(VIDEO, FRAMES), ("sampling = { rule = \"linspace\", frames = 2 }", 2)] {
+        let out = folder.join(format!("model-{frames}"));
+        let trained = run(&recipe(PARTS, video, ""), folder, &out).unwrap();
+        let answers = out.join("answers");
+        let count = frames.to_string();
+        let args = |command: &mut Command| {
+            command.current_dir(folder).output().map(|output| {
+                let said =
+                    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+                assert!(output.status.success(), "{said}");
+                said
+            })
+        };
+        let burn_vlm = || Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+        args(
+            burn_vlm()
+                .args(["evaluate", "questions.toml", "--frames", &count, "--model"])
+                .arg(&trained.model)
+                .arg("--out")
+                .arg(&answers),
+        )
+        .unwrap();
+        let replies: Vec<serde_json::Value> = fs::read_to_string(answers.join("replies.jsonl"))
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(replies.len(), names.len());
+        for reply in &replies {
+            let video = &reply["videos"][0];
+            assert_eq!(video["sampling"]["rule"], "linspace", "{reply}");
+            let indices: Vec<u64> = serde_json::from_value(video["indices"].clone()).unwrap();
+            let last = if video["name"].as_str().unwrap().ends_with("made.mp4") { 29 } else { 7 };
+            assert_eq!((indices.len(), indices[0], indices[frames - 1]), (frames, 0, last), "{reply}");
+        }
+        for name in &names {
+            let said = args(
+                burn_vlm()
+                    .args(["chat", "--frames", &count, "--prompt", "Where to?", "--max-new-tokens", "4", "--video"])
+                    .arg(folder.join("clips").join(name))
+                    .arg("--model")
+                    .arg(&trained.model),
+            )
+            .unwrap();
+            assert!(said.contains(&format!("{frames} of ")) && said.contains("by linspace"), "{said}");
+        }
+    }
+}
+
 fn chat_again(chat: &ChatModel, folder: &Path, clips: &std::sync::Arc<burn_vlm_data::video::Clips>) -> String {
     let mut session = chat.session();
     session.add_video(&Clip::File(folder.join("clips/0.gif")), clips).unwrap();

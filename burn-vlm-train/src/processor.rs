@@ -108,7 +108,8 @@ pub fn picture_config(
 /// of their own, the image processor decides: [`VisualTokens::shown_by`].
 pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
     if view != PictureView::Tiles {
-        return VisualTokens::of_view(config.num_visual_tokens());
+        // A model for videos ends a picture of one view by a newline too.
+        return VisualTokens::of_view(config.num_visual_tokens() + usize::from(config.takes_videos()));
     }
     let side = config.tile_side();
     let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);
