@@ -20,12 +20,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Version of the form of a frame's description, see [`Drawing::description`].
+/// What a frame's description begins with, see [`Drawing::description`].
 const FORM: &str = "frame/1";
 /// Frames that are shown of a video where nothing else is said: LLaVA-OneVision's, TowerVideo's and their evaluation's.
 pub const DEFAULT_FRAMES: usize = 32;
 
-/// How videos are shown: `[stage.NAME.video]` of a recipe, `[video]` of an evaluation.
+/// How videos are shown: `[video]` of a recipe, `--frames` and its like of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VideoSettings {
