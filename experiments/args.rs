@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn_vlm::checkpoint::StoreDtype;
+use burn_vlm_data::video::{DEFAULT_FRAMES, Sampling, VideoError, VideoSettings};
 use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
 use burn_vlm_train::run::estimate::Machine;
@@ -25,6 +26,55 @@ pub(crate) fn examples(program: &str, cell: &str) -> String {
         (program, "--device cuda", "on an NVIDIA GPU"),
     ];
     call::examples(&lines, AFTER_HELP)
+}
+
+/// Which frames of videos are shown.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FrameArgs {
+    /// Frames of a video that are shown; with `--frame-rule fps` the most
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES)]
+    frames: usize,
+
+    /// How they are chosen: as lmms-eval, as LLaVA-NeXT's training code, as `load_video` of transformers 5 or 4
+    #[arg(long, value_enum, value_name = "RULE", default_value_t = FrameRule::Linspace)]
+    frame_rule: FrameRule,
+
+    /// Frames a second of the video, for `--frame-rule fps`
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    fps: f64,
+
+    /// Keep resized frames in this folder, 4 GB at most
+    #[arg(long, value_name = "DIR")]
+    frame_cache: Option<PathBuf>,
+}
+
+/// A rule that chooses frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FrameRule {
+    Linspace,
+    Fps,
+    #[value(name = "transformers-5")]
+    Transformers5,
+    #[value(name = "transformers-4")]
+    Transformers4,
+}
+
+impl FrameArgs {
+    /// How videos are shown.
+    ///
+    /// # Errors
+    /// A rule that cannot choose.
+    pub(crate) fn settings(&self) -> Result<VideoSettings, VideoError> {
+        let (frames, fps) = (self.frames, self.fps);
+        let sampling = match self.frame_rule {
+            FrameRule::Linspace => Sampling::Linspace { frames },
+            FrameRule::Fps => Sampling::Fps { fps, upper_bound: Some(frames), force: false },
+            FrameRule::Transformers5 => Sampling::Transformers5 { frames },
+            FrameRule::Transformers4 => Sampling::Transformers4 { frames },
+        };
+        sampling.check()?;
+        Ok(VideoSettings { sampling, cache: self.frame_cache.clone(), ..VideoSettings::default() })
+    }
 }
 
 /// Options of a study.

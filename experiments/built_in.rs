@@ -75,7 +75,7 @@ macro_rules! shape {
 }
 
 /// Shapes of published parts, for dry runs without their files.
-pub const SHAPES: [ShippedShape; 16] = [
+pub const SHAPES: [ShippedShape; 18] = [
     shape!("siglip-so400m-patch14-384", "google/siglip-so400m-patch14-384"),
     shape!("siglip2-so400m-patch14-384", "google/siglip2-so400m-patch14-384"),
     shape!("siglip2-so400m-patch14-224", "google/siglip2-so400m-patch14-224"),
@@ -91,6 +91,8 @@ pub const SHAPES: [ShippedShape; 16] = [
     shape!("tower-2b-it", "Unbabel/Tower-Plus-2B", "Tower-Plus-2B"),
     shape!("Tower-Plus-2B", "Unbabel/Tower-Plus-2B"),
     shape!("Tower-Plus-9B", "Unbabel/Tower-Plus-9B"),
+    shape!("TowerVision-2B", "utter-project/TowerVision-2B"),
+    shape!("TowerVision-9B", "utter-project/TowerVision-9B"),
     shape!("Qwen1.5-7B-Chat", "Qwen/Qwen1.5-7B-Chat"),
     shape!("vicuna-7b-v1.5", "lmsys/vicuna-7b-v1.5"),
 ];

@@ -3,21 +3,22 @@
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_base::files::read_regular;
 use burn_vlm_data::source::Limits;
+use burn_vlm_data::video::{Clip, Clips, VideoReader};
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
 use burn_vlm_train::device::choose;
 use clap::Parser;
 use rustyline::error::ReadlineError;
 
 use crate::AnyError;
-use crate::args::Place;
+use crate::args::{FrameArgs, Place};
 use crate::call::examples;
 
-const COMMANDS: &str =
-    "/image FILE shows a picture with the next question, /new begins a new conversation, /help, /quit";
+const COMMANDS: &str = "/image FILE or /video FILE shows a picture or a video with the next question, /new begins a new conversation, /help, /quit";
 
 /// The end of `--help`.
 fn help() -> String {
@@ -25,6 +26,11 @@ fn help() -> String {
     let lines = [
         ("chat", "--model llava-1.5-7b-hf --image cat.jpg", "a conversation about a picture"),
         ("chat", cell, "one question to a model trained here"),
+        (
+            "chat",
+            "--model TowerVideo-2B --video clip.mp4 --frames 32 --prompt 'What happens?'",
+            "one question about a video",
+        ),
         ("chat", "--model SmolLM2-135M-Instruct", "a conversation with a language model alone, without pictures"),
     ];
     let folder = "DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
@@ -32,7 +38,7 @@ fn help() -> String {
     examples(&lines, folder)
 }
 
-/// Talk to a vision-language model about pictures, or to a language model alone
+/// Talk to a vision-language model about pictures and videos, or to a language model alone
 #[derive(Debug, Parser)]
 #[command(name = "chat", max_term_width = 100, after_help = help())]
 pub(crate) struct ChatArgs {
@@ -43,6 +49,14 @@ pub(crate) struct ChatArgs {
     /// A picture to talk about; several times for several
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
+
+    /// A video to talk about (mp4, webm, mkv, gif, ..., read by the ffmpeg program), or a folder of frames; several times for several.
+    /// A model that takes no videos is shown its frames as pictures
+    #[arg(long, value_name = "FILE")]
+    video: Vec<PathBuf>,
+
+    #[command(flatten)]
+    frames: FrameArgs,
 
     /// Ask this, print the answer and end; `-` reads the question from standard input
     #[arg(long, value_name = "TEXT")]
@@ -107,6 +121,10 @@ impl ChatArgs {
         for image in &self.image {
             picture_bytes(image)?;
         }
+        self.frames.settings()?;
+        for video in &self.video {
+            VideoReader::default().open(video)?.info()?;
+        }
         Ok(())
     }
 
@@ -160,10 +178,14 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     for image in &args.image {
         show(&mut session, image, args.quiet)?;
     }
+    let clips = chat.vlm().is_ok().then(|| chat.clips(&args.frames.settings()?).map_err(AnyError::from)).transpose()?;
+    for video in &args.video {
+        show_video(&mut session, video, clips.as_ref(), args.quiet)?;
+    }
     let mut total = Total::default();
     let result = match &args.prompt {
         Some(prompt) => question(prompt).and_then(|text| answer(&mut session, &text, &mut total)),
-        None => converse(&mut session, args.quiet, &mut total),
+        None => converse(&mut session, clips.as_ref(), args.quiet, &mut total),
     };
     if !args.quiet {
         total.print();
@@ -190,6 +212,28 @@ fn show(session: &mut ChatSession<'_>, path: &Path, quiet: bool) -> Result<(), A
     Ok(())
 }
 
+fn show_video(
+    session: &mut ChatSession<'_>,
+    path: &Path,
+    clips: Option<&Arc<Clips>>,
+    quiet: bool,
+) -> Result<(), AnyError> {
+    let clips = clips.ok_or("a language model alone is shown no videos; name the folder of a vision-language model")?;
+    let (tokens, record) = session.add_video(&Clip::File(path.to_owned()), clips)?;
+    if !quiet {
+        let numbers: Vec<String> = record.indices.iter().map(usize::to_string).collect();
+        eprintln!(
+            "video {}: {} of {} frames by {} ({tokens} visual tokens): {}",
+            path.display(),
+            record.indices.len(),
+            record.total(),
+            record.sampling.name(),
+            numbers.join(" ")
+        );
+    }
+    Ok(())
+}
+
 /// Asks and prints the answer as it comes.
 fn answer(session: &mut ChatSession<'_>, question: &str, total: &mut Total) -> Result<(), AnyError> {
     let mut answer = session.ask(question)?;
@@ -204,7 +248,12 @@ fn answer(session: &mut ChatSession<'_>, question: &str, total: &mut Total) -> R
 }
 
 /// Reads questions until the end of the input.
-fn converse(session: &mut ChatSession<'_>, quiet: bool, total: &mut Total) -> Result<(), AnyError> {
+fn converse(
+    session: &mut ChatSession<'_>,
+    clips: Option<&Arc<Clips>>,
+    quiet: bool,
+    total: &mut Total,
+) -> Result<(), AnyError> {
     if !quiet && std::io::stdin().is_terminal() {
         eprintln!("{COMMANDS}");
     }
@@ -237,10 +286,11 @@ fn converse(session: &mut ChatSession<'_>, quiet: bool, total: &mut Total) -> Re
                 session.clear();
                 Ok(())
             }
-            "/image" if rest.trim().is_empty() => {
-                eprintln!("/image needs a file: /image cat.jpg");
+            "/image" | "/video" if rest.trim().is_empty() => {
+                eprintln!("{command} needs a file: /image cat.jpg, /video clip.mp4");
                 Ok(())
             }
+            "/video" => show_video(session, Path::new(rest.trim()), clips, quiet),
             "/image" => show(session, Path::new(rest.trim()), quiet),
             other if other.starts_with('/') => {
                 eprintln!("unknown command {other}: {COMMANDS}");
@@ -309,6 +359,8 @@ mod tests {
             (["--top-p", "1.5"], "top_p"),
             (["--repetition-penalty", "0"], "repetition_penalty"),
             (["--image", "nowhere.png"], "nowhere.png"),
+            (["--video", "nowhere.mp4"], "nowhere.mp4"),
+            (["--frames", "0"], "frames"),
         ] {
             let error = args(&options).check().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -102,6 +102,8 @@ fn alignment_of_towervision_2b() {
     let recipe = Recipe::from_table(toml::from_str(&recipe).unwrap()).unwrap();
     recipe.compute.apply(&mut model);
     let assembled = Assembled {
+        videos: None,
+        video_token_added: false,
         model,
         tokenizer: Arc::new(tokenizer),
         template: Arc::new(template),

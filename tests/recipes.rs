@@ -8,6 +8,7 @@ use burn_vlm_data::encode::{MaskStyle, Truncation};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::{LanguageCounts, MixtureConfig, Plan, visionblocks};
 use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::video::Sampling;
 use burn_vlm_train::optim::ScheduleKind;
 use burn_vlm_train::recipe::{PictureView, Recipe, StageRecipe, read_recipe};
 
@@ -15,6 +16,8 @@ use burn_vlm_train::recipe::{PictureView, Recipe, StageRecipe, read_recipe};
 const LLAVA: [u64; 2] = [558_128, 665_298];
 /// Table 8 without the two rows of videos: 6,351,515 - 697,618 - 697,617.
 const VISIONBLOCKS_WITHOUT_VIDEOS: u64 = 4_956_280;
+/// Those two rows: in English, and translated.
+const VISIONBLOCKS_VIDEOS: [u64; 2] = [697_618, 697_617];
 /// PixMo-Cap in English, and what was translated of it (section 4, Table 8).
 const PIXMO_CAP: [u64; 2] = [702_205, 367_779];
 
@@ -86,6 +89,22 @@ fn towervision() {
         assert_eq!(align.steps_over("align", declared(align)).unwrap(), 2_742);
         // about 38,400 by the table's total, which is smaller than its rows
         assert_eq!(finetune.steps_over("finetune", declared(finetune)).unwrap(), 38_720);
+    }
+}
+
+/// Section 2.2's third stage: what its checkpoints say of frames, the second stage's batch and rates.
+#[test]
+fn towervideo() {
+    for size in ["2b", "9b"] {
+        let (video, pictures) =
+            (recipe(&format!("towervideo-{size}.toml")), recipe(&format!("towervision-{size}.toml")));
+        assert_eq!(video.model.from, Some(format!("TowerVision-{}", size.to_uppercase())));
+        let shown = video.video.as_ref().unwrap();
+        assert!(shown.extend_model && shown.sampling == Sampling::Linspace { frames: 32 } && !shown.time_instruction);
+        let (stage, [_, finetune]) = (&video.stage["video"], stages(&pictures));
+        assert_eq!((video.stages.len(), declared(stage)), (1, VISIONBLOCKS_VIDEOS.iter().sum()));
+        assert_eq!(stage.samples_per_step(), finetune.samples_per_step());
+        assert_eq!((&stage.train, stage.max_tokens), (&finetune.train, finetune.max_tokens));
     }
 }
 

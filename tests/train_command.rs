@@ -106,6 +106,24 @@ fn dry(recipe: &str, more: &[&str]) -> String {
     run(&[&["--dry-run", "--recipe", &recipe, "--parts", &parts], more].concat()).unwrap()
 }
 
+/// A stage on videos: tokens are known before a video is there.
+#[test]
+fn a_video_stage_is_estimated_without_anything() {
+    let text = dry("towervideo-2b.toml", &[]);
+    for words in [
+        &["vision tower", "TowerVision-2B", "26 layers of width 1152", "27 x 27 patches"][..],
+        &["language model", "TowerVision-2B", "256002 token ids"],
+        &["a video of 32 frames in 100 %", "32 views, 6273 visual tokens", "decoding", "not known without the videos"],
+        &["a sample", "6273 visual and 256 text tokens", "32.0 views"],
+        &["[TRAINABLE]", "image_newline", "2,304 parameters"],
+    ] {
+        let found = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in\n{text}");
+    }
+    let shorter = dry("towervideo-2b.toml", &["--set", "video.sampling={ rule = \"linspace\", frames = 8 }"]);
+    assert!(shorter.contains("8 views, 1569 visual tokens"), "{shorter}");
+}
+
 /// Neither weights nor data are there.
 #[test]
 fn published_recipes_are_estimated_without_anything() {

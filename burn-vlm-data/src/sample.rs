@@ -7,6 +7,7 @@ use crate::drawn::DrawnPicture;
 use crate::image::{DecodeLimits, ImageError, RgbImage, decode, look, to_rgb};
 use crate::language::Language;
 use crate::source::{SkipKind, SkipReason, StoredPicture};
+use crate::video::Clip;
 use burn_vlm_base::files::{FileError, read_regular};
 use bytes::Bytes;
 use std::io::ErrorKind;
@@ -43,8 +44,48 @@ pub struct Sample {
 pub enum Media {
     /// A picture.
     Image(Picture),
-    /// The frames of a video, in time.
-    Video(Vec<Picture>),
+    /// A video.
+    Video(Video),
+}
+
+/// A video of a sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Video {
+    /// Its frames, in time.
+    Frames(Vec<Picture>),
+    /// A file of which a rule chooses frames when it is shown ([`Clips`](crate::video::Clips)).
+    Clip(Clip),
+}
+
+impl Video {
+    /// Its frames; none of a file whose frames are not chosen yet.
+    pub fn frames(&self) -> &[Picture] {
+        match self {
+            Self::Frames(frames) => frames,
+            Self::Clip(_) => &[],
+        }
+    }
+
+    /// The file, of one whose frames are not chosen yet.
+    pub fn clip(&self) -> Option<&Clip> {
+        match self {
+            Self::Frames(_) => None,
+            Self::Clip(clip) => Some(clip),
+        }
+    }
+}
+
+impl From<Vec<Picture>> for Video {
+    fn from(frames: Vec<Picture>) -> Self {
+        Self::Frames(frames)
+    }
+}
+
+impl Media {
+    /// A video of these frames.
+    pub fn frames(frames: impl IntoIterator<Item = Picture>) -> Self {
+        Self::Video(Video::Frames(frames.into_iter().collect()))
+    }
 }
 
 /// A picture that is not decoded yet.
@@ -81,12 +122,19 @@ impl Sample {
         Self { id: id.into(), turns, media, language, source: Arc::from(""), tags: Arc::from([]), group: None }
     }
 
-    /// All pictures in the order in which they are shown, the frames of a video one by one.
+    /// All pictures in the order in which they are shown, the frames of a video one by one; of a file whose frames are not chosen yet,
+    /// none.
     pub fn pictures(&self) -> impl Iterator<Item = &Picture> {
         pictures(&self.media)
     }
 
-    /// The turns with one `<image>` for each of [`Self::pictures`]: the placeholder of a video is repeated for its frames.
+    /// The files of which frames are yet to be chosen.
+    pub fn clips(&self) -> impl Iterator<Item = &Clip> {
+        clips(&self.media)
+    }
+
+    /// The turns with one `<image>` for each of [`Self::pictures`]: an `<image>` for each frame stands in the place of a video's
+    /// placeholder. That of a file whose frames are not chosen yet stays.
     pub fn image_turns(&self) -> Vec<Turn> {
         image_turns(&self.turns, &self.media)
     }
@@ -107,11 +155,19 @@ impl Sample {
 pub fn pictures(media: &[Media]) -> impl Iterator<Item = &Picture> {
     media.iter().flat_map(|media| match media {
         Media::Image(picture) => std::slice::from_ref(picture),
-        Media::Video(frames) => frames.as_slice(),
+        Media::Video(video) => video.frames(),
     })
 }
 
-/// Turns with one `<image>` for each of the [`pictures`] of their media: the placeholder of a video is repeated for its frames.
+/// The files among some media of which frames are yet to be chosen.
+pub fn clips(media: &[Media]) -> impl Iterator<Item = &Clip> {
+    media.iter().filter_map(|media| match media {
+        Media::Video(video) => video.clip(),
+        Media::Image(_) => None,
+    })
+}
+
+/// Turns with one `<image>` for each of the [`pictures`] of their media, see [`Sample::image_turns`].
 pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
     let mut media = media.iter();
     let expand = |turn: &Turn| {
@@ -119,11 +175,12 @@ pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
         let mut rest = turn.text.as_str();
         while let Some((at, placeholder)) = next_placeholder(rest) {
             text.push_str(&rest[..at]);
-            let pictures = match media.next() {
-                Some(Media::Video(frames)) => frames.len(),
-                _ => 1,
+            let (shown, count) = match media.next() {
+                Some(Media::Video(Video::Clip(_))) => (VIDEO_PLACEHOLDER, 1),
+                Some(Media::Video(Video::Frames(frames))) => (IMAGE_PLACEHOLDER, frames.len()),
+                _ => (IMAGE_PLACEHOLDER, 1),
             };
-            (0..pictures).for_each(|_| text.push_str(IMAGE_PLACEHOLDER));
+            (0..count).for_each(|_| text.push_str(shown));
             rest = &rest[at + placeholder.len()..];
         }
         text.push_str(rest);
@@ -136,6 +193,27 @@ pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
 fn next_placeholder(text: &str) -> Option<(usize, &'static str)> {
     let at = |placeholder: &'static str| text.find(placeholder).map(|at| (at, placeholder));
     [at(IMAGE_PLACEHOLDER), at(VIDEO_PLACEHOLDER)].into_iter().flatten().min()
+}
+
+/// The placeholders of a text, in their order.
+pub fn placeholders_of(text: &str) -> Vec<&'static str> {
+    placeholders(text).into_iter().map(|(_, placeholder)| placeholder).collect()
+}
+
+/// Where each placeholder of a text ends.
+pub(crate) fn placeholder_ends(text: &str) -> Vec<usize> {
+    placeholders(text).into_iter().map(|(end, _)| end).collect()
+}
+
+/// Where each placeholder of a text ends, and which it is.
+fn placeholders(text: &str) -> Vec<(usize, &'static str)> {
+    let mut found = Vec::new();
+    let mut begin = 0;
+    while let Some((at, placeholder)) = next_placeholder(&text[begin..]) {
+        begin += at + placeholder.len();
+        found.push((begin, placeholder));
+    }
+    found
 }
 
 /// Number of placeholders, of pictures and of videos, in the turns.
@@ -216,7 +294,11 @@ impl Picture {
 impl MediaKey {
     /// The key of encoded bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let hash = blake3::hash(bytes);
+        Self::from_hash(&blake3::hash(bytes))
+    }
+
+    /// The key of bytes that were hashed piece by piece.
+    pub(crate) fn from_hash(hash: &blake3::Hash) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(&hash.as_bytes()[..16]);
         Self(key)
@@ -311,13 +393,15 @@ mod tests {
         let picture = |name: &str| Picture::Encoded { name: name.to_owned(), bytes: Bytes::new() };
         let media = vec![
             Media::Image(picture("1")),
-            Media::Video(vec![picture("2"), picture("3")]),
+            Media::frames([picture("2"), picture("3")]),
             Media::Image(picture("4")),
+            Media::Video(Video::Clip(Clip::File(PathBuf::from("a.mp4")))),
         ];
-        let turns = vec![Turn::user("<image>\nand <video> or <image>?"), Turn::assistant("Yes.")];
+        let turns = vec![Turn::user("<image>\nand <video> or <image>? <video>"), Turn::assistant("Yes.")];
         let sample = Sample::new("a", turns, media, None);
         assert_eq!(count_placeholders(&sample.turns), sample.media.len());
-        assert_eq!(sample.image_turns()[0].text, "<image>\nand <image><image> or <image>?");
+        assert_eq!(sample.image_turns()[0].text, "<image>\nand <image><image> or <image>? <video>");
+        assert_eq!(sample.clips().map(Clip::name).collect::<Vec<_>>(), ["a.mp4"]);
         assert_eq!(sample.pictures().map(Picture::name).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
         assert_eq!(sample.answer(), "Yes.");
         assert_eq!(sample.prompt().len(), 1);

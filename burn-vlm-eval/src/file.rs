@@ -49,6 +49,9 @@ pub struct FileRecipe {
     /// Where paths of pictures begin.
     #[serde(default)]
     pub image_root: Option<PathBuf>,
+    /// Where paths of videos begin; `image_root` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_root: Option<PathBuf>,
     /// Follow links below `image_root` that lead out of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_links: bool,
@@ -90,11 +93,12 @@ pub struct FileRecipe {
 
 impl FileRecipe {
     /// `cells` is a key of files that are read as written by default; MMMB's always are as VLMEvalKit reads them.
-    pub const KEYS: [&str; 15] = [
+    pub const KEYS: [&str; 16] = [
         "name",
         "file",
         "format",
         "image_root",
+        "video_root",
         "allow_links",
         "language",
         "language_column",
@@ -121,6 +125,7 @@ impl FileRecipe {
         SourceConfig {
             format: self.format,
             image_root: self.image_root.clone(),
+            video_root: self.video_root.clone(),
             allow_links: self.allow_links,
             language: self.language.map(LanguageRule::Fixed).or_else(by_column),
             fields,

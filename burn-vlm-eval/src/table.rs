@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
+use burn_vlm_data::sample::{Media, MediaKey, Picture, Video, clips, pictures};
 use burn_vlm_data::source::{FileSource, RecordPictures, Row, Skip, SkipKind, SkipReason, Source, SourceConfig};
+use burn_vlm_data::video::Clip;
 use serde_json::Value;
 
 use crate::error::BenchmarkError;
@@ -38,6 +39,7 @@ impl Table {
     pub fn read(mut config: SourceConfig, base: &Path, max_skipped: usize) -> Result<Self, BenchmarkError> {
         config.path = base.join(&config.path).to_string_lossy().into_owned();
         config.image_root = config.image_root.map(|root| base.join(root));
+        config.video_root = config.video_root.map(|root| base.join(root));
         let name = config.name.clone();
         let stored = RecordPictures::new(FileSource::open(config)?);
         let source = stored.source();
@@ -185,9 +187,24 @@ impl Known {
     /// Looks at the pictures of a row: whether they are pictures is told before anything is trained, where the model sees them after it.
     /// Each is looked at once; those beyond the bound are left in their file.
     fn admit(&mut self, row: &mut Row, record: u64, stored: &Arc<RecordPictures>) -> Result<(), SkipReason> {
+        let clips = row.media.iter_mut().filter_map(|medium| match medium {
+            Media::Video(Video::Clip(clip)) => Some(clip),
+            _ => None,
+        });
+        for (number, clip) in clips.enumerate() {
+            if let Clip::Encoded { name, bytes } = clip {
+                if self.held + bytes.len() > HELD {
+                    *clip = Clip::Stored(stored.video(record, number, MediaKey::of(bytes), name.clone()));
+                } else {
+                    self.held += bytes.len();
+                }
+            }
+        }
         let pictures = row.media.iter_mut().flat_map(|medium| match medium {
             Media::Image(picture) => std::slice::from_mut(picture),
-            Media::Video(frames) => frames.as_mut_slice(),
+            Media::Video(Video::Frames(frames)) => frames.as_mut_slice(),
+            // Decoding a video to look at it would take longer than a table may.
+            Media::Video(Video::Clip(_)) => &mut [],
         });
         for (number, picture) in pictures.enumerate() {
             match picture {
@@ -250,7 +267,7 @@ impl Names {
     }
 }
 
-/// What questions about the same pictures have in common, and what they are called: a file's path, else the key of the bytes; `None`
+/// What questions about the same pictures and videos have in common, and what they are called: a file's path, else the key of the bytes; `None`
 /// without pictures.
 pub fn shown(media: &[Media]) -> Option<String> {
     let one = |picture: &Picture| match picture {
@@ -259,7 +276,12 @@ pub fn shown(media: &[Media]) -> Option<String> {
         Picture::Stored(stored) => format!("{:016x}", stored.key().seed()),
         Picture::Drawn(drawn) => format!("{:016x}", drawn.key().seed()),
     };
-    let names: Vec<String> = pictures(media).map(one).collect();
+    let clip = |clip: &Clip| match clip {
+        Clip::File(_) => clip.name(),
+        Clip::Encoded { bytes, .. } => format!("{:016x}", MediaKey::of(bytes).seed()),
+        Clip::Stored(stored) => format!("{:016x}", stored.key().seed()),
+    };
+    let names: Vec<String> = pictures(media).map(one).chain(clips(media).map(clip)).collect();
     (!names.is_empty()).then(|| names.join("+"))
 }
 

@@ -10,17 +10,19 @@ use burn_vlm::init::Scope;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmConfig, VlmType, tiling};
-use burn_vlm_base::files::read_json;
 use burn_vlm_base::model_folder::describe;
 use burn_vlm_data::chat_template::ChatTemplate;
-use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::image::GridPinpoint;
-use burn_vlm_data::processor::{Processor, TilingPreset};
+use burn_vlm_data::processor::{Processor, TilingPreset, VideoParts};
 use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::video::VideoProcessorConfig;
 
 use crate::error::{Result, TrainError};
-use crate::recipe::{ModelRecipe, StageRecipe};
+use crate::pictures::processor_for;
+use crate::processor::{frames_config, video_parts};
+use crate::recipe::{ModelRecipe, Recipe, StageRecipe};
 
 /// A VLM with what is needed to talk to it.
 pub struct Assembled<T: VisionTower = VisionEncoder, P: Projector = Connector> {
@@ -38,6 +40,10 @@ pub struct Assembled<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub note: Option<String>,
     /// Whether all of it comes from one folder (`model.from`), which then says how pictures are shown.
     pub whole: bool,
+    /// How frames are shown to a model that takes videos; `None` for one that takes none.
+    pub videos: Option<VideoProcessorConfig>,
+    /// Whether `<video>` was added to the tokenizer.
+    pub video_token_added: bool,
     /// The encoder's folder.
     pub encoder: PathBuf,
 }
@@ -57,7 +63,7 @@ pub fn assemble<T: VisionTower, P: Projector>(
     if recipe.from.is_some() {
         return whole(recipe, encoder, device);
     }
-    let Words { tokenizer, template, image_token_added, note } = words_of(backbone, recipe.answer_end)?;
+    let Words { tokenizer, template, image_token_added, note, .. } = words_of(backbone, recipe.answer_end)?;
     let vision_tower: T = load_tower(encoder, device)?;
     let mut language_model = LanguageModel::load_pretrained(backbone, device)?;
     let image_id = tokenizer.image_id().ok_or_else(|| {
@@ -77,8 +83,70 @@ pub fn assemble<T: VisionTower, P: Projector>(
         rows_added,
         note,
         whole: false,
+        videos: None,
+        video_token_added: false,
         encoder: encoder.to_path_buf(),
     })
+}
+
+/// As [`assemble`] for a whole recipe, whose `[video]` may make the model one that takes videos.
+///
+/// # Errors
+/// As [`assemble`]; a model that cannot take videos.
+pub fn assemble_recipe<T: VisionTower, P: Projector>(
+    recipe: &Recipe,
+    encoder: &Path,
+    backbone: &Path,
+    device: &Device,
+) -> Result<Assembled<T, P>> {
+    let assembled = assemble(&recipe.model, encoder, backbone, recipe.seed, device)?;
+    let extends = recipe.video.as_ref().is_some_and(|video| video.extend_model);
+    match extends || assembled.model.config.takes_videos() {
+        true => assembled.for_videos(&recipe.model, backbone),
+        false => Ok(assembled),
+    }
+}
+
+impl<T: VisionTower, P: Projector> Assembled<T, P> {
+    /// The same for videos: a model that takes them as its folder shows them, another one with a token of videos, see
+    /// [`VlmConfig::for_videos`].
+    fn for_videos(mut self, recipe: &ModelRecipe, backbone: &Path) -> Result<Self> {
+        let words = words_with(backbone, recipe.answer_end, true)?;
+        let file = backbone.join("tokenizer.json");
+        let id = words.tokenizer.token_id(VIDEO_PLACEHOLDER).unwrap_or_default();
+        let takes = self.model.config.takes_videos();
+        let named = self.model.config.video_token_index.filter(|_| takes);
+        let rows = self.model.language_model.config().vocab_size();
+        if let Some(named) = named
+            && named != i64::from(id)
+            && !words.video_token_added
+        {
+            let message = format!(
+                "video_token_index is {named}, and {VIDEO_PLACEHOLDER} has the id {id} in tokenizer.json: a model whose videos have \
+                 another token cannot be trained further"
+            );
+            return Err(TrainError::invalid(self.encoder.join("config.json"), message));
+        }
+        words.tokenizer.check_rows(rows, Some(id), &file)?;
+        self.model.language_model.resize_token_embeddings(id as usize + 1);
+        self.rows_added += self.model.language_model.config().vocab_size().saturating_sub(rows);
+        if takes {
+            self.model.config.text_config = self.model.language_model.config();
+            self.model.config.video_token_index = Some(i64::from(id));
+        } else {
+            self.model = self.model.for_videos(Some(i64::from(id)))?;
+        }
+        let image = processor_for(&self.encoder, &self.model.config.vision_config)?;
+        self.videos = Some(frames_config(&self.encoder, &image)?);
+        (self.tokenizer, self.template) = (words.tokenizer, words.template);
+        self.video_token_added = words.video_token_added;
+        Ok(self)
+    }
+
+    /// How videos are shown, with what stands for one; `None` for a model that takes none.
+    pub(crate) fn video_parts(&self) -> Option<VideoParts> {
+        video_parts(&self.model.config, self.videos.clone())
+    }
 }
 
 /// A whole vision-language model, as its folder has it.
@@ -91,12 +159,6 @@ fn whole<T: VisionTower, P: Projector>(
     if !is_whole(folder) {
         let message =
             "is no vision-language model's; `model.from` starts from a whole one, `encoder` and `backbone` from parts";
-        return Err(TrainError::invalid(&file, message));
-    }
-    let json = read_json(&file)?;
-    if <Vlm<T, P> as Pretrained>::read_config(json, folder)?.takes_videos() {
-        let message = "is a model's that takes videos, which cannot be trained further yet: neither clips nor the settings of its frames \
-                       would be in the result";
         return Err(TrainError::invalid(&file, message));
     }
     let words = words_of(folder, recipe.answer_end)?;
@@ -117,6 +179,8 @@ fn whole<T: VisionTower, P: Projector>(
         image_token_added: words.image_token_added,
         note: words.note,
         whole: true,
+        videos: None,
+        video_token_added: false,
         encoder: folder.to_path_buf(),
     })
 }
@@ -174,6 +238,8 @@ pub(crate) struct Words {
     pub(crate) template: Arc<ChatTemplate>,
     /// Whether `<image>` was added.
     pub(crate) image_token_added: bool,
+    /// Whether `<video>` was added.
+    pub(crate) video_token_added: bool,
     /// What is to be said of the template.
     pub(crate) note: Option<String>,
 }
@@ -183,12 +249,25 @@ pub(crate) struct Words {
 /// # Errors
 /// A file that is missing or damaged, a template that ends no answer where `answer_end` wants an end; the folder is named.
 pub(crate) fn words_of(backbone: &Path, answer_end: AnswerEnd) -> Result<Words> {
-    let (tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    words_with(backbone, answer_end, false)
+}
+
+/// As [`words_of`], with `<video>` too where that is asked for.
+///
+/// # Errors
+/// As [`words_of`].
+pub(crate) fn words_with(backbone: &Path, answer_end: AnswerEnd, videos: bool) -> Result<Words> {
+    let (mut tokenizer, image_token_added) = tokenizer_with_image(&backbone.join("tokenizer.json"))?;
+    let video_token_added = videos && tokenizer.token_id(VIDEO_PLACEHOLDER).is_none();
+    if video_token_added {
+        tokenizer = tokenizer.with_special_token(VIDEO_PLACEHOLDER)?;
+    }
     let template = ChatTemplate::from_folder(backbone)?.with_special_tokens_of(&tokenizer);
     let ended = answer_end.apply(&tokenizer, template);
     let (template, note) = ended.map_err(TrainError::within(backbone.display().to_string()))?;
     let note = note.map(|note| format!("warning: {}: {note}", backbone.display()));
-    Ok(Words { tokenizer: Arc::new(tokenizer), template: Arc::new(template), image_token_added, note })
+    let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
+    Ok(Words { tokenizer, template, image_token_added, video_token_added, note })
 }
 
 /// A backbone's tokenizer with `<image>`, and whether that had to be added.

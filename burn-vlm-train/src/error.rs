@@ -18,6 +18,9 @@ use crate::report::ReportError;
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
+    /// A video, or how videos are shown.
+    #[error(transparent)]
+    Video(#[from] burn_vlm_data::video::VideoError),
     /// Reading or writing a file failed.
     #[error("{action} {path}: {source}{}", advice(source), path = path.display())]
     Io {

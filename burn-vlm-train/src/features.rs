@@ -7,6 +7,7 @@
 //! Unusual here: a picture is known by the hash of its bytes, so one bank serves the embedded corpus and a user's own files, and the
 //! same picture in two sources is computed once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::image::{ImageProcessorConfig, ProcessedImage};
 use burn_vlm_data::prepare::{FeatureBank, Views, Visual};
 use burn_vlm_data::processor::Processor;
-use burn_vlm_data::sample::{MediaKey, Picture};
+use burn_vlm_data::sample::{Media, MediaKey, Picture};
 use burn_vlm_data::source::{SkipReason, Source};
+use burn_vlm_data::video::Clips;
 use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -40,13 +42,30 @@ const FILE: &str = "features.safetensors";
 /// Pictures by their content, in an order that depends on nothing else.
 pub type PictureSet = BTreeMap<MediaKey, Picture>;
 
+/// Which pictures of samples are wanted.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    /// Chooses the frames of video files.
+    pub clips: Option<&'a Arc<Clips>>,
+    /// Whether pictures that are no frames are left out.
+    pub frames_alone: bool,
+}
+
 /// Every picture of some sources. Records and pictures that cannot be read are left out: training lists them.
-pub fn pictures_of<'a>(sources: impl IntoIterator<Item = &'a Arc<dyn Source>>) -> PictureSet {
+pub fn pictures_of<'a>(sources: impl IntoIterator<Item = &'a Arc<dyn Source>>, shown: Shown<'_>) -> PictureSet {
     let mut pictures = PictureSet::new();
     for source in sources {
         for record in 0..source.len() {
             let Ok(sample) = source.get(record) else { continue };
-            add_pictures(&mut pictures, sample.pictures());
+            let sample = match shown.clips.map(|clips| clips.show_sample(&sample, false)) {
+                Some(Ok(shown)) => shown,
+                Some(Err(_)) => continue,
+                None => Cow::Borrowed(&sample),
+            };
+            let wanted = sample.media.iter().filter(|medium| !shown.frames_alone || matches!(medium, Media::Video(_)));
+            wanted.for_each(|medium| {
+                add_pictures(&mut pictures, burn_vlm_data::sample::pictures(std::slice::from_ref(medium)))
+            });
         }
     }
     pictures
@@ -90,8 +109,12 @@ pub fn compute<T: VisionTower, P: Projector>(
     let count = views.count();
     let mut done = 0;
     for chunk in pictures.chunks(BATCH.div_ceil(count)) {
-        let made: Vec<Result<Vec<ProcessedImage>, SkipReason>> =
-            chunk.par_iter().map(|(key, picture)| views.process(processor, **key, picture)).collect();
+        let frames_alone = processor.video_processor().is_some();
+        let process = |(key, picture): &(&MediaKey, &Picture)| match frames_alone {
+            true => processor.process_frame(picture).map(|frame| vec![frame]),
+            false => views.process(processor, **key, picture),
+        };
+        let made: Vec<Result<Vec<ProcessedImage>, SkipReason>> = chunk.par_iter().map(process).collect();
         let mut images = Vec::new();
         for ((key, _), made) in chunk.iter().zip(made) {
             let Ok(made) = made else { continue };

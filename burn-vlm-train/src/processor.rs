@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::conversation::VIDEO_PLACEHOLDER;
 use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::image::{AspectRatio, DecodeLimits, ImageProcessorConfig};
-use burn_vlm_data::processor::{ImageParts, Processor, ProcessorParts, TileTokens, VisualTokens};
+use burn_vlm_data::processor::{ImageParts, Processor, ProcessorParts, TileTokens, VideoParts, VisualTokens};
 use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::video::VideoProcessorConfig;
 
-use crate::assemble::{Words, words_of};
+use crate::assemble::{Words, words_with};
 use crate::error::{Result, TrainError};
 use crate::pictures::{check_processor, grid_pinpoints};
 use crate::recipe::PictureView;
@@ -47,9 +49,32 @@ pub fn model_processor(
     image: &ImageProcessorConfig,
     limits: DecodeLimits,
 ) -> Result<Processor> {
-    let Words { tokenizer, template, .. } = words_of(backbone, answer_end)?;
+    let Words { tokenizer, template, .. } = words_with(backbone, answer_end, config.takes_videos())?;
     let images = ImageParts { config: image.clone(), tokens: model_visual_tokens(config).shown_by(image), limits };
-    Ok(Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?)
+    let processor = Processor::new(ProcessorParts { tokenizer, template, images: Some(images) })?;
+    let frames = config.takes_videos().then(|| frames_config(backbone, image)).transpose()?;
+    match video_parts(config, frames) {
+        Some(videos) => Ok(processor.with_videos(videos)?),
+        None => Ok(processor),
+    }
+}
+
+/// How frames become pixels: as the folder of a model for videos says, else as pictures do that are neither tiled nor padded.
+///
+/// # Errors
+/// A file that is damaged, pictures of no fixed size.
+pub(crate) fn frames_config(folder: &Path, image: &ImageProcessorConfig) -> Result<VideoProcessorConfig> {
+    let own = ["video_preprocessor_config.json", "video_processor/preprocessor_config.json"];
+    Ok(match own.iter().any(|name| folder.join(name).is_file()) {
+        true => VideoProcessorConfig::from_folder(folder)?,
+        false => VideoProcessorConfig::of_pictures(image)?,
+    })
+}
+
+/// How videos are shown to a model of this config; `None` for one that takes none.
+pub(crate) fn video_parts(config: &VlmConfig, frames: Option<VideoProcessorConfig>) -> Option<VideoParts> {
+    let config_of_frames = frames.filter(|_| config.takes_videos())?;
+    Some(VideoParts { config: config_of_frames, tokens: config.frame_tokens(), token: VIDEO_PLACEHOLDER.to_owned() })
 }
 
 /// The encoder's image processor with a stage's view of pictures, which is what the trained model has to be shown later.
@@ -83,7 +108,8 @@ pub fn picture_config(
 /// of their own, the image processor decides: [`VisualTokens::shown_by`].
 pub fn visual_tokens(config: &VlmConfig, view: PictureView) -> VisualTokens {
     if view != PictureView::Tiles {
-        return VisualTokens::of_view(config.num_visual_tokens());
+        // A model for videos ends a picture of one view by a newline too.
+        return VisualTokens::of_view(config.num_visual_tokens() + usize::from(config.takes_videos()));
     }
     let side = config.tile_side();
     let tile = u32::try_from(config.vision_config.image_size()).unwrap_or(u32::MAX);

@@ -145,7 +145,13 @@ fn a_training_step_has_the_gradients_of_our_objective() {
     let device = device();
     let folder = tempfile::tempdir().unwrap();
     let corpus = EmojiCorpus::embedded().unwrap();
-    let origin = DataOrigin { corpus: &corpus, parallel: &[], base: Path::new(""), held_out: stage().held_out_share() };
+    let origin = DataOrigin {
+        corpus: &corpus,
+        parallel: &[],
+        base: Path::new(""),
+        held_out: stage().held_out_share(),
+        video: None,
+    };
     let (_, objective) = stage_objective(("stage", &stage()), origin, &assembled, folder.path(), 0).unwrap();
     let samples = objective.samples();
     let data = StreamDataset(samples.clone());
@@ -262,6 +268,7 @@ fn train(folder: &Path, observer: Option<&dyn Observer>) -> Result<StageResult> 
         parallel: &[Language::EN, Language::DE],
         base: Path::new(""),
         held_out: stage().held_out_share(),
+        video: None,
     };
     let (stage, objective) = stage_objective(("stage", &stage()), origin, &assembled, folder, 0)?;
     let run = StageRun {

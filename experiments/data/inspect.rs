@@ -19,6 +19,7 @@ use burn_vlm_data::source::inspect::{
 use burn_vlm_data::source::{
     Fields, FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
+use burn_vlm_data::video::DEFAULT_FRAMES;
 use burn_vlm_train::pictures::processor_file;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -75,6 +76,14 @@ pub(super) struct InspectArgs {
     /// Where the image paths of the records begin [default: the folder of the file]
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
+
+    /// Where the video paths of the records begin [default: as --image-root]
+    #[arg(long, value_name = "DIR")]
+    video_root: Option<PathBuf>,
+
+    /// Frames of each video file that are decoded, shown on the page and counted, evenly from all of it
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES)]
+    frames: usize,
 
     /// Follow links below the image root that lead out of it, to a shared disk for example
     #[arg(long)]
@@ -241,7 +250,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let summary = plan.as_ref().and_then(|plan| plan.as_ref().ok());
     if let Some(path) = &args.html {
         let (reader, tower) = (reader.as_deref(), tower.as_ref());
-        let shown = PageOptions { reader, tower, samples: args.samples, seed: PAGE_SEED };
+        let shown = PageOptions { reader, tower, frames: args.frames, samples: args.samples, seed: PAGE_SEED };
         let html = match (looked.as_slice(), &mixture) {
             ([(source, inspection)], None) => page(&**source, inspection, shown),
             (looked, mixture) => {
@@ -280,6 +289,7 @@ impl InspectArgs {
         let given = [
             ("--format", self.format.is_some()),
             ("--image-root", self.image_root.is_some()),
+            ("--video-root", self.video_root.is_some()),
             ("--allow-links", self.allow_links),
             ("--ignore", !self.ignore.is_empty()),
             ("--language", self.language.is_some()),
@@ -358,6 +368,7 @@ impl InspectArgs {
         SourceConfig {
             format,
             image_root,
+            video_root: self.video_root.clone(),
             allow_links: self.allow_links,
             language,
             tags: self.tag.clone(),
@@ -369,7 +380,7 @@ impl InspectArgs {
     fn options(&self) -> InspectOptions {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.unwrap_or_else(cores);
-        InspectOptions { workers, decode: !self.no_decode, max_records: self.max_records }
+        InspectOptions { workers, decode: !self.no_decode, max_records: self.max_records, frames: self.frames }
     }
 
     /// What more could be asked for.

@@ -9,14 +9,17 @@ use burn_vlm_base::files::{create_dir_all, list_dir, read_json_if_there, write_j
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
 use burn_vlm_base::stop;
+use burn_vlm_data::processor::Processor;
+use burn_vlm_data::sample::{Media, clips as clips_of};
+use burn_vlm_data::video::{Clip, Clips};
 use burn_vlm_eval::cxmi::cxmi;
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{Answer, Item};
-use burn_vlm_train::chat::ChatModel;
+use burn_vlm_train::chat::{ChatModel, model_folder};
 use burn_vlm_train::device::choose;
 use burn_vlm_train::error::TrainError;
 use burn_vlm_train::eval::{
-    Benchmarks, Question, ReplyLog, Scorer, ask, match_predictions, question_key, read_predictions,
+    Benchmarks, Question, ReplyLog, Scorer, ShownVideo, ask, match_predictions, question_key, read_predictions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,6 +121,47 @@ struct List<'a> {
     questions: Cow<'a, [Question]>,
 }
 
+/// What shows the video files that questions are about.
+struct Videos {
+    clips: Arc<Clips>,
+    /// By list and question.
+    of: BTreeMap<(usize, usize), Vec<Clip>>,
+}
+
+impl Videos {
+    /// Puts the chosen frames into the place of videos; `None` where no question is about one.
+    ///
+    /// # Errors
+    /// A model that is shown no videos, a video that cannot be read.
+    fn of(args: &EvaluateArgs, model: &Path, lists: &mut [List<'_>]) -> Result<Option<Self>, AnyError> {
+        let shows = |question: &Question| question.media.iter().any(|medium| matches!(medium, Media::Video(_)));
+        if !lists.iter().any(|list| list.questions.iter().any(shows)) {
+            return Ok(None);
+        }
+        let folder = model_folder(model)?;
+        let frames = Processor::from_folder(&folder)?.frame_processor();
+        let frames = frames.map_err(|error| format!("{}: {error}", folder.display()))?;
+        let clips = Clips::new(&args.frames.settings()?, frames, Path::new(""))?;
+        let mut of = BTreeMap::new();
+        for (number, list) in lists.iter_mut().enumerate().filter(|(_, list)| list.questions.iter().any(shows)) {
+            for (at, question) in list.questions.to_mut().iter_mut().enumerate() {
+                of.insert((number, at), clips_of(&question.media).cloned().collect());
+                let shown = clips.show(&question.media, false);
+                question.media =
+                    shown.map_err(|reason| format!("{}, {}: {reason}", list.name, question.id))?.into_owned();
+            }
+        }
+        Ok(Some(Self { clips, of }))
+    }
+
+    /// Which frames of a question's files were shown.
+    fn shown(&self, question: (usize, usize)) -> Vec<ShownVideo> {
+        let clips = self.of.get(&question).into_iter().flatten();
+        let one = |clip: &Clip| Some(ShownVideo { name: clip.name(), record: (*self.clips.known(clip)?).clone() });
+        clips.filter_map(one).collect()
+    }
+}
+
 /// One question with its hash.
 struct Keyed {
     list: usize,
@@ -140,6 +184,7 @@ fn of_model(
         true => with_and_without(benchmarks, &mut lists)?,
         false => Vec::new(),
     };
+    let videos = Videos::of(args, model, &mut lists)?;
     let mut keyed = Vec::new();
     for (list, List { name, questions }) in lists.iter().enumerate() {
         for (number, question) in questions.iter().enumerate() {
@@ -174,7 +219,9 @@ fn of_model(
                 (&list.name, &list.questions),
                 numbers,
                 &mut |number, reply| {
-                    log.add(keys[&(at, number)], &list.questions[number].id, reply)?;
+                    let question = &list.questions[number];
+                    let shown = videos.as_ref().map(|videos| videos.shown((at, number))).unwrap_or_default();
+                    log.add_with(keys[&(at, number)], &question.id, reply, shown)?;
                     if stop::asked() { Err(TrainError::Stopped) } else { Ok(()) }
                 },
                 &mut |progress| bar.set_tokens_of(progress.done as u64, progress.total as u64, progress.written as u64),

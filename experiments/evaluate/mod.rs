@@ -23,7 +23,7 @@ use burn_vlm_train::stats::{Axes, Bootstrap, Outcome};
 use clap::Parser;
 
 use crate::AnyError;
-use crate::args::{Place, bytes};
+use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
 use crate::signals::stop_after;
 use crate::study::repository;
@@ -134,6 +134,9 @@ pub struct EvaluateArgs {
     /// [default: what a batch needs]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     cache_memory: Option<u64>,
+
+    #[command(flatten)]
+    frames: FrameArgs,
 
     #[command(flatten)]
     place: Place,

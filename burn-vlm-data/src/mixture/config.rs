@@ -68,6 +68,9 @@ pub struct SourceConfig {
     /// The folder that image paths start from; that of the data file where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_root: Option<PathBuf>,
+    /// The folder that video paths start from; `image_root` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_root: Option<PathBuf>,
     /// Follow links below `image_root` that lead out of it, to a shared disk for example.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_links: bool,

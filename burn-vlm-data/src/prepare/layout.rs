@@ -64,6 +64,79 @@ pub enum Visual {
         /// Tokens of each picture that are no padding; `None` where there is none.
         counts: Option<Vec<usize>>,
     },
+    /// Pictures and videos of a model that takes both.
+    Media(ShownMedia),
+}
+
+/// Pictures and videos, each as views that the tower takes: tiles or frames.
+#[derive(Debug, Clone, Default)]
+pub struct ShownMedia {
+    /// `[views, 3, size, size]` of the views that the tower has to see.
+    pub pixels: Vec<f32>,
+    /// Height and width of every view; `None` where they differ, which no tower takes, and without pixels.
+    pub view: Option<(usize, usize)>,
+    /// `[views, tokens, width]` of the views that a frozen tower saw before.
+    pub features: Vec<f32>,
+    /// Tokens and width of a view in `features`.
+    pub shape: [usize; 2],
+    /// Of each view, in the order in which they are shown, whether it is among `features`.
+    pub known: Vec<bool>,
+    /// The pictures and videos.
+    pub media: Vec<ShownMedium>,
+}
+
+/// A picture or a video of a model that takes both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShownMedium {
+    /// A picture.
+    Picture {
+        /// Views: one, or the whole and its tiles.
+        tiles: usize,
+        /// (height, width) before it was scaled.
+        size: Size,
+    },
+    /// A video.
+    Video {
+        /// Views.
+        frames: usize,
+    },
+}
+
+impl ShownMedium {
+    /// A processed picture.
+    pub fn picture(image: &ProcessedImage) -> Self {
+        Self::Picture { tiles: image.tiles, size: size_of(image.original_size) }
+    }
+}
+
+impl ShownMedia {
+    /// Puts a view, or a picture's views, behind the others.
+    fn push(&mut self, image: &PreparedImage) {
+        match image {
+            PreparedImage::Pixels(image) => {
+                let view = Some((image.height, image.width));
+                if self.pixels.is_empty() {
+                    self.view = view;
+                } else if self.view != view {
+                    self.view = None;
+                }
+                self.pixels.extend_from_slice(&image.data);
+                self.known.extend(std::iter::repeat_n(false, image.tiles));
+            }
+            PreparedImage::Features(features) => {
+                self.features.extend_from_slice(features.values());
+                self.shape = features.shape();
+                self.known.push(true);
+            }
+        }
+    }
+
+    /// Prepared views and what they are views of.
+    pub fn of<'a>(images: impl IntoIterator<Item = &'a PreparedImage>, media: Vec<ShownMedium>) -> Self {
+        let mut shown = Self { media, ..Self::default() };
+        images.into_iter().for_each(|image| shown.push(image));
+        shown
+    }
 }
 
 /// Which sample of its row a token belongs to, and where in it the token stands; `[rows * tokens]` each.
@@ -86,6 +159,8 @@ pub struct Layout {
     pub pad_id: u32,
     /// The id at visual tokens.
     pub image_id: Option<i64>,
+    /// The id at visual tokens of videos; `None` where the model takes none.
+    pub video_id: Option<i64>,
     /// Whether pictures are cut into tiles.
     pub tiled: bool,
     /// Seed of the layout and of the noise.
@@ -147,13 +222,20 @@ impl Layout {
         };
         let (target_rows, targets) = next_token_targets(&text);
         let image_positions = self.image_positions(&text);
-        let visual = Visual::of(rows.iter().flatten().flat_map(|sample| &samples[*sample].images), self.tiled);
+        let shown = || rows.iter().flatten().map(|sample| &samples[*sample]);
+        let images = shown().flat_map(|sample| &sample.images);
+        let visual = if self.video_id.is_some() {
+            Visual::of_media(ShownMedia::of(images, shown().flat_map(|sample| sample.media.iter().copied()).collect()))
+        } else {
+            Visual::of(images, self.tiled)
+        };
         Batch { text, packed, target_rows, targets, image_positions, visual, noise_seed }
     }
 
-    /// Positions (row x tokens + column) that hold the image token.
+    /// Positions (row x tokens + column) that hold the image token or the video token.
     fn image_positions(&self, text: &TextBatch) -> Vec<i64> {
-        (0i64..).zip(&text.ids).filter(|(_, id)| Some(**id) == self.image_id).map(|(position, _)| position).collect()
+        let is_visual = |id: &i64| Some(*id) == self.image_id || Some(*id) == self.video_id;
+        (0i64..).zip(&text.ids).filter(|(_, id)| is_visual(id)).map(|(position, _)| position).collect()
     }
 }
 
@@ -177,6 +259,11 @@ impl Visual {
             visual.push_pixels(image, tiled);
         }
         visual
+    }
+
+    /// Pictures and videos of a model that takes both.
+    pub fn of_media(shown: ShownMedia) -> Self {
+        if shown.media.is_empty() { Self::None } else { Self::Media(shown) }
     }
 
     fn push_pixels(&mut self, image: &ProcessedImage, is_tiled: bool) {
@@ -218,13 +305,14 @@ impl Visual {
         }
     }
 
-    /// Number of pictures.
+    /// Number of pictures, each frame of a video and each tile being one where a model takes videos.
     pub fn len(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Pixels { tiles, .. } => tiles.len(),
             Self::Patches { grids, .. } => grids.len(),
             Self::Features { values, shape, .. } => values.len() / (shape[0] * shape[1]).max(1),
+            Self::Media(shown) => shown.known.len(),
         }
     }
 

@@ -1,20 +1,22 @@
 //! From a source's sample to ids, labels and pixels, or features in their place.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::batching::{Batching, SampleSize};
-use crate::conversation::Turn;
-use crate::encode::{EncodeOptions, Encoded, IGNORE};
+use crate::conversation::{Turn, VIDEO_PLACEHOLDER};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, VisualCounts};
 use crate::image::{Augmentation, ProcessedImage};
 use crate::plain::PromptTemplate;
 use crate::processor::{PictureInput, Processor};
 use crate::random::mix;
-use crate::sample::{Picture, Sample};
+use crate::sample::{Media, Picture, Sample};
 use crate::source::{SkipKind, SkipReason};
+use crate::video::Clips;
 
-use super::FeatureBank;
+use super::{FeatureBank, ShownMedium};
 
 /// One sample, ready to be laid into a batch.
 #[derive(Debug, Clone)]
@@ -23,8 +25,10 @@ pub struct PreparedSample {
     pub id: String,
     /// Ids and labels.
     pub encoded: Arc<Encoded>,
-    /// Its pictures in the order in which they are shown.
+    /// Its pictures in the order in which they are shown, frames of videos among them.
     pub images: Vec<PreparedImage>,
+    /// Where the model takes videos, what [`Self::images`] are views of.
+    pub media: Vec<ShownMedium>,
 }
 
 /// One picture, ready.
@@ -116,6 +120,8 @@ pub struct SampleMaker {
     pub augment: bool,
     /// The features of all pictures, where the tower is frozen and they were computed.
     pub bank: Option<Arc<FeatureBank>>,
+    /// Chooses the frames of video files; without it samples that show any are left out.
+    pub clips: Option<Arc<Clips>>,
     encoded: EncodedCache,
 }
 
@@ -128,8 +134,8 @@ impl SampleMaker {
         batching: Batching,
         max_positions: usize,
     ) -> Self {
-        let (augment, bank, encoded) = (false, None, EncodedCache::default());
-        Self { processor, template, options, batching, max_positions, augment, bank, encoded }
+        let (augment, bank, clips, encoded) = (false, None, None, EncodedCache::default());
+        Self { processor, template, options, batching, max_positions, augment, bank, clips, encoded }
     }
 
     /// The sample with its pictures ready; `draw` decides what is random about it (augmentation, or the view among those computed),
@@ -138,16 +144,90 @@ impl SampleMaker {
     /// # Errors
     /// Why it cannot be used.
     pub fn make(&self, sample: &Sample, draw: Option<u64>) -> Result<PreparedSample, SkipReason> {
+        let shown = self.shown(sample)?;
+        let sample = shown.as_ref();
+        if self.processor.video_token_id().is_some() {
+            return self.make_media(sample, draw);
+        }
         let pictures: Vec<&Picture> = sample.pictures().collect();
         let image = |(number, picture): (usize, &&Picture)| {
             self.image(picture, pictures.len(), draw.map(|draw| mix(draw, number as u64)))
         };
         let images = pictures.iter().enumerate().map(image).collect::<Result<Vec<_>, SkipReason>>()?;
         let counts: Vec<usize> = images.iter().map(|image| self.num_image_tokens(image)).collect();
-        let refused = |detail: String| SkipReason::new(SkipKind::NotEncodable, detail);
         let turns = sample.image_turns();
         let encode = || self.processor.encode_as(self.template, &turns, &counts, &self.options);
         let encoded = self.encoded.get(&turns, &counts, encode).map_err(|error| refused(error.to_string()))?;
+        self.checked(PreparedSample { id: sample.id.clone(), encoded, images, media: Vec::new() })
+    }
+
+    /// The sample with the chosen frames in the place of video files: decoded at once, unless features were computed of them.
+    fn shown<'s>(&self, sample: &'s Sample) -> Result<Cow<'s, Sample>, SkipReason> {
+        match (&self.clips, sample.clips().next()) {
+            (Some(clips), _) => clips.show_sample(sample, self.bank.is_none()),
+            (None, None) => Ok(Cow::Borrowed(sample)),
+            (None, Some(clip)) => {
+                let detail = format!("{}: no rule chooses the frames of video files here", clip.name());
+                Err(SkipReason::new(SkipKind::UnsupportedVideo, detail))
+            }
+        }
+    }
+
+    /// As [`Self::make`], for a model that takes videos.
+    fn make_media(&self, sample: &Sample, draw: Option<u64>) -> Result<PreparedSample, SkipReason> {
+        let pictures = sample.media.iter().filter(|medium| matches!(medium, Media::Image(_))).count();
+        let (mut images, mut media) = (Vec::new(), Vec::new());
+        let (mut image_counts, mut video_counts) = (Vec::new(), Vec::new());
+        for (number, medium) in sample.media.iter().enumerate() {
+            match medium {
+                Media::Image(picture) => {
+                    let augment = draw.filter(|_| self.augment).map(|draw| mix(draw, number as u64));
+                    let image = pixels(&self.processor, picture, pictures, augment)?;
+                    media.push(ShownMedium::picture(&image));
+                    image_counts.push(self.processor.num_image_tokens(&image));
+                    images.push(PreparedImage::Pixels(image));
+                }
+                Media::Video(video) => {
+                    let frames = video.frames();
+                    if frames.is_empty() {
+                        return Err(SkipReason::new(SkipKind::UnreadableVideo, "a video without frames"));
+                    }
+                    for frame in frames {
+                        images.push(self.frame(frame, draw)?);
+                    }
+                    media.push(ShownMedium::Video { frames: frames.len() });
+                    video_counts.push(self.processor.num_video_tokens(frames.len()));
+                }
+            }
+        }
+        let counts = VisualCounts { images: &image_counts, videos: &video_counts };
+        // Behind each other, with what no number of tokens is between them.
+        let key = [image_counts.as_slice(), &[usize::MAX], video_counts.as_slice()].concat();
+        let encode = || match (self.template, video_counts.is_empty()) {
+            (PromptTemplate::Chat, _) => self.processor.encode_media(&sample.turns, counts, &self.options),
+            (template, true) => self.processor.encode_as(template, &sample.turns, &image_counts, &self.options),
+            (_, false) => Err(EncodeError::NoToken {
+                token: VIDEO_PLACEHOLDER.to_owned(),
+                help: "videos are shown in chats alone (`template = \"chat\"`)",
+            }),
+        };
+        let encoded = self.encoded.get(&sample.turns, &key, encode).map_err(|error| refused(error.to_string()))?;
+        self.checked(PreparedSample { id: sample.id.clone(), encoded, images, media })
+    }
+
+    /// A frame of a video, for a model that takes videos.
+    fn frame(&self, frame: &Picture, draw: Option<u64>) -> Result<PreparedImage, SkipReason> {
+        if let Some(bank) = &self.bank
+            && let Some(row) = bank.find(frame.key()?, draw)
+        {
+            return Ok(PreparedImage::Features(Features { bank: bank.clone(), row }));
+        }
+        self.processor.process_frame(frame).map(PreparedImage::Pixels)
+    }
+
+    /// The sample, if it can be trained on.
+    fn checked(&self, sample: PreparedSample) -> Result<PreparedSample, SkipReason> {
+        let PreparedSample { encoded, images, .. } = &sample;
         // The first position predicts nothing, so its label is no target.
         if encoded.labels.iter().skip(1).all(|label| *label == IGNORE) {
             let cut = match encoded.truncated {
@@ -170,7 +250,7 @@ impl SampleMaker {
                 format!("it has {} pictures, a micro-batch may have {max} (batching.max_images)", images.len());
             return Err(refused(detail));
         }
-        Ok(PreparedSample { id: sample.id.clone(), encoded, images })
+        Ok(sample)
     }
 
     /// A picture among `among` of its sample.
@@ -200,6 +280,10 @@ impl SampleMaker {
             PreparedImage::Features(_) => self.processor.visual_tokens().map_or(0, |tokens| tokens.view),
         }
     }
+}
+
+fn refused(detail: String) -> SkipReason {
+    SkipReason::new(SkipKind::NotEncodable, detail)
 }
 
 /// A picture's pixels as the processor makes them, one of `among` of a conversation; augmented by a seed, or as it is.

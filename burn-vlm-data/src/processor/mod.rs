@@ -346,6 +346,37 @@ impl Processor {
         Ok(self.process_image(PictureInput::File { name: &name, bytes: &picture.read()? }, among)?)
     }
 
+    /// Reads and processes a frame of a video: one view, as the video processor makes it; where there are no videos here, as a picture
+    /// that is neither tiled nor padded.
+    ///
+    /// # Errors
+    /// A frame that cannot be read, drawn or resized.
+    pub fn process_frame(&self, frame: &Picture) -> Result<ProcessedImage, SkipReason> {
+        let Some(videos) = &self.videos else { return self.process_picture(frame, 1) };
+        let name = frame.name();
+        let image = match frame {
+            Picture::Drawn(drawn) => drawn.draw()?,
+            other => self.decode(&name, &other.read()?)?,
+        };
+        let original_size = (image.height(), image.width());
+        let processed = videos.processor.process_frames(&[image]).map_err(|error| error.of(&name))?;
+        let (data, height, width) = (processed.data, processed.height, processed.width);
+        Ok(ProcessedImage { data, tiles: 1, height, width, original_size, budget: None })
+    }
+
+    /// What resizes the frames of video files: the video processor, or, where there are no videos here, the image processor without
+    /// tiles and padding.
+    ///
+    /// # Errors
+    /// A processor of conversations alone, and one of pictures that each have a grid of their own (NaFlex).
+    pub fn frame_processor(&self) -> Result<VideoProcessor, ImageError> {
+        if let Some(videos) = &self.videos {
+            return Ok(videos.processor.clone());
+        }
+        let images = self.images.as_ref().ok_or(ImageError::NoProcessor)?;
+        VideoProcessor::new(VideoProcessorConfig::of_pictures(images.single.config())?)
+    }
+
     /// Decodes a file to RGB, on the ground that the image processor lays it on.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ pub struct SourceConfig {
     /// Where relative image paths begin, and what they may not leave. Records that name image files need it.
     #[serde(default)]
     pub image_root: Option<PathBuf>,
+    /// The same for paths of videos; `image_root` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_root: Option<PathBuf>,
     /// Follow links below `image_root` that lead out of it, to a shared disk for example.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_links: bool,
@@ -79,7 +82,7 @@ pub struct Fields {
     pub id: Option<String>,
     /// The picture or pictures (`image`, `images`, `image_path`, `image_paths`; `file_name`, `file_names`; `image_1`, `image_2`, ...).
     pub image: Option<String>,
-    /// The frames of a video (`video`): files, or the folder that holds them.
+    /// The video (`video`): a file, or its frames as files or as the folder that holds them.
     pub video: Option<String>,
     /// The conversation (`conversations`, `messages`, `texts`).
     pub conversations: Option<String>,
@@ -166,6 +169,7 @@ impl SourceConfig {
             path: path.into(),
             format: None,
             image_root: None,
+            video_root: None,
             allow_links: false,
             language: None,
             tags: Vec::new(),

@@ -164,7 +164,8 @@ pub fn missing_files(config: &MixtureConfig) -> Result<Vec<MissingFile>, SourceE
         let mut wanted: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).filter(|path| !is_there(path)).collect();
         // Without `.` in it, for people.
         let folder = |root: &PathBuf| config.resolve(root).components().collect::<PathBuf>();
-        wanted.extend(source.image_root.iter().map(folder).filter(|root| !root.exists()));
+        let roots = source.image_root.iter().chain(&source.video_root);
+        wanted.extend(roots.map(folder).filter(|root| !root.exists()));
         let from = source.from.as_ref().or(config.from.as_ref());
         missing.extend(wanted.into_iter().map(|path| MissingFile {
             source: source.name.clone(),
@@ -288,6 +289,7 @@ fn corpus_source(source: &mixture::SourceConfig) -> Result<Arc<dyn Source>, Sour
     let unread = [
         ("columns", !source.columns.is_empty()),
         ("image_root", source.image_root.is_some()),
+        ("video_root", source.video_root.is_some()),
         ("allow_links", source.allow_links),
         ("ignore", !source.ignore.is_empty()),
         ("language_column", source.language_column.is_some()),
@@ -350,6 +352,7 @@ fn source_config(
             }
         }),
         image_root: Some(image_root),
+        video_root: source.video_root.as_ref().map(|root| config.resolve(root)),
         allow_links: source.allow_links,
         language,
         tags: source.tags.clone(),

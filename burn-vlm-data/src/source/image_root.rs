@@ -55,6 +55,11 @@ impl ImageRoot {
         Err(SkipReason::new(SkipKind::MissingImage, format!("{} is not a file", shown(relative))))
     }
 
+    /// Whether a path leads to a folder below this one.
+    pub(super) fn is_folder(&self, relative: &str) -> bool {
+        self.resolve(relative).is_ok_and(|path| path.is_dir())
+    }
+
     /// The files of a folder by name: the frames of a video.
     pub(super) fn frames(&self, relative: &str) -> Result<Vec<PathBuf>, SkipReason> {
         let path = self.resolve(relative)?;

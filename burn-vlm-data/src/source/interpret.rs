@@ -7,11 +7,15 @@ use super::image_root::ImageRoot;
 use super::named::{is_there, named};
 use super::record::{RawPicture, RawRecord};
 use super::skip::{Place, SkipKind, SkipReason};
-use super::text::{kind, listing};
+use super::text::kind;
 use super::turns::NamedPart;
-use crate::conversation::{Role, Turn};
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
 use crate::language::Language;
-use crate::sample::{Media, Picture, Sample, count_placeholders, resolve_numbered};
+use crate::sample::{
+    Media, Picture, Sample, Video, count_placeholders, placeholder_ends, placeholders_of, resolve_numbered,
+};
+use crate::video::Clip;
+use ::image::{self, ImageFormat};
 use burn_vlm_base::shorten::shorten;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -54,6 +58,8 @@ const KNOWN_PICTURES: [&str; 20] = [
 ];
 /// The same of videos.
 const KNOWN_VIDEOS: [&str; 5] = ["videos", "video_path", "video_file", "frames", "mp4"];
+/// Endings of pictures that may move: one such file alone is a video where a video is expected.
+const MOVING_ENDINGS: [&str; 2] = ["gif", "webp"];
 
 /// What a source's configuration says about every record.
 pub(super) struct Interpreter {
@@ -61,22 +67,34 @@ pub(super) struct Interpreter {
     name: Arc<str>,
     tags: Arc<[String]>,
     root: Option<ImageRoot>,
+    video_root: Option<ImageRoot>,
 }
 
 type Record = Map<String, Value>;
 
 impl Interpreter {
     pub(super) fn new(config: SourceConfig) -> Result<Self, SourceError> {
-        let unreadable = |(path, error): (&PathBuf, std::io::Error)| SourceError::Unreadable {
-            source_name: config.name.clone(),
-            path: path.clone(),
-            reason: format!("image_root: {error}"),
+        let open = |key: &str, path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
+            let root = ImageRoot::new(path, config.allow_links).map_err(|error| SourceError::Unreadable {
+                source_name: config.name.clone(),
+                path: path.clone(),
+                reason: format!("{key}: {error}"),
+            })?;
+            Ok(Some(root))
         };
-        let root = match &config.image_root {
-            None => None,
-            Some(path) => Some(ImageRoot::new(path, config.allow_links).map_err(|error| unreadable((path, error)))?),
+        let root = open("image_root", &config.image_root)?;
+        let video_root = match open("video_root", &config.video_root)? {
+            Some(root) => Some(root),
+            None => root.clone(),
         };
-        Ok(Self { name: Arc::from(config.name.as_str()), tags: Arc::from(config.tags.clone()), root, config })
+        Ok(Self {
+            name: Arc::from(config.name.as_str()),
+            tags: Arc::from(config.tags.clone()),
+            root,
+            video_root,
+            config,
+        })
     }
 
     /// The sample, or the record's id and what is wrong with it.
@@ -102,15 +120,27 @@ impl Interpreter {
             self.check_known(fields.iter().filter(|(name, _)| !read.contains(name.as_str())), &unread)?;
         }
         resolve_numbered(turns.iter_mut().map(|turn| &mut turn.text), &mut media)?;
+        if in_parts.is_empty() {
+            media = arrange(&mut turns, media);
+        }
         media = self.with_parts(media, in_parts, count_placeholders(&turns), &label)?;
         let missing = !media.is_empty() && count_placeholders(&turns) == 0;
         if missing && (!places_pictures || self.config.placeholders == Placeholders::Prepend) {
-            let images = media.iter().filter(|media| matches!(media, Media::Image(_))).count();
+            let images = count_images(&media);
             prepend(&mut turns, images, media.len() - images);
         }
         let placeholders = count_placeholders(&turns);
         if placeholders != media.len() {
             let detail = format!("{placeholders} placeholders for {} pictures and videos", media.len());
+            return Err(SkipReason::new(SkipKind::Placeholders, detail));
+        }
+        let shown = turns.iter().flat_map(|turn| placeholders_of(&turn.text));
+        if shown.zip(&media).any(|(placeholder, medium)| placeholder != placeholder_of(medium)) {
+            let images = count_images(&media);
+            let detail = format!(
+                "the record has {images} pictures and {} videos, its {IMAGE_PLACEHOLDER} and {VIDEO_PLACEHOLDER} are not as many",
+                media.len() - images
+            );
             return Err(SkipReason::new(SkipKind::Placeholders, detail));
         }
         self.check_count(&media)?;
@@ -152,7 +182,17 @@ impl Interpreter {
     /// What a content part names: exactly one picture, or the frames of a video.
     fn part(&self, part: NamedPart, label: &str) -> Result<Media, SkipReason> {
         match part {
-            NamedPart::Video(video) => Ok(Media::Video(self.video(Some(&video), label)?)),
+            NamedPart::Video(video) => {
+                let mut videos = self.video(Some(&video), label)?;
+                match (videos.pop(), videos.len()) {
+                    (Some(video), 0) => Ok(video),
+                    (last, more) => {
+                        let count = more + usize::from(last.is_some());
+                        let detail = format!("a content part of type video names {count} videos, expected one");
+                        Err(SkipReason::new(SkipKind::Placeholders, detail))
+                    }
+                }
+            }
             NamedPart::Image(value) => {
                 let mut files = self.files(named(&value, label)?)?;
                 match (files.pop(), files.len()) {
@@ -310,13 +350,10 @@ impl Interpreter {
             _ => in_fields,
         };
         let mut media: Vec<Media> = self.files(images)?.into_iter().map(Media::Image).collect();
-        let video = match frames {
-            Some(frames) => self.files(frames)?,
+        media.extend(match frames {
+            Some(videos) => self.videos(videos)?,
             None => self.video(fields.get(names.video.as_deref().unwrap_or("video")), label)?,
-        };
-        if !video.is_empty() {
-            media.push(Media::Video(video));
-        }
+        });
         self.check_count(&media)?;
         Ok(media)
     }
@@ -330,34 +367,155 @@ impl Interpreter {
         Err(SkipReason::new(SkipKind::EntryTooLarge, detail))
     }
 
-    /// The frames of a video: a list of files, or a folder of them.
-    fn video(&self, video: Option<&Value>, label: &str) -> Result<Vec<Picture>, SkipReason> {
+    /// The videos of a value: a folder of frames, a video file or a list of them, a list of frames.
+    fn video(&self, video: Option<&Value>, label: &str) -> Result<Vec<Media>, SkipReason> {
         match video {
             None => Ok(Vec::new()),
             Some(nothing) if !is_there(nothing) => Ok(Vec::new()),
-            Some(Value::String(folder)) if listing(folder).is_none() => {
-                let frames = self.root()?.frames(folder)?;
-                Ok(frames.into_iter().map(|path| self.picture(path)).collect())
-            }
-            Some(frames) => self.files(named(frames, label)?),
+            Some(found) => self.videos(named(found, label)?),
         }
     }
 
-    fn files(&self, pictures: Vec<RawPicture>) -> Result<Vec<Picture>, SkipReason> {
-        let file = |picture: RawPicture| match picture {
-            RawPicture::Encoded(name, bytes) => Ok(Picture::Encoded { name, bytes }),
-            RawPicture::Path(path) => Ok(self.picture(self.root()?.file(&path)?)),
+    /// Videos of files: each that is no picture is one, pictures together are the frames of one. One path alone may be a folder of
+    /// frames.
+    fn videos(&self, found: Vec<RawPicture>) -> Result<Vec<Media>, SkipReason> {
+        let root = || self.root_of(self.video_root.as_ref(), "a video", "video_root or image_root");
+        if let [RawPicture::Path(path)] = found.as_slice()
+            && root()?.is_folder(path)
+        {
+            let frames = root()?.frames(path)?;
+            return Ok(vec![Media::frames(frames.into_iter().map(|path| self.picture(path)))]);
+        }
+        let alone = found.len() == 1;
+        let is_video = |found: &RawPicture| match found {
+            RawPicture::Path(path) => !is_picture_name(path) || (alone && has_one_of(path, &MOVING_ENDINGS)),
+            RawPicture::Encoded(_, bytes) => is_video(bytes),
         };
-        pictures.into_iter().map(file).collect()
+        let videos = found.iter().filter(|found| is_video(found)).count();
+        if videos == 0 {
+            if let [RawPicture::Path(path)] = found.as_slice() {
+                let detail = format!("{} is a picture; expected a video file, or a folder of frames", shorten(path));
+                return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
+            }
+            let frames: Vec<Picture> =
+                found.into_iter().map(|found| self.found(found, root)).collect::<Result<_, _>>()?;
+            return Ok(if frames.is_empty() { Vec::new() } else { vec![Media::frames(frames)] });
+        }
+        if videos < found.len() {
+            let detail = format!("{videos} videos and {} pictures stand in one list of a video", found.len() - videos);
+            return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
+        }
+        let clip = |found: RawPicture| match found {
+            RawPicture::Path(path) => Ok(Media::Video(Video::Clip(Clip::File(root()?.file(&path)?)))),
+            RawPicture::Encoded(name, bytes) => Ok(Media::Video(Video::Clip(Clip::Encoded { name, bytes }))),
+        };
+        found.into_iter().map(clip).collect()
+    }
+
+    fn files(&self, pictures: Vec<RawPicture>) -> Result<Vec<Picture>, SkipReason> {
+        let root = || self.root_of(self.root.as_ref(), "an image", "image_root");
+        pictures.into_iter().map(|found| self.found(found, root)).collect()
+    }
+
+    fn found<'r>(
+        &self,
+        found: RawPicture,
+        root: impl Fn() -> Result<&'r ImageRoot, SkipReason>,
+    ) -> Result<Picture, SkipReason> {
+        match found {
+            RawPicture::Encoded(name, bytes) => Ok(Picture::Encoded { name, bytes }),
+            RawPicture::Path(path) => Ok(self.picture(root()?.file(&path)?)),
+        }
     }
 
     fn picture(&self, path: PathBuf) -> Picture {
         Picture::File { path, max_bytes: self.config.limits.max_entry_bytes }
     }
 
-    fn root(&self) -> Result<&ImageRoot, SkipReason> {
-        let detail = "the record names an image file; set image_root to the folder that holds it";
-        self.root.as_ref().ok_or_else(|| SkipReason::new(SkipKind::MissingImage, detail))
+    fn root_of<'r>(&self, root: Option<&'r ImageRoot>, what: &str, key: &str) -> Result<&'r ImageRoot, SkipReason> {
+        root.ok_or_else(|| {
+            let detail = format!("the record names {what} file; set {key} to the folder that holds it");
+            SkipReason::new(SkipKind::MissingImage, detail)
+        })
+    }
+}
+
+fn count_images(media: &[Media]) -> usize {
+    media.iter().filter(|media| matches!(media, Media::Image(_))).count()
+}
+
+fn placeholder_of(medium: &Media) -> &'static str {
+    match medium {
+        Media::Image(_) => IMAGE_PLACEHOLDER,
+        Media::Video(_) => VIDEO_PLACEHOLDER,
+    }
+}
+
+/// Pictures and videos in the order in which the turns show them. Where all placeholders are of pictures, as in LLaVA's files of videos,
+/// those that stand for videos are made theirs; where all are of videos, a GIF or WebP is one.
+fn arrange(turns: &mut [Turn], media: Vec<Media>) -> Vec<Media> {
+    let places: Vec<&str> = turns.iter().flat_map(|turn| placeholders_of(&turn.text)).collect();
+    let (images, shown) = (count_images(&media), places.iter().filter(|place| **place == IMAGE_PLACEHOLDER).count());
+    if places.len() != media.len() {
+        return media;
+    }
+    if shown == 0 && images > 0 {
+        return media.into_iter().map(as_video).collect();
+    }
+    if shown == media.len() && images < media.len() {
+        let mut kinds = media.iter().map(placeholder_of);
+        for turn in turns.iter_mut() {
+            let mut text = String::with_capacity(turn.text.len());
+            let mut begin = 0;
+            for end in placeholder_ends(&turn.text) {
+                text.push_str(&turn.text[begin..end - IMAGE_PLACEHOLDER.len()]);
+                text.push_str(kinds.next().unwrap_or(IMAGE_PLACEHOLDER));
+                begin = end;
+            }
+            text.push_str(&turn.text[begin..]);
+            turn.text = text;
+        }
+        return media;
+    }
+    if shown != images {
+        return media;
+    }
+    let (mut pictures, mut videos): (Vec<_>, Vec<_>) =
+        media.into_iter().partition(|medium| matches!(medium, Media::Image(_)));
+    pictures.reverse();
+    videos.reverse();
+    let take = |place: &&str| if *place == IMAGE_PLACEHOLDER { pictures.pop() } else { videos.pop() };
+    places.iter().filter_map(take).collect()
+}
+
+/// A picture in a file that may move, as a video.
+fn as_video(medium: Media) -> Media {
+    match medium {
+        Media::Image(Picture::File { path, .. }) if has_one_of(&path.to_string_lossy(), &MOVING_ENDINGS) => {
+            Media::Video(Video::Clip(Clip::File(path)))
+        }
+        Media::Image(Picture::Encoded { name, bytes }) if moves(&bytes) => {
+            Media::Video(Video::Clip(Clip::Encoded { name, bytes }))
+        }
+        other => other,
+    }
+}
+
+/// Whether bytes are of a GIF or WebP.
+fn moves(bytes: &[u8]) -> bool {
+    matches!(image::guess_format(bytes), Ok(ImageFormat::Gif | ImageFormat::WebP))
+}
+
+/// Whether bytes are those of a video: of no picture, of a GIF, of a WebP that says that it is animated.
+fn is_video(bytes: &[u8]) -> bool {
+    /// Where the flags of an extended WebP stand, and the one of an animation.
+    const FLAGS: (usize, u8) = (20, 2);
+    match image::guess_format(bytes) {
+        Err(_) | Ok(ImageFormat::Gif) => true,
+        Ok(ImageFormat::WebP) => {
+            bytes.get(12..16) == Some(b"VP8X") && bytes.get(FLAGS.0).is_some_and(|flags| flags & FLAGS.1 != 0)
+        }
+        Ok(_) => false,
     }
 }
 
@@ -370,12 +528,18 @@ pub(super) fn label(record: &RawRecord) -> String {
 fn has_ending(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().all(has_ending),
-        Value::String(name) => {
-            let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
-            PICTURE_ENDINGS.contains(&ending.as_str())
-        }
+        Value::String(name) => is_picture_name(name),
         _ => false,
     }
+}
+
+fn is_picture_name(name: &str) -> bool {
+    has_one_of(name, &PICTURE_ENDINGS)
+}
+
+fn has_one_of(name: &str, endings: &[&str]) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    endings.contains(&ending.as_str())
 }
 
 /// `image_1`, `image_2`, ... among some names, by their number.

@@ -15,8 +15,10 @@ pub enum SkipKind {
     ImageTooLarge,
     /// A path that leads out of the image root.
     PathEscape,
-    /// A video that is not given as frames.
+    /// A video in a form that is not read: an empty folder of frames, a file among the frames of a list.
     UnsupportedVideo,
+    /// A video that cannot be decoded: truncated, damaged, without frames, with fewer than a rule needs.
+    UnreadableVideo,
     /// A record that is not what its format says: broken JSON, a role that nobody knows, a value of another type.
     Malformed,
     /// JSON that is nested too deeply.
@@ -105,6 +107,7 @@ impl SkipKind {
             Self::ImageTooLarge => "image_too_large",
             Self::PathEscape => "path_escape",
             Self::UnsupportedVideo => "unsupported_video",
+            Self::UnreadableVideo => "unreadable_video",
             Self::Malformed => "malformed",
             Self::NestedTooDeep => "nested_too_deep",
             Self::EntryTooLarge => "entry_too_large",
@@ -159,6 +162,7 @@ mod tests {
             SkipKind::ImageTooLarge,
             SkipKind::PathEscape,
             SkipKind::UnsupportedVideo,
+            SkipKind::UnreadableVideo,
             SkipKind::Malformed,
             SkipKind::NestedTooDeep,
             SkipKind::EntryTooLarge,

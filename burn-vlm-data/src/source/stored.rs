@@ -1,7 +1,7 @@
 //! Pictures that stay in their file until they are shown: who holds many records holds no picture.
 
 use super::{FileSource, SkipKind, SkipReason, Source};
-use crate::sample::{MediaKey, pictures};
+use crate::sample::{MediaKey, clips, pictures};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,12 +23,13 @@ pub struct RecordPictures {
 /// The pictures of a record, or why they cannot be read.
 type RecordBytes = Result<Vec<Bytes>, String>;
 
-/// A picture of a record.
+/// A picture of a record, or a video.
 #[derive(Clone)]
 pub struct StoredPicture {
     of: Arc<RecordPictures>,
     record: u64,
     number: usize,
+    is_video: bool,
     key: MediaKey,
     name: String,
 }
@@ -46,7 +47,19 @@ impl RecordPictures {
 
     /// The picture of this number, from 0, of a record. `key` is what was there when it was looked at.
     pub fn picture(self: &Arc<Self>, record: u64, number: usize, key: MediaKey, name: String) -> StoredPicture {
-        StoredPicture { of: Arc::clone(self), record, number, key, name }
+        StoredPicture { of: Arc::clone(self), record, number, is_video: false, key, name }
+    }
+
+    /// The same of a record's videos. One is read without its neighbours: it may be large.
+    pub fn video(self: &Arc<Self>, record: u64, number: usize, key: MediaKey, name: String) -> StoredPicture {
+        StoredPicture { of: Arc::clone(self), record, number, is_video: true, key, name }
+    }
+
+    fn read_video(&self, record: u64, number: usize) -> Result<Bytes, String> {
+        let row = self.source.rows(&[record]).pop().ok_or("there is no such record")?;
+        let row = row.map_err(|skip| skip.to_string())?;
+        let clip = clips(&row.media).nth(number).ok_or("the record has fewer videos")?;
+        clip.read().map_err(|reason| reason.to_string())
     }
 
     fn read(&self, record: u64, number: usize) -> Result<Bytes, String> {
@@ -87,8 +100,13 @@ impl StoredPicture {
     /// # Errors
     /// A file that cannot be read, or has changed since the picture was looked at.
     pub fn read(&self) -> Result<Bytes, SkipReason> {
-        let fail = |why: String| SkipReason::new(SkipKind::UnreadableImage, format!("{}: {why}", self.name));
-        let bytes = self.of.read(self.record, self.number).map_err(fail)?;
+        let kind = if self.is_video { SkipKind::UnreadableVideo } else { SkipKind::UnreadableImage };
+        let fail = |why: String| SkipReason::new(kind, format!("{}: {why}", self.name));
+        let bytes = match self.is_video {
+            true => self.of.read_video(self.record, self.number),
+            false => self.of.read(self.record, self.number),
+        };
+        let bytes = bytes.map_err(fail)?;
         match MediaKey::of(&bytes) == self.key {
             true => Ok(bytes),
             false => Err(fail("its file has changed since it was opened".to_owned())),

@@ -27,7 +27,7 @@ const PICTURES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp",
 /// Endings of texts, each the field that the text becomes.
 const TEXTS: [&str; 3] = ["txt", "text", "caption"];
 /// Endings of videos.
-const VIDEOS: [&str; 6] = ["mp4", "webm", "avi", "mov", "mkv", "m4v"];
+const VIDEOS: [&str; 12] = ["mp4", "webm", "avi", "mov", "mkv", "m4v", "mpg", "mpeg", "ts", "flv", "ogv", "wmv"];
 /// Read at once of what follows the end mark.
 const TAIL_BUFFER: usize = 1 << 16;
 
@@ -138,7 +138,7 @@ impl TarFile {
             sample.fail(SkipKind::DamagedFile, error.to_string());
         }
         sample.place_texts();
-        let Collected { key, fields, pictures: found, problem, unread, .. } = sample;
+        let Collected { key, fields, pictures: found, videos, problem, unread, .. } = sample;
         let unread: Vec<String> = unread.into_iter().collect();
         match problem {
             Some(reason) => Err(fail(key, reason)),
@@ -151,7 +151,7 @@ impl TarFile {
                     place,
                     fields,
                     pictures: found,
-                    frames: None,
+                    frames: (!videos.is_empty()).then_some(videos),
                     unread: unread.into(),
                 })
             }
@@ -180,6 +180,7 @@ struct Collected<'a> {
     key: String,
     fields: Map<String, Value>,
     pictures: Vec<RawPicture>,
+    videos: Vec<RawPicture>,
     /// Texts by their whole ending.
     texts: Vec<(String, String)>,
     /// Endings that were there already.
@@ -198,6 +199,7 @@ impl<'a> Collected<'a> {
             key: String::new(),
             fields: Map::new(),
             pictures: Vec::new(),
+            videos: Vec::new(),
             texts: Vec::new(),
             seen: HashSet::new(),
             unread: BTreeSet::new(),
@@ -239,18 +241,17 @@ impl<'a> Collected<'a> {
         let limits = &self.archive.limits;
         let last = ending.rsplit('.').next().unwrap_or_default();
         let (is_picture, is_text, is_json) = (PICTURES.contains(&last), TEXTS.contains(&last), last == "json");
+        let is_video = VIDEOS.contains(&last);
         let is_ignored =
             |name: &String| name.strip_prefix('.').is_some_and(|ignored| ignored == ending || ignored == last);
         if self.archive.ignore.iter().any(is_ignored) {
             return Ok(());
         }
-        if !is_picture && !is_text && !is_json {
+        if !is_picture && !is_video && !is_text && !is_json {
             if PICTURE_ENDINGS.contains(&last) {
                 let detail =
                     format!("{:?}: such pictures cannot be read (those are: {})", header.name, PICTURES.join(", "));
                 self.fail(SkipKind::UnreadField, detail);
-            } else if VIDEOS.contains(&last) {
-                self.fail(SkipKind::UnsupportedVideo, format!("{:?} is a video; extract its frames", header.name));
             } else {
                 self.unread.insert(format!(".{ending}"));
             }
@@ -264,13 +265,14 @@ impl<'a> Collected<'a> {
             self.fail(SkipKind::EntryTooLarge, detail);
         } else if !header.is_whole {
             self.fail(SkipKind::DamagedFile, format!("the archive ends within {:?}; it is truncated", header.name));
-        } else if !is_picture || self.with_pictures {
+        } else if !(is_picture || is_video) || self.with_pictures {
             let mut bytes = Vec::with_capacity(header.size as usize);
             content.read_to_end(&mut bytes)?;
-            match (is_picture, is_json) {
+            match (is_picture || is_video, is_json) {
                 (true, _) => {
                     let name = format!("{} in {}", header.name, self.archive.path.display());
-                    self.pictures.push(RawPicture::Encoded(name, Bytes::from(bytes)));
+                    let found = RawPicture::Encoded(name, Bytes::from(bytes));
+                    if is_video { self.videos.push(found) } else { self.pictures.push(found) }
                 }
                 (_, true) => match parse_object(&bytes, limits.max_depth) {
                     Ok(fields) => fields.into_iter().for_each(|(name, value)| self.field(name, value, &header.name)),

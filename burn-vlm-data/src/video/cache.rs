@@ -5,6 +5,7 @@
 
 use super::{SampledFrames, Sampling, VideoOptions, VideoProcessorConfig, VideoRecord};
 use crate::image::RgbImage;
+use crate::sample::MediaKey;
 use blake3::Hasher;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -71,9 +72,20 @@ impl FrameCache {
     ) -> Option<FrameKey> {
         let mut hasher = Hasher::new();
         hash_path(&mut hasher, path).ok()?;
-        let looks = (FORM, sampling, config.frames(), options.background, options.turn, options.folder_fps);
-        hasher.update(&serde_json::to_vec(&looks).ok()?);
-        Some(FrameKey(hasher.finalize().to_hex().to_string()))
+        key(hasher, options, config, sampling)
+    }
+
+    /// As [`Self::key`], of a video that is known already.
+    pub fn key_of(
+        &self,
+        video: MediaKey,
+        options: &VideoOptions,
+        config: &VideoProcessorConfig,
+        sampling: &Sampling,
+    ) -> Option<FrameKey> {
+        let mut hasher = Hasher::new();
+        hasher.update(&video.0);
+        key(hasher, options, config, sampling)
     }
 
     /// The frames of a key. A file that is damaged is removed.
@@ -128,6 +140,18 @@ impl FrameCache {
         }
         *size = left;
     }
+}
+
+/// Names what the hashed video looks like under a rule and a configuration.
+fn key(
+    mut hasher: Hasher,
+    options: &VideoOptions,
+    config: &VideoProcessorConfig,
+    sampling: &Sampling,
+) -> Option<FrameKey> {
+    let looks = (FORM, sampling, config.frames(), options.background, options.turn, options.folder_fps);
+    hasher.update(&serde_json::to_vec(&looks).ok()?);
+    Some(FrameKey(hasher.finalize().to_hex().to_string()))
 }
 
 /// The cache's files: when they were used, where they are, their bytes.

@@ -59,6 +59,20 @@ impl VideoProcessorConfig {
         Ok(Self { frames })
     }
 
+    /// Frames that are prepared like pictures of this configuration, but for tiles and padding.
+    ///
+    /// # Errors
+    /// Pictures that each have a grid of their own (NaFlex), or no size.
+    pub fn of_pictures(pictures: &ImageProcessorConfig) -> Result<Self, ImageError> {
+        let plain = ImageProcessorConfig {
+            image_grid_pinpoints: None,
+            image_aspect_ratio: None,
+            do_pad: None,
+            ..pictures.clone()
+        };
+        Self::new(plain)
+    }
+
     /// What `LlavaOnevisionVideoProcessor` does with frames of this size: bicubic, the aspect ratio is not kept, mean and deviation 0.5, as
     /// published files have it.
     ///
@@ -71,6 +85,14 @@ impl VideoProcessorConfig {
     /// The configuration of frames.
     pub fn frames(&self) -> &ImageProcessorConfig {
         &self.frames
+    }
+
+    /// The file that says so, `video_preprocessor_config.json`.
+    pub fn to_json(&self) -> Value {
+        let mut value = json!(self.frames);
+        value[TYPE] = json!(CLASSES[0]);
+        value["do_sample_frames"] = json!(false);
+        value
     }
 
     /// Height and width of a processed frame.

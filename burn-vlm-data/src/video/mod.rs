@@ -1,5 +1,7 @@
 //! Videos: files -> chosen frames -> resized and normalised pixels.
 //!
+//! [`Clips`] shows the videos of samples: the frames that a recipe's rule chooses of their files.
+//!
 //! A module beside [`image`](crate::image), not a part of [`processor`](crate::processor): as there, what turns bytes into pixels knows
 //! nothing of conversations.
 //!
@@ -10,6 +12,8 @@
 //! - a program that hangs, floods or fails costs bounded time and memory, and is gone afterwards.
 
 mod cache;
+mod clip;
+mod clips;
 mod config;
 mod error;
 mod ffmpeg;
@@ -26,6 +30,8 @@ mod time;
 mod webp;
 
 pub use cache::{FrameCache, FrameKey};
+pub use clip::Clip;
+pub use clips::{Clips, DEFAULT_FRAMES, VideoSettings};
 pub use config::VideoProcessorConfig;
 pub use error::VideoError;
 pub use ffmpeg::FfmpegSource;

@@ -2,7 +2,7 @@
 //!
 //! Unusual here: the rules are those of different programs, down to their rounding. Three of them are one library's.
 
-use super::VideoError;
+use super::{DEFAULT_FRAMES, VideoError};
 use serde::{Deserialize, Serialize};
 
 /// The most frames that are chosen of one video.
@@ -65,6 +65,14 @@ impl Sampling {
             Self::Linspace { frames } | Self::Transformers5 { frames } => Some(frames),
             Self::Transformers4 { .. } => None,
             Self::Fps { upper_bound, force, .. } => upper_bound.filter(|_| force),
+        }
+    }
+
+    /// The most frames that it chooses of a video of any length; those of `fps` without a bound are taken to be [`DEFAULT_FRAMES`].
+    pub fn most_frames(&self) -> usize {
+        match *self {
+            Self::Linspace { frames } | Self::Transformers5 { frames } | Self::Transformers4 { frames } => frames,
+            Self::Fps { upper_bound, .. } => upper_bound.unwrap_or(DEFAULT_FRAMES),
         }
     }
 

@@ -110,7 +110,7 @@ fn json_records() {
         (record("x", json!("part/000.webp"), "What?", "This."), Some(SkipKind::Placeholders), "0 placeholders for 1"),
         (record("x", json!(vec!["part/000.webp"; 5]), "<image>", "This."), Some(SkipKind::EntryTooLarge), "5 pictures"),
         (record("x", json!(7), "<image>", "This."), Some(SkipKind::Malformed), "a number"),
-        (with("video", json!("part/000.webp")), Some(SkipKind::UnsupportedVideo), "extract"),
+        (with("video", json!("red.png")), Some(SkipKind::UnsupportedVideo), "is a picture"),
         (json!([1, 2]), Some(SkipKind::Malformed), "an array"),
         (good("c"), None, ""),
     ];

@@ -77,20 +77,20 @@ fn videos_are_frames() {
     let data = format!(
         r#"[{{"image": "part/002.webp", {list}, "conversations": {turns}}},
             {{"image": "part/002.webp", "video": "part", "conversations": {turns}}},
-            {{"image": "part/002.webp", "video": "part/000.webp", "conversations": {turns}}}]"#
+            {{"image": "part/002.webp", "video": ["part/000.webp", "none.mp4"], "conversations": {turns}}}]"#
     );
     fs::write(folder.join("llava.json"), data).unwrap();
     let source = FileSource::open(SourceConfig { language: None, ..config }).unwrap();
     for (record, frames) in [(0, 2), (1, 3)] {
         let sample = source.get(record).unwrap();
-        assert!(matches!(&sample.media[..], [Media::Image(_), Media::Video(video)] if video.len() == frames));
+        assert!(matches!(&sample.media[..], [Media::Image(_), Media::Video(video)] if video.frames().len() == frames));
         let text = format!("<image> is a frame of {}?", "<image>".repeat(frames));
         assert_eq!(sample.image_turns()[0], Turn::user(text));
         assert_eq!(sample.id, format!("llava:{record}"));
         assert_eq!(sample.pictures().count(), frames + 1);
     }
     let skip = source.get(2).unwrap_err();
-    assert!(skip.detail.contains("extract the frames"), "{skip}");
+    assert!(skip.detail.contains("1 videos and 1 pictures"), "{skip}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn reader(folder: &str, mask: MaskStyle) -> Arc<Reader> {
 }
 
 fn options(reader: Option<&Arc<Reader>>, samples: usize, seed: u64) -> PageOptions<'_> {
-    PageOptions { reader: reader.map(|reader| &**reader), tower: None, samples, seed }
+    PageOptions { reader: reader.map(|reader| &**reader), tower: None, frames: 4, samples, seed }
 }
 
 fn look(source: &Arc<dyn Source>, reader: Option<&Arc<Reader>>) -> Inspection {
@@ -73,7 +73,7 @@ fn counts() {
     let json = serde_json::to_value(&inspection).unwrap();
     assert_eq!(json["turns"]["p50"], 2);
     // Without decoding, a file that is no picture is not found out; and a part is a part.
-    let options = InspectOptions { decode: false, max_records: Some(8), workers: 1 };
+    let options = InspectOptions { decode: false, max_records: Some(8), workers: 1, frames: 4 };
     let inspection = inspect(&source, None, options).unwrap();
     assert_eq!((inspection.looked_at, inspection.usable(), inspection.skipped.len()), (8, 6, 2));
 }
@@ -94,7 +94,7 @@ fn tokens_are_those_of_encode() {
         assert_eq!(trained.sum(), encoded.iter().map(|encoded| encoded.trained() as u64).sum::<u64>());
         assert!(trained.sum() > 12 && trained.sum() < tokens.sum());
         // The stretches are the conversation: the answer stands in a trained one, the question in one that is not.
-        let segments = reader.segments(&source.get(0).unwrap()).unwrap();
+        let segments = reader.segments(&source.get(0).unwrap(), 4).unwrap();
         let answer = source.get(0).unwrap().answer().to_owned();
         let with = |text: &str| segments.iter().find(|segment| segment.text.contains(text)).unwrap();
         assert!(with(&answer).trained && !with("this").trained, "{segments:?}");

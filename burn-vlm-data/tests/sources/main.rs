@@ -11,4 +11,5 @@ mod json_columns;
 mod left_out;
 mod mixtures;
 mod streams;
+mod videos;
 mod written;

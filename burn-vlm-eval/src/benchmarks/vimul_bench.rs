@@ -11,8 +11,7 @@
 //! | columns were not to be seen | `fields.question`, `fields.answer`, `fields.image` and `fields.video` name others |
 //! | the number is the mean of both kinds (TowerVision, table 7) | both are given: the mean over all questions, and in the totals the mean of the two kinds |
 //!
-//! Videos are shown as the pictures of their frames: a folder of them (`video` below `image_root`) or a list
-//! (`images`).
+//! Videos are files or folders of frames (`video`, below `image_root`), a file's bytes (`video`), or lists of frames (`images`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -142,8 +141,8 @@ impl Published for VimulBench {
 fn finish(item: &mut Item) -> Result<(), SkipReason> {
     if item.media.is_empty() {
         return Err(refuse(
-            "no frames: expected a list of pictures (images), or a folder of them below image_root (video); videos are \
-             not decoded",
+            "no video: expected a file or a folder of frames below image_root, or a file's bytes (video), or a list of frames \
+             (images)",
         ));
     }
     let texts = match listed(|name| item.cells.get(name))? {
@@ -162,12 +161,13 @@ fn finish(item: &mut Item) -> Result<(), SkipReason> {
         return Err(refuse("no answer"));
     }
     item.options = (0..).map_while(letter).zip(texts).collect();
-    let frames = item.media.drain(..).flat_map(|medium| match medium {
-        Media::Image(_) => vec![medium],
-        // A video is shown as its frames.
-        Media::Video(frames) => frames.into_iter().map(Media::Image).collect(),
-    });
-    item.media = frames.collect();
+    // A list of pictures is a video's frames.
+    if item.media.iter().all(|medium| matches!(medium, Media::Image(_))) {
+        item.media = vec![Media::frames(item.media.drain(..).filter_map(|medium| match medium {
+            Media::Image(picture) => Some(picture),
+            Media::Video(_) => None,
+        }))];
+    }
     Ok(())
 }
 
@@ -238,6 +238,14 @@ mod tests {
         VimulBench.read(&file, folder.path(), Rules::BurnVlm)
     }
 
+    /// Frames of the only video.
+    fn frames(media: &[Media]) -> usize {
+        match media {
+            [Media::Video(video)] => video.frames().len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn row(more: Value) -> Value {
         let mut row = json!({ "images": [PICTURE, PICTURE], "question": "Was?", "options": ["rot", "dunkelrot", "1"], "answer": "B" });
         row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -248,7 +256,7 @@ mod tests {
     fn both_kinds_are_read() {
         let read = items(CHOICES, &[row(json!({})), row(json!({ "options": null, "answer": "Ein Fest" }))]).unwrap();
         let item = &read.items[0];
-        assert_eq!((item.id.as_str(), item.answer(), item.media.len()), ("vimulmcq_german/0", "B", 2));
+        assert_eq!((item.id.as_str(), item.answer(), frames(&item.media)), ("vimulmcq_german/0", "B", 2));
         assert_eq!(item.language.map(|language| language.tag()), Some("de"));
         let asked = VimulBench.question(item, PromptStyle::BurnVlm);
         assert_eq!(asked.text, "Was?\nA. rot\nB. dunkelrot\nC. 1\nAntworte nur mit dem Buchstaben.");
@@ -260,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_folder_are_pictures() {
+    fn a_folder_of_frames_is_a_video() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("clip")).unwrap();
         let png = burn_vlm_data::image::encode_png(&burn_vlm_data::image::RgbImage::new(2, 2)).unwrap();
@@ -272,7 +280,13 @@ mod tests {
         let file: FileRecipe =
             toml::from_str("name = \"v\"\nfile = \"a.jsonl\"\nlanguage = \"en\"\nimage_root = \".\"").unwrap();
         let media = VimulBench.read(&file, folder.path(), Rules::BurnVlm).unwrap().items.remove(0).media;
-        assert!(media.len() == 3 && media.iter().all(|medium| matches!(medium, Media::Image(_))), "{media:?}");
+        assert_eq!(frames(&media), 3);
+        // A file is left as it is; which of its frames are shown the evaluation says.
+        fs::write(folder.path().join("clip.mp4"), "not looked at").unwrap();
+        let row = json!({ "video": "clip.mp4", "question": "What?", "answer": "x" });
+        fs::write(folder.path().join("a.jsonl"), row.to_string()).unwrap();
+        let media = VimulBench.read(&file, folder.path(), Rules::BurnVlm).unwrap().items.remove(0).media;
+        assert_eq!(burn_vlm_data::sample::clips(&media).count(), 1);
     }
 
     #[test]
@@ -294,7 +308,7 @@ mod tests {
                 "line 1 (id \"vimulmcq_german:1\"): malformed: answer \"blau\" is none of the 3 options",
             ),
             (CHOICES, json!({ "answer": 3 }), "3 options"),
-            (CHOICES, json!({ "images": null }), "no frames"),
+            (CHOICES, json!({ "images": null }), "no video"),
             (CHOICES, json!({ "options": null, "answer": " " }), "no answer"),
             ("questions.jsonl", json!({}), "\"questions\" does not end with a language"),
         ] {

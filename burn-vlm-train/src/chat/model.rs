@@ -1,6 +1,7 @@
 //! A model with all that is needed to talk to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
@@ -11,8 +12,10 @@ use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::model_folder::describe;
 use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::encode::VisualCounts;
 use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::processor::Processor;
+use burn_vlm_data::video::{Clips, VideoSettings};
 
 use super::ChatSession;
 use crate::assemble::{LANGUAGE_KINDS, VLM_KINDS};
@@ -103,7 +106,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
                         .map_err(|message| TrainError::invalid(&folder, format!("the image processor {message}")))?;
                     tokens = tokens.shown_by(image.config());
                 }
-                processor.with_visual_tokens(tokens)
+                processor.with_visual_tokens(tokens).with_frame_tokens(model.config.frame_tokens())
             }
             None => processor,
         };
@@ -114,6 +117,16 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         }
         let (stop_strings, device) = (Vec::new(), device.clone());
         Ok(Self { model, processor, generation, unread_settings, stop_strings, folder, device })
+    }
+
+    /// What shows video files to this model, by a rule.
+    ///
+    /// # Errors
+    /// A language model alone, a rule that cannot choose, a model whose pictures have no size of their own.
+    pub fn clips(&self, settings: &VideoSettings) -> Result<Arc<Clips>> {
+        self.vlm()?;
+        let frames = self.processor.frame_processor().map_err(TrainError::within(self.folder.display().to_string()))?;
+        Ok(Clips::new(settings, frames, Path::new(""))?)
     }
 
     /// A new conversation.
@@ -140,12 +153,12 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         }
     }
 
-    /// The ids of a conversation up to where the answer begins, with as many image tokens as `counts` says.
+    /// The ids of a conversation up to where the answer begins, with as many tokens of pictures and videos as `counts` says.
     ///
     /// # Errors
     /// A conversation that template or tokenizer refuse.
-    pub(super) fn prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
-        let ids = self.processor.encode_prompt(turns, counts);
+    pub(super) fn prompt(&self, turns: &[Turn], counts: VisualCounts<'_>) -> Result<Vec<u32>> {
+        let ids = self.processor.encode_media_prompt(turns, counts);
         ids.map_err(|source| TrainError::Conversation { folder: self.folder.clone(), source: Box::new(source) })
     }
 }
@@ -187,7 +200,10 @@ pub(super) fn size(image: &ProcessedImage) -> (usize, usize) {
 }
 
 /// The folder with `config.json`: the one given, or `model` in it.
-fn model_folder(folder: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// Neither is there; a folder that holds something else, such as an adapter.
+pub fn model_folder(folder: &Path) -> Result<PathBuf> {
     let candidates = [folder.to_path_buf(), folder.join("model")];
     let found = candidates.into_iter().find(|folder| folder.join("config.json").is_file());
     // Adapters and projectors may have a config.json beside them.

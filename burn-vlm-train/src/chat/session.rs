@@ -1,5 +1,6 @@
 //! A conversation: its turns, its pictures, and the cache of what the model has read.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -7,27 +8,39 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::{Packing, VisualFeatures, Vlm, VlmInput};
-use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
-use burn_vlm_data::image::{ImageError, RgbImage};
+use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
+use burn_vlm_data::encode::VisualCounts;
+use burn_vlm_data::image::{DecodeLimits, ImageError, ProcessedImage, RgbImage};
 use burn_vlm_data::prepare::Visual;
 use burn_vlm_data::processor::PictureInput;
+use burn_vlm_data::sample::{Media, Picture, Video, pictures};
+use burn_vlm_data::source::SkipReason;
 use burn_vlm_data::text_stream::TextStream;
+use burn_vlm_data::video::{Clip, Clips, VideoRecord};
 
 use super::model::size;
 use super::{Answer, ChatModel};
 use crate::error::{Result, TrainError};
 use crate::objective::visual_features;
 
-/// A picture of the conversation, encoded once.
+/// Frames that go through the tower at once: more would cost memory and save no time.
+const FRAMES_AT_A_TIME: usize = 8;
+
+/// A picture or a video of the conversation, encoded once.
 struct Seen {
-    /// `[tiles, tokens, d_vision]`
+    /// `[views, tokens, d_vision]`
     features: Tensor<3>,
-    tiles: usize,
-    /// (height, width) before processing.
-    size: (usize, usize),
-    /// Its image tokens in the ids.
+    /// What it is, with its views.
+    medium: Medium,
+    /// Its tokens in the ids.
     tokens: usize,
+}
+
+impl Seen {
+    fn is_video(&self) -> bool {
+        matches!(self.medium, Medium::Video { .. })
+    }
 }
 
 /// A conversation with a model.
@@ -37,8 +50,8 @@ pub struct ChatSession<'a, T: VisionTower = VisionEncoder, P: Projector = Connec
     pub generation: GenerationConfig,
     turns: Vec<Turn>,
     images: Vec<Seen>,
-    /// Pictures shown since the last question.
-    waiting: usize,
+    /// Placeholders of what was shown since the last question.
+    waiting: Vec<&'static str>,
     /// The first picture, kept while it stands alone if it looks otherwise among several.
     alone: Option<RgbImage>,
     /// Time that the pictures shown since the last question took.
@@ -56,7 +69,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             generation,
             turns: Vec::new(),
             images: Vec::new(),
-            waiting: 0,
+            waiting: Vec::new(),
             alone: None,
             preparing: Duration::ZERO,
             cache: None,
@@ -75,7 +88,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         &self.turns
     }
 
-    /// Pictures of the conversation, those of the next question included.
+    /// Pictures and videos of the conversation, those of the next question included; a video that is shown as pictures is so many.
     pub fn num_images(&self) -> usize {
         self.images.len()
     }
@@ -99,23 +112,65 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// A picture that the model does not take.
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
         let begin = Instant::now();
-        let number = self.images.len() + 1;
+        let number = self.images.iter().filter(|seen| !seen.is_video()).count() + 1;
         let seen = self.see(image, number)?;
         if number == 1 && self.chat.processor.several_differ() {
             self.alone = Some(image.clone());
         } else if let Some(first) = &self.alone {
             // Now it is one of several, and what was read of it is another picture's.
             let first = self.see(first, number)?;
-            self.images[0] = first;
+            if let Some(place) = self.images.iter_mut().find(|seen| !seen.is_video()) {
+                *place = first;
+            }
             self.alone = None;
             self.cache = None;
             self.cached.clear();
         }
         let tokens = seen.tokens;
         self.images.push(seen);
-        self.waiting += 1;
+        self.waiting.push(IMAGE_PLACEHOLDER);
         self.preparing += begin.elapsed();
         Ok(tokens)
+    }
+
+    /// Shows a video with the next question: to a model that takes videos as one, to another as so many pictures. `clips` chooses its
+    /// frames ([`ChatModel::clips`]). Returns its number of visual tokens, and which frames are shown.
+    ///
+    /// # Errors
+    /// A video that cannot be read, frames that the model does not take.
+    pub fn add_video(&mut self, clip: &Clip, clips: &Arc<Clips>) -> Result<(usize, Arc<VideoRecord>)> {
+        let begin = Instant::now();
+        let (model, processor) = (self.chat.vlm()?, &self.chat.processor);
+        let unreadable = |reason: SkipReason| TrainError::Data(reason.detail);
+        let media = [Media::Video(Video::Clip(clip.clone()))];
+        let shown = clips.show(&media, true).map_err(unreadable)?.into_owned();
+        let record = clips.record(clip).map_err(unreadable)?;
+        let frames: Vec<&Picture> = pictures(&shown).collect();
+        if processor.video_processor().is_none() {
+            self.preparing += begin.elapsed();
+            let mut tokens = 0;
+            for frame in frames {
+                let image = frame.decode(&DecodeLimits::default()).map_err(unreadable)?;
+                tokens += self.add_rgb_image(&image).map_err(TrainError::within(frame.name()))?;
+            }
+            return Ok((tokens, record));
+        }
+        let mut features = Vec::new();
+        for chunk in frames.chunks(FRAMES_AT_A_TIME) {
+            let made: Vec<ProcessedImage> = chunk
+                .iter()
+                .map(|frame| processor.process_frame(frame))
+                .collect::<Result<_, _>>()
+                .map_err(unreadable)?;
+            let seen = visual_features(Visual::of_processed(&made, false), model, &self.chat.device)?;
+            features.extend(seen.features);
+        }
+        let tokens = processor.num_video_tokens(frames.len());
+        let medium = Medium::Video { frames: frames.len() };
+        self.images.push(Seen { features: Tensor::cat(features, 0), medium, tokens });
+        self.waiting.push(VIDEO_PLACEHOLDER);
+        self.preparing += begin.elapsed();
+        Ok((tokens, record))
     }
 
     /// Processes and encodes a picture that is one of `among`.
@@ -123,11 +178,11 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let (model, processor) = (self.chat.vlm()?, &self.chat.processor);
         let image = processor.process_image(PictureInput::Rgb(image), among)?;
         let tokens = processor.num_image_tokens(&image);
-        let (tiles, size) = (image.tiles, size(&image));
+        let medium = Medium::Picture { tiles: image.tiles, size: size(&image) };
         // Not yet put together where they are tiles: all pictures of the conversation are, at once.
         let seen = visual_features(Visual::of_processed([&image], false), model, &self.chat.device)?;
         let features = seen.features.ok_or(ImageError::NoProcessor)?;
-        Ok(Seen { features, tiles, size, tokens })
+        Ok(Seen { features, medium, tokens })
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
@@ -137,17 +192,20 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// mark of a picture in it; the question is then forgotten, its pictures are not.
     pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a, T, P>> {
         let begin = Instant::now();
-        for mark in [IMAGE_PLACEHOLDER, self.chat.processor.image_token()] {
+        let video = self.chat.processor.video_token_id().map_or("", |_| VIDEO_PLACEHOLDER);
+        for (mark, what) in
+            [(IMAGE_PLACEHOLDER, "picture"), (self.chat.processor.image_token(), "picture"), (video, "video")]
+        {
             if !mark.is_empty() && question.contains(mark) {
-                let message = format!("the question contains `{mark}`, which stands for a picture: leave it out");
+                let message = format!("the question contains `{mark}`, which stands for a {what}: leave it out");
                 return Err(TrainError::Data(message));
             }
         }
-        let pictures = IMAGE_PLACEHOLDER.to_string() + "\n";
-        self.turns.push(Turn::user(pictures.repeat(self.waiting) + question));
+        let shown: String = self.waiting.iter().map(|placeholder| format!("{placeholder}\n")).collect();
+        self.turns.push(Turn::user(shown + question));
         match self.begin() {
             Ok((decoding, prompt, reused)) => {
-                self.waiting = 0;
+                self.waiting.clear();
                 let stream = TextStream::new(self.chat.processor.tokenizer(), &self.chat.stop_strings);
                 let prepared = std::mem::take(&mut self.preparing) + begin.elapsed();
                 Ok(Answer::new(self, decoding, stream, (prompt, reused), prepared))
@@ -162,8 +220,10 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// Puts words and pictures together, and finds how much of it the cache holds; the decoder has run nothing yet.
     fn begin(&mut self) -> Result<(Decoding<'a>, Vec<u32>, usize)> {
         let (vlm, language_model) = (self.chat.model.vlm(), self.chat.model.language_model());
-        let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
-        let prompt = self.chat.prompt(&self.turns, &counts)?;
+        let (videos, images): (Vec<&Seen>, Vec<&Seen>) = self.images.iter().partition(|seen| seen.is_video());
+        let counts = |seen: Vec<&Seen>| seen.iter().map(|seen| seen.tokens).collect::<Vec<usize>>();
+        let (images, videos) = (counts(images), counts(videos));
+        let prompt = self.chat.prompt(&self.turns, VisualCounts { images: &images, videos: &videos })?;
         let room = language_model.config().max_position_embeddings();
         if prompt.len() >= room {
             return Err(TrainError::Data(format!(
@@ -210,8 +270,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
             Some(Packing::of_padded(&counts, features.dims()[1])?)
         } else if config.is_tiled() {
-            let (tiles, sizes): (Vec<_>, Vec<_>) = self.images.iter().map(|image| (image.tiles, image.size)).unzip();
-            Some(config.packing(&tiles, &sizes)?)
+            Some(config.pack(&self.images.iter().map(|image| image.medium).collect::<Vec<_>>())?)
         } else {
             None
         };
@@ -231,7 +290,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         self.turns.retain(|turn| turn.role == Role::System);
         self.images.clear();
         self.alone = None;
-        self.waiting = 0;
+        self.waiting.clear();
         self.preparing = Duration::ZERO;
         self.cache = None;
         self.cached.clear();

@@ -9,7 +9,7 @@ use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_data::chat_template::TINY_TEMPLATE;
 use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::encode::EncodeOptions;
+use burn_vlm_data::encode::{EncodeOptions, VisualCounts};
 use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
@@ -95,7 +95,7 @@ fn the_second_turn_reads_only_what_is_new_and_says_the_same() {
     assert_eq!((&session.turns()[1].text, session.turns()[3].text.as_str()), (&first, pieces.concat().as_str()));
 
     // The same conversation without a cache: everything is run at once.
-    let ids = chat.prompt(&session.turns()[..3], &[4, 4]).unwrap();
+    let ids = chat.prompt(&session.turns()[..3], VisualCounts::of_images(&[4, 4])).unwrap();
     let mut fresh = chat.session();
     fresh.add_rgb_image(&picture(1)).unwrap();
     fresh.add_rgb_image(&picture(200)).unwrap();
@@ -235,7 +235,7 @@ fn a_language_model_alone_talks_and_takes_no_pictures() {
     assert!(stats.reused_tokens > 4, "{stats:?}");
     assert_ne!(first, second);
     for (turns, found) in [(1, &first), (3, &second)] {
-        let ids = chat.prompt(&session.turns()[..turns], &[]).unwrap();
+        let ids = chat.prompt(&session.turns()[..turns], VisualCounts::default()).unwrap();
         let whole = language.generate(&[ids], &chat.generation, &Device::flex()).unwrap();
         assert_eq!(&chat.processor.tokenizer().decode(&whole[0].ids, true).unwrap(), found);
     }
@@ -271,7 +271,7 @@ fn the_first_of_several_pictures_is_seen_as_in_training() {
     let prompt = answer.stats().prompt_tokens;
     drop(answer);
     let turns = session.turns()[..3].to_vec();
-    assert_eq!(chat.prompt(&turns, &[5, 5]).unwrap().len(), prompt);
+    assert_eq!(chat.prompt(&turns, VisualCounts::of_images(&[5, 5])).unwrap().len(), prompt);
     let features = session.features(chat.vlm().unwrap()).unwrap();
     assert_eq!(features.features.unwrap().dims()[0], 2, "one view each");
 }

@@ -3,9 +3,11 @@
 //! A benchmark of your own is one file: implement [`Benchmark`], then hand it to a study or to
 //! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
 
-use burn_vlm_data::conversation::Turn;
+use std::borrow::Cow;
+
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
 use burn_vlm_data::image::DecodeLimits;
-use burn_vlm_data::sample::Media;
+use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, Video, placeholders_of};
 use serde::{Deserialize, Serialize};
 
 use burn_vlm_eval::ask::{Ask, Reply};
@@ -108,8 +110,6 @@ pub trait Benchmark: Send + Sync {
 impl Question {
     /// A question in one user turn, its pictures before the text unless the text places them itself.
     pub fn new(id: impl Into<String>, text: impl Into<String>, media: Vec<Media>, ask: Ask) -> Self {
-        use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
-        use burn_vlm_data::sample::VIDEO_PLACEHOLDER;
         let mut text = text.into();
         if !text.contains(IMAGE_PLACEHOLDER) && !text.contains(VIDEO_PLACEHOLDER) {
             let placeholder = |medium: &Media| match medium {
@@ -120,6 +120,40 @@ impl Question {
             text = format!("{shown}{text}");
         }
         Self { id: id.into(), turns: vec![Turn::user(text)], media, ask }
+    }
+}
+
+impl Question {
+    /// The question with the frames of its videos as pictures, each on a line of its own as a video's placeholder is.
+    pub(super) fn with_frames_as_pictures(&self) -> Cow<'_, Self> {
+        if !self.media.iter().any(|medium| matches!(medium, Media::Video(Video::Frames(_)))) {
+            return Cow::Borrowed(self);
+        }
+        let mut media = self.media.iter();
+        let shown = |turn: &Turn| {
+            let mut text = String::with_capacity(turn.text.len());
+            let mut rest = turn.text.as_str();
+            for placeholder in placeholders_of(&turn.text) {
+                let Some((before, after)) = rest.split_once(placeholder) else { break };
+                text.push_str(before);
+                rest = after;
+                match media.next() {
+                    Some(Media::Video(Video::Frames(frames))) => {
+                        text.push_str(&vec![IMAGE_PLACEHOLDER; frames.len()].join("\n"));
+                    }
+                    _ => text.push_str(placeholder),
+                }
+            }
+            text.push_str(rest);
+            Turn { role: turn.role, text }
+        };
+        let turns = self.turns.iter().map(shown).collect();
+        let picture = |medium: &Media| match medium {
+            Media::Video(Video::Frames(frames)) => frames.iter().cloned().map(Media::Image).collect(),
+            other => vec![other.clone()],
+        };
+        let media = self.media.iter().flat_map(picture).collect();
+        Cow::Owned(Self { turns, media, ..self.clone() })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Asks a model everything that a benchmark wants to know.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
-use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, count_images};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER, count_images, count_videos};
 use burn_vlm_data::sample::MediaKey;
 
 use super::rows::{Kept, Row, Scorer, Shown, shown};
@@ -84,12 +85,16 @@ pub fn ask<T: VisionTower, P: Projector>(
     reply: &mut dyn FnMut(usize, Reply) -> Result<()>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
+    let suited: BTreeMap<usize, Cow<'_, Question>> =
+        numbers.iter().map(|number| (*number, scorer.suited(&questions[*number]))).collect();
+    let questions = &suited;
     let mut wanted = Vec::with_capacity(numbers.len());
     for &number in numbers {
-        let question = &questions[number];
-        let (placed, given) = (count_images(&question.turns), question.media.len());
+        let question = &questions[&number];
+        let placed = count_images(&question.turns) + count_videos(&question.turns);
+        let given = question.media.len();
         if placed != given {
-            let message = format!("{}: {placed} placeholders for {given} pictures", question.id);
+            let message = format!("{}: {placed} placeholders for {given} pictures and videos", question.id);
             return Err(BenchmarkError::Setting { name: benchmark.to_owned(), message }.into());
         }
         wanted.push((number, shown(benchmark, question)?));
@@ -101,13 +106,13 @@ pub fn ask<T: VisionTower, P: Projector>(
         *places.entry(shown.iter().map(|one| one.key).collect()).or_insert(next)
     });
     let (written, scored): (Vec<_>, Vec<_>) =
-        wanted.into_iter().partition(|(number, _)| matches!(questions[*number].ask, Ask::Generate { .. }));
+        wanted.into_iter().partition(|(number, _)| matches!(questions[number].ask, Ask::Generate { .. }));
     let (total, mut done, mut written_tokens) = (numbers.len(), 0, 0);
     let mut kept = Kept::default();
     for portion in scored.chunks(AT_A_TIME) {
         let mut asked = Asked::default();
         for (number, shown) in portion {
-            asked.add(*number, &questions[*number].turns, shown.clone(), &questions[*number].ask);
+            asked.add(*number, &questions[number].turns, shown.clone(), &questions[number].ask);
         }
         let rows = asked.likelihood.len() + asked.first.len();
         let mut rows_done = 0;
@@ -128,7 +133,7 @@ pub fn ask<T: VisionTower, P: Projector>(
         progress(Progress { done, total, written: 0 });
     }
     let row = |(number, shown): (usize, Vec<Shown>)| {
-        let question = &questions[number];
+        let question = &questions[&number];
         let most = match question.ask {
             Ask::Generate { max_new_tokens } => max_new_tokens,
             _ => 0,
@@ -183,7 +188,8 @@ impl<'a> Asked<'a> {
                 self.first.push((number, Row { shown, turns: with(first), whole: false }, answers));
             }
             Ask::Conversation { turns: said, answer } => {
-                let pictures = format!("{IMAGE_PLACEHOLDER}\n").repeat(shown.len());
+                let place = |one: &Shown| if one.is_video { VIDEO_PLACEHOLDER } else { IMAGE_PLACEHOLDER };
+                let pictures: String = shown.iter().map(|one| format!("{}\n", place(one))).collect();
                 let row = |said: &String| Row {
                     shown: shown.clone(),
                     turns: vec![Turn::user(format!("{pictures}{said}")), Turn::assistant(answer)],

@@ -60,7 +60,7 @@ pub use pivot::{Dictionary, PivotRecipe, Translator, Untranslated, evaluate_thro
 pub(crate) use prediction::argmax;
 pub use prediction::{NamedScore, OptionScores, Prediction};
 pub use published::{PublishedBenchmark, PublishedRecipe};
-pub use replies::{ReplyLog, question_key};
+pub use replies::{ReplyLog, ShownVideo, question_key};
 pub use results::{RunInfo, results, write_results};
 pub use retrieval::{RetrievalInput, RetrievalScore, retrieval, word_retrieval};
 pub use rows::{Kept, Scorer, Shown};

@@ -55,10 +55,6 @@ impl<'s, T: VisionTower, P: Projector> Prompts<'s, T, P> {
         Self { scorer, kept, routes, rows }
     }
 
-    fn image_token(&self) -> Option<u32> {
-        self.scorer.processor.image_token_id()
-    }
-
     /// Which words of a row route; none where the connector reads no text.
     fn routing(&self, encoded: &Encoded) -> Option<Vec<bool>> {
         let connector = &self.scorer.model.multi_modal_projector;
@@ -71,14 +67,14 @@ impl<'s, T: VisionTower, P: Projector> Prompts<'s, T, P> {
 
     /// Symbols of each row's first `tokens(row)` tokens: where those of two rows are the same up to a place, so are their hidden states.
     pub(super) fn symbols(&self, tokens: impl Fn(usize) -> usize) -> Vec<Vec<u64>> {
-        let image = self.image_token();
+        let visual = self.scorer.visual_ids();
         let mut places: HashMap<Place, u64> = HashMap::new();
         let mut routings: HashMap<Vec<(usize, u32)>, usize> = HashMap::new();
         let symbols = |(row, prompt): (usize, &Prompt<'_>)| {
             let Prompt { encoded, shown, counts } = prompt;
             let words = self.routing(encoded).filter(|_| !shown.is_empty()).map(|routes| {
                 let words = encoded.ids.iter().enumerate().zip(routes);
-                let words = words.filter(|((_, id), routes)| *routes && Some(**id) != image);
+                let words = words.filter(|((_, id), routes)| *routes && !visual.contains(id));
                 let words: Vec<(usize, u32)> = words.map(|((at, id), _)| (at, *id)).collect();
                 let next = routings.len();
                 *routings.entry(words).or_insert(next)
@@ -92,7 +88,7 @@ impl<'s, T: VisionTower, P: Projector> Prompts<'s, T, P> {
             let mut pictures = pictures.into_iter();
             // An image token without a picture is the model's error to tell; nobody shares it.
             let stray = u64::MAX - row as u64;
-            let symbol = |id: &u32| match Some(*id) == image {
+            let symbol = |id: &u32| match visual.contains(id) {
                 true => pictures.next().unwrap_or(stray),
                 false => u64::from(*id),
             };
@@ -107,7 +103,7 @@ impl<'s, T: VisionTower, P: Projector> Prompts<'s, T, P> {
     /// A picture that cannot be shown, a row that does not fit the model.
     pub(super) fn embed(&mut self, parts: &[PromptPart], tokens: usize) -> Result<Tensor<3>> {
         let scorer = self.scorer;
-        let image = self.image_token();
+        let visual = scorer.visual_ids();
         // Tiles are cut for all pictures of a row together, and words all over the row may route.
         let whole = scorer.is_tiled() || scorer.model.multi_modal_projector.reads_text();
         let mut sequences: Vec<Encoded> = Vec::with_capacity(parts.len());
@@ -115,8 +111,8 @@ impl<'s, T: VisionTower, P: Projector> Prompts<'s, T, P> {
         let mut starts: Vec<usize> = Vec::with_capacity(parts.len());
         for part in parts {
             let Prompt { encoded, shown: all, counts } = &self.rows[part.row];
-            let before = encoded.ids[..part.start].iter().filter(|id| Some(**id) == image).count();
-            let here = encoded.ids[part.start..part.end].iter().filter(|id| Some(**id) == image).count();
+            let before = encoded.ids[..part.start].iter().filter(|id| visual.contains(id)).count();
+            let here = encoded.ids[part.start..part.end].iter().filter(|id| visual.contains(id)).count();
             if whole && here > 0 {
                 sequences.push(encoded.clone());
                 shown.push(all);

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use burn_vlm_base::files::FileError;
 use burn_vlm_base::jsonl::JsonlWriter;
+use burn_vlm_data::video::VideoRecord;
 use burn_vlm_eval::ask::{Ask, Reply};
 use serde::{Deserialize, Serialize};
 
@@ -28,15 +29,28 @@ struct Line {
     /// As text: JSON numbers are read back with another last digit, and the same replies would give other predictions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scores: Option<Vec<String>>,
+    /// Which frames of its video files were shown, by which rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    videos: Vec<ShownVideo>,
+}
+
+/// A video file of a question, and which of its frames were shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownVideo {
+    /// What the data calls it.
+    pub name: String,
+    /// The rule, the frames' numbers and times, and what the file is.
+    #[serde(flatten)]
+    pub record: VideoRecord,
 }
 
 impl Line {
-    fn new(question: &str, id: &str, reply: &Reply) -> Self {
+    fn new(question: &str, id: &str, reply: &Reply, videos: Vec<ShownVideo>) -> Self {
         let (text, scores) = match reply {
             Reply::Text(text) => (Some(text.clone()), None),
             Reply::Scores(scores) => (None, Some(scores.iter().map(f64::to_string).collect())),
         };
-        Self { question: question.to_owned(), id: id.to_owned(), text, scores }
+        Self { question: question.to_owned(), id: id.to_owned(), text, scores, videos }
     }
 
     fn reply(self) -> Result<(String, Reply), String> {
@@ -115,8 +129,16 @@ impl ReplyLog {
     /// # Errors
     /// A file that cannot be written.
     pub fn add(&mut self, key: &str, id: &str, reply: Reply) -> Result<()> {
+        self.add_with(key, id, reply, Vec::new())
+    }
+
+    /// As [`Self::add`], with what was shown of the question's videos.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_with(&mut self, key: &str, id: &str, reply: Reply, videos: Vec<ShownVideo>) -> Result<()> {
         if let Some(writer) = &mut self.writer {
-            writer.append(&Line::new(key, id, &reply))?;
+            writer.append(&Line::new(key, id, &reply, videos))?;
         }
         self.known.insert(key.to_owned(), reply);
         Ok(())

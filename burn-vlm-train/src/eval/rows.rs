@@ -1,5 +1,6 @@
 //! The model that is asked: prompts, pictures and their features behind every benchmark.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,20 +11,22 @@ use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::TextBatch;
-use burn_vlm_data::conversation::Turn;
-use burn_vlm_data::encode::{EncodeOptions, Encoded};
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
+use burn_vlm_data::encode::{EncodeOptions, Encoded, VisualCounts};
 use burn_vlm_data::image::ProcessedImage;
-use burn_vlm_data::prepare::{FeatureBank, Visual};
+use burn_vlm_data::prepare::{FeatureBank, PreparedImage, ShownMedia, ShownMedium, Visual};
 use burn_vlm_data::processor::{Processor, VisualTokens};
-use burn_vlm_data::sample::{Media, MediaKey, Picture, pictures};
+use burn_vlm_data::sample::{Media, MediaKey, Picture, Video, pictures, placeholders_of};
 use rayon::prelude::*;
 
-use super::BenchmarkError;
+use super::{BenchmarkError, Question};
 use crate::error::{Result, TrainError};
 use crate::objective::{int_tensor, routing_text, visual_features};
 
 /// Pictures of one pass through the tower.
 const TOWER_BATCH: usize = 32;
+/// Tiles and frames of one pass through the tower of a model that takes videos.
+const FRAMES_AT_A_TIME: usize = 8;
 
 /// Values of features that an evaluation keeps of pictures which are in no bank: 256 MiB. Rows are asked picture by picture.
 const KEPT_VALUES: usize = 1 << 26;
@@ -44,11 +47,13 @@ pub struct Scorer<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     pub cache_memory: Option<usize>,
 }
 
-/// A picture with its key, as a question shows it.
+/// A picture or a video with its key, as a question shows it.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub(super) key: MediaKey,
-    pub(super) picture: Picture,
+    /// The picture; of a video its frames.
+    pub(super) pictures: Vec<Picture>,
+    pub(super) is_video: bool,
 }
 
 impl Shown {
@@ -58,7 +63,27 @@ impl Shown {
     /// A file that cannot be read.
     pub fn new(picture: &Picture) -> Result<Self> {
         let key = picture.key().map_err(TrainError::within(picture.name()))?;
-        Ok(Self { key, picture: picture.clone() })
+        Ok(Self { key, pictures: vec![picture.clone()], is_video: false })
+    }
+
+    /// A video of these frames, for a model that takes videos.
+    ///
+    /// # Errors
+    /// No frames, one that cannot be read.
+    pub fn video(frames: &[Picture]) -> Result<Self> {
+        if frames.is_empty() {
+            return Err(TrainError::Data("a video without frames".into()));
+        }
+        let mut keys = Vec::with_capacity(frames.len() * size_of::<MediaKey>());
+        for frame in frames {
+            keys.extend(frame.key().map_err(TrainError::within(frame.name()))?.0);
+        }
+        Ok(Self { key: MediaKey::of(&keys), pictures: frames.to_vec(), is_video: true })
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> String {
+        self.pictures.first().map(Picture::name).unwrap_or_default()
     }
 }
 
@@ -114,7 +139,12 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         bank: Option<Arc<FeatureBank>>,
         batch: usize,
     ) -> Self {
-        Self { model: model.valid(), device: device.clone().inner(), processor, bank, batch, cache_memory: None }
+        let mut model = model.valid();
+        if model.config.takes_videos() {
+            // The frames of a batch are many, and the tower's passes over them need not be one.
+            model.images_per_chunk = model.images_per_chunk.or(Some(FRAMES_AT_A_TIME));
+        }
+        Self { model, device: device.clone().inner(), processor, bank, batch, cache_memory: None }
     }
 
     /// The same with a bound on the keys and values of answers that are being written, in bytes: fewer rows are written at a time where
@@ -136,7 +166,23 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     pub(super) fn encode(&self, turns: &[Turn], counts: &[usize]) -> Result<Encoded> {
         let scope = self.model.multi_modal_projector.text_scope();
         let user_turns = scope.is_some_and(|scope| scope.needs_user_turns());
-        Ok(self.processor.encode(turns, counts, &EncodeOptions { user_turns, ..EncodeOptions::default() })?)
+        let options = EncodeOptions { user_turns, ..EncodeOptions::default() };
+        let (images, videos) = by_kind(turns, counts);
+        Ok(self.processor.encode_media(turns, VisualCounts { images: &images, videos: &videos }, &options)?)
+    }
+
+    /// A question as the model can be shown it: one that takes no videos is shown their frames as so many pictures.
+    pub(super) fn suited<'q>(&self, question: &'q Question) -> Cow<'q, Question> {
+        match self.processor.video_token_id() {
+            Some(_) => Cow::Borrowed(question),
+            None => question.with_frames_as_pictures(),
+        }
+    }
+
+    /// The ids that stand for visual tokens.
+    pub(super) fn visual_ids(&self) -> Vec<u32> {
+        let ids = [self.processor.image_token_id(), self.processor.video_token_id()];
+        ids.into_iter().flatten().collect()
     }
 
     /// The ids of a conversation up to where the answer begins, with these pictures shown.
@@ -145,7 +191,8 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// A conversation that the template refuses, a picture that cannot be processed.
     pub fn prompt(&self, turns: &[Turn], shown: &[Shown]) -> Result<Vec<u32>> {
         let counts = self.counts([shown].into_iter())?;
-        Ok(self.processor.encode_prompt(turns, &counts[&keys(shown)])?)
+        let (images, videos) = by_kind(turns, &counts[&keys(shown)]);
+        Ok(self.processor.encode_media_prompt(turns, VisualCounts { images: &images, videos: &videos })?)
     }
 
     /// The visual tokens of a question's pictures.
@@ -153,7 +200,12 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// # Errors
     /// A picture that cannot be read or processed.
     pub fn visual_tokens(&self, media: &[Media]) -> Result<usize> {
-        let shown = pictures(media).map(Shown::new).collect::<Result<Vec<_>>>()?;
+        let takes_videos = self.processor.video_token_id().is_some();
+        let one = |medium: &Media| match medium {
+            Media::Video(video) if takes_videos => Ok(vec![Shown::video(video.frames())?]),
+            other => pictures(std::slice::from_ref(other)).map(Shown::new).collect(),
+        };
+        let shown: Vec<Shown> = media.iter().map(one).collect::<Result<Vec<_>>>()?.concat();
         let counts = self.counts([shown.as_slice()].into_iter())?;
         Ok(counts.values().flatten().sum())
     }
@@ -162,11 +214,30 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         self.processor.visual_tokens().is_some_and(|tokens| tokens.tiling.is_some())
     }
 
-    /// The pictures of one conversation, processed together.
+    /// The pictures of one conversation, processed together, and the frames of its videos.
     fn process(&self, shown: &[Shown]) -> Result<Vec<ProcessedImage>> {
-        let one = |one: &Shown| {
-            let made = self.processor.process_picture(&one.picture, shown.len());
-            made.map_err(TrainError::within(one.picture.name()))
+        let among = shown.iter().filter(|one| !one.is_video).count();
+        let one = |(picture, is_video): (&Picture, bool)| {
+            let made = match is_video {
+                true => self.processor.process_frame(picture),
+                false => self.processor.process_picture(picture, among),
+            };
+            made.map_err(TrainError::within(picture.name()))
+        };
+        let all = shown.iter().flat_map(|one| one.pictures.iter().map(move |picture| (picture, one.is_video)));
+        all.map(one).collect()
+    }
+
+    /// Visual tokens of each of the pictures and videos of one conversation.
+    fn counted(&self, shown: &[Shown]) -> Result<Vec<usize>> {
+        let among = shown.iter().filter(|one| !one.is_video).count();
+        let one = |one: &Shown| match one.pictures.as_slice() {
+            frames if one.is_video => Ok(self.processor.num_video_tokens(frames.len())),
+            [picture] => {
+                let made = self.processor.process_picture(picture, among);
+                Ok(self.processor.num_image_tokens(&made.map_err(TrainError::within(picture.name()))?))
+            }
+            _ => Ok(0),
         };
         shown.iter().map(one).collect()
     }
@@ -183,17 +254,17 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
             let counts = match vary {
                 false => vec![view; shown.len()],
                 true if shown.iter().all(|one| banked(one).is_some()) => shown.iter().filter_map(banked).collect(),
-                true => self.process(shown)?.iter().map(|image| self.processor.num_image_tokens(image)).collect(),
+                true => self.counted(shown)?,
             };
             Ok((keys, counts))
         };
         together.into_par_iter().map(count).collect()
     }
 
-    /// Positions that hold the image token.
+    /// Positions that hold the image token or the video token.
     fn image_positions(&self, text: &TextBatch) -> Vec<i64> {
-        let image = self.processor.image_token_id().map(i64::from);
-        (0i64..).zip(&text.ids).filter(|(_, id)| Some(**id) == image).map(|(position, _)| position).collect()
+        let visual: Vec<i64> = self.visual_ids().into_iter().map(i64::from).collect();
+        (0i64..).zip(&text.ids).filter(|(_, id)| visual.contains(id)).map(|(position, _)| position).collect()
     }
 
     /// A padded batch with the pictures of its rows as the model's input; the answers route nothing.
@@ -231,6 +302,22 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         })
     }
 
+    /// Features of pictures and videos, of a model that takes both.
+    fn media_features(&self, shown: &[&[Shown]], images: Vec<Vec<ProcessedImage>>) -> Result<VisualFeatures> {
+        let images: Vec<PreparedImage> = images.into_iter().flatten().map(PreparedImage::Pixels).collect();
+        let mut views = images.iter();
+        let mut media = Vec::new();
+        for one in shown.iter().copied().flatten() {
+            let own: Vec<&PreparedImage> = views.by_ref().take(one.pictures.len()).collect();
+            media.push(match own.as_slice() {
+                _ if one.is_video => ShownMedium::Video { frames: one.pictures.len() },
+                [PreparedImage::Pixels(image)] => ShownMedium::picture(image),
+                _ => return Err(TrainError::Data(format!("{}: no pixels", one.name()))),
+            });
+        }
+        visual_features(Visual::of_media(ShownMedia::of(&images, media)), &self.model, &self.device)
+    }
+
     /// Features of pictures, those of a conversation together: from the bank where it has them, else the tower's.
     ///
     /// # Errors
@@ -242,6 +329,9 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         if self.is_tiled() {
             let images: Vec<Vec<ProcessedImage>> =
                 shown.par_iter().map(|shown| self.process(shown)).collect::<Result<_>>()?;
+            if self.model.config.takes_videos() {
+                return self.media_features(shown, images);
+            }
             return visual_features(Visual::of_processed(images.iter().flatten(), true), &self.model, &self.device);
         }
         let all: Vec<&Shown> = shown.iter().copied().flatten().collect();
@@ -275,7 +365,7 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
         for one in &all {
             let known = kept.values.get(&one.key).map(|(values, tokens)| (values.as_slice(), *tokens));
             let Some((features, tokens)) = banked(one.key).or(known) else {
-                return Err(TrainError::Data(format!("{}: no features", one.picture.name())));
+                return Err(TrainError::Data(format!("{}: no features", one.name())));
             };
             values.extend_from_slice(features);
             counts.push(tokens);
@@ -288,16 +378,27 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     }
 }
 
-/// The pictures of a question.
+/// Counts in the order of the placeholders, apart: those of pictures, those of videos.
+fn by_kind(turns: &[Turn], counts: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let places = turns.iter().flat_map(|turn| placeholders_of(&turn.text));
+    // What has no placeholder is told by the encoder as a picture that is not placed.
+    let places = places.chain(std::iter::repeat(IMAGE_PLACEHOLDER));
+    let (images, videos): (Vec<_>, Vec<_>) =
+        counts.iter().copied().zip(places).partition(|(_, place)| *place == IMAGE_PLACEHOLDER);
+    let count = |(count, _): (usize, &str)| count;
+    (images.into_iter().map(count).collect(), videos.into_iter().map(count).collect())
+}
+
+/// The pictures and videos of a question.
 ///
 /// # Errors
-/// A video, which this scorer cannot show; a picture that cannot be read.
-pub(super) fn shown(benchmark: &str, question: &super::Question) -> Result<Vec<Shown>> {
-    use burn_vlm_data::sample::Media;
+/// A video whose frames are not chosen; a picture that cannot be read.
+pub(super) fn shown(benchmark: &str, question: &Question) -> Result<Vec<Shown>> {
     let one = |medium: &Media| match medium {
         Media::Image(picture) => Shown::new(picture),
-        Media::Video(_) => {
-            let message = format!("{}: shows a video, only pictures can be asked about", question.id);
+        Media::Video(Video::Frames(frames)) => Shown::video(frames),
+        Media::Video(Video::Clip(clip)) => {
+            let message = format!("{}: no rule chooses the frames of {}", question.id, clip.name());
             Err(BenchmarkError::Setting { name: benchmark.to_owned(), message }.into())
         }
     };

@@ -73,9 +73,9 @@ pub(super) fn targets(encoded: &Encoded) -> Vec<(usize, i64)> {
 }
 
 /// Where the text of a row is: the place before each of its tokens but for the first, and the token.
-fn text_targets(encoded: &Encoded, image: Option<u32>) -> Vec<(usize, i64)> {
+fn text_targets(encoded: &Encoded, visual: &[u32]) -> Vec<(usize, i64)> {
     let ids = encoded.ids.iter().copied().enumerate().skip(1);
-    ids.filter(|(_, id)| Some(*id) != image).map(|(at, id)| (at - 1, i64::from(id))).collect()
+    ids.filter(|(_, id)| !visual.contains(id)).map(|(at, id)| (at - 1, i64::from(id))).collect()
 }
 
 /// As many tokens as `batch` of the longest rows have; parts of rows may be more, but not so many that their masks and copies count.
@@ -96,6 +96,7 @@ pub(super) fn likelihoods<T: VisionTower, P: Projector>(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
     let mut result = vec![0.0; rows.len()];
+    let visual = scorer.visual_ids();
     let rows: Vec<&Row> = rows.iter().collect();
     in_portions(
         scorer,
@@ -103,7 +104,7 @@ pub(super) fn likelihoods<T: VisionTower, P: Projector>(
         |row, counts| scorer.encode(&row.turns, counts),
         |first, portion| {
             let of = |(row, prompt): (&&Row, &Prompt<'_>)| match row.whole {
-                true => text_targets(&prompt.encoded, scorer.processor.image_token_id()),
+                true => text_targets(&prompt.encoded, &visual),
                 false => targets(&prompt.encoded),
             };
             let targets: Vec<Vec<(usize, i64)>> = rows[first..].iter().zip(&portion).map(of).collect();

@@ -162,7 +162,7 @@ impl Suite {
                 return Err(wrong(format!("[[benchmark]] {number} has no `name`")));
             };
             let origin = Origin::take(&mut table).map_err(|message| wrong(format!("benchmark {name:?}: {message}")))?;
-            for key in ["file", "image_root"] {
+            for key in ["file", "image_root", "video_root"] {
                 if let Some(Value::String(path)) = table.get_mut(key) {
                     *path = root.join(&*path).to_string_lossy().into_owned();
                 }

@@ -1,5 +1,6 @@
 //! Prepared samples as a data set of Burn, and batches of them.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::batcher::Batcher;
@@ -13,6 +14,7 @@ use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::random::{hash_bytes, mix};
 use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{Limits, SkipReason, SkipSummary};
+use burn_vlm_data::video::{Clips, VideoSettings};
 
 use crate::assemble::Assembled;
 use crate::error::Result;
@@ -86,17 +88,25 @@ impl SampleBatcher {
         let limits = Limits::default().decode();
         let processor =
             stage_processor(config, tokenizer.clone(), template.clone(), &image, (view, assembled.whole), limits)?;
+        let processor = match assembled.video_parts() {
+            Some(videos) => processor.with_videos(videos)?,
+            None => processor,
+        };
+        let frames = processor.frame_processor().ok();
+        let clips = frames.map(|frames| Clips::new(&VideoSettings::default(), frames, Path::new(""))).transpose()?;
         let scope = model.multi_modal_projector.text_scope();
         let user_turns = scope.is_some_and(|scope| scope.needs_user_turns());
         let options = EncodeOptions { user_turns, ..EncodeOptions::default() };
         let batching = Batching::default();
         let positions = config.text_config.max_position_embeddings();
-        let maker = SampleMaker::new(Arc::new(processor), PromptTemplate::default(), options, batching, positions);
+        let mut maker = SampleMaker::new(Arc::new(processor), PromptTemplate::default(), options, batching, positions);
+        maker.clips = clips;
         let layout = Layout {
             batching,
             batch: 1,
             pad_id: tokenizer.pad_id().unwrap_or(0),
             image_id: tokenizer.image_id().map(i64::from),
+            video_id: maker.processor.video_token_id().map(i64::from),
             tiled: view == PictureView::Tiles,
             seed: 0,
         };

@@ -10,9 +10,9 @@ use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::error::ModelError;
 use burn_vlm::language::AttentionInput;
 use burn_vlm::vision::{PatchPixels, VisionEncoder, VisionTower};
-use burn_vlm::vlm::{Packing, VisualFeatures, Vlm, VlmInput};
+use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::TextBatch;
-use burn_vlm_data::prepare::{Batch, Packed, SampleStream, Visual};
+use burn_vlm_data::prepare::{Batch, Packed, SampleStream, ShownMedia, ShownMedium, Visual};
 
 use super::validation::{HeldOut, Validation};
 use crate::error::{Result, TrainError};
@@ -123,27 +123,76 @@ pub fn visual_features<T: VisionTower, P: Projector>(
             let patches = Tensor::<3>::from_data(TensorData::new(values, [images, most, width]), device);
             vlm.encode_patches(&PatchPixels::new(patches, grids)?)?
         }
+        Visual::Media(shown) => media_features(shown, vlm, device)?,
         Visual::Pixels { values, view, tiles, sizes, tiled } => {
-            let shape = vlm.config.vision_config.shape();
-            let (channels, side) = (shape.num_channels, shape.image_size);
-            let views = tiles.iter().sum::<usize>();
-            if view != Some((side, side)) {
-                // A processor that neither crops nor has a fixed size gives each picture its own.
-                let found =
-                    view.map_or("several sizes".to_owned(), |(height, width)| format!("{height} x {width} pixels"));
-                return Err(ModelError::Input(format!(
-                    "the image processor (preprocessor_config.json) makes pictures of {found}, the vision tower takes {side} x {side}: \
-                     give `size` a height and a width, or let it crop (do_center_crop, crop_size)"
-                ))
-                .into());
-            }
-            let pixels = Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device);
+            let pixels = view_pixels(values, view, vlm, device)?;
             match tiled {
                 true => vlm.encode_tiled_images(pixels, &tiles, &sizes)?,
                 false => vlm.encode_images(pixels)?.into(),
             }
         }
     })
+}
+
+/// Views `[views, channels, size, size]` of the size that the tower takes.
+fn view_pixels<T: VisionTower, P: Projector>(
+    values: Vec<f32>,
+    view: Option<(usize, usize)>,
+    vlm: &Vlm<T, P>,
+    device: &Device,
+) -> Result<Tensor<4>> {
+    let shape = vlm.config.vision_config.shape();
+    let (channels, side) = (shape.num_channels, shape.image_size);
+    if view != Some((side, side)) {
+        // A processor that neither crops nor has a fixed size gives each picture its own.
+        let found = view.map_or("several sizes".to_owned(), |(height, width)| format!("{height} x {width} pixels"));
+        return Err(ModelError::Input(format!(
+            "the image processor (preprocessor_config.json) makes pictures of {found}, the vision tower takes {side} x {side}: \
+             give `size` a height and a width, or let it crop (do_center_crop, crop_size)"
+        ))
+        .into());
+    }
+    let views = values.len() / (channels * side * side).max(1);
+    Ok(Tensor::<4>::from_data(TensorData::new(values, [views, channels, side, side]), device))
+}
+
+/// The features of pictures and videos, of which some views may have been through the tower before.
+fn media_features<T: VisionTower, P: Projector>(
+    shown: ShownMedia,
+    vlm: &Vlm<T, P>,
+    device: &Device,
+) -> Result<VisualFeatures> {
+    let ShownMedia { pixels, view, features, shape: [tokens, width], known, media } = shown;
+    let medium = |medium: &ShownMedium| match *medium {
+        ShownMedium::Picture { tiles, size } => Medium::Picture { tiles, size },
+        ShownMedium::Video { frames } => Medium::Video { frames },
+    };
+    let packing = vlm.config.pack(&media.iter().map(medium).collect::<Vec<_>>())?;
+    let mut parts = Vec::with_capacity(2);
+    if !pixels.is_empty() {
+        parts.push(vlm.encode_images(view_pixels(pixels, view, vlm, device)?)?);
+    }
+    if !features.is_empty() {
+        let views = features.len() / (tokens * width).max(1);
+        parts.push(Tensor::<3>::from_data(TensorData::new(features, [views, tokens, width]), device));
+    }
+    let features = match parts.len() {
+        1 => parts.remove(0),
+        _ => {
+            // Seen now, then seen before: each view back to its place.
+            let mut next = [0, known.iter().filter(|known| !**known).count()];
+            let place = |known: &bool| {
+                let next = &mut next[usize::from(*known)];
+                *next += 1;
+                (*next - 1) as i64
+            };
+            let order: Vec<i64> = known.iter().map(place).collect();
+            let dtype = parts[0].dtype();
+            let parts = parts.into_iter().map(|part| part.cast(dtype)).collect();
+            Tensor::cat(parts, 0).select(0, int_tensor(&order, device))
+        }
+    };
+    Ok(VisualFeatures { features: Some(features), packing: Some(packing), tokens: None })
 }
 
 /// Which tokens see which others.

@@ -27,6 +27,7 @@ mod part;
 mod settings;
 mod stage;
 mod validation;
+mod video;
 
 pub use burn_vlm_data::batching::Batching;
 pub use compute::ComputeRecipe;
@@ -37,6 +38,7 @@ pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};
 pub use stage::{ObjectiveKind, StageRecipe};
 pub use validation::ValidationRecipe;
+pub use video::VideoRecipe;
 
 use std::collections::BTreeMap;
 
@@ -67,6 +69,9 @@ pub struct Recipe {
     /// Precision and memory.
     #[serde(default, skip_serializing_if = "ComputeRecipe::is_plain")]
     pub compute: ComputeRecipe,
+    /// How videos are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoRecipe>,
     /// The tokenizer that parts pretrained here share; parts from elsewhere bring their own.
     #[serde(default)]
     pub tokenizer: TokenizerRecipe,
@@ -232,6 +237,9 @@ impl Recipe {
     fn check(&self) -> Result<()> {
         if let Some(problem) = self.model.problem() {
             return Err(TrainError::Recipe(format!("[model]: {problem}")));
+        }
+        if let Some(video) = &self.video {
+            video.check()?;
         }
         self.part.keys().try_for_each(|name| self.lineage(name).map(|_| ()))?;
         self.model.connector.check().map_err(|e| TrainError::Recipe(format!("[model.connector]: {e}")))?;

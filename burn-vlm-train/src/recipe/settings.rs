@@ -16,6 +16,8 @@ fn rules() -> PatchRules {
         .optional("seed")
         .optional("compute")
         .open("compute")
+        .optional("video")
+        .open("video")
         .optional("model.*")
         .optional("stage.*.*")
         .optional("stage.*.*.*")

@@ -3,7 +3,7 @@
 //! Counts alone do not tell a corrected file from the one before. Names, sizes and hashes do, and need no clock: files may be copied
 //! to another machine. They are hashed by [`hash_contents`]. Of pictures that
 //! records name by their paths those of 256 records are: other pictures under the same names are noticed, one that was mended among
-//! thousands is not.
+//! thousands is not. Of videos the sizes are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +12,7 @@ use burn_vlm_base::seal::hash_contents;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::{Picture, Sample};
 use burn_vlm_data::source::{Drawn, Mixed, SkipReason, StreamState, mixture_files};
+use burn_vlm_data::video::Clip;
 use serde::{Deserialize, Serialize};
 
 use crate::ablation::{hash_table, parse_toml};
@@ -74,8 +75,17 @@ fn pictures_of(mixed: &Mixed) -> Option<String> {
         };
         let keys = |sample: &Sample| -> std::result::Result<(bool, Vec<[u8; 16]>), SkipReason> {
             let files = sample.pictures().filter(|picture| matches!(picture, Picture::File { .. }));
-            let keys = files.map(|picture| picture.key().map_or([0; 16], |key| key.0)).collect();
-            Ok((sample.pictures().next().is_some(), keys))
+            let mut keys: Vec<[u8; 16]> = files.map(|picture| picture.key().map_or([0; 16], |key| key.0)).collect();
+            let videos = sample.clips().filter_map(|clip| match clip {
+                Clip::File(path) => Some(path),
+                Clip::Encoded { .. } | Clip::Stored(_) => None,
+            });
+            // Their sizes alone: hashing hundreds of videos takes longer than training may wait for.
+            keys.extend(videos.map(|path| {
+                let size = std::fs::metadata(path).map_or(0, |data| data.len());
+                u128::from(size).to_le_bytes()
+            }));
+            Ok((sample.pictures().next().is_some() || sample.clips().next().is_some(), keys))
         };
         // Where nothing can be used, drawing tells.
         let Ok(Drawn { item: (has_pictures, keys), .. }) = mixed.get(position, keys) else { continue };

@@ -4,7 +4,7 @@
 //! `data` of a stage is short for a mixture whose sources are tasks of the embedded corpus; everything after the sources is the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_vlm_base::files::{read_json_if_there, write_json_atomic};
@@ -15,6 +15,7 @@ use burn_vlm_data::source::{
     Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, open_mixture, told,
 };
 use burn_vlm_data::tasks::{Task, training_source};
+use burn_vlm_data::video::VideoSettings;
 
 use super::contents::DataState;
 use super::drawn::DrawnSamples;
@@ -22,7 +23,7 @@ use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::objective::{self, HeldOut};
 use crate::pretrain::Context;
-use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, TextShare, ValidationRecipe};
+use crate::recipe::{DataRecipe, MixtureRecipe, Recipe, StageRecipe, TextShare, ValidationRecipe, VideoRecipe};
 
 /// Positions in which tasks and languages of the corpus stand in their proportions, at least.
 const CORPUS_EPOCH: u64 = 1000;
@@ -47,6 +48,10 @@ pub struct StageData {
     pub fingerprint: String,
     /// What is not as it was when the stage began, a line each; only a stage that is being extended may have any.
     pub changes: Vec<String>,
+    /// How its videos are shown.
+    pub video: VideoSettings,
+    /// Where relative paths begin.
+    pub base: PathBuf,
     /// For `data.json`.
     state: DataState,
 }
@@ -62,13 +67,21 @@ pub struct DataOrigin<'a> {
     pub base: &'a Path,
     /// What is held out of every stage's data: what one stage validates on no other may train on.
     pub held_out: Share,
+    /// How videos are shown; by default, where absent.
+    pub video: Option<&'a VideoRecipe>,
 }
 
 impl<'a> DataOrigin<'a> {
     /// Of a recipe whose relative paths begin in `base`.
     pub fn new(context: &'a Context, recipe: &'a Recipe, base: &'a Path) -> Self {
         let held_out = recipe.held_out_share();
-        Self { corpus: &context.corpus, parallel: &recipe.tokenizer.languages, base, held_out }
+        Self {
+            corpus: &context.corpus,
+            parallel: &recipe.tokenizer.languages,
+            base,
+            held_out,
+            video: recipe.video.as_ref(),
+        }
     }
 }
 
@@ -126,7 +139,7 @@ fn open_data(
     };
     let state = DataState::of(&opened.mixed, Some((stage, origin.base)));
     let state = state.map_err(|e| TrainError::within(within())(e))?;
-    stage_of((name, stage), opened, (state, may_change), origin.base, folder)
+    stage_of((name, stage), opened, (state, may_change), (origin.base, origin.video), folder)
 }
 
 /// The same for sources of one's own, in the place of what the stage names: every record of each once an epoch, but for what is held
@@ -174,7 +187,8 @@ pub fn open_stage_sources(
     let limit = mixture.map_or_else(SkipLimit::default, |mixture| mixture.skip_limit);
     let mixed = Arc::new(Mixed::new(sources, groups, options)?);
     let state = DataState::of(&mixed, None)?;
-    stage_of((name, stage), Opened { mixed, languages, held_out, skipped, limit }, (state, false), base, folder)
+    let opened = Opened { mixed, languages, held_out, skipped, limit };
+    stage_of((name, stage), opened, (state, false), (base, recipe.video.as_ref()), folder)
 }
 
 /// What was opened, as the data of a stage: against what was there before, with its length and what is validated on.
@@ -182,7 +196,7 @@ fn stage_of(
     (name, stage): (&str, &StageRecipe),
     opened: Opened,
     (state, may_change): (DataState, bool),
-    base: &Path,
+    (base, video): (&Path, Option<&VideoRecipe>),
     folder: &Path,
 ) -> Result<StageData> {
     let Opened { mixed, languages, held_out, skipped, limit } = opened;
@@ -220,7 +234,8 @@ fn stage_of(
     let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
     // What is validated on decides on weights and length too.
     let validated = held_out.as_ref().map(HeldOut::describe);
-    let fingerprint = blake3::hash(format!("{text}{validated:?}").as_bytes()).to_hex().to_string();
+    let shown = video.map(VideoRecipe::fingerprint).unwrap_or_default();
+    let fingerprint = blake3::hash(format!("{text}{validated:?}{shown}").as_bytes()).to_hex().to_string();
     Ok(StageData {
         stage: StageRecipe { steps, ..stage.clone() },
         mixed,
@@ -229,6 +244,8 @@ fn stage_of(
         held_out,
         fingerprint,
         changes,
+        video: video.map(VideoRecipe::settings).unwrap_or_default(),
+        base: base.to_owned(),
         state,
     })
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use burn_vlm::checkpoint::{Pretrained, StoreDtype, copy_words};
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
-use burn_vlm::vlm::VlmConfig;
+use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_base::files::{list_dir, write_atomic, write_json_atomic};
 use burn_vlm_base::seal::hash_file;
 use burn_vlm_data::chat_template::ANSWER_END;
+use burn_vlm_data::conversation::VIDEO_PLACEHOLDER;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::processor::{BY_TEMPLATE, CONVERSATION_FORMAT, Processor, ProcessorParts, TOKENS_PER_VIEW};
 use serde_json::json;
@@ -91,7 +92,7 @@ pub fn save_model<T: VisionTower, P: Projector>(
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, StoreDtype::F32)?;
     copy_words(backbone, folder)?;
-    if assembled.image_token_added {
+    if assembled.image_token_added || assembled.video_token_added {
         tokenizer.save(folder.join("tokenizer.json"))?;
     }
     let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
@@ -103,6 +104,9 @@ pub fn save_model<T: VisionTower, P: Projector>(
     }
     write_json_atomic(&folder.join("generation_config.json"), &generation)?;
     write_json_atomic(&folder.join("preprocessor_config.json"), processor)?;
+    if let Some(videos) = &assembled.videos {
+        write_json_atomic(&folder.join("video_preprocessor_config.json"), &videos.to_json())?;
+    }
     let view = model_visual_tokens(&model.config).shown_by(processor).view;
     let mut counts = counts(&model.config, words.image_token(), view);
     if let Some(end) = template.answer_end() {
@@ -114,8 +118,12 @@ pub fn save_model<T: VisionTower, P: Projector>(
 /// How many visual tokens a picture has: in transformers' keys, and in ours, which pooling and connectors change too.
 fn counts(config: &VlmConfig, image_token: &str, view: usize) -> serde_json::Value {
     let vision = &config.vision_config;
-    let class = if config.is_tiled() { "LlavaNextProcessor" } else { "LlavaProcessor" };
-    json!({
+    let class = match config.model_type {
+        VlmType::Llava => "LlavaProcessor",
+        VlmType::LlavaNext => "LlavaNextProcessor",
+        VlmType::LlavaOnevision => "LlavaOnevisionProcessor",
+    };
+    let mut counts = json!({
         "processor_class": class,
         "image_token": image_token,
         "patch_size": vision.image_size() / vision.grid().max(1),
@@ -123,5 +131,10 @@ fn counts(config: &VlmConfig, image_token: &str, view: usize) -> serde_json::Val
         "vision_feature_select_strategy": config.vision_feature_select_strategy,
         TOKENS_PER_VIEW: view,
         CONVERSATION_FORMAT: BY_TEMPLATE,
-    })
+    });
+    if config.takes_videos() {
+        counts["video_token"] = json!(VIDEO_PLACEHOLDER);
+        counts["num_image_tokens"] = json!(config.num_visual_tokens());
+    }
+    counts
 }

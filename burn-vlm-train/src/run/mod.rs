@@ -52,19 +52,18 @@ use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::prepare::{FeatureBank, Views};
-use burn_vlm_data::processor::Processor;
 use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 
 use self::extend::{Extending, chain};
 use self::shared::Beginning;
 use crate::ablation::PartStore;
-use crate::assemble::{Assembled, assemble, is_whole, part_folder, tower_is_frozen};
+use crate::assemble::{Assembled, assemble_recipe, is_whole, part_folder, tower_is_frozen};
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::features::{BankKey, feature_bytes, pictures_of, stored_bank};
+use crate::features::{BankKey, Shown, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
-use crate::objective::{SampleStream, TextObjective, VlmObjective};
+use crate::objective::{SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::optim::LearningRates;
 use crate::params::list_params;
 use crate::pictures::processor_for;
@@ -189,7 +188,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     // What a killed run left; the lock says that nobody is at it.
     [out, model.as_path()].into_iter().try_for_each(remove_stale_temps)?;
     let device = context.device.clone().autodiff();
-    let assembled = assemble::<T, P>(&recipe.model, &parts.encoder, &parts.backbone, recipe.seed, &device)?;
+    let assembled = assemble_recipe::<T, P>(recipe, &parts.encoder, &parts.backbone, &device)?;
     let (mut assembled, init) = begin::init(out, recipe, start, assembled, &device)?;
     recipe.compute.apply(&mut assembled.model);
     run.tell(&assembled);
@@ -201,6 +200,9 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         None => format!("{made_of:?}"),
         Some(init) => format!("{made_of:?} {}", init.blake3),
     };
+    if recipe.video.as_ref().is_some_and(|video| video.extend_model) {
+        fingerprint.push_str(" with videos");
+    }
     // Beyond what a checkpoint knows: the data of the stages before, and what decides on the records of each.
     let mut beginning = Beginning::new(&format!("{fingerprint} {:?} {}", recipe.tokenizer, recipe.held_out_share()));
     let mut stages = Vec::with_capacity(recipe.stages.len());
@@ -461,21 +463,25 @@ impl TrainRun<'_> {
             Some(mixture) => (mixture.views, mixture.augment, mixture.feature_megabytes),
             None => (stage.data.views, stage.data.augment, CORPUS_FEATURE_MEGABYTES),
         };
-        if stage.objective == ObjectiveKind::Text || !frozen || views == 0 || samples.layout.tiled {
+        let takes_videos = samples.layout.video_id.is_some();
+        let tiled = samples.layout.tiled && !takes_videos;
+        if stage.objective == ObjectiveKind::Text || !frozen || views == 0 || tiled {
             return Ok(samples);
         }
-        let views = if augment { Views::Augmented(views) } else { Views::Plain };
-        let bank = self.bank(data, assembled, (&samples.maker.processor, &image), views, megabytes)?;
+        // Frames are not augmented.
+        let views = if augment && !takes_videos { Views::Augmented(views) } else { Views::Plain };
+        let bank = self.bank(data, assembled, (&samples.maker, &image), views, megabytes)?;
         samples.maker.bank = bank;
         Ok(samples)
     }
 
-    /// The features of all pictures of a stage; `None` where they would be too large.
+    /// The features of all pictures of a stage, or of all frames of a model that takes videos, whose pictures are tiled; `None` where
+    /// they would be too large.
     fn bank<T: VisionTower, P: Projector>(
         &self,
         data: &StageData,
         assembled: &Assembled<T, P>,
-        (processor, image): (&Processor, &ImageProcessorConfig),
+        (maker, image): (&SampleMaker, &ImageProcessorConfig),
         views: Views,
         megabytes: u64,
     ) -> Result<Option<Arc<FeatureBank>>> {
@@ -484,7 +490,10 @@ impl TrainRun<'_> {
         let validated = data.held_out.iter().filter(|_| views == Views::Plain).flat_map(|held_out| &held_out.sources);
         let trained = data.mixed.sources();
         let known = |source: &&Arc<dyn Source>| !trained.iter().any(|trained| Arc::ptr_eq(trained, source));
-        let pictures = pictures_of(trained.iter().chain(validated.filter(known)));
+        let processor = &maker.processor;
+        let frames_alone = processor.video_processor().is_some();
+        let shown = Shown { clips: maker.clips.as_ref(), frames_alone };
+        let pictures = pictures_of(trained.iter().chain(validated.filter(known)), shown);
         if pictures.is_empty() {
             return Ok(None);
         }
@@ -503,7 +512,10 @@ impl TrainRun<'_> {
         }
         let encoder = part_state(&self.parts.encoder)?;
         let view = resolved_view(view_of(&data.stage), assembled.whole, config, image)?;
-        let image = picture_config(config, image, view, assembled.whole);
+        let image = match processor.video_processor() {
+            Some(videos) => videos.config().frames().clone(),
+            None => picture_config(config, image, view, assembled.whole),
+        };
         let precision = self.recipe.compute.precision;
         let key = BankKey { encoder: &encoder, config, image: &image, views, precision };
         let store = PartStore::new(self.features);

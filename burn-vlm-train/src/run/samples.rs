@@ -11,6 +11,7 @@ use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::source::Source;
+use burn_vlm_data::video::Clips;
 
 use super::data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 use super::resolved_view;
@@ -60,14 +61,23 @@ pub fn stage_samples<T: VisionTower, P: Projector>(
     let limits = mixture.limits.decode();
     let processor =
         stage_processor(config, tokenizer.clone(), template.clone(), image, (view, assembled.whole), limits)?;
+    let processor = match assembled.video_parts() {
+        Some(videos) => processor.with_videos(videos)?,
+        None => processor,
+    };
+    // A tower whose pictures have grids of their own has no size for frames: samples with video files are left out, and say so.
+    let clips = processor.frame_processor().ok();
+    let clips = clips.map(|frames| Clips::new(&data.video, frames, &data.base)).transpose()?;
     let positions = config.text_config.max_position_embeddings();
     let mut maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
     maker.augment = mixture.augment;
+    maker.clips = clips;
     let layout = Layout {
         batching: mixture.batching,
         batch: stage.batch,
         pad_id: tokenizer.pad_id().unwrap_or(0),
         image_id: tokenizer.image_id().map(i64::from),
+        video_id: maker.processor.video_token_id().map(i64::from),
         tiled: view == PictureView::Tiles,
         seed,
     };
@@ -86,6 +96,7 @@ pub fn text_samples(data: &StageData, processor: Arc<Processor>, positions: usiz
         batch: stage.batch,
         pad_id: tokenizer.pad_id().unwrap_or(0),
         image_id: None,
+        video_id: None,
         tiled: false,
         seed,
     };

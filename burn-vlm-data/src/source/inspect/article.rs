@@ -1,6 +1,7 @@
 //! One sample on the page: its pictures as thumbnails and its conversation.
 
 use super::super::{SkipReason, Source};
+use super::clips::strip;
 use super::page::escape;
 use super::{Reader, Segment};
 use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, small_jpeg, to_rgb};
@@ -24,7 +25,7 @@ const CHARACTERS: usize = 20_000;
 pub(super) fn article(
     html: &mut String,
     source: &dyn Source,
-    (reader, tower): (Option<&Reader>, Option<&ImageProcessor>),
+    (reader, tower, frames): (Option<&Reader>, Option<&ImageProcessor>, usize),
     record: u64,
     sample: &Sample,
 ) {
@@ -72,11 +73,12 @@ pub(super) fn article(
             Some(Err(reason)) => writeln!(html, "<figure>{}</figure>", escape(&reason)),
         };
     }
+    sample.clips().for_each(|clip| strip(html, clip, frames));
     let more = sample.pictures().count().saturating_sub(PICTURES);
     if more > 0 {
         let _ = writeln!(html, "<p class=\"about\">and {more} more pictures</p>");
     }
-    match reader.map(|reader| reader.segments(sample)) {
+    match reader.map(|reader| reader.segments(sample, frames)) {
         Some(Ok(segments)) => {
             let spans: String = segments.iter().map(span).collect();
             let _ = writeln!(html, "<pre dir=\"auto\">{spans}</pre>");

@@ -1,6 +1,7 @@
 //! What is in a source: counts, lengths, everything that cannot be used, and a page of samples to look at.
 
 mod article;
+mod clips;
 mod lengths;
 mod page;
 mod reader;
@@ -15,6 +16,7 @@ use super::{Skip, SkipSummary, Source};
 use crate::image;
 use crate::loader::{LoaderError, Prefetcher};
 use crate::sample::{MediaKey, Sample};
+use crate::video::DEFAULT_FRAMES;
 use serde::Serialize;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -43,12 +45,14 @@ pub struct InspectOptions {
     pub decode: bool,
     /// Look at the first so many records only.
     pub max_records: Option<u64>,
+    /// Frames of a video file, evenly from all of it, that are decoded and counted.
+    pub frames: usize,
 }
 
 impl Default for InspectOptions {
     /// Two workers, all records, every picture decoded.
     fn default() -> Self {
-        Self { workers: 2, decode: true, max_records: None }
+        Self { workers: 2, decode: true, max_records: None, frames: DEFAULT_FRAMES }
     }
 }
 
@@ -67,6 +71,9 @@ pub struct Inspection {
     pub tags: BTreeMap<String, u64>,
     /// Samples by number of pictures.
     pub pictures: BTreeMap<usize, u64>,
+    /// Samples by the number of their video files, of those with any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub videos: BTreeMap<usize, u64>,
     /// Turns of a sample.
     pub turns: Lengths,
     /// Characters of a sample's turns, placeholders counted.
@@ -113,6 +120,8 @@ struct Look {
     language: String,
     tags: Arc<[String]>,
     pictures: usize,
+    /// Files, whose frames are no pictures of the sample.
+    videos: usize,
     turns: u64,
     characters: u64,
     tokens: Option<(u64, u64)>,
@@ -151,7 +160,7 @@ pub fn inspect_with(
         let samples = samples.into_iter().zip(numbers);
         let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
-            let look = Look::at(&*worker_source, worker_reader.as_deref(), (record, &sample), options.decode);
+            let look = Look::at(&*worker_source, worker_reader.as_deref(), (record, &sample), options);
             look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
         Ok::<_, Infallible>((unread, samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>()))
@@ -183,7 +192,7 @@ impl Look {
         source: &dyn Source,
         reader: Option<&Reader>,
         (record, sample): (u64, &Sample),
-        decode: bool,
+        options: InspectOptions,
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
         let mut pictures = 0;
@@ -191,7 +200,7 @@ impl Look {
         let mut keys = Vec::new();
         for picture in sample.pictures() {
             pictures += 1;
-            if decode {
+            if options.decode {
                 let bytes = picture.read()?;
                 image::decode(&picture.name(), &bytes, &limits)?;
                 keys.push(MediaKey::of(&bytes));
@@ -200,10 +209,14 @@ impl Look {
                 }
             }
         }
+        for clip in sample.clips().filter(|_| options.decode) {
+            clips::check(clip, options.frames)?;
+            keys.push(clip.key()?);
+        }
         let tokens = match reader {
             None => None,
             Some(reader) => {
-                let encoded = reader.encode(sample)?;
+                let encoded = reader.encode_frames(sample, options.frames)?;
                 Some((encoded.ids.len() as u64, encoded.trained() as u64))
             }
         };
@@ -215,6 +228,7 @@ impl Look {
             language: sample.language.map_or_else(|| "-".to_owned(), |language| language.tag().to_owned()),
             tags: sample.tags.clone(),
             pictures,
+            videos: sample.clips().count(),
             turns: sample.turns.len() as u64,
             characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
             tokens,
@@ -232,6 +246,7 @@ impl Inspection {
             languages: BTreeMap::new(),
             tags: BTreeMap::new(),
             pictures: BTreeMap::new(),
+            videos: BTreeMap::new(),
             turns: Lengths::default(),
             characters: Lengths::default(),
             tokens: tokens.then(Lengths::default),
@@ -257,6 +272,9 @@ impl Inspection {
         *self.languages.entry(look.language).or_default() += 1;
         look.tags.iter().for_each(|tag| *self.tags.entry(tag.clone()).or_default() += 1);
         *self.pictures.entry(look.pictures).or_default() += 1;
+        if look.videos > 0 {
+            *self.videos.entry(look.videos).or_default() += 1;
+        }
         for key in look.keys {
             match self.first_seen.entry(key) {
                 Entry::Vacant(first) => {
@@ -308,6 +326,10 @@ impl Inspection {
         ];
         if !self.tags.is_empty() {
             rows.push(("tags", counts(&self.tags)));
+        }
+        if !self.videos.is_empty() {
+            let videos = self.videos.iter().map(|(n, count)| (format!("{n}:"), *count)).collect();
+            rows.push(("videos a sample", counts(&videos)));
         }
         rows.extend([
             ("pictures a sample", counts(&pictures)),

@@ -27,7 +27,7 @@ article { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; ma
 figure { display: inline-block; margin: 0 .5rem .5rem 0; } figcaption, .about { color: var(--soft); font-size: .85em; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: .3rem 0; }
 .trained { background: var(--trained); border-radius: .2rem; } .visual { background: var(--visual); border-radius: .2rem;
-  padding: 0 .3rem; font-size: .85em; } .seen { max-width: 9rem; } .role { color: var(--soft); font-size: .85em; margin-top: .5rem; }
+  padding: 0 .3rem; font-size: .85em; } .seen { max-width: 9rem; } .strip img { height: 4.5rem; } .role { color: var(--soft); font-size: .85em; margin-top: .5rem; }
 </style>
 "#;
 
@@ -38,6 +38,8 @@ pub struct PageOptions<'a> {
     pub reader: Option<&'a Reader>,
     /// Shows each picture as the vision tower sees it too: resized, cropped, padded or tiled.
     pub tower: Option<&'a ImageProcessor>,
+    /// Frames of a video file that are shown, evenly from all of it.
+    pub frames: usize,
     /// Samples of each source.
     pub samples: usize,
     /// Chooses them.
@@ -123,7 +125,7 @@ fn section(
     html: &mut String,
     heading: &str,
     (source, inspection): (&dyn Source, &Inspection),
-    PageOptions { reader, tower, samples, seed }: PageOptions<'_>,
+    PageOptions { reader, tower, frames, samples, seed }: PageOptions<'_>,
 ) {
     html.push_str("<table>\n");
     for (name, value) in inspection.rows() {
@@ -139,7 +141,7 @@ fn section(
         (0..inspection.looked_at).take(TRIES.saturating_mul(samples)).map(|position| order.index(position) as u64);
     let shown = records.filter_map(|record| Some((record, source.get(record).ok()?))).take(samples);
     for (record, sample) in shown {
-        article(html, source, (reader, tower), record, &sample);
+        article(html, source, (reader, tower, frames), record, &sample);
     }
     let total = inspection.summary.total();
     if total > 0 {

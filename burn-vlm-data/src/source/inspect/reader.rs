@@ -4,7 +4,9 @@ use super::super::{SkipKind, SkipReason};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
 use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, NO_END};
 use crate::processor::{Processor, ProcessorError};
-use crate::sample::Sample;
+use crate::sample::{Media, Picture, Sample, Video, image_turns, pictures};
+use crate::video::DEFAULT_FRAMES;
+use bytes::Bytes;
 use std::path::Path;
 
 /// A processor with what is asked of it: it reads samples as training does.
@@ -58,8 +60,24 @@ impl Reader {
     /// # Errors
     /// A conversation that template or tokenizer refuse.
     pub fn encode(&self, sample: &Sample) -> Result<Encoded, SkipReason> {
-        let mut turns = sample.image_turns();
-        let mut pictures = vec![self.tokens_per_picture; sample.pictures().count()];
+        self.encode_frames(sample, DEFAULT_FRAMES)
+    }
+
+    /// As [`Self::encode`], a video file being so many pictures.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_frames(&self, sample: &Sample, frames: usize) -> Result<Encoded, SkipReason> {
+        let counted = |medium: &Media| match medium {
+            Media::Video(Video::Clip(clip)) => {
+                // Only how many there are is asked of them.
+                Media::frames((0..frames).map(|_| Picture::Encoded { name: clip.name(), bytes: Bytes::new() }))
+            }
+            other => other.clone(),
+        };
+        let media: Vec<Media> = sample.media.iter().map(counted).collect();
+        let mut turns = image_turns(&sample.turns, &media);
+        let mut pictures = vec![self.tokens_per_picture; pictures(&media).count()];
         if self.processor.image_token_id().is_none() {
             turns.iter_mut().for_each(without_pictures);
             pictures.clear();
@@ -68,12 +86,12 @@ impl Reader {
         encoded.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))
     }
 
-    /// The sample as stretches of text.
+    /// The sample as stretches of text, a video file being so many pictures.
     ///
     /// # Errors
     /// As [`Self::encode`].
-    pub fn segments(&self, sample: &Sample) -> Result<Vec<Segment>, SkipReason> {
-        let Encoded { ids, labels, .. } = self.encode(sample)?;
+    pub fn segments(&self, sample: &Sample, frames: usize) -> Result<Vec<Segment>, SkipReason> {
+        let Encoded { ids, labels, .. } = self.encode_frames(sample, frames)?;
         let image = self.processor.image_token_id();
         let kinds: Vec<(bool, bool)> =
             ids.iter().zip(&labels).map(|(id, label)| (*label != IGNORE, Some(*id) == image)).collect();

@@ -5,19 +5,22 @@ use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
 use burn_vlm_data::tasks::CANVAS;
+use burn_vlm_data::video::{Clips, VideoSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::EstimateInput;
+use super::report::time;
 use super::shapes::Shapes;
-use crate::assemble::{Words, words_of};
+use crate::assemble::{Words, words_with};
 use crate::error::Result;
 use crate::objective::{PreparedImage, SampleMaker};
 use crate::optim::thousands;
 use crate::pictures::{default_processor, processor_for};
-use crate::processor::{model_visual_tokens, stage_processor};
-use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, has_picture};
+use crate::processor::{frames_config, model_visual_tokens, stage_processor, video_parts};
+use crate::recipe::{MixtureRecipe, ObjectiveKind, PictureView, StageRecipe, VideoRecipe, has_picture};
 use crate::run::data::{DataOrigin, corpus_mixture};
 use crate::run::drawn::language_shares;
 use crate::run::resolved_view;
@@ -126,7 +129,7 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let (mixed, languages) = corpus_mixture(stage, origin, 0)?;
     sample.languages = language_shares(&languages);
     let shown = MixtureRecipe { pictures: stage.data.pictures, ..MixtureRecipe::new("") };
-    Ok(look(shapes, stage, &shown, &mixed, sample)?.limited(stage.max_tokens))
+    Ok(look((input, shapes), stage, &shown, &mixed, sample)?.limited(stage.max_tokens))
 }
 
 fn assumed_text(input: &EstimateInput<'_>, answers: f64) -> String {
@@ -155,10 +158,11 @@ fn of_mixture(
                     mixture.file.display(),
                     thousands(epoch as usize)
                 ));
-                let mut sample = assumed(input, shapes, mixture, text_share(&config, Some(&open.plan)), notes)?;
+                let shares = ["text", "video"].map(|tag| tagged_share(&config, Some(&open.plan), tag));
+                let mut sample = assumed(input, shapes, mixture, shares, notes)?;
                 sample.epoch = Some(epoch);
                 sample.languages = language_shares(&open.plan.by_language());
-                let sample = look(shapes, stage, mixture, &open.mixed, sample)?;
+                let sample = look((input, shapes), stage, mixture, &open.mixed, sample)?;
                 return Ok(sample.limited(stage.max_tokens));
             }
             Err(error) => {
@@ -183,25 +187,28 @@ fn of_mixture(
             root.display()
         ),
     });
-    let mut sample = assumed(input, shapes, mixture, text_share(&config, plan.as_ref()), notes)?;
+    let shares = ["text", "video"].map(|tag| tagged_share(&config, plan.as_ref(), tag));
+    let mut sample = assumed(input, shapes, mixture, shares, notes)?;
     sample.epoch = epoch;
     sample.languages = plan.as_ref().map(|plan| language_shares(&plan.by_language())).unwrap_or_default();
     Ok(sample.limited(stage.max_tokens))
 }
 
-/// The share of samples without a picture: those of sources that are tagged `text`.
-fn text_share(config: &MixtureConfig, plan: Option<&Plan>) -> f64 {
-    let Some(plan) = plan else { return 0.0 };
-    let tagged = |(_, source): &(usize, &burn_vlm_data::mixture::SourceConfig)| source.tags.iter().any(|t| t == "text");
-    let text: u64 = config.sources.iter().enumerate().filter(tagged).map(|(index, _)| plan.of_source(index)).sum();
-    text as f64 / plan.len().max(1) as f64
+/// The share of samples of sources with a tag: `text` for those without a picture, `video` for those with a video. Where no numbers are
+/// known, all have it or none is taken to.
+fn tagged_share(config: &MixtureConfig, plan: Option<&Plan>, tag: &str) -> f64 {
+    let has = |source: &burn_vlm_data::mixture::SourceConfig| source.tags.iter().any(|own| own == tag);
+    let Some(plan) = plan else { return f64::from(u8::from(config.sources.iter().all(has))) };
+    let tagged = config.sources.iter().enumerate().filter(|(_, source)| has(source));
+    let tagged: u64 = tagged.map(|(index, _)| plan.of_source(index)).sum();
+    tagged as f64 / plan.len().max(1) as f64
 }
 
 fn assumed(
     input: &EstimateInput<'_>,
     shapes: &Shapes,
     mixture: &MixtureRecipe,
-    text_share: f64,
+    [text_share, video_share]: [f64; 2],
     mut notes: Vec<String>,
 ) -> Result<SampleEstimate> {
     let (width, height) = input.assumptions.picture;
@@ -213,10 +220,19 @@ fn assumed(
         PictureView::Square | PictureView::Pad => (1, shapes.config.num_visual_tokens()),
     };
     let answers = if mixture.template == PromptTemplate::Chat { ANSWERS } else { 1.0 };
-    let pictures = 1.0 - text_share;
+    let pictures = (1.0 - text_share - video_share).max(0.0);
     let text = input.assumptions.text_tokens as f64;
     notes.push(assumed_text(input, answers));
-    notes.push(match view {
+    let video = (video_share > 0.0).then(|| shown_video(input, shapes));
+    if let Some((frames, tokens)) = video {
+        notes.push(format!(
+            "assumed: a video of {frames} frames in {:.0} % (sources tagged `video`): {frames} views, {tokens} visual tokens; what \
+             decoding takes is not known without the videos",
+            100.0 * video_share
+        ));
+    }
+    let (frames, video_tokens) = video.unwrap_or_default();
+    let of_picture = match view {
         PictureView::Tiles => {
             format!("assumed: pictures of {width} x {height} pixels (--picture): {views} views, {tokens} visual tokens")
         }
@@ -224,24 +240,40 @@ fn assumed(
             format!("assumed: pictures of {width} x {height} pixels (--picture): {tokens} patches, a visual token each")
         }
         _ => format!("one view of {tokens} visual tokens a picture"),
-    });
+    };
     let rest = if text_share > 0.0 {
         format!(", none in {:.0} % (sources tagged `text`)", 100.0 * text_share)
     } else {
         String::new()
     };
-    notes.push(format!("assumed: one picture a sample{rest}"));
+    if pictures > 0.0 {
+        notes.push(of_picture);
+        notes.push(format!("assumed: one picture a sample{rest}"));
+    }
+    let shown = pictures + video_share;
     Ok(SampleEstimate {
         epoch: None,
-        pictures,
-        views_of_picture: views as f64,
-        visual_tokens: pictures * tokens as f64,
+        pictures: shown,
+        views_of_picture: (pictures * views as f64 + video_share * frames as f64) / shown.max(f64::MIN_POSITIVE),
+        visual_tokens: pictures * tokens as f64 + video_share * video_tokens as f64,
         text_tokens: text,
         targets: text * answers,
         picture: (width, height),
         languages: BTreeMap::new(),
         notes,
     })
+}
+
+/// Frames of a video as the recipe's rule chooses them, and its visual tokens.
+fn shown_video(input: &EstimateInput<'_>, shapes: &Shapes) -> (usize, usize) {
+    let sampling =
+        input.recipe.video.as_ref().map_or_else(|| VideoSettings::default().sampling, |video| video.sampling);
+    let frames = sampling.most_frames();
+    let tokens = match shapes.config.takes_videos() {
+        true => shapes.config.frame_tokens().of_video(frames),
+        false => frames * shapes.config.num_visual_tokens(),
+    };
+    (frames, tokens)
 }
 
 /// Patches of a picture (height, width) that has a grid of its own.
@@ -256,14 +288,15 @@ fn patches_of(shapes: &Shapes, size: (u32, u32)) -> Result<usize> {
 
 /// Samples of the stream instead of assumptions, where parts can read them.
 fn look(
-    shapes: &Shapes,
+    (input, shapes): (&EstimateInput<'_>, &Shapes),
     stage: &StageRecipe,
     mixture: &MixtureRecipe,
     mixed: &Mixed,
     sample: SampleEstimate,
 ) -> Result<SampleEstimate> {
     let Some(backbone) = &shapes.backbone else { return Ok(sample) };
-    let Words { tokenizer, template, note, .. } = words_of(backbone, shapes.answer_end)?;
+    let takes_videos = shapes.config.takes_videos();
+    let Words { tokenizer, template, note, .. } = words_with(backbone, shapes.answer_end, takes_videos)?;
     let tower = &shapes.config.vision_config;
     let image = match &shapes.encoder {
         Some(encoder) => processor_for(encoder, tower)?,
@@ -278,9 +311,20 @@ fn look(
     let (config, limits) = (&shapes.config, mixture.limits.decode());
     let view = resolved_view(mixture.pictures, shapes.whole, config, &image)?;
     let processor = stage_processor(config, tokenizer, template, &image, (view, shapes.whole), limits)?;
+    let frames = takes_videos.then(|| frames_config(backbone, &image)).transpose()?;
+    let processor = match video_parts(config, frames) {
+        Some(videos) => processor.with_videos(videos)?,
+        None => processor,
+    };
+    let settings = input.recipe.video.as_ref().map(VideoRecipe::settings).unwrap_or_default();
+    let frames = processor.frame_processor().ok();
+    // What decoding takes is measured: nothing of it may come from the cache.
+    let settings = VideoSettings { cache: None, ..settings };
+    let clips = frames.map(|frames| Clips::new(&settings, frames, input.base)).transpose()?;
     let positions = config.text_config.max_position_embeddings();
-    let maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
-    let id = maker.processor.image_token_id();
+    let mut maker = SampleMaker::new(Arc::new(processor), mixture.template, options, mixture.batching, positions);
+    maker.clips = clips;
+    let ids = [maker.processor.image_token_id(), maker.processor.video_token_id()];
     let epoch = mixed.epoch_len();
     let count = LOOKED_AT.min(epoch);
     let mut sum = SampleEstimate {
@@ -292,10 +336,19 @@ fn look(
         notes: sample.notes.into_iter().filter(|note| !note.starts_with("assumed")).collect(),
         ..sample
     };
+    let (mut videos, mut decoding) = (0, Duration::ZERO);
     for index in 0..count {
-        let drawn = mixed.get(index * epoch / count, |sample| maker.make(sample, None));
-        let made = drawn?.item;
-        let visual = made.encoded.ids.iter().filter(|token| Some(**token) == id).count() as f64;
+        let drawn = mixed.get(index * epoch / count, |sample| {
+            let begin = Instant::now();
+            let made = maker.make(sample, None)?;
+            Ok((made, sample.clips().count(), begin.elapsed()))
+        });
+        let (made, files, took) = drawn?.item;
+        if files > 0 {
+            videos += files;
+            decoding += took;
+        }
+        let visual = made.encoded.ids.iter().filter(|token| ids.contains(&Some(**token))).count() as f64;
         sum.pictures += made.images.len() as f64;
         sum.views_of_picture += made.images.iter().map(PreparedImage::views).sum::<usize>() as f64;
         sum.visual_tokens += visual;
@@ -308,5 +361,13 @@ fn look(
     }
     sum.notes.extend(note.filter(|_| mixture.template == PromptTemplate::Chat));
     sum.notes.push(format!("lengths and pictures are those of {count} samples from all over it"));
+    if videos > 0 {
+        let seconds = decoding.as_secs_f64() / videos as f64;
+        let all = sum.epoch.map(|epoch| seconds * videos as f64 / count as f64 * epoch as f64);
+        let all = all.map_or_else(String::new, |all| {
+            format!(", {} an epoch, shared by the workers and once only with `[video] cache`", time(all))
+        });
+        sum.notes.push(format!("decoding and resizing take {seconds:.2} s a video on one thread{all}"));
+    }
     Ok(sum)
 }

@@ -6,12 +6,12 @@ use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::language::{LanguageConfig, LanguageModel};
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
 use burn_vlm::vlm::{Vlm, VlmConfig};
-use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::AnswerEnd;
 use serde_json::Value;
 
 use super::EstimateInput;
-use crate::assemble::{is_whole, part_folder, tokenizer_with_image, vlm_config, whole_image_id, words_of};
+use crate::assemble::{is_whole, part_folder, tokenizer_with_image, vlm_config, whole_image_id, words_of, words_with};
 use crate::error::{Result, TrainError};
 use crate::recipe::PartRecipe;
 
@@ -75,7 +75,11 @@ impl Shapes {
         let rows = image_rows(backbone.folder.as_deref(), &language)?;
         let own = language.vocab_size();
         let grown = language.clone().with_vocab_size(rows.max(own));
-        let config = vlm_config(model, vision.clone(), grown.clone(), rows as i64 - 1)?;
+        let mut config = vlm_config(model, vision.clone(), grown.clone(), rows as i64 - 1)?;
+        if extends(input) {
+            config = for_videos(config, backbone.folder.as_deref(), model.answer_end)?;
+        }
+        let grown = config.text_config.clone();
         let added = grown.vocab_size() - own;
         let more = if added > 0 { format!(", {added} more for {IMAGE_PLACEHOLDER}") } else { String::new() };
         let parts = [
@@ -95,6 +99,7 @@ impl Shapes {
     /// A whole model, as its config.json describes it.
     fn of_whole(input: &EstimateInput<'_>, name: &str) -> Result<Self> {
         let found = Found::of(input, name)?;
+        let extends = extends(input);
         let Shape::Json(json) = &found.shape else {
             return Err(wrong_kind(name, "a part that the recipe describes", "a whole model's folder"));
         };
@@ -111,6 +116,9 @@ impl Shapes {
             config.text_config = config.text_config.with_vocab_size(own.max(id as usize + 1));
             config.image_token_index = i64::from(id);
         }
+        if extends || config.takes_videos() {
+            config = for_videos(config, found.folder.as_deref(), answer_end)?;
+        }
         config.validate()?;
         let added = config.text_config.vocab_size() - own;
         let more = if added > 0 { format!(", {added} more for {IMAGE_PLACEHOLDER}") } else { String::new() };
@@ -122,6 +130,32 @@ impl Shapes {
         let folder = found.folder;
         Ok(Self { parts, config, encoder: folder.clone(), backbone: folder, answer_end, whole: true })
     }
+}
+
+/// Whether the recipe makes the model one that takes videos.
+fn extends(input: &EstimateInput<'_>) -> bool {
+    input.recipe.video.as_ref().is_some_and(|video| video.extend_model)
+}
+
+/// The config of the model for videos too, with a row for `<video>` where it has none.
+fn for_videos(config: VlmConfig, folder: Option<&Path>, answer_end: AnswerEnd) -> Result<VlmConfig> {
+    let rows = config.text_config.vocab_size();
+    let known = config.video_token_index.filter(|_| config.takes_videos());
+    let id = match (folder, known) {
+        (Some(folder), _) => {
+            let tokenizer = words_with(folder, answer_end, true)?.tokenizer;
+            tokenizer.token_id(VIDEO_PLACEHOLDER).map_or(rows as i64, i64::from)
+        }
+        (None, Some(known)) => known,
+        (None, None) => rows as i64,
+    };
+    let rows = rows.max(usize::try_from(id).unwrap_or_default() + 1);
+    let mut config = match config.takes_videos() {
+        true => VlmConfig { video_token_index: Some(id), ..config },
+        false => config.for_videos(Some(id)),
+    };
+    config.text_config = config.text_config.with_vocab_size(rows);
+    Ok(config)
 }
 
 /// Token ids once `<image>` is among them: the tokenizer's, or one more than the model has where there is no tokenizer to ask.

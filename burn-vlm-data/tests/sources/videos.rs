@@ -1,0 +1,246 @@
+//! Records whose videos are files: in every format, shown by a rule, and left out with their reason where they cannot be read.
+
+use crate::files;
+use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
+use burn_vlm_data::language::Language;
+use burn_vlm_data::sample::{Media, Sample, Video};
+use burn_vlm_data::source::inspect::{InspectOptions, PageOptions, inspect, page};
+use burn_vlm_data::source::{FileSource, Format, SkipKind, Source, SourceConfig};
+use burn_vlm_data::video::{Clip, Clips, Sampling, VideoProcessor, VideoProcessorConfig, VideoSettings};
+use image::codecs::gif::GifEncoder;
+use image::{Delay, Frame, RgbaImage};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Frame `n` of a clip is grey of this level.
+fn level(n: u8) -> u8 {
+    20 * n + 10
+}
+
+/// A GIF of so many grey frames, 100 ms each.
+fn gif(frames: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for n in 0..frames {
+        let grey = RgbaImage::from_pixel(24, 16, [level(n), level(n), level(n), 255].into());
+        encoder.encode_frame(Frame::from_parts(grey, 0, 0, Delay::from_numer_denom_ms(100, 1))).unwrap();
+    }
+    drop(encoder);
+    bytes
+}
+
+fn processor() -> VideoProcessor {
+    VideoProcessor::new(VideoProcessorConfig::new(ImageProcessorConfig::siglip(8)).unwrap()).unwrap()
+}
+
+fn clips(settings: &VideoSettings) -> Arc<Clips> {
+    Clips::new(settings, processor(), Path::new("")).unwrap()
+}
+
+fn frames(count: usize) -> VideoSettings {
+    VideoSettings { sampling: Sampling::Linspace { frames: count }, ..VideoSettings::default() }
+}
+
+/// The level of every frame that a sample shows.
+fn shown(clips: &Arc<Clips>, sample: &Sample) -> Vec<u8> {
+    let sample = clips.show_sample(sample, true).unwrap();
+    let pixel = |image: RgbImage| {
+        assert_eq!(image.dimensions(), (8, 8), "resized for the tower");
+        image.get_pixel(4, 4).0[0]
+    };
+    sample.pictures().map(|picture| pixel(picture.decode(&Default::default()).unwrap())).collect()
+}
+
+fn write_json(folder: &Path, records: &Value) -> SourceConfig {
+    fs::create_dir_all(folder.join("clips")).unwrap();
+    fs::write(folder.join("clips/a.gif"), gif(9)).unwrap();
+    fs::write(folder.join("clips/b.gif"), gif(3)).unwrap();
+    fs::write(folder.join("clips/cut.gif"), &gif(9)[..30]).unwrap();
+    fs::write(folder.join("clips/no.mp4"), "no video").unwrap();
+    fs::write(folder.join("data.json"), records.to_string()).unwrap();
+    SourceConfig {
+        image_root: Some(folder.to_owned()),
+        video_root: Some(folder.join("clips")),
+        ..SourceConfig::new("videos", folder.join("data.json").display().to_string())
+    }
+}
+
+fn turns(question: &str) -> Value {
+    json!([{"from": "human", "value": question}, {"from": "gpt", "value": "Grey."}])
+}
+
+#[test]
+fn json_names_files_below_the_video_root() {
+    let folder = files::temporary();
+    let config = write_json(
+        &folder,
+        &json!([
+            {"video": "a.gif", "conversations": turns("<image>\nWhat?")},
+            {"video": ["a.gif", "b.gif"], "conversations": turns("<video> and <video>?")},
+            {"video": "a.gif", "image": "clips/b.gif", "conversations": turns("<video> beside <image>?")},
+            {"conversations": [{"role": "user", "content": [{"type": "video", "video": "b.gif"}, {"type": "text", "text": "What?"}]},
+                               {"role": "assistant", "content": "Grey."}]},
+            {"video": "../data.json", "conversations": turns("<video>?")},
+            {"video": "none.mp4", "conversations": turns("<video>?")},
+            {"video": ["a.gif", "b.gif"], "conversations": turns("<image> and <video>?")},
+        ]),
+    );
+    let source = FileSource::open(config).unwrap();
+    let clips = clips(&frames(3));
+    let sample = source.get(0).unwrap();
+    // LLaVA's files say <image> where a video is shown.
+    assert_eq!(sample.turns[0], Turn::user("<video>\nWhat?"));
+    assert_eq!(shown(&clips, &sample), [level(0), level(4), level(8)]);
+    let sample = source.get(1).unwrap();
+    assert_eq!(shown(&clips, &sample), [0, 4, 8, 0, 1, 2].map(level));
+    assert_eq!(
+        clips.show_sample(&sample, false).unwrap().image_turns()[0].text,
+        "<image><image><image> and <image><image><image>?"
+    );
+    let sample = source.get(2).unwrap();
+    assert!(
+        matches!(&sample.media[..], [Media::Video(Video::Clip(_)), Media::Image(_)]),
+        "in the order of the placeholders"
+    );
+    assert_eq!(shown(&clips, &source.get(3).unwrap()), [0, 1, 2].map(level));
+    for (record, kind) in [(4, SkipKind::PathEscape), (5, SkipKind::MissingImage), (6, SkipKind::Placeholders)] {
+        let skip = source.get(record).unwrap_err();
+        assert_eq!(skip.reason, kind, "{skip}");
+    }
+}
+
+#[test]
+fn parquet_and_archives_hold_videos() {
+    let folder = files::temporary();
+    let path = folder.join("clips.parquet");
+    let (long, short) = (gif(9), gif(3));
+    let columns = vec![
+        ("video", files::image_column(vec![(Some(&long), Some("a.gif")), (Some(&short), None)])),
+        ("question", files::text_column(&["<video>\nWhat?", "<video>\nWhat?"])),
+        ("answer", files::text_column(&["Grey.", "Grey."])),
+    ];
+    files::write_columns(&path, columns, 2);
+    let source = FileSource::open(SourceConfig::new("p", path.display().to_string())).unwrap();
+    let clips = clips(&frames(2));
+    assert_eq!(shown(&clips, &source.get(0).unwrap()), [0, 8].map(level));
+    assert_eq!(shown(&clips, &source.get(1).unwrap()), [0, 2].map(level));
+
+    let path = folder.join("clips.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    // What the bytes are decides, not the ending.
+    files::append(&mut archive, "1.mp4", &long);
+    files::append(&mut archive, "1.json", turns_of("<video>\nWhat?").as_bytes());
+    files::append(&mut archive, "2.gif", &short);
+    files::append(&mut archive, "2.json", turns_of("<video>\nWhat?").as_bytes());
+    files::append(&mut archive, "3.gif", &short);
+    files::append(&mut archive, "3.json", turns_of("<image>\nWhat?").as_bytes());
+    archive.finish().unwrap();
+    drop(archive);
+    let config =
+        SourceConfig { format: Some(Format::WebDataset), ..SourceConfig::new("w", path.display().to_string()) };
+    let source = FileSource::open(config).unwrap();
+    assert_eq!(shown(&clips, &source.get(0).unwrap()), [0, 8].map(level));
+    assert_eq!(shown(&clips, &source.get(1).unwrap()), [0, 2].map(level));
+    assert_eq!(source.get(2).unwrap().pictures().count(), 1, "a GIF that is asked about as a picture is one");
+}
+
+fn turns_of(question: &str) -> String {
+    json!({"conversations": turns(question)}).to_string()
+}
+
+#[test]
+fn frames_are_known_before_they_are_decoded() {
+    let folder = files::temporary();
+    let config = write_json(&folder, &json!([{"video": "a.gif", "conversations": turns("<video>\nWhat?")}]));
+    let sample = FileSource::open(config).unwrap().get(0).unwrap();
+    let keys = |settings: &VideoSettings, sample: &Sample| -> Vec<_> {
+        let clips = clips(settings);
+        let sample = clips.show_sample(sample, false).unwrap().into_owned();
+        sample.pictures().map(|picture| picture.key().unwrap()).collect()
+    };
+    let of = keys(&frames(4), &sample);
+    assert_eq!(of, keys(&frames(4), &sample));
+    assert!(of.iter().zip(keys(&frames(3), &sample)).all(|(a, b)| *a != b), "another rule, other frames");
+    // The same bytes under another name are the same frames.
+    let copy = Clip::Encoded { name: "copy".into(), bytes: gif(9).into() };
+    let copied = Sample { media: vec![Media::Video(Video::Clip(copy))], ..sample.clone() };
+    assert_eq!(keys(&frames(4), &copied), of);
+    // A file that cannot be decoded has keys too, and says at its first frame why it has no pixels.
+    let broken = Sample { media: vec![Media::Video(Video::Clip(Clip::File(folder.join("clips/no.mp4"))))], ..sample };
+    assert_eq!(keys(&frames(4), &broken).len(), 4);
+    let clips = clips(&frames(4));
+    let reason = clips.show_sample(&broken, true).unwrap_err();
+    assert!(reason.kind == SkipKind::UnreadableVideo && reason.detail.contains("no.mp4"), "{reason}");
+}
+
+#[test]
+fn a_rule_chooses_among_listed_frames_too() {
+    let picture =
+        |name: usize| burn_vlm_data::sample::Picture::Encoded { name: name.to_string(), bytes: gif(1).into() };
+    let listed = vec![Media::frames((0..9).map(picture)), Media::frames((0..2).map(picture))];
+    let shown = clips(&frames(3)).show(&listed, true).unwrap().into_owned();
+    let names: Vec<String> = burn_vlm_data::sample::pictures(&shown).map(|picture| picture.name()).collect();
+    assert_eq!(names, ["0", "4", "8", "0", "1"]);
+}
+
+#[test]
+fn the_time_instruction_stands_before_english_questions() {
+    let folder = files::temporary();
+    let config = write_json(&folder, &json!([{"video": "a.gif", "conversations": turns("<video>\nWhat?")}]));
+    let mut sample = FileSource::open(config).unwrap().get(0).unwrap();
+    let clips = clips(&VideoSettings { time_instruction: true, ..frames(2) });
+    let told = clips.show_sample(&sample, true).unwrap().turns[0].text.clone();
+    assert!(
+        told.starts_with("<video>\nThe video lasts for 0.90 seconds, and 2 frames") && told.ends_with("\nWhat?"),
+        "{told}"
+    );
+    sample.language = Some(Language::PL);
+    assert_eq!(clips.show_sample(&sample, true).unwrap().turns[0].text, "<video>\nWhat?");
+}
+
+#[test]
+fn resized_frames_are_taken_from_the_cache() {
+    let folder = files::temporary();
+    let cache: PathBuf = folder.join("cache");
+    let settings = VideoSettings { cache: Some(cache.clone()), ..frames(3) };
+    let file = folder.join("a.gif");
+    fs::write(&file, gif(9)).unwrap();
+    let media = [Media::Video(Video::Clip(Clip::File(file.clone())))];
+    let first = clips(&settings);
+    assert_eq!(first.record(&Clip::File(file.clone())).unwrap().indices, [0, 4, 8]);
+    let kept: Vec<_> = fs::read_dir(&cache).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    // The programs that would decode are none: the cache alone answers.
+    let mut settings = settings;
+    settings.reading.ffmpeg = "no-such-program".into();
+    settings.reading.limits.max_frames = 1;
+    let frames = clips(&settings).show(&media, true).unwrap().into_owned();
+    assert_eq!(burn_vlm_data::sample::pictures(&frames).count(), 3);
+}
+
+#[test]
+fn inspection_decodes_videos_and_shows_strips() {
+    let folder = files::temporary();
+    let config = write_json(
+        &folder,
+        &json!([
+            {"video": "a.gif", "conversations": turns("<video>\nWhat?")},
+            {"video": "cut.gif", "conversations": turns("<video>\nWhat?")},
+        ]),
+    );
+    let source: Arc<dyn Source> = Arc::new(FileSource::open(config).unwrap());
+    let options = InspectOptions { frames: 3, ..InspectOptions::default() };
+    let found = inspect(&source, None, options).unwrap();
+    assert_eq!((found.usable(), found.videos.get(&1)), (1, Some(&1)));
+    let [skip] = found.skipped.as_slice() else { panic!("{:?}", found.skipped) };
+    assert!(skip.reason == SkipKind::UnreadableVideo && skip.detail.contains("cut.gif"), "{skip}");
+    let shown = PageOptions { reader: None, tower: None, frames: 3, samples: 2, seed: 0 };
+    let html = page(&*source, &found, shown);
+    assert_eq!(html.matches("title=\"frame ").count(), 3, "0, 4 and 8");
+    assert!(html.contains("3 of 9 frames by linspace, 24 x 16"), "{html}");
+    // Without decoding the file is only looked for.
+    assert_eq!(inspect(&source, None, InspectOptions { decode: false, ..options }).unwrap().usable(), 2);
+}

@@ -1,0 +1,324 @@
+//! A stage on video files: killed and resumed, with features computed once, in a model that takes videos and in one that is shown
+//! pictures; the model that comes out talks about a video, and is trained further.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use burn_vlm::vlm::VlmType;
+use burn_vlm_base::progress::Reporter;
+use burn_vlm_data::emoji::EmojiCorpus;
+use burn_vlm_data::video::{Clip, Sampling, VideoSettings};
+use burn_vlm_train::chat::ChatModel;
+use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::log::StepLog;
+use burn_vlm_train::pretrain::Context;
+use burn_vlm_train::recipe::Recipe;
+use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, train};
+use image::codecs::gif::GifEncoder;
+use image::{Delay, Frame, RgbaImage};
+use serde_json::json;
+
+/// Features that were computed before go through the same connector as those of the step: f32 sums in other batches, relative.
+const ROUNDING: f32 = 2e-5;
+/// Set for the copy of this test binary that is killed: the folder it trains in.
+const CHILD: &str = "BURN_VLM_TEST_VIDEO_OUT";
+/// Frames that are shown of a clip.
+const FRAMES: usize = 4;
+/// Clips; a quarter of them begin a step.
+const CLIPS: usize = 48;
+
+/// A white square that moves to the right, or to the left.
+fn clip(number: usize, right: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for step in 0..8u32 {
+        let at = if right { step } else { 7 - step } * 4;
+        let colour = [40 + number as u8 * 3, 90, 200 - number as u8 * 2, 255];
+        let frame = RgbaImage::from_fn(48, 32, |x, y| {
+            let inside = (at..at + 12).contains(&x) && (10..22).contains(&y);
+            if inside { [255; 4].into() } else { colour.into() }
+        });
+        encoder.encode_frame(Frame::from_parts(frame, 0, 0, Delay::from_numer_denom_ms(100, 1))).unwrap();
+    }
+    drop(encoder);
+    bytes
+}
+
+/// Clips, the records that name them, and one that cannot be read.
+fn write_data(folder: &Path) {
+    fs::create_dir_all(folder.join("clips")).unwrap();
+    let mut records = Vec::new();
+    for number in 0..CLIPS {
+        let right = number % 2 == 0;
+        let name = format!("{number}.gif");
+        let bytes = clip(number, right);
+        fs::write(folder.join("clips").join(&name), if number == 7 { &bytes[..40] } else { &bytes }).unwrap();
+        let answer = if right { "right" } else { "left" };
+        records.push(json!({"id": number, "video": name, "conversations": [
+            {"from": "human", "value": "<image>\nWhere to?"}, {"from": "gpt", "value": answer}]}));
+    }
+    fs::write(folder.join("data.json"), json!(records).to_string()).unwrap();
+    let mixture = "seed = 3\n[[source]]\nname = \"clips\"\npath = \"data.json\"\nformat = \"llava_json\"\nvideo_root = \"clips\"\n\
+                   language = \"en\"\n";
+    fs::write(folder.join("mixture.toml"), mixture).unwrap();
+}
+
+fn recipe(model: &str, video: &str, mixture: &str) -> Recipe {
+    let text = format!(
+        r#"
+        stages = ["video"]
+        [model]
+        {model}
+        [video]
+        {video}
+        [stage.video]
+        objective = "vlm"
+        epochs = 1
+        batch = 4
+        log_every = 1
+        checkpoint_every = 2
+        keep_checkpoints = 100
+        train = {{ multi_modal_projector = 1e-3, image_newline = 1e-3, language_model = 5e-4 }}
+        schedule = {{ warmup = 0.0 }}
+        mixture = {{ file = "mixture.toml", skip_limit = {{ fraction = 0.5 }}, {mixture} }}
+        "#
+    );
+    Recipe::from_table(toml::from_str(&text).unwrap()).unwrap()
+}
+
+const PARTS: &str = "encoder = \"siglip2\"\nbackbone = \"backbone\"\nscale_visual_embeds = true";
+const VIDEO: &str = "extend_model = true\nsampling = { rule = \"linspace\", frames = 4 }\ntime_instruction = false";
+
+fn run_with(recipe: &Recipe, base: &Path, out: &Path, features: &Path) -> (Result<Trained, String>, String) {
+    let device = choose(DeviceChoice::Auto).unwrap().device;
+    let context = Context { corpus: EmojiCorpus::embedded().unwrap(), device, workers: 2 };
+    let parts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parts");
+    let reporter = Reporter::capture();
+    let parts = PartFolders::named(recipe, &parts).unwrap();
+    let run = TrainRun {
+        context: &context,
+        recipe,
+        base,
+        parts: &parts,
+        features,
+        replicas: &[],
+        out,
+        start: &Start::default(),
+        reporter: &reporter,
+        observer: None,
+    };
+    let trained = train(&run).map_err(|error| error.to_string());
+    (trained, reporter.captured().join("\n"))
+}
+
+fn run(recipe: &Recipe, base: &Path, out: &Path) -> Result<Trained, String> {
+    run_with(recipe, base, out, &out.join("features")).0
+}
+
+fn losses(log: &[StepLog]) -> Vec<f32> {
+    log.iter().map(|entry| entry.loss).collect()
+}
+
+/// The child of the test below; does nothing when it is run by itself.
+#[test]
+fn child_trains() {
+    if let Ok(out) = std::env::var(CHILD) {
+        let out = PathBuf::from(out);
+        run(&recipe(PARTS, VIDEO, ""), out.parent().unwrap(), &out).unwrap();
+    }
+}
+
+#[test]
+fn a_video_stage_that_is_killed_equals_one_that_is_not_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let (whole, killed) = (folder.join("whole"), folder.join("killed"));
+    let recipe = recipe(PARTS, VIDEO, "");
+    let uninterrupted = run(&recipe, folder, &whole).unwrap();
+    assert_eq!(uninterrupted.stages[0].log.len(), CLIPS / 4);
+
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_trains"])
+        .env(CHILD, &killed)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stage = Path::new("stages/1-video");
+    let began = Instant::now();
+    while !killed.join(stage).join("step-00000004").exists() {
+        assert!(began.elapsed() < Duration::from_secs(300), "the child never came to step 4");
+        assert!(child.try_wait().unwrap().is_none(), "the child ended before it was killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!killed.join("model").exists(), "killed too late to show anything");
+    let trained = run(&recipe, folder, &killed).unwrap();
+    let read = |out: &Path, file: &str| fs::read(out.join(file)).unwrap();
+    assert_eq!(read(&whole, "model/model.safetensors"), read(&killed, "model/model.safetensors"));
+    assert_eq!(losses(&trained.stages[0].log), losses(&uninterrupted.stages[0].log));
+    for file in ["stages/1-video/data.json", "stages/1-video/skipped.jsonl"] {
+        assert_eq!(read(&whole, file), read(&killed, file), "{file}");
+    }
+    let skipped = fs::read_to_string(whole.join("stages/1-video/skipped.jsonl")).unwrap();
+    assert!(skipped.contains("unreadable_video") && skipped.contains("7.gif"), "{skipped}");
+    assert_eq!(skipped.lines().count(), 1);
+}
+
+/// With a frozen tower the features of all frames are computed once; steps then neither decode nor encode.
+#[test]
+fn features_of_frames_are_computed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let plain = run(&recipe(PARTS, VIDEO, ""), folder, &folder.join("plain")).unwrap();
+    let features = folder.join("features");
+    let kept = recipe(PARTS, VIDEO, "views = 1");
+    let (first, said) = run_with(&kept, folder, &folder.join("first"), &features);
+    let first = losses(&first.unwrap().stages[0].log);
+    let pictures = format!("features of {} pictures x 1 views", CLIPS * FRAMES);
+    assert!(said.contains(&pictures), "{said}");
+    for (step, (a, b)) in losses(&plain.stages[0].log).iter().zip(&first).enumerate() {
+        // Updates of AdamW divide small gradients by their own size.
+        let tolerance = if step == 0 { ROUNDING } else { 10.0 * ROUNDING };
+        assert!((a - b).abs() <= tolerance * a.abs(), "step {step}: {a} and {b}");
+    }
+    // Nothing can be decoded now, and nothing is asked to be.
+    let limited = format!("{VIDEO}\nreading = {{ limits = {{ max_frames = 1 }} }}");
+    let again = recipe(PARTS, &limited, "views = 1");
+    let again = run_with(&again, folder, &folder.join("again"), &features).0.unwrap();
+    assert_eq!(losses(&again.stages[0].log), first);
+    let refused = run(&recipe(PARTS, &limited, ""), folder, &folder.join("refused")).unwrap_err();
+    assert!(refused.contains("unreadable_video"), "{refused}");
+}
+
+#[test]
+fn the_trained_model_talks_about_videos_and_is_trained_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let trained = run(&recipe(PARTS, VIDEO, ""), folder, &folder.join("first")).unwrap();
+    assert_eq!(trained.assembled.model.config.model_type, VlmType::LlavaOnevision);
+    let mut chat = ChatModel::load(&trained.model, &Device::flex()).unwrap();
+    chat.generation.max_new_tokens = 4;
+    let clips =
+        chat.clips(&VideoSettings { sampling: Sampling::Linspace { frames: FRAMES }, ..Default::default() }).unwrap();
+    let mut session = chat.session();
+    let (tokens, record) = session.add_video(&Clip::File(folder.join("clips/0.gif")), &clips).unwrap();
+    // 8 x 8 patches pooled to 4 x 4, and a newline.
+    assert_eq!((tokens, record.indices.clone()), (FRAMES * 16 + 1, vec![0, 2, 4, 7]));
+    let right = session.ask("Where to?").unwrap().finish().unwrap();
+    let error = session.ask("<video>?").map(drop).unwrap_err().to_string();
+    assert!(error.contains("stands for a video"), "{error}");
+    assert_eq!(right, chat_again(&chat, folder, &clips), "the same video, the same answer");
+    // The folder is a whole model that takes videos: its token, newline and settings are kept.
+    let from = format!("from = {:?}", trained.model.display().to_string());
+    let further =
+        run(&recipe(&from, "sampling = { rule = \"linspace\", frames = 2 }", ""), folder, &folder.join("second"))
+            .unwrap();
+    let (before, after) = (&trained.assembled.model.config, &further.assembled.model.config);
+    assert_eq!((after.video_token_index, after.frame_tokens()), (before.video_token_index, before.frame_tokens()));
+    let (last, first) = (losses(&trained.stages[0].log), losses(&further.stages[0].log));
+    assert!(first[0] < last[0], "it goes on from what was learnt: {last:?}, {first:?}");
+    assert!(ChatModel::load(&further.model, &Device::flex()).is_ok());
+}
+
+/// A table of questions with a column of videos, asked of a model that takes videos and of one that is shown pictures; the replies say
+/// which frames were shown. Where ffmpeg is there, a file that it makes is among them.
+#[test]
+fn questions_about_videos_are_asked_by_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let mut names = vec!["0.gif", "1.gif"];
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=3", "-pix_fmt", "yuv420p"])
+        .arg(folder.join("clips/made.mp4"))
+        .status();
+    if made.is_ok_and(|status| status.success()) {
+        names.push("made.mp4");
+    }
+    let rows: String =
+        names.iter().enumerate().map(|(index, name)| format!("{index}\t{name}\tWhere to?\tleft\tright\tB\n")).collect();
+    fs::write(folder.join("q.tsv"), format!("index\tvideo\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
+    let table = "[[benchmark]]\nname = \"clips\"\nkind = \"choice\"\nfile = \"q.tsv\"\nvideo_root = \"clips\"\nlanguage = \"en\"\n\
+                 protocol = \"likelihood\"\n";
+    fs::write(folder.join("questions.toml"), table).unwrap();
+    for (video, frames) in [(VIDEO, FRAMES), ("sampling = { rule = \"linspace\", frames = 2 }", 2)] {
+        let out = folder.join(format!("model-{frames}"));
+        let trained = run(&recipe(PARTS, video, ""), folder, &out).unwrap();
+        let answers = out.join("answers");
+        let count = frames.to_string();
+        let args = |command: &mut Command| {
+            command.current_dir(folder).output().map(|output| {
+                let said =
+                    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+                assert!(output.status.success(), "{said}");
+                said
+            })
+        };
+        let burn_vlm = || Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+        args(
+            burn_vlm()
+                .args(["evaluate", "questions.toml", "--frames", &count, "--model"])
+                .arg(&trained.model)
+                .arg("--out")
+                .arg(&answers),
+        )
+        .unwrap();
+        let replies: Vec<serde_json::Value> = fs::read_to_string(answers.join("replies.jsonl"))
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(replies.len(), names.len());
+        for reply in &replies {
+            let video = &reply["videos"][0];
+            assert_eq!(video["sampling"]["rule"], "linspace", "{reply}");
+            let indices: Vec<u64> = serde_json::from_value(video["indices"].clone()).unwrap();
+            let last = if video["name"].as_str().unwrap().ends_with("made.mp4") { 29 } else { 7 };
+            assert_eq!((indices.len(), indices[0], indices[frames - 1]), (frames, 0, last), "{reply}");
+        }
+        for name in &names {
+            let said = args(
+                burn_vlm()
+                    .args(["chat", "--frames", &count, "--prompt", "Where to?", "--max-new-tokens", "4", "--video"])
+                    .arg(folder.join("clips").join(name))
+                    .arg("--model")
+                    .arg(&trained.model),
+            )
+            .unwrap();
+            assert!(said.contains(&format!("{frames} of ")) && said.contains("by linspace"), "{said}");
+        }
+    }
+}
+
+fn chat_again(chat: &ChatModel, folder: &Path, clips: &std::sync::Arc<burn_vlm_data::video::Clips>) -> String {
+    let mut session = chat.session();
+    session.add_video(&Clip::File(folder.join("clips/0.gif")), clips).unwrap();
+    session.ask("Where to?").unwrap().finish().unwrap()
+}
+
+/// A model that takes no videos is shown their frames as pictures.
+#[test]
+fn a_picture_model_is_shown_the_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let recipe = recipe(PARTS, "sampling = { rule = \"linspace\", frames = 2 }", "");
+    let trained = run(&recipe, folder, &folder.join("out")).unwrap();
+    assert_eq!(trained.assembled.model.config.model_type, VlmType::Llava);
+    assert_eq!(trained.stages[0].log[0].images, 8, "two pictures a clip, four clips a step");
+    let chat = ChatModel::load(&trained.model, &Device::flex()).unwrap();
+    let clips =
+        chat.clips(&VideoSettings { sampling: Sampling::Linspace { frames: 2 }, ..Default::default() }).unwrap();
+    let mut session = chat.session();
+    let (tokens, _) = session.add_video(&Clip::File(folder.join("clips/1.gif")), &clips).unwrap();
+    assert_eq!((tokens, session.num_images()), (2 * 64, 2));
+    session.ask("Where to?").unwrap().finish().unwrap();
+}
