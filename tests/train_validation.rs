@@ -101,6 +101,39 @@ fn held_out_losses_are_told_drawn_and_resumed() {
 }
 
 /// What is held out is not trained on, whatever the language or the task, in no stage of the run.
+/// The training loss told apart is that of the same samples, whether each has a row or several share one.
+#[test]
+fn training_losses_are_told_apart_by_language_and_source() {
+    /// Sums in another order, in f32.
+    const ROUNDING: f32 = 1e-4;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("data").display().to_string();
+    let line = ["data", "export", "--out", &out, "--format", "parquet", "--languages", "en,de", "--limit", "100"];
+    run_data(&DataArgs::parse_from(line), &mut Vec::new()).unwrap();
+    let first = |name: &str, batching: &str| {
+        let mut recipe = recipe(&format!("mixture = {{ file = \"data/mixture.toml\", views = 1{batching} }}"));
+        let stage = recipe.stage.get_mut("finetune").unwrap();
+        (stage.steps, stage.batch, stage.log_every, stage.eval_every) = (1, 32, 1, 0);
+        let (trained, _) = run(&recipe, folder.path(), &folder.path().join(name)).unwrap();
+        trained.stages[0].log[0].clone()
+    };
+    let rows = first("rows", "");
+    let packed = first("packed", ", batching = { strategy = \"packed\", max_tokens = 256 }");
+    let tags = ["de", "en"].as_slice();
+    for (losses, others, names) in
+        [(&rows.by_language, &packed.by_language, tags), (&rows.by_source, &packed.by_source, &["caption", "yes_no"])]
+    {
+        assert_eq!(losses.keys().collect::<Vec<_>>(), names);
+        for ((name, loss), (other_name, other)) in losses.iter().zip(others) {
+            let near = (loss - other).abs() <= ROUNDING * loss;
+            assert!(name == other_name && near, "{name} {loss}, {other_name} {other}");
+        }
+        // A mean lies among those of its parts.
+        let (least, most) = losses.values().fold((f32::MAX, 0.0f32), |(a, b), loss| (a.min(*loss), b.max(*loss)));
+        assert!(least < rows.loss && rows.loss < most, "{losses:?} {}", rows.loss);
+    }
+}
+
 #[test]
 fn what_is_held_out_is_not_drawn() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! The training log: one dense line for people, the same numbers as a JSON line for programs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,12 @@ pub struct StepLog {
     pub images_per_second: f64,
     /// Seconds this process has spent in the stage.
     pub seconds: f64,
+    /// Mean loss since the line before by language tag (`-` where none is known), nats a token; empty where there is one language.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_language: BTreeMap<String, f32>,
+    /// The same by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_source: BTreeMap<String, f32>,
 }
 
 impl StepLog {
@@ -110,6 +117,8 @@ mod tests {
             tokens_per_second: 1234.0,
             images_per_second: 12.0,
             seconds: 1.0,
+            by_language: BTreeMap::new(),
+            by_source: BTreeMap::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Device;
 
 use crate::error::{Result, TrainError};
+use crate::objective::{BatchLoss, LossSums};
 use crate::trainer::Objective;
 
 /// The model's copies on the devices besides the first, `[device]`.
@@ -28,6 +29,7 @@ struct Share {
     /// `None` without micro-batches.
     grads: Option<GradientsParams>,
     loss: f64,
+    parts: LossSums,
 }
 
 impl<'a, M: Module + Clone> Replicas<'a, M> {
@@ -54,10 +56,10 @@ impl<'a, M: Module + Clone> Replicas<'a, M> {
         batches: Vec<O::Batch>,
         weight: f64,
         device: &Device,
-    ) -> Result<(GradientsParams, f64)> {
+    ) -> Result<(GradientsParams, f64, LossSums)> {
         if self.devices.is_empty() {
-            let Share { grads, loss } = share(&**objective, model, batches, weight, device)?;
-            return Ok((grads.unwrap_or_else(GradientsParams::new), loss));
+            let Share { grads, loss, parts } = share(&**objective, model, batches, weight, device)?;
+            return Ok((grads.unwrap_or_else(GradientsParams::new), loss, parts));
         }
         let count = self.devices.len() + 1;
         let mut shares: Vec<Vec<O::Batch>> = (0..count).map(|_| Vec::new()).collect();
@@ -81,15 +83,16 @@ impl<'a, M: Module + Clone> Replicas<'a, M> {
             (own, joined.collect::<Vec<Result<Share>>>())
         });
         let mut sum = GradientsAccumulator::new();
-        let mut loss = 0.0;
+        let (mut loss, mut parts) = (0.0, LossSums::default());
         for part in std::iter::once(own).chain(others) {
             let part = part?;
             loss += part.loss;
+            parts.merge(&part.parts);
             if let Some(grads) = part.grads {
                 sum.accumulate(model, grads.to_device(&device.clone().inner(), model));
             }
         }
-        Ok((sum.grads(), loss))
+        Ok((sum.grads(), loss, parts))
     }
 }
 
@@ -103,12 +106,16 @@ fn share<O: Objective>(
 ) -> Result<Share> {
     let mut sum = GradientsAccumulator::new();
     let mut single = None;
-    let (count, mut loss_sum) = (batches.len(), 0.0);
+    let (count, mut loss_sum, mut parts) = (batches.len(), 0.0, LossSums::default());
     for batch in batches {
-        let loss = objective.loss(model, batch, device)? / weight;
+        let BatchLoss { sum: loss, targets } = objective.batch_loss(model, batch, device)?;
+        let loss = loss / weight;
         loss_sum += f64::from(loss.clone().into_scalar::<f32>());
         if !loss_sum.is_finite() {
             break;
+        }
+        if let Some(targets) = targets {
+            parts.add_batch(targets)?;
         }
         let grads = GradientsParams::from_grads(loss.backward(), model);
         if count == 1 {
@@ -118,5 +125,5 @@ fn share<O: Objective>(
         }
     }
     let grads = single.or_else(|| (count > 1).then(|| sum.grads()));
-    Ok(Share { grads, loss: loss_sum })
+    Ok(Share { grads, loss: loss_sum, parts })
 }

@@ -22,7 +22,7 @@ use burn_vlm_data::loader::Prefetcher;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::log::{self, StepLog};
-use crate::objective::Validation;
+use crate::objective::{BatchLoss, LossSums, Validation};
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::parallel::Replicas;
 use crate::params::list_params;
@@ -81,6 +81,14 @@ pub trait Objective: Send + Sync + 'static {
     /// # Errors
     /// A batch that does not fit the model.
     fn loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Result<Tensor<1>>;
+
+    /// [`Self::loss`], and whose it is where the objective can tell: the log then has the loss of each language and source.
+    ///
+    /// # Errors
+    /// As [`Self::loss`].
+    fn batch_loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Result<BatchLoss> {
+        Ok(BatchLoss { sum: self.loss(model, batch, device)?, targets: None })
+    }
 }
 
 /// Optimizer steps, each as its micro-batches.
@@ -229,7 +237,7 @@ pub fn train_stage<O: Objective>(
         let sizes: Vec<BatchSize> = micro.iter().map(O::size).collect();
         let weight: f64 = sizes.iter().map(|size| size.weight).sum();
 
-        let (grads, loss_sum) = replicas.gradients(&objective, &model, micro, weight, run.device)?;
+        let (grads, loss_sum, parts) = replicas.gradients(&objective, &model, micro, weight, run.device)?;
         if !loss_sum.is_finite() {
             return Err(not_finite(run, &*objective, (step, broken), loss_sum));
         }
@@ -243,7 +251,7 @@ pub fn train_stage<O: Objective>(
         model = optimizer.step(model, grads, &rates, factor, scale);
         replicas.update(&model);
 
-        meter.add(loss_sum, &sizes);
+        meter.add(loss_sum, &parts, &sizes);
         done = step + 1;
         if done % recipe.log_every == 0 || done == recipe.steps {
             let entry = meter.entry(done, loss_sum, factor, top_rate * factor, norm);
@@ -307,6 +315,9 @@ struct Meter {
     began: Instant,
     last: Instant,
     losses: Vec<f64>,
+    parts: LossSums,
+    /// Whether losses were of more than one language, and of more than one source.
+    several: [bool; 2],
     tokens: u64,
     images: u64,
     tokens_before: u64,
@@ -317,11 +328,23 @@ impl Meter {
     fn new(previous: Option<&StepLog>) -> Self {
         let now = Instant::now();
         let (tokens, images) = previous.map_or((0, 0), |log| (log.tokens, log.images));
-        Self { began: now, last: now, losses: Vec::new(), tokens, images, tokens_before: tokens, images_before: images }
+        let several = previous.map_or([false; 2], |log| [!log.by_language.is_empty(), !log.by_source.is_empty()]);
+        Self {
+            began: now,
+            last: now,
+            losses: Vec::new(),
+            parts: LossSums::default(),
+            several,
+            tokens,
+            images,
+            tokens_before: tokens,
+            images_before: images,
+        }
     }
 
-    fn add(&mut self, loss: f64, sizes: &[BatchSize]) {
+    fn add(&mut self, loss: f64, parts: &LossSums, sizes: &[BatchSize]) {
         self.losses.push(loss);
+        self.parts.merge(parts);
         self.tokens += sizes.iter().map(|size| size.tokens as u64).sum::<u64>();
         self.images += sizes.iter().map(|size| size.images as u64).sum::<u64>();
     }
@@ -329,6 +352,14 @@ impl Meter {
     fn entry(&mut self, step: usize, loss: f64, lr_factor: f64, lr: f64, grad_norm: f64) -> StepLog {
         let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
         let loss_mean = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
+        let (mut by_language, mut by_source) = (self.parts.by_language(), self.parts.by_source());
+        for (losses, several) in [&mut by_language, &mut by_source].into_iter().zip(&mut self.several) {
+            *several |= losses.len() > 1;
+            if !*several {
+                // Of one alone the mean says it all.
+                losses.clear();
+            }
+        }
         let entry = StepLog {
             step,
             loss: loss as f32,
@@ -341,9 +372,12 @@ impl Meter {
             tokens_per_second: (self.tokens - self.tokens_before) as f64 / seconds,
             images_per_second: (self.images - self.images_before) as f64 / seconds,
             seconds: self.began.elapsed().as_secs_f64(),
+            by_language,
+            by_source,
         };
         self.last = Instant::now();
         self.losses.clear();
+        self.parts = LossSums::default();
         self.tokens_before = self.tokens;
         self.images_before = self.images;
         entry

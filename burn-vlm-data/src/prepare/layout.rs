@@ -1,6 +1,6 @@
 //! Prepared samples as micro-batches: one sample a row, or several a row, each blind to the others.
 
-use super::{Features, PreparedImage, PreparedSample};
+use super::{Features, Origin, PreparedImage, PreparedSample};
 use crate::batching::{BatchConfig, Batching, SampleSize, Strategy, arrange, collate_packed};
 use crate::collate::{PaddingSide, TextBatch, collate};
 use crate::encode::Encoded;
@@ -19,6 +19,10 @@ pub struct Batch {
     pub target_rows: Vec<i64>,
     /// Those next tokens.
     pub targets: Vec<i64>,
+    /// For each of them its sample, by its place in [`Self::origins`].
+    pub target_samples: Vec<usize>,
+    /// Where each sample comes from, in the order of rows and of samples in a row.
+    pub origins: Vec<Origin>,
     /// Positions (row x tokens + column) of the visual tokens.
     pub image_positions: Vec<i64>,
     /// The pictures, one after the other, in the order of their rows.
@@ -221,6 +225,7 @@ impl Layout {
             }
         };
         let (target_rows, targets) = next_token_targets(&text);
+        let target_samples = samples_of(&target_rows, rows, text.tokens, packed.as_ref());
         let image_positions = self.image_positions(&text);
         let shown = || rows.iter().flatten().map(|sample| &samples[*sample]);
         let images = shown().flat_map(|sample| &sample.images);
@@ -229,7 +234,8 @@ impl Layout {
         } else {
             Visual::of(images, self.tiled)
         };
-        Batch { text, packed, target_rows, targets, image_positions, visual, noise_seed }
+        let origins = shown().map(|sample| sample.origin.clone()).collect();
+        Batch { text, packed, target_rows, targets, target_samples, origins, image_positions, visual, noise_seed }
     }
 
     /// Positions (row x tokens + column) that hold the image token or the video token.
@@ -237,6 +243,25 @@ impl Layout {
         let is_visual = |id: &i64| Some(*id) == self.image_id || Some(*id) == self.video_id;
         (0i64..).zip(&text.ids).filter(|(_, id)| is_visual(id)).map(|(position, _)| position).collect()
     }
+}
+
+/// The sample that each position (row x tokens + column) belongs to, counted over all rows.
+fn samples_of(positions: &[i64], rows: &[Vec<usize>], tokens: usize, packed: Option<&Packed>) -> Vec<usize> {
+    let Some(packed) = packed else {
+        // One sample a row.
+        return positions.iter().map(|position| *position as usize / tokens.max(1)).collect();
+    };
+    let mut first = Vec::with_capacity(rows.len());
+    let mut samples = 0;
+    for row in rows {
+        first.push(samples);
+        samples += row.len();
+    }
+    let of = |position: &i64| {
+        let position = *position as usize;
+        first[position / tokens] + packed.segments[position].max(1) as usize - 1
+    };
+    positions.iter().map(of).collect()
 }
 
 impl Visual {
@@ -340,4 +365,18 @@ pub fn next_token_targets(text: &TextBatch) -> (Vec<i64>, Vec<i64>) {
         }
     }
     (rows, targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rows of four tokens: samples 0 and 1, then 2.
+    #[test]
+    fn positions_have_the_sample_of_their_row_and_segment() {
+        let rows = [vec![5, 7], vec![6]];
+        let packed = Packed { segments: vec![1, 1, 2, 2, 1, 1, 1, 0], positions: vec![0, 1, 0, 1, 0, 1, 2, 0] };
+        assert_eq!(samples_of(&[0, 2, 3, 4, 6], &rows, 4, Some(&packed)), [0, 1, 1, 2, 2]);
+        assert_eq!(samples_of(&[0, 3, 4, 7], &[vec![5], vec![6]], 4, None), [0, 0, 1, 1]);
+    }
 }

@@ -9,6 +9,7 @@ use crate::batching::{Batching, SampleSize};
 use crate::conversation::{Turn, VIDEO_PLACEHOLDER};
 use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, VisualCounts};
 use crate::image::{Augmentation, ProcessedImage};
+use crate::language::Language;
 use crate::plain::PromptTemplate;
 use crate::processor::{PictureInput, Processor};
 use crate::random::mix;
@@ -29,6 +30,23 @@ pub struct PreparedSample {
     pub images: Vec<PreparedImage>,
     /// Where the model takes videos, what [`Self::images`] are views of.
     pub media: Vec<ShownMedium>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// By what losses are told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The language; `None` where the source does not say.
+    pub language: Option<Language>,
+    /// Name of the source.
+    pub source: Arc<str>,
+}
+
+impl Origin {
+    fn of(sample: &Sample) -> Self {
+        Self { language: sample.language, source: sample.source.clone() }
+    }
 }
 
 /// One picture, ready.
@@ -158,7 +176,13 @@ impl SampleMaker {
         let turns = sample.image_turns();
         let encode = || self.processor.encode_as(self.template, &turns, &counts, &self.options);
         let encoded = self.encoded.get(&turns, &counts, encode).map_err(|error| refused(error.to_string()))?;
-        self.checked(PreparedSample { id: sample.id.clone(), encoded, images, media: Vec::new() })
+        self.checked(PreparedSample {
+            id: sample.id.clone(),
+            encoded,
+            images,
+            media: Vec::new(),
+            origin: Origin::of(sample),
+        })
     }
 
     /// The sample with the chosen frames in the place of video files: decoded at once, unless features were computed of them.
@@ -212,7 +236,7 @@ impl SampleMaker {
             }),
         };
         let encoded = self.encoded.get(&sample.turns, &key, encode).map_err(|error| refused(error.to_string()))?;
-        self.checked(PreparedSample { id: sample.id.clone(), encoded, images, media })
+        self.checked(PreparedSample { id: sample.id.clone(), encoded, images, media, origin: Origin::of(sample) })
     }
 
     /// A frame of a video, for a model that takes videos.

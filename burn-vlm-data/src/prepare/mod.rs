@@ -7,5 +7,5 @@ mod stream;
 
 pub use features::{FeatureBank, Views};
 pub use layout::{Batch, Layout, Packed, ShownMedia, ShownMedium, Visual, next_token_targets};
-pub use maker::{Features, PreparedImage, PreparedSample, SampleMaker, pixels};
+pub use maker::{Features, Origin, PreparedImage, PreparedSample, SampleMaker, pixels};
 pub use stream::{SampleStream, Steps};

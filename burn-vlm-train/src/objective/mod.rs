@@ -4,6 +4,7 @@
 //! loss. There is no other way into training, whatever the samples come from.
 
 mod contrastive;
+mod losses;
 mod text;
 mod validation;
 mod vlm;
@@ -13,6 +14,7 @@ pub use burn_vlm_data::prepare::{
     next_token_targets, pixels,
 };
 pub use contrastive::{ContrastiveObjective, PairBatch, encode_text};
+pub use losses::{BatchLoss, LossSums, TargetLosses};
 pub use text::TextObjective;
 pub use validation::{Group, HeldOut, Validation};
 pub use vlm::{IntoInput, VlmObjective, batch_size, int_tensor, routing_text, visual_features};

@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_vlm::language::LanguageModel;
 
+use super::losses::BatchLoss;
 use super::validation::{HeldOut, Validation};
 use super::vlm::{attention, grid, int_tensor, on_samples};
 use super::{Batch, SampleStream};
@@ -47,6 +48,10 @@ impl Objective for TextObjective {
 
     fn loss(&self, model: &LanguageModel, batch: Batch, device: &Device) -> Result<Tensor<1>> {
         Ok(losses(model, batch, device)?.sum())
+    }
+
+    fn batch_loss(&self, model: &LanguageModel, batch: Batch, device: &Device) -> Result<BatchLoss> {
+        BatchLoss::of_targets(batch, |batch| losses(model, batch, device))
     }
 
     fn validate(&self, model: &LanguageModel, device: &Device) -> Result<Option<Validation>> {

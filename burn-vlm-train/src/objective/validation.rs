@@ -9,6 +9,7 @@ use burn_vlm_data::source::{Records, Source};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::losses::{LossSums, Sum};
 use super::{Batch, PreparedSample, SampleStream};
 use crate::error::{Result, TrainError};
 
@@ -47,24 +48,6 @@ pub struct Validation {
     pub left_out: u64,
 }
 
-/// A sum of losses and the number of targets.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sum {
-    loss: f64,
-    targets: u64,
-}
-
-impl Sum {
-    fn mean(self) -> f32 {
-        (self.loss / self.targets.max(1) as f64) as f32
-    }
-
-    fn add(&mut self, other: Sum) {
-        self.loss += other.loss;
-        self.targets += other.targets;
-    }
-}
-
 impl HeldOut {
     /// Records that are held out, those that cannot be used counted.
     pub fn len(&self) -> u64 {
@@ -95,8 +78,7 @@ impl HeldOut {
         samples: &SampleStream,
         losses: impl Fn(Batch) -> Result<Tensor<1>>,
     ) -> Result<Validation> {
-        let mut by_language: BTreeMap<String, Sum> = BTreeMap::new();
-        let mut by_source: BTreeMap<String, Sum> = BTreeMap::new();
+        let mut sums = LossSums::default();
         let (mut total, mut used, mut left_out) = (Sum::default(), 0, 0);
         for group in &self.groups {
             let source = &self.sources[group.source];
@@ -115,21 +97,16 @@ impl HeldOut {
                 let losses = losses(samples.layout.rows(&made))?.into_data();
                 losses.iter::<f32>().for_each(|loss| sum.add(Sum { loss: f64::from(loss), targets: 1 }));
             }
-            let tag = group.language.map_or("-", Language::tag).to_owned();
-            by_language.entry(tag).or_default().add(sum);
-            by_source.entry(source.name().to_owned()).or_default().add(sum);
+            sums.add(group.language, source.name(), sum);
             total.add(sum);
         }
         if total.targets == 0 {
             return Err(TrainError::Recipe("none of the held-out samples can be used (validation)".into()));
         }
-        let means = |sums: BTreeMap<String, Sum>| {
-            sums.into_iter().filter(|(_, sum)| sum.targets > 0).map(|(name, sum)| (name, sum.mean())).collect()
-        };
         Ok(Validation {
             loss: total.mean(),
-            by_language: means(by_language),
-            by_source: means(by_source),
+            by_language: sums.by_language(),
+            by_source: sums.by_source(),
             samples: used,
             left_out,
         })

@@ -14,6 +14,7 @@ use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::TextBatch;
 use burn_vlm_data::prepare::{Batch, Packed, SampleStream, ShownMedia, ShownMedium, Visual};
 
+use super::losses::BatchLoss;
 use super::validation::{HeldOut, Validation};
 use crate::error::{Result, TrainError};
 use crate::trainer::{BatchSize, Objective};
@@ -268,6 +269,10 @@ impl<T: VisionTower, P: Projector> Objective for VlmObjective<T, P> {
 
     fn loss(&self, model: &Vlm<T, P>, batch: Batch, device: &Device) -> Result<Tensor<1>> {
         batch.loss(model, device)
+    }
+
+    fn batch_loss(&self, model: &Vlm<T, P>, batch: Batch, device: &Device) -> Result<BatchLoss> {
+        BatchLoss::of_targets(batch, |batch| batch.losses(model, device))
     }
 
     fn validate(&self, model: &Vlm<T, P>, device: &Device) -> Result<Option<Validation>> {

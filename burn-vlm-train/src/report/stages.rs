@@ -26,9 +26,15 @@ pub struct StageSummary {
     pub trained_parameters: Option<u64>,
     /// Loss over the last interval that was logged, nats per token.
     pub loss: Option<f32>,
+    /// The same by tag of the language; empty where there is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loss_by_language: BTreeMap<String, f32>,
+    /// The same by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loss_by_source: BTreeMap<String, f32>,
     /// The same on what is held out, at the last validation; null where the stage is not validated.
     pub held_out_loss: Option<f32>,
-    /// The same by tag of the language.
+    /// The held-out loss by tag of the language.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held_out_loss_by_language: BTreeMap<String, f32>,
     /// The same by source.

@@ -1,4 +1,6 @@
-//! `loss.svg` of a run: one panel a stage, and one of its validation losses by language.
+//! `loss.svg` of a run: one panel a stage, and one of its validation losses, each by language.
+
+use std::collections::BTreeSet;
 
 use super::TrainedStage;
 use crate::report::{LossPanel, loss_curves};
@@ -7,7 +9,14 @@ use crate::report::{LossPanel, loss_curves};
 pub(super) fn draw(stages: &[TrainedStage]) -> String {
     let panels = stages.iter().flat_map(|stage| {
         let points = stage.log.iter().map(|entry| (entry.step as f64, f64::from(entry.loss_mean))).collect();
-        let training = LossPanel { title: stage.name.clone(), curves: vec![("loss".into(), points)] };
+        let mut curves = vec![("loss".to_owned(), points)];
+        let languages: BTreeSet<&String> = stage.log.iter().flat_map(|entry| entry.by_language.keys()).collect();
+        curves.extend(languages.into_iter().map(|tag| {
+            let of =
+                stage.log.iter().filter_map(|entry| Some((entry.step as f64, f64::from(*entry.by_language.get(tag)?))));
+            (tag.clone(), of.collect())
+        }));
+        let training = LossPanel { title: stage.name.clone(), curves };
         let over = |pick: &dyn Fn(&crate::objective::Validation) -> Option<f32>| -> Vec<(f64, f64)> {
             let entries = stage.validations.iter();
             entries.filter_map(|entry| Some((entry.step as f64, f64::from(pick(&entry.validation)?)))).collect()

@@ -145,6 +145,8 @@ mod tests {
                 tokens: 1000,
                 trained_parameters: Some(12_345),
                 loss: Some(1.25),
+                loss_by_language: [("de", 1.125), ("en", 1.375)].map(|(tag, loss)| (tag.to_owned(), loss)).into(),
+                loss_by_source: BTreeMap::new(),
                 held_out_loss: Some(2.0),
                 held_out_loss_by_language: BTreeMap::from([("de".to_owned(), 1.5)]),
                 held_out_loss_by_source: [("caption/de", 1.5), ("caption/en", 2.5)]
@@ -183,6 +185,7 @@ mod tests {
         assert!(md.contains(&format!("| caption/en |{}", " 2.500 |".repeat(8))), "{md}");
         // By language, in the order of the columns: English, German, French.
         assert!(md.contains("| SigLIP 1 (English) · En + Multi: finetune | 10 (25.0 %) | 30 (75.0 %) | 0 |"), "{md}");
+        assert!(md.contains("| SigLIP 1 (English) · En + Multi: finetune | 1.375 | 1.125 |"), "{md}");
     }
 
     #[test]

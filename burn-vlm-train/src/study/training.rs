@@ -1,6 +1,6 @@
 //! What the stages of each cell were trained on, and what each cell took: the report's sections on training.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn_vlm_base::progress::show_duration;
 
@@ -39,6 +39,8 @@ pub(super) fn stages(cell: &FinishedCell, axes: &Axes) -> Result<Vec<StageSummar
             tokens: last.map_or(0, |entry| entry.tokens),
             trained_parameters: cell.done.result["trained_parameters"][name.as_str()].as_u64(),
             loss: last.map(|entry| entry.loss_mean),
+            loss_by_language: last.map(|entry| entry.by_language.clone()).unwrap_or_default(),
+            loss_by_source: last.map(|entry| entry.by_source.clone()).unwrap_or_default(),
             held_out_loss: validation.map(|validation| validation.loss),
             held_out_loss_by_language: validation.map(|v| v.by_language.clone()).unwrap_or_default(),
             held_out_loss_by_source: validation.map(|v| v.by_source.clone()).unwrap_or_default(),
@@ -83,6 +85,9 @@ fn mean(setting: &Setting<'_>, of: impl Fn(&StageSummary) -> Option<f32>) -> Str
         None => UNKNOWN.to_owned(),
     }
 }
+
+/// Losses of a stage by language or by source.
+type Losses = fn(&StageSummary) -> &BTreeMap<String, f32>;
 
 /// The section on what was trained on; none without stages.
 pub(super) fn section(stages: &[StageSummary], spec: &StudySpec) -> Option<Section> {
@@ -133,35 +138,47 @@ pub(super) fn section(stages: &[StageSummary], spec: &StudySpec) -> Option<Secti
             rows.collect(),
         );
     }
-    let held_out: BTreeSet<&String> = stages.iter().flat_map(|stage| stage.held_out_loss_by_language.keys()).collect();
-    if !held_out.is_empty() {
-        let tags = in_order(held_out, spec);
-        let validated = settings.iter().filter(|setting| setting.first.held_out_loss.is_some());
-        let rows = validated.map(|setting| {
-            let figure = |tag: &String| mean(setting, |stage| stage.held_out_loss_by_language.get(tag).copied());
+    for (losses, name) in [
+        (
+            (|stage: &StageSummary| &stage.loss_by_language) as Losses,
+            "Loss by language, over the last interval that was logged",
+        ),
+        (|stage| &stage.held_out_loss_by_language, "Held-out loss by language"),
+    ] {
+        let tags: BTreeSet<&String> = stages.iter().flat_map(|stage| losses(stage).keys()).collect();
+        if tags.is_empty() {
+            continue;
+        }
+        let tags = in_order(tags, spec);
+        let rows = settings.iter().filter(|setting| !losses(setting.first).is_empty()).map(|setting| {
+            let figure = |tag: &String| mean(setting, |stage| losses(stage).get(tag).copied());
             (setting.label.clone(), tags.iter().map(figure).collect())
         });
-        section = section.text("Held-out loss by language, nats per token, means over seeds:").table(
+        section = section.text(format!("{name}, nats per token, means over seeds:")).table(
             "Setting: stage",
             &names(&tags, spec),
             rows.collect(),
         );
     }
-    let sources: BTreeSet<&String> = stages.iter().flat_map(|stage| stage.held_out_loss_by_source.keys()).collect();
-    if sources.len() > 1 {
-        let validated: Vec<&Setting<'_>> =
-            settings.iter().filter(|setting| setting.first.held_out_loss.is_some()).collect();
-        let labels: Vec<&str> = validated.iter().map(|setting| setting.label.as_str()).collect();
+    for (losses, name) in [
+        (
+            (|stage: &StageSummary| &stage.loss_by_source) as Losses,
+            "Loss by source, over the last interval that was logged",
+        ),
+        (|stage| &stage.held_out_loss_by_source, "Held-out loss by source"),
+    ] {
+        let sources: BTreeSet<&String> = stages.iter().flat_map(|stage| losses(stage).keys()).collect();
+        if sources.len() < 2 {
+            continue;
+        }
+        let shown: Vec<&Setting<'_>> = settings.iter().filter(|setting| !losses(setting.first).is_empty()).collect();
+        let labels: Vec<&str> = shown.iter().map(|setting| setting.label.as_str()).collect();
         let rows = sources.into_iter().map(|source| {
-            let figure =
-                |setting: &&Setting<'_>| mean(setting, |stage| stage.held_out_loss_by_source.get(source).copied());
-            (source.clone(), validated.iter().map(figure).collect())
+            let figure = |setting: &&Setting<'_>| mean(setting, |stage| losses(stage).get(source).copied());
+            (source.clone(), shown.iter().map(figure).collect())
         });
-        section = section.text("Held-out loss by source, nats per token, means over seeds:").table(
-            "Source",
-            &labels,
-            rows.collect(),
-        );
+        section =
+            section.text(format!("{name}, nats per token, means over seeds:")).table("Source", &labels, rows.collect());
     }
     Some(section)
 }
