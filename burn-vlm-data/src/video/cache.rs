@@ -3,18 +3,20 @@
 //! Unusual here: a key is made of the video's content, not its name, and of all that decides which frames are kept and how they look. The
 //! cache is a convenience: what it cannot read it has not, and what it cannot write is decoded again.
 
+use super::source::Kind;
 use super::{SampledFrames, Sampling, VideoOptions, VideoProcessorConfig, VideoRecord};
 use crate::image::RgbImage;
 use blake3::Hasher;
+use burn_vlm_base::files::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Names the form of files and of keys; another form is another cache.
-const FORM: &str = "burn-vlm frames 1";
+const FORM: &str = "burn-vlm frames 2";
 /// Ending of the cache's files.
 const ENDING: &str = "frames";
 /// Bytes of a file's checksum, which stands at its end.
@@ -56,12 +58,12 @@ impl FrameCache {
         fs::create_dir_all(&folder)?;
         let size = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
         let cache = Self { folder, max_bytes, size: Mutex::new(size) };
-        cache.shrink();
+        cache.shrink(None);
         Ok(cache)
     }
 
-    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files. `None` where these cannot
-    /// be read.
+    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files; and of the version of the
+    /// program, where one decodes it. `None` where these cannot be read.
     pub fn key(
         &self,
         path: &Path,
@@ -71,7 +73,11 @@ impl FrameCache {
     ) -> Option<FrameKey> {
         let mut hasher = Hasher::new();
         hash_path(&mut hasher, path).ok()?;
-        let looks = (FORM, sampling, config.frames(), options.background, options.turn, options.folder_fps);
+        let decoder = match path.is_file() && Kind::of_file(path).ok()? == Kind::Other {
+            true => super::ffmpeg::version(options).ok()?,
+            false => String::new(),
+        };
+        let looks = (FORM, decoder, sampling, config.frames(), options.background, options.turn, options.folder_fps);
         hasher.update(&serde_json::to_vec(&looks).ok()?);
         Some(FrameKey(hasher.finalize().to_hex().to_string()))
     }
@@ -94,14 +100,9 @@ impl FrameCache {
     pub fn put(&self, key: &FrameKey, sampled: &SampledFrames<RgbImage>) {
         let Some(bytes) = written(sampled).filter(|bytes| bytes.len() as u64 <= self.max_bytes) else { return };
         let path = self.path(key);
-        let kept = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.persist(&path)?;
-            Ok(())
-        });
-        if kept.is_ok() {
+        if write_atomic(&path, &bytes).is_ok() {
             *self.size.lock().unwrap_or_else(PoisonError::into_inner) += bytes.len() as u64;
-            self.shrink();
+            self.shrink(Some(&path));
         }
     }
 
@@ -109,8 +110,8 @@ impl FrameCache {
         self.folder.join(&key.0).with_extension(ENDING)
     }
 
-    /// Removes what was not used for the longest time until there is room.
-    fn shrink(&self) {
+    /// Removes what was not used for the longest time until there is room, but not what was just written.
+    fn shrink(&self, written: Option<&Path>) {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         if *size <= self.max_bytes {
             return;
@@ -118,7 +119,7 @@ impl FrameCache {
         let Ok(mut files) = files(&self.folder) else { return };
         files.sort();
         let mut left: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
-        for (_, path, bytes) in files {
+        for (_, path, bytes) in files.into_iter().filter(|(_, path, _)| Some(path.as_path()) != written) {
             if left <= self.max_bytes / 10 * KEPT_TENTHS {
                 break;
             }
