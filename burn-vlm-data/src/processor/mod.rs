@@ -225,6 +225,14 @@ impl Processor {
         self
     }
 
+    /// The same processor with another count of a video's tokens: that of a loaded model.
+    pub fn with_frame_tokens(mut self, tokens: FrameTokens) -> Self {
+        if let Some(videos) = &mut self.videos {
+            videos.tokens = tokens;
+        }
+        self
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer

@@ -3,7 +3,6 @@
 //! Unusual here: a key is made of the video's content, not its name, and of all that decides which frames are kept and how they look. The
 //! cache is a convenience: what it cannot read it has not, and what it cannot write is decoded again.
 
-use super::source::Kind;
 use super::{SampledFrames, Sampling, VideoOptions, VideoProcessorConfig, VideoRecord};
 use crate::image::RgbImage;
 use blake3::Hasher;
@@ -62,8 +61,8 @@ impl FrameCache {
         Ok(cache)
     }
 
-    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files; and of the version of the
-    /// program, where one decodes it. `None` where these cannot be read.
+    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files; and of the version of
+    /// `ffmpeg`, if it is there. `None` where the video cannot be read.
     pub fn key(
         &self,
         path: &Path,
@@ -73,10 +72,8 @@ impl FrameCache {
     ) -> Option<FrameKey> {
         let mut hasher = Hasher::new();
         hash_path(&mut hasher, path).ok()?;
-        let decoder = match path.is_file() && Kind::of_file(path).ok()? == Kind::Other {
-            true => super::ffmpeg::version(options).ok()?,
-            false => String::new(),
-        };
+        // Where there is none, what it would decode cannot be kept.
+        let decoder = super::ffmpeg::version(options).unwrap_or_default();
         let looks = (FORM, decoder, sampling, config.frames(), options.background, options.turn, options.folder_fps);
         hasher.update(&serde_json::to_vec(&looks).ok()?);
         Some(FrameKey(hasher.finalize().to_hex().to_string()))

@@ -52,22 +52,13 @@ pub struct VideoReader {
 }
 
 /// What a file is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Gif,
     Webp,
-    /// What the programs read, if they can.
     Other,
 }
 
 impl Kind {
-    /// Of the file at `path`.
-    pub(super) fn of_file(path: &Path) -> std::io::Result<Self> {
-        let mut head = Vec::new();
-        File::open(path)?.take(HEAD).read_to_end(&mut head)?;
-        Ok(Self::of(&head))
-    }
-
     fn of(bytes: &[u8]) -> Self {
         match bytes {
             [b'G', b'I', b'F', b'8', ..] => Self::Gif,
