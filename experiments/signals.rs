@@ -1,6 +1,8 @@
 //! Ctrl-C, and a cluster's SIGTERM: the first finishes the step and writes a checkpoint, the second ends at once.
 
 use burn_vlm_base::stop;
+#[cfg(unix)]
+use burn_vlm_data::video::end_programs;
 
 /// Exit status of a program that was interrupted, as shells give it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -21,6 +23,8 @@ pub(crate) fn stop_after(what: &'static str) {
     let watch = move || {
         for _ in signals.forever() {
             if stop::asked() {
+                // A terminal's Ctrl-C does not reach them.
+                end_programs();
                 std::process::exit(i32::from(INTERRUPTED));
             }
             stop::ask();

@@ -257,15 +257,19 @@ fn picture_size(text: &str) -> Result<(u32, u32), String> {
 /// First and last loss of each stage, and what to do with the model.
 fn summary(trained: &Trained) -> String {
     let mut lines = Vec::new();
-    for TrainedStage { name, log, validations, .. } in &trained.stages {
+    for TrainedStage { name, log, validations, validated, .. } in &trained.stages {
         if let (Some(first), Some(last)) = (log.first(), log.last()) {
             lines.push(format!(
                 "{name}: loss {:.4} (mean to step {}) -> {:.4} (to step {}), {} tokens",
                 first.loss_mean, first.step, last.loss_mean, last.step, last.tokens
             ));
         }
-        if let Some(entry) = validations.last() {
-            lines.push(format!("{name}: validation {}", entry.validation.line()));
+        if let Some(entry) = validated {
+            let kept = match validations.last() {
+                Some(last) if last.step != entry.step => format!(" (step {}, whose weights are kept)", entry.step),
+                _ => String::new(),
+            };
+            lines.push(format!("{name}: validation {}{kept}", entry.validation.line()));
         }
     }
     let model = trained.model.display();

@@ -1,6 +1,6 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::{DecodeLimits, decode, to_rgb};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
-use burn_vlm_data::sample::Sample;
+use burn_vlm_data::sample::{Picture, Sample};
 use burn_vlm_data::source::{Limits, StreamOptions, open_mixture, open_sources};
 use burn_vlm_data::tasks::{Task, TaskSettings, training_samples};
 use burn_vlm_experiments::{DataArgs, run_data};
@@ -146,6 +146,35 @@ fn a_limit_keeps_languages_parallel() {
     assert!(found[0] == found[1] && found[1] == found[2]);
     assert_eq!(found, pictures("0"));
     assert_ne!(found[0], pictures("1")[0]);
+}
+
+/// Each scene is a file of its own beside the others, and shows what its sample shows: other scenes have the same icons elsewhere.
+#[test]
+fn exported_scenes_are_those_of_their_samples() {
+    let (_folder, out) = export("json", &["--tasks", "scenes", "--limit", "600"]);
+    let corpus = EmojiCorpus::embedded().unwrap();
+    let languages = ["en", "de", "zh-Hans"].map(|tag| Language::parse(tag).unwrap());
+    let settings = TaskSettings::default();
+    let samples = languages.into_iter().flat_map(|language| {
+        training_samples(&corpus, Task::Scenes, language, &languages, &languages, 0, &settings).unwrap()
+    });
+    let drawn: BTreeMap<String, Sample> = samples.map(|sample| (sample.id.clone(), sample)).collect();
+    let (mut by_icons, mut pictures) = (BTreeMap::<String, BTreeSet<String>>::new(), 0);
+    for (id, sample) in read(&out) {
+        let own: Vec<_> = drawn[&id].pictures().collect();
+        assert_eq!(own.len(), sample.pictures().count(), "{id}");
+        for (read, own) in sample.pictures().zip(own) {
+            let pixels = |picture: &Picture| picture.decode(&DecodeLimits::default()).unwrap();
+            assert!(pixels(read) == pixels(own), "{id}: {} is not {}", read.name(), own.name());
+            let name = own.name();
+            let (icons, digits) = name.rsplit_once(' ').unwrap();
+            by_icons.entry(icons.to_owned()).or_default().insert(digits.to_owned());
+            pictures += 1;
+        }
+    }
+    assert!(pictures >= 600 && by_icons.values().any(|scenes| scenes.len() > 1), "{pictures}");
+    let entries = fs::read_dir(Path::new(&out).join("images")).unwrap();
+    assert!(entries.into_iter().all(|entry| entry.unwrap().path().is_file()));
 }
 
 /// An export with one broken picture, one missing, and one record in an unknown language.

@@ -1,7 +1,8 @@
 //! The image processor and the model cut a picture by the same rule (`burn_vlm_base::tiling`), each through its own types. Where
 //! they differed, every conversation would fail for want of an image token.
 
-use burn_vlm::vlm::tiling::{DEFAULT_PINPOINTS, Size, num_image_tokens, select_best_resolution, tile_grid, unpad};
+use burn_vlm::vlm::tiling::{DEFAULT_PINPOINTS, Size, select_best_resolution, tile_grid, unpad};
+use burn_vlm_base::onevision::num_image_tokens;
 use burn_vlm_data::image::{GridPinpoint, ImageProcessor, ImageProcessorConfig, RgbImage, best_resolution};
 use burn_vlm_data::processor::{TileTokens, TilingPreset, VisualTokens};
 use proptest::collection::vec;
@@ -28,7 +29,7 @@ fn compare(size: Size, sizes: &[Size], tile: usize, side: usize) {
     let patches = (best.0 / tile * side, best.1 / tile * side);
     let (rows, columns) = unpad(size, patches);
     let tokens = side * side + rows.len() * (columns.len() + 1);
-    assert_eq!(num_image_tokens(size, sizes, tile, side), Some(tokens), "{size:?}");
+    assert_eq!(num_image_tokens(size, sizes, tile, side, None), Some(tokens), "{size:?}");
 }
 
 #[test]
@@ -55,7 +56,7 @@ proptest! {
         let sizes: Vec<Size> = grids.iter().map(|(rows, columns)| (rows * tile, columns * tile)).collect();
         let tiling = TileTokens { tile: tile as u32, side, pinpoints: pinpoints(&sizes), max_tiles: None };
         let tokens = VisualTokens::of_tiles(side * side, tiling);
-        let (picture, expected) = ((size.0 as u32, size.1 as u32), num_image_tokens(size, &sizes, tile, side));
+        let (picture, expected) = ((size.0 as u32, size.1 as u32), num_image_tokens(size, &sizes, tile, side, None));
         prop_assert_eq!(tokens.fits(picture).then(|| tokens.count_size(picture)), expected);
         if expected.is_some() {
             compare(size, &sizes, tile, side);
@@ -77,6 +78,6 @@ proptest! {
         let config = ImageProcessorConfig { image_grid_pinpoints: Some(preset.image_grid_pinpoints()), ..ImageProcessorConfig::siglip(32) };
         let image = ImageProcessor::new(config).unwrap().process_tiles(&RgbImage::new(size.1 as u32, size.0 as u32)).unwrap();
         prop_assert_eq!(Some(image.tiles), grid.map(|(down, across)| 1 + down * across));
-        prop_assert_eq!(Some(preset.visual_tokens().count(&image)), num_image_tokens(size, &sizes, 32, 4));
+        prop_assert_eq!(Some(preset.visual_tokens().count(&image)), num_image_tokens(size, &sizes, 32, 4, None));
     }
 }

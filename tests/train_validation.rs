@@ -205,6 +205,11 @@ fn training_stops_early_and_keeps_the_best_weights() {
     recipe.stage.get_mut("finetune").unwrap().validation.as_mut().unwrap().keep_best = false;
     let (without, _) = run(&recipe, folder.path(), &last).unwrap();
     assert_eq!(without.stages[0].validations, *validations);
+    // What is said last is the loss of the weights that were kept.
+    assert_eq!(
+        (trained.stages[0].validated.as_ref(), without.stages[0].validated.as_ref()),
+        (Some(best), validations.last())
+    );
     assert!(kept != fs::read(last.join("model/model.safetensors")).unwrap());
     recipe.stage.get_mut("finetune").unwrap().validation.as_mut().unwrap().keep_best = true;
     let (again, said) = run(&recipe, folder.path(), &out).unwrap();

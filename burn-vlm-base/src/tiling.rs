@@ -72,15 +72,6 @@ pub fn unpad(size: Size, grid: Size) -> (Range<usize>, Range<usize>) {
     }
 }
 
-/// Visual tokens of a picture: the base tile's, then those of the unpadded grid and one newline for each of its rows. `None`
-/// as [`tile_grid`].
-///
-/// - `tile`: side of a tile in pixels; `side`: side of a tile in tokens
-pub fn num_image_tokens(size: Size, pinpoints: &[Size], tile: usize, side: usize) -> Option<usize> {
-    let (down, across) = tile_grid(size, pinpoints, tile)?;
-    Some(side * side + grid_tokens(size, (down * side, across * side)))
-}
-
 /// Visual tokens of a picture's grid of `grid` (rows, columns) tokens: what is left without the padding, and a newline for
 /// each row.
 pub fn grid_tokens(size: Size, grid: Size) -> usize {
@@ -91,6 +82,7 @@ pub fn grid_tokens(size: Size, grid: Size) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onevision::num_image_tokens;
 
     /// TowerVision's grids of at most six tiles.
     fn six_tiles(tile: usize) -> Vec<Size> {
@@ -164,9 +156,9 @@ mod tests {
             ((5, 700), (384, 768), 784, (336, 1008), 576),
         ] {
             assert_eq!(select_best_resolution(size, &six), Some(best), "{size:?}");
-            assert_eq!(num_image_tokens(size, &six, 384, 27), Some(tokens), "{size:?}");
+            assert_eq!(num_image_tokens(size, &six, 384, 27, None), Some(tokens), "{size:?}");
             assert_eq!(select_best_resolution(size, &DEFAULT_PINPOINTS), Some(default_best), "{size:?}");
-            assert_eq!(num_image_tokens(size, &DEFAULT_PINPOINTS, 336, 24), Some(default_tokens), "{size:?}");
+            assert_eq!(num_image_tokens(size, &DEFAULT_PINPOINTS, 336, 24, None), Some(default_tokens), "{size:?}");
         }
     }
 }

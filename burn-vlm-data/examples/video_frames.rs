@@ -5,10 +5,10 @@
 //! cargo run -p burn-vlm-data --example video_frames -- clip.mp4 32 384
 //! ```
 //!
-//! With a third argument the frames become pixels of that many rows and columns, as SigLIP wants them.
+//! With a third argument the frames become pixels of that many rows and columns, as models of the OneVision layout want them.
 
-use burn_vlm_data::image::{ImageProcessor, ImageProcessorConfig};
-use burn_vlm_data::video::{Sampling, VideoReader, sample_frames};
+use burn_vlm_data::image::RgbImage;
+use burn_vlm_data::video::{Sampling, VideoProcessor, VideoProcessorConfig, VideoReader, sample_frames};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -26,14 +26,22 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let path = arguments.next().ok_or("expected a video")?;
     let frames = arguments.next().map_or(Ok(32), |frames| frames.parse())?;
     let side: Option<u32> = arguments.next().map(|side| side.parse()).transpose()?;
-    let processor = side.map(|side| ImageProcessor::new(ImageProcessorConfig::siglip(side))).transpose()?;
     let mut source = VideoReader::default().open(path)?;
-    let mut make = |_, frame| {
-        let pixels = processor.as_ref().map(|processor| processor.process(&frame)).transpose()?;
-        Ok(pixels.map_or(frame.as_raw().len(), |pixels| pixels.data.len()))
+    let rule = Sampling::Linspace { frames };
+    let (record, values) = match side {
+        Some(side) => {
+            let processor = VideoProcessor::new(VideoProcessorConfig::onevision(side)?)?;
+            let (pixels, record) = processor.process(source.as_mut(), &rule)?;
+            (record, pixels.data.len())
+        }
+        None => {
+            let mut count = |_, frame: RgbImage| Ok(frame.as_raw().len());
+            let sampled = sample_frames(source.as_mut(), &rule, &mut count)?;
+            let values = sampled.iter().sum();
+            (sampled.record, values)
+        }
     };
-    let sampled = sample_frames(source.as_mut(), &Sampling::Linspace { frames }, &mut make)?;
-    println!("{}", serde_json::to_string(&sampled.record)?);
-    println!("{} values", sampled.iter().sum::<usize>());
+    println!("{}", serde_json::to_string(&record)?);
+    println!("{values} values");
     Ok(())
 }

@@ -11,12 +11,14 @@
 
 mod answer_end;
 mod ends;
+mod visual;
 
 pub use answer_end::{AnswerEnd, NO_END};
 pub(crate) use ends::{Ends, Place};
+pub(crate) use visual::VisualIds;
 
 use crate::chat_template::{ChatTemplate, Message, RenderOptions, TemplateError};
-use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER, count_images, count_videos};
+use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
 use crate::tokenizer::{Encoding, Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -141,7 +143,7 @@ pub enum EncodeError {
     },
     /// The `plain` template has no place for other turns.
     #[error(
-        "the plain template needs a user's turn with <image> and an assistant's turn with the caption, found {roles:?}; use \
+        "the plain template needs a user's turn with <image> or <video> and an assistant's turn with the caption, found {roles:?}; use \
          the chat template for conversations"
     )]
     NoCaption {
@@ -372,22 +374,12 @@ impl Scribe<'_> {
                 encoded.labels.push(label);
             }
         }
-        let mut encoded = self.expand(encoded, turns, counts)?;
+        let visual = VisualIds::of(self.style);
+        let mut encoded = visual.expand(encoded, turns, counts)?;
         if options.user_turns {
             encoded.user_turns = self.user_turns(turns, counts)?;
         }
-        truncate(&self.visual_ids(), encoded, options)
-    }
-
-    /// Repeats the tokens of pictures and videos.
-    fn expand(&self, encoded: Encoded, turns: &[Turn], counts: VisualCounts<'_>) -> Result<Encoded, EncodeError> {
-        let encoded = expand_images(self.style.image_id(), encoded, turns, counts.images)?;
-        expand_videos(self.style.video_id(), encoded, turns, counts.videos)
-    }
-
-    /// The ids of visual tokens.
-    fn visual_ids(&self) -> Vec<u32> {
-        self.style.image_id().into_iter().chain(self.style.video_id()).collect()
+        truncate(&visual.all(), encoded, options)
     }
 
     /// See [`Processor::encode_prompt`](crate::processor::Processor::encode_prompt).
@@ -395,7 +387,7 @@ impl Scribe<'_> {
         let whole = self.render(turns, true)?;
         let ids = self.pieces(&self.split(turns, &whole)?)?.concat();
         let labels = vec![IGNORE; ids.len()];
-        Ok(self.expand(Encoded { ids, labels, ..Encoded::default() }, turns, counts)?.ids)
+        Ok(VisualIds::of(self.style).expand(Encoded { ids, labels, ..Encoded::default() }, turns, counts)?.ids)
     }
 
     /// The special token that ends an assistant's turn under this template (`<|im_end|>`, `<end_of_turn>`, ...). `None` if the
@@ -576,69 +568,6 @@ impl Structure {
     fn header(&self, prompt: &[u32]) -> usize {
         prompt.iter().rposition(|id| self.0.first() == Some(id)).unwrap_or(prompt.len())
     }
-}
-
-/// Repeats each image token as often as its picture has visual tokens; these are never trained.
-pub(crate) fn expand_images(
-    image: Option<u32>,
-    encoded: Encoded,
-    turns: &[Turn],
-    pictures: &[usize],
-) -> Result<Encoded, EncodeError> {
-    let placeholders = count_images(turns);
-    let Some(image) = image else {
-        if placeholders == 0 && pictures.is_empty() {
-            return Ok(encoded);
-        }
-        let help = "add it to the tokenizer's special tokens";
-        return Err(EncodeError::NoToken { token: IMAGE_PLACEHOLDER.to_owned(), help });
-    };
-    let found = encoded.ids.iter().filter(|id| **id == image).count();
-    if found != pictures.len() || placeholders != pictures.len() {
-        return Err(EncodeError::Images { placeholders, found, pictures: pictures.len() });
-    }
-    Ok(repeat(image, encoded, pictures))
-}
-
-/// Repeats each video token as often as its video has visual tokens; these are never trained.
-fn expand_videos(
-    video: Option<u32>,
-    encoded: Encoded,
-    turns: &[Turn],
-    videos: &[usize],
-) -> Result<Encoded, EncodeError> {
-    let Some(video) = video else {
-        if videos.is_empty() {
-            return Ok(encoded);
-        }
-        let help = "the model takes no videos, or its folder names no video token";
-        return Err(EncodeError::NoToken { token: VIDEO_PLACEHOLDER.to_owned(), help });
-    };
-    let placeholders = count_videos(turns);
-    let found = encoded.ids.iter().filter(|id| **id == video).count();
-    if found != videos.len() || placeholders != videos.len() {
-        return Err(EncodeError::Videos { placeholders, found, videos: videos.len() });
-    }
-    Ok(repeat(video, encoded, videos))
-}
-
-/// Repeats a token as often as `counts` says at each of its places.
-fn repeat(token: u32, encoded: Encoded, counts: &[usize]) -> Encoded {
-    let mut counts = counts.iter();
-    let mut repeated = Encoded::default();
-    for (id, label) in encoded.ids.into_iter().zip(encoded.labels) {
-        match if id == token { counts.next() } else { None } {
-            Some(count) => {
-                repeated.ids.extend(std::iter::repeat_n(id, *count));
-                repeated.labels.extend(std::iter::repeat_n(IGNORE, *count));
-            }
-            None => {
-                repeated.ids.push(id);
-                repeated.labels.push(label);
-            }
-        }
-    }
-    repeated
 }
 
 /// Applies the limit on tokens; `visual` has the ids of visual tokens, which are never cut.

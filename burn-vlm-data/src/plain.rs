@@ -1,6 +1,6 @@
 //! Conversations without roles: the `plain` template of alignment and the `document` template of pretraining.
 //!
-//! `plain`: pictures, caption, line break; only the pictures are not trained.
+//! `plain`: pictures and videos, caption, line break; only what is shown is not trained.
 //! As LLaVA's `preprocess_plain`: the question's text is dropped, there are no roles and no headers, and what the model
 //! sees is the start token (where the tokenizer has one), the pictures, and the caption as it stands.
 //!
@@ -8,10 +8,8 @@
 //! instructions.
 
 use crate::chat_template::ChatTemplate;
-use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, count_images};
-use crate::encode::{
-    EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, VisualCounts, expand_images, truncate,
-};
+use crate::conversation::{Role, Turn};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Scribe, Style, VisualCounts, VisualIds, truncate};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -46,84 +44,82 @@ impl PromptTemplate {
         options: &EncodeOptions,
     ) -> Result<Encoded, EncodeError> {
         let style = Style::of_language_model(tokenizer, template)?;
+        let counts = VisualCounts::of_images(pictures);
         match self {
-            Self::Chat => {
-                Scribe { tokenizer, template, style: &style }.encode(turns, VisualCounts::of_images(pictures), options)
-            }
-            Self::Plain => encode_plain(tokenizer, &style, turns, pictures, options),
-            Self::Document => encode_document(tokenizer, &style, turns, pictures, options),
+            Self::Chat => Scribe { tokenizer, template, style: &style }.encode(turns, counts, options),
+            Self::Plain => encode_plain(tokenizer, &style, turns, counts, options),
+            Self::Document => encode_document(tokenizer, &style, turns, counts, options),
         }
     }
 }
 
-/// Encodes a caption of pictures: a turn of the user with the placeholders, and a turn of the assistant.
+/// Encodes a caption of pictures or videos: a turn of the user with the placeholders, and a turn of the assistant.
 ///
 /// # Errors
-/// Other turns than these two, or none of the pictures in the first; placeholders that do not match `pictures`; a caption
-/// that is too long.
+/// Other turns than these two, or no placeholder in the first or one in the second; placeholders that do not match `counts`, or for which
+/// the tokenizer has no token; a caption that is too long.
 pub(crate) fn encode_plain(
     tokenizer: &Tokenizer,
     style: &Style,
     turns: &[Turn],
-    pictures: &[usize],
+    counts: VisualCounts<'_>,
     options: &EncodeOptions,
 ) -> Result<Encoded, EncodeError> {
+    let visual = VisualIds::of(style);
     let shape = || EncodeError::NoCaption { roles: turns.iter().map(|turn| turn.role.as_str()).collect() };
     let [question, caption] = turns else { return Err(shape()) };
-    let placeholders = count_images(std::slice::from_ref(question));
+    let (shown, _) = visual.split(&question.text);
+    let (in_caption, _) = visual.split(&caption.text);
     let roles = (question.role, caption.role);
-    if roles != (Role::User, Role::Assistant) || placeholders == 0 || count_images(turns) != placeholders {
+    if roles != (Role::User, Role::Assistant) || shown.is_empty() || !in_caption.is_empty() {
         return Err(shape());
     }
-    let image = image_token(style)?;
     let mut ids = style.start.clone();
-    ids.extend(std::iter::repeat_n(image, placeholders));
+    for (_, medium) in shown {
+        ids.push(visual.id(medium)?);
+    }
     let mut labels = vec![IGNORE; ids.len()];
     let caption = tokenizer.encode(&format!("{}{END}", caption.text))?;
     labels.extend(caption.iter().map(|id| i64::from(*id)));
     ids.extend(caption);
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(&[image], expand_images(Some(image), encoded, turns, pictures)?, options)
-}
-
-/// The id that stands for a picture.
-fn image_token(style: &Style) -> Result<u32, EncodeError> {
-    let token = || EncodeError::NoToken {
-        token: IMAGE_PLACEHOLDER.to_owned(),
-        help: "add it to the tokenizer's special tokens",
-    };
-    style.image_id().ok_or_else(token)
+    truncate(&visual.all(), visual.expand(encoded, turns, counts)?, options)
 }
 
 /// Encodes a conversation as a text: the turns' words, each on a line of its own, between the tokenizer's start and end of a text (where
-/// it has them). Every token but the first and those of pictures is trained.
+/// it has them). Every token but the first and those of pictures and videos is trained.
 ///
 /// # Errors
-/// Pictures for which the tokenizer has no token, placeholders that do not match `pictures`; a text that is too long.
+/// Pictures for which the tokenizer has no token, placeholders that do not match `counts`; a text that is too long.
 pub(crate) fn encode_document(
     tokenizer: &Tokenizer,
     style: &Style,
     turns: &[Turn],
-    pictures: &[usize],
+    counts: VisualCounts<'_>,
     options: &EncodeOptions,
 ) -> Result<Encoded, EncodeError> {
-    let image = style.image_id();
+    let visual = VisualIds::of(style);
     let mut ids = style.start.clone();
     let mut labels = vec![IGNORE; ids.len()];
-    let lines: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
-    for (number, piece) in lines.join(END).split(IMAGE_PLACEHOLDER).enumerate() {
-        if number > 0 {
-            ids.push(image_token(style)?);
-            labels.push(IGNORE);
-        }
-        let words = tokenizer.encode(piece)?;
+    let words = |ids: &mut Vec<u32>, labels: &mut Vec<i64>, text: &str| -> Result<(), EncodeError> {
+        let words = tokenizer.encode(text)?;
         labels.extend(words.iter().map(|id| i64::from(*id)));
         ids.extend(words);
+        Ok(())
+    };
+    let lines: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
+    let text = lines.join(END);
+    let (parts, rest) = visual.split(&text);
+    for (before, medium) in parts {
+        words(&mut ids, &mut labels, before)?;
+        ids.push(visual.id(medium)?);
+        labels.push(IGNORE);
     }
+    words(&mut ids, &mut labels, rest)?;
     if let Some(end) = tokenizer.eos_id() {
         ids.push(end);
         labels.push(i64::from(end));
     }
     let encoded = Encoded { ids, labels, ..Encoded::default() };
-    truncate(image.as_slice(), expand_images(image, encoded, turns, pictures)?, options)
+    truncate(&visual.all(), visual.expand(encoded, turns, counts)?, options)
 }

@@ -10,6 +10,7 @@ use crate::source::{SkipKind, SkipReason, StoredPicture};
 use crate::video::Clip;
 use burn_vlm_base::files::{FileError, read_regular};
 use bytes::Bytes;
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -307,6 +308,13 @@ impl MediaKey {
     /// The key as a number, to seed what belongs to the picture.
     pub fn seed(self) -> u64 {
         self.0.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for MediaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

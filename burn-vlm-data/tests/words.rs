@@ -47,6 +47,8 @@ fn drawn(description: &str) -> Drawn {
     let fields: Vec<&str> = description.split(' ').collect();
     let [_, _, level, font, a, b, c, d, e, behind, word] = fields[..] else { panic!("{description}") };
     let layout = [a, b, c, d, e].map(|number| number.parse().unwrap());
+    // Behind the name of what is behind the word stands a hash of it.
+    let behind = behind.split(':').next().unwrap();
     let [level, font, behind, word] = [level, font, behind, word].map(str::to_owned);
     Drawn { level, font, layout, behind, word }
 }

@@ -40,6 +40,14 @@ pub fn read(stage_folder: &Path) -> Result<Vec<ValidationLog>> {
     if path.is_file() { Ok(read_jsonl(&path)?) } else { Ok(Vec::new()) }
 }
 
+/// The validation of the weights that a stage gives: of the best, where it keeps these, else of the last.
+pub fn of_result<'v>(validations: &'v [ValidationLog], stage: &StageRecipe) -> Option<&'v ValidationLog> {
+    match stage.validation.as_ref().is_some_and(|validation| validation.keep_best) {
+        true => validations.iter().rfind(|entry| entry.best),
+        false => validations.last(),
+    }
+}
+
 /// Watches one stage.
 pub(crate) struct Watch<'a> {
     every: usize,

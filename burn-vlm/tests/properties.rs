@@ -6,8 +6,9 @@ mod common;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vlm::ModelError;
-use burn_vlm::vlm::tiling::{Size, num_image_tokens, tile_grid, unpad};
+use burn_vlm::vlm::tiling::{Size, tile_grid, unpad};
 use burn_vlm::vlm::{Vlm, VlmConfig};
+use burn_vlm_base::onevision::num_image_tokens;
 use common::tiny::{self, IMAGE_TOKEN, VOCABULARY};
 use common::values;
 use proptest::collection::vec;
@@ -125,7 +126,7 @@ proptest! {
     #[test]
     fn tokens_of_a_picture_are_bounded(size in size(), tile in 1usize..50, side in 1usize..30, down in 1usize..5, across in 1usize..5) {
         let pinpoints = [(down * tile, across * tile)];
-        if let Some(tokens) = num_image_tokens(size, &pinpoints, tile, side) {
+        if let Some(tokens) = num_image_tokens(size, &pinpoints, tile, side, None) {
             let (rows, columns) = (down * side, across * side);
             prop_assert!(tokens <= side * side + rows * (columns + 1));
             prop_assert!(tokens >= side * side);

@@ -13,7 +13,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::image::{DecodeLimits, decode, encode_png, to_rgb};
 use burn_vlm_data::language::{Language, LanguageSet};
 use burn_vlm_data::random::{hash_bytes, mix};
-use burn_vlm_data::sample::{Picture, Sample};
+use burn_vlm_data::sample::{MediaKey, Picture, Sample};
 use burn_vlm_data::source::write::{NewPicture, NewSample, SampleWriter, WriteFormat, Written};
 use burn_vlm_data::tasks::{Task, TaskSettings, training_samples};
 use clap::Args;
@@ -212,22 +212,28 @@ fn check_empty(folder: &Path) -> Result<(), AnyError> {
     }
 }
 
-/// Pictures of the corpus as PNG files, encoded once.
+/// Pictures of the corpus as PNG files, encoded once: by what they show, which a name need not tell.
 #[derive(Default)]
 struct Pictures {
-    encoded: HashMap<String, NewPicture>,
+    encoded: HashMap<MediaKey, NewPicture>,
 }
 
 impl Pictures {
     fn png(&mut self, picture: &Picture) -> Result<NewPicture, AnyError> {
-        let name = picture.name();
-        if let Some(picture) = self.encoded.get(&name) {
+        let key = picture.key()?;
+        if let Some(picture) = self.encoded.get(&key) {
             return Ok(picture.clone());
         }
-        let image = decode(&name, &picture.read()?, &DecodeLimits::default())?;
-        let bytes = encode_png(&to_rgb(image, Some([255; 3])))?;
-        let picture = NewPicture { name: format!("{name}.png"), bytes: bytes.into() };
-        self.encoded.insert(name, picture.clone());
+        let name = picture.name();
+        let bytes = match picture {
+            Picture::Drawn(drawn) => drawn.png()?,
+            other => {
+                let image = decode(&name, &other.read()?, &DecodeLimits::default())?;
+                encode_png(&to_rgb(image, Some([255; 3])))?.into()
+            }
+        };
+        let picture = NewPicture { name: format!("{name}.png"), bytes };
+        self.encoded.insert(key, picture.clone());
         Ok(picture)
     }
 }

@@ -17,4 +17,6 @@ mod records;
 
 pub use corpus::EmojiCorpus;
 pub use error::CorpusError;
-pub use records::{Concept, ConceptId, Picture, PictureId, Split, Strings, StringsFacts, Style, TerritoryFact, Text};
+pub use records::{
+    Concept, ConceptId, PICTURE_SIDE, Picture, PictureId, Split, Strings, StringsFacts, Style, TerritoryFact, Text,
+};

@@ -119,7 +119,10 @@ impl Concept {
     }
 }
 
-/// One picture of a concept: 64x64 WebP on white ground.
+/// Side of the corpus's pictures in pixels.
+pub const PICTURE_SIDE: u32 = 64;
+
+/// One picture of a concept: a WebP of [`PICTURE_SIDE`] x [`PICTURE_SIDE`] pixels on white ground.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Position in the corpus.

@@ -287,7 +287,7 @@ fn png_with_end(bytes: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emoji::EmojiCorpus;
+    use crate::emoji::{EmojiCorpus, PICTURE_SIDE};
     use ::image::{Rgba, RgbaImage};
 
     fn png(image: &DynamicImage) -> Vec<u8> {
@@ -302,7 +302,7 @@ mod tests {
         for picture in corpus.pictures().iter().step_by(97) {
             let name = corpus.picture_name(picture.id);
             let image = to_rgb(decode(&name, &picture.webp, &DecodeLimits::default()).unwrap(), Some([255; 3]));
-            assert_eq!(image.dimensions(), (64, 64), "{name}");
+            assert_eq!(image.dimensions(), (PICTURE_SIDE, PICTURE_SIDE), "{name}");
             look(&name, &picture.webp, &DecodeLimits::default()).unwrap();
         }
     }

@@ -279,6 +279,15 @@ impl SampleMaker {
 
     /// A picture among `among` of its sample.
     fn image(&self, picture: &Picture, among: usize, draw: Option<u64>) -> Result<PreparedImage, SkipReason> {
+        let held;
+        let picture = match (&self.bank, picture) {
+            // Its content is its key: a file is read once for the key and the pixels.
+            (Some(_), Picture::File { .. }) => {
+                held = Picture::Encoded { name: picture.name(), bytes: picture.read()? };
+                &held
+            }
+            _ => picture,
+        };
         if let Some(bank) = &self.bank
             && let Some(row) = bank.find(picture.key()?, draw)
         {

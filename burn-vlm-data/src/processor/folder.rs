@@ -5,7 +5,7 @@ use super::{Format, ImageParts, Images, Processor, ProcessorError, TileTokens, V
 use crate::chat_template::ChatTemplate;
 use crate::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use crate::encode::Style;
-use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageProcessorConfig};
+use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageError, ImageProcessorConfig};
 use crate::tokenizer::{Tokenizer, special_token};
 use crate::video::VideoProcessorConfig;
 use burn_vlm_base::onevision::{
@@ -300,6 +300,10 @@ impl<'a> Files<'a> {
             return Ok(None);
         }
         let frames = VideoProcessorConfig::from_folder(self.folder)?;
+        let side = frames.square_side().map_err(|error| ImageError::ConfigFile {
+            path: self.folder.to_owned(),
+            reason: format!("video processor: {error}"),
+        })?;
         let config = self.config.as_ref();
         let id = ["video_token_index", "video_token_id"].iter().find_map(|key| config?.get(key)?.as_u64());
         let by_id = id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
@@ -319,7 +323,7 @@ impl<'a> Files<'a> {
         }
         let patch_size = self.patch_size()?;
         let tokens = FrameTokens {
-            side: frames.output_size().0 as usize / patch_size,
+            side: side as usize / patch_size,
             mode: self.named::<PoolMode>("mm_spatial_pool_mode", "bilinear, average or max")?,
             stride: self.number(CONFIG, config, "mm_spatial_pool_stride")?.unwrap_or(DEFAULT_STRIDE),
             newline: self.named::<NewlinePosition>("mm_newline_position", "grid, frame, one_token or no_token")?,

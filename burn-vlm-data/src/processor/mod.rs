@@ -18,9 +18,7 @@ pub use visual_tokens::{TileTokens, VisualTokens};
 
 use crate::chat_template::{ChatTemplate, TemplateError};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
-use crate::encode::{
-    EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Style, VisualCounts, expand_images, truncate,
-};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, MaskStyle, Scribe, Style, VisualCounts, VisualIds, truncate};
 use crate::image::{
     AspectRatio, DecodeLimits, ImageError, ImageProcessor, ImageProcessorConfig, ProcessedImage, RgbImage,
 };
@@ -202,6 +200,7 @@ impl Processor {
             let help = "a video token is needed in the tokenizer, and a chat template";
             return Err(EncodeError::NoToken { token, help }.into());
         };
+        config.square_side()?;
         let (template, style) = (template.clone(), style.clone().with_video(Some((token, id))));
         let videos = Some(Videos { processor: VideoProcessor::new(config)?, tokens });
         Ok(Self { format: Format::Template { template, style }, videos, ..self })
@@ -429,7 +428,8 @@ impl Processor {
     /// As [`Self::encode`], or without roles ([`PromptTemplate::Plain`], [`PromptTemplate::Document`]; the mask style is not used).
     ///
     /// # Errors
-    /// As [`Self::encode`]; with `Plain`, other turns than one question with pictures and one answer.
+    /// As [`Self::encode`]; with `Plain`, other turns than one question with pictures and one answer. Videos, which have no counts here, are
+    /// refused where `<video>` stands for them.
     pub fn encode_as(
         &self,
         template: PromptTemplate,
@@ -437,20 +437,21 @@ impl Processor {
         counts: &[usize],
         options: &EncodeOptions,
     ) -> Result<Encoded, EncodeError> {
+        let visual = VisualCounts::of_images(counts);
         match (template, &self.format) {
             (PromptTemplate::Plain, Format::Template { style, .. }) => {
-                encode_plain(&self.tokenizer, style, turns, counts, options)
+                encode_plain(&self.tokenizer, style, turns, visual, options)
             }
             (PromptTemplate::Plain, Format::Parrot { image_id }) => {
                 let style = Style::of_captions(&self.tokenizer, *image_id)?;
-                encode_plain(&self.tokenizer, &style, turns, counts, options)
+                encode_plain(&self.tokenizer, &style, turns, visual, options)
             }
             (PromptTemplate::Document, Format::Template { style, .. }) => {
-                encode_document(&self.tokenizer, style, turns, counts, options)
+                encode_document(&self.tokenizer, style, turns, visual, options)
             }
             (PromptTemplate::Document, Format::Parrot { image_id }) => {
                 let style = Style::of_captions(&self.tokenizer, *image_id)?;
-                encode_document(&self.tokenizer, &style, turns, counts, options)
+                encode_document(&self.tokenizer, &style, turns, visual, options)
             }
             (PromptTemplate::Chat, _) => self.encode(turns, counts, options),
         }

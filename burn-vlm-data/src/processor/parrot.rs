@@ -6,7 +6,7 @@
 //!   that is not the last turn;
 //! - the whole header of an answer is masked, also with tokenizers that cut it into more than Qwen's three tokens.
 
-use super::{EncodeError, Encoded, expand_images};
+use super::{EncodeError, Encoded, VisualCounts, VisualIds};
 use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn};
 use crate::encode::IGNORE;
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -50,7 +50,7 @@ impl ParrotEncoded {
             shift[at + 1] = shift[at] + if *id == image_id { widths.next().copied().unwrap_or(1) } else { 1 };
         }
         let encoded = Encoded { ids, labels: self.labels, ..Encoded::default() };
-        let mut encoded = expand_images(Some(image_id), encoded, turns, counts)?;
+        let mut encoded = VisualIds::of_images(image_id).expand(encoded, turns, VisualCounts::of_images(counts))?;
         if user_turns {
             encoded.user_turns = self.user_turns.iter().map(|turn| shift[turn.start]..shift[turn.end]).collect();
         }

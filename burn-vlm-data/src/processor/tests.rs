@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::conversation::count_images;
-use crate::image::GridPinpoint;
+use crate::encode::IGNORE;
+use crate::image::{GridPinpoint, Size};
 use crate::random::hash_bytes;
 use crate::tokenizer::TINY_SPECIAL_TOKENS;
+use burn_vlm_base::onevision::{NewlinePosition, PoolMode};
 use std::path::Path;
 
 /// llava-hf's template of LLaVA-1.5: contents are lists, a text is passed over.
@@ -116,6 +118,51 @@ fn one_start_token() {
         let plain = processor.encode_as(PromptTemplate::Plain, &picture, &[2], &EncodeOptions::default()).unwrap();
         assert_eq!(plain.ids[..4], [1, 3, 3, processor.tokenizer().encode("a").unwrap()[0]]);
     }
+}
+
+/// A video is repeated where it stands, as pictures are; where it has no count, or stands in a caption, that is an error.
+#[test]
+fn captions_and_documents_of_videos() {
+    let tokens = FrameTokens { side: 2, mode: PoolMode::Bilinear, stride: 2, newline: NewlinePosition::NoToken };
+    let config = VideoProcessorConfig::onevision(8).unwrap();
+    let words = of(tiny(), crate::chat_template::TINY_TEMPLATE);
+    let processor = of(tiny(), crate::chat_template::TINY_TEMPLATE)
+        .with_videos(VideoParts { config, tokens, token: "<pad>".to_owned() })
+        .unwrap();
+    let Format::Template { style, .. } = &processor.format else { panic!() };
+    let ids = |text: &str| processor.tokenizer().encode(text).unwrap();
+    let options = EncodeOptions::default();
+    let counts = VisualCounts { images: &[1], videos: &[3, 2] };
+    let turns = [Turn::user("<video>\n<image><video>what?"), Turn::assistant("a red apple")];
+    let plain = encode_plain(processor.tokenizer(), style, &turns, counts, &options).unwrap();
+    assert_eq!(plain.ids, [vec![0, 0, 0, 3, 0, 0], ids("a red apple\n")].concat());
+    assert!(plain.labels[..6].iter().all(|label| *label == IGNORE) && plain.labels[6] >= 0);
+    let document = encode_document(processor.tokenizer(), style, &turns, counts, &options).unwrap();
+    let text = [vec![0; 3], ids("\n"), vec![3, 0, 0], ids("what?\na red apple"), vec![2]].concat();
+    assert_eq!(document.ids, text);
+    assert_eq!(document.labels.iter().filter(|label| **label == IGNORE).count(), 6);
+    for template in [PromptTemplate::Plain, PromptTemplate::Document] {
+        let error = processor.encode_as(template, &turns, &[1], &options).unwrap_err().to_string();
+        assert!(error.contains("2 video placeholders") && error.contains("0 videos"), "{error}");
+        // Without videos the placeholder is a word, as in conversations.
+        let read = words.encode_as(template, &turns, &[1], &options).unwrap();
+        assert!(!read.ids.contains(&0) && read.ids.contains(&3));
+    }
+    let in_caption = [Turn::user("<video>"), Turn::assistant("a <video>")];
+    let error = processor.encode_as(PromptTemplate::Plain, &in_caption, &[], &options).unwrap_err();
+    assert!(matches!(error, EncodeError::NoCaption { .. }), "{error}");
+}
+
+/// Frames that are no squares are refused: their tokens would be counted as if they were.
+#[test]
+fn frames_are_squares() {
+    let size = Size::Exact { height: 8, width: 16 };
+    let frames = ImageProcessorConfig { size, ..ImageProcessorConfig::siglip(8) };
+    let config = VideoProcessorConfig::new(frames).unwrap();
+    let tokens = FrameTokens { side: 2, mode: PoolMode::Bilinear, stride: 2, newline: NewlinePosition::NoToken };
+    let parts = VideoParts { config, tokens, token: "<pad>".to_owned() };
+    let error = of(tiny(), crate::chat_template::TINY_TEMPLATE).with_videos(parts).unwrap_err().to_string();
+    assert!(error.contains("as high as wide") && error.contains("8 x 16"), "{error}");
 }
 
 /// Where a tokenizer puts a space before every text, an answer in the middle of a text gets none.

@@ -4,6 +4,7 @@
 //! leads out (a folder of pictures is often one, to a shared disk) is followed only where that is allowed.
 
 use super::skip::{SkipKind, SkipReason};
+use crate::image::{is_picture, natural};
 use std::path::{Component, Path, PathBuf};
 
 /// The most characters of a path that a message shows.
@@ -60,7 +61,7 @@ impl ImageRoot {
         self.resolve(relative).is_ok_and(|path| path.is_dir())
     }
 
-    /// The files of a folder by name: the frames of a video.
+    /// The pictures of a folder in natural order, as [`FolderSource`](crate::video::FolderSource) has them: the frames of a video.
     pub(super) fn frames(&self, relative: &str) -> Result<Vec<PathBuf>, SkipReason> {
         let path = self.resolve(relative)?;
         if !path.is_dir() {
@@ -71,13 +72,17 @@ impl ImageRoot {
         let mut frames = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
+            if !is_picture(Path::new(&name)) {
+                continue;
+            }
             frames.push(self.file(&format!("{relative}/{}", name.to_string_lossy()))?);
         }
         if frames.is_empty() {
-            let detail = format!("{} is an empty folder, expected the frames of a video", shown(relative));
+            let detail = format!("{} is a folder without pictures, expected the frames of a video", shown(relative));
             return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
         }
-        frames.sort();
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        frames.sort_by(|a, b| natural(&name(a), &name(b)));
         Ok(frames)
     }
 
@@ -123,6 +128,8 @@ mod tests {
         std::fs::write(root.join("a.png"), "a").unwrap();
         std::fs::write(root.join("video/2.png"), "2").unwrap();
         std::fs::write(root.join("video/1.png"), "1").unwrap();
+        std::fs::write(root.join("video/10.png"), "10").unwrap();
+        std::fs::write(root.join("video/notes.txt"), "no frame").unwrap();
         let images = ImageRoot::new(&root, false).unwrap();
         let absolute = root.join("a.png").display().to_string();
         for good in ["a.png", "./a.png", "video/1.png", "video\\1.png", ".\\video\\1.png", &absolute] {
@@ -146,9 +153,10 @@ mod tests {
             assert_eq!(images.file(missing).unwrap_err().kind, SkipKind::MissingImage, "{missing}");
         }
         let frames = images.frames("video").unwrap();
-        assert!(frames[0].ends_with("1.png") && frames[1].ends_with("2.png") && frames.len() == 2);
+        let names: Vec<_> = frames.iter().map(|frame| frame.file_name().unwrap()).collect();
+        assert_eq!(names, ["1.png", "2.png", "10.png"]);
         std::fs::create_dir(root.join("nothing")).unwrap();
-        assert!(images.frames("nothing").unwrap_err().detail.contains("empty folder"));
+        assert!(images.frames("nothing").unwrap_err().detail.contains("folder without pictures"));
         // Of a long path its end is shown.
         let long = format!("{}/the_name.png", "folder/".repeat(1000));
         let detail = images.file(&long).unwrap_err().detail;

@@ -10,6 +10,7 @@ use super::interpret::PICTURE_ENDINGS;
 use super::record::{RawPicture, RawRecord, RawResult, RawSkip, ReadRecords};
 use super::skip::{Place, SkipKind, SkipReason};
 use super::text::parse_object;
+use crate::image::READABLE_ENDINGS;
 use burn_vlm_base::shorten::shorten;
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -22,8 +23,6 @@ use tar::{Archive, EntryType};
 
 /// Bytes of a block; every header begins at a multiple of it.
 const BLOCK: u64 = 512;
-/// Endings of pictures that can be read.
-const PICTURES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"];
 /// Endings of texts, each the field that the text becomes.
 const TEXTS: [&str; 3] = ["txt", "text", "caption"];
 /// Endings of videos.
@@ -240,7 +239,7 @@ impl<'a> Collected<'a> {
         let ending = header.name[key(&header.name).len()..].trim_start_matches('.').to_ascii_lowercase();
         let limits = &self.archive.limits;
         let last = ending.rsplit('.').next().unwrap_or_default();
-        let (is_picture, is_text, is_json) = (PICTURES.contains(&last), TEXTS.contains(&last), last == "json");
+        let (is_picture, is_text, is_json) = (READABLE_ENDINGS.contains(&last), TEXTS.contains(&last), last == "json");
         let is_video = VIDEOS.contains(&last);
         let is_ignored =
             |name: &String| name.strip_prefix('.').is_some_and(|ignored| ignored == ending || ignored == last);
@@ -249,8 +248,11 @@ impl<'a> Collected<'a> {
         }
         if !is_picture && !is_video && !is_text && !is_json {
             if PICTURE_ENDINGS.contains(&last) {
-                let detail =
-                    format!("{:?}: such pictures cannot be read (those are: {})", header.name, PICTURES.join(", "));
+                let detail = format!(
+                    "{:?}: such pictures cannot be read (those are: {})",
+                    header.name,
+                    READABLE_ENDINGS.join(", ")
+                );
                 self.fail(SkipKind::UnreadField, detail);
             } else {
                 self.unread.insert(format!(".{ending}"));

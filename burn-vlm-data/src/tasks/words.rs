@@ -67,11 +67,6 @@ impl<'a> WordTasks<'a> {
         Self { corpus, lexicon: Lexicon::embedded(corpus), behind, seed }
     }
 
-    /// The words.
-    pub fn lexicon(&self) -> &Lexicon {
-        &self.lexicon
-    }
-
     /// Training samples: the picture -> the word. Words, fonts and layouts that are held out are in none of them, and what is behind a
     /// word is a training picture of a training concept.
     ///

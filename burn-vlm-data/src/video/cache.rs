@@ -7,15 +7,16 @@ use super::{SampledFrames, Sampling, VideoOptions, VideoProcessorConfig, VideoRe
 use crate::image::RgbImage;
 use crate::sample::MediaKey;
 use blake3::Hasher;
+use burn_vlm_base::files::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Names the form of files and of keys; another form is another cache.
-const FORM: &str = "burn-vlm frames 1";
+const FORM: &str = "burn-vlm frames 2";
 /// Ending of the cache's files.
 const ENDING: &str = "frames";
 /// Bytes of a file's checksum, which stands at its end.
@@ -57,12 +58,12 @@ impl FrameCache {
         fs::create_dir_all(&folder)?;
         let size = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
         let cache = Self { folder, max_bytes, size: Mutex::new(size) };
-        cache.shrink();
+        cache.shrink(None);
         Ok(cache)
     }
 
-    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files. `None` where these cannot
-    /// be read.
+    /// The key of a video's frames: of the content of the file, or of the names and contents of a folder's files; and of the version of
+    /// `ffmpeg`, if it is there. `None` where the video cannot be read.
     pub fn key(
         &self,
         path: &Path,
@@ -106,14 +107,9 @@ impl FrameCache {
     pub fn put(&self, key: &FrameKey, sampled: &SampledFrames<RgbImage>) {
         let Some(bytes) = written(sampled).filter(|bytes| bytes.len() as u64 <= self.max_bytes) else { return };
         let path = self.path(key);
-        let kept = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.persist(&path)?;
-            Ok(())
-        });
-        if kept.is_ok() {
+        if write_atomic(&path, &bytes).is_ok() {
             *self.size.lock().unwrap_or_else(PoisonError::into_inner) += bytes.len() as u64;
-            self.shrink();
+            self.shrink(Some(&path));
         }
     }
 
@@ -121,8 +117,8 @@ impl FrameCache {
         self.folder.join(&key.0).with_extension(ENDING)
     }
 
-    /// Removes what was not used for the longest time until there is room.
-    fn shrink(&self) {
+    /// Removes what was not used for the longest time until there is room, but not what was just written.
+    fn shrink(&self, written: Option<&Path>) {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         if *size <= self.max_bytes {
             return;
@@ -130,7 +126,7 @@ impl FrameCache {
         let Ok(mut files) = files(&self.folder) else { return };
         files.sort();
         let mut left: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
-        for (_, path, bytes) in files {
+        for (_, path, bytes) in files.into_iter().filter(|(_, path, _)| Some(path.as_path()) != written) {
             if left <= self.max_bytes / 10 * KEPT_TENTHS {
                 break;
             }
@@ -149,7 +145,9 @@ fn key(
     config: &VideoProcessorConfig,
     sampling: &Sampling,
 ) -> Option<FrameKey> {
-    let looks = (FORM, sampling, config.frames(), options.background, options.turn, options.folder_fps);
+    // Where there is none, what it would decode cannot be kept.
+    let decoder = super::ffmpeg::version(options).unwrap_or_default();
+    let looks = (FORM, decoder, sampling, config.frames(), options.background, options.turn, options.folder_fps);
     hasher.update(&serde_json::to_vec(&looks).ok()?);
     Some(FrameKey(hasher.finalize().to_hex().to_string()))
 }

@@ -101,6 +101,21 @@ impl VideoProcessorConfig {
         self.frames.output_size().unwrap_or_default()
     }
 
+    /// Height and width of a processed frame, where they are the same: the tokens of a frame are counted as a square of them.
+    ///
+    /// # Errors
+    /// Frames that are no squares.
+    pub fn square_side(&self) -> Result<u32, ImageError> {
+        match self.output_size() {
+            (height, width) if height == width => Ok(height),
+            (height, width) => Err(ImageError::Config {
+                key: "size",
+                expected: "frames as high as wide, whose tokens are a square",
+                found: format!("{height} x {width}"),
+            }),
+        }
+    }
+
     /// Reads one of the files.
     ///
     /// # Errors

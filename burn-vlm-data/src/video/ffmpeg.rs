@@ -4,7 +4,7 @@
 //! - frames come as a stream of PPM pictures, which say how large they are, so that a turned file needs no arithmetic of ours;
 //! - every decoded frame is numbered by the program's own filter, behind edit lists: variable rates and late starts repeat and lose none;
 //! - chosen frames that are farther apart than twice the key-frame interval are sought, each with a process of its own, which costs less
-//!   than to decode what is between them, and more where they are closer.
+//!   than to decode what is between them, and more where they are closer, or small and few.
 
 use super::ffprobe::{CONTAINERS, Probe, file_argument, probe};
 use super::program::{Patience, Program};
@@ -22,6 +22,12 @@ use tempfile::TempPath;
 
 /// Frames farther apart than this many key-frame intervals are sought.
 const SEEK_BEYOND: f64 = 2.0;
+/// And farther apart than so many pixels of frames, which are decoded in the time in which a process starts and seeks: 14 to 50 million were
+/// measured (FFmpeg 5.1, H.264, 320 x 240 to 1280 x 720, one thread, key frames every 1 and 8 frames).
+const SEEK_COSTS: f64 = 25e6;
+/// CPU seconds that ffmpeg allows itself, in multiples of [`VideoLimits::seconds`](super::VideoLimits) on each thread: far more than it
+/// is ever waited for, so that one whose parent was killed ends some time, too.
+const ORPHAN_TIMES: f64 = 10.0;
 /// The longest line of a PPM header or a progress report.
 const MAX_LINE: u64 = 256;
 
@@ -32,6 +38,8 @@ pub struct FfmpegSource {
     path: PathBuf,
     options: VideoOptions,
     probe: Option<Probe>,
+    /// Frames that decode and the program's last words, where they were counted.
+    counted: Option<(usize, String)>,
     /// Removed with the source.
     _temporary: Option<TempPath>,
 }
@@ -39,12 +47,20 @@ pub struct FfmpegSource {
 impl FfmpegSource {
     /// A file; nothing is read yet. `name` is what errors call it.
     pub fn open(name: impl Into<String>, path: impl Into<PathBuf>, options: &VideoOptions) -> Self {
-        Self { name: name.into(), path: path.into(), options: options.clone(), probe: None, _temporary: None }
+        Self {
+            name: name.into(),
+            path: path.into(),
+            options: options.clone(),
+            probe: None,
+            counted: None,
+            _temporary: None,
+        }
     }
 
     /// A file that is removed with the source.
     pub(super) fn temporary(name: String, path: TempPath, options: &VideoOptions) -> Self {
-        Self { name, path: path.to_path_buf(), options: options.clone(), probe: None, _temporary: Some(path) }
+        let source = Self::open(name, path.to_path_buf(), options);
+        Self { _temporary: Some(path), ..source }
     }
 
     fn probe(&mut self) -> Result<&Probe, VideoError> {
@@ -71,6 +87,8 @@ impl FfmpegSource {
                 .map(OsString::from)
                 .into();
         arguments.extend(["-threads".to_owned(), limits.threads.to_string()].map(OsString::from));
+        let cpu = (limits.seconds * limits.threads.max(1) as f64 * ORPHAN_TIMES).ceil().clamp(1.0, f64::from(i32::MAX));
+        arguments.extend(["-timelimit".to_owned(), (cpu as i32).max(1).to_string()].map(OsString::from));
         arguments.extend(["-max_pixels".to_owned(), limits.max_pixels.to_string()].map(OsString::from));
         if !self.options.turn {
             arguments.push("-noautorotate".into());
@@ -127,13 +145,22 @@ impl FfmpegSource {
         Ok((indices.len(), String::new()))
     }
 
-    /// Number of frames that decode, and the program's last words.
-    fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
+    /// Number of frames that decode, and the program's last words; counted once.
+    fn count(&mut self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
+        let counted = match self.counted.take() {
+            Some(counted) => counted,
+            None => self.decode_all(patience)?,
+        };
+        Ok(self.counted.insert(counted).clone())
+    }
+
+    fn decode_all(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
         let mut arguments = self.input(None);
         arguments.extend(passthrough(&self.options.ffmpeg, patience, &self.options)?.map(OsString::from));
         arguments.extend(["-progress", "pipe:1", "-f", "null", "-"].map(OsString::from));
         let limits = &self.options.limits;
         let mut program = Program::start(&self.name, &self.options.ffmpeg, &arguments, limits, patience)?;
+        program.count_all_time();
         let mut frames = 0;
         let mut output = BufReader::new(&mut program);
         loop {
@@ -199,6 +226,9 @@ impl FrameSource for FfmpegSource {
             said = last;
         }
         let (decoded, last) = self.count(&mut patience)?;
+        if let Some(probe) = self.probe.as_mut() {
+            probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
+        }
         Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
     }
 }
@@ -219,7 +249,8 @@ struct Run {
 /// Decoding begins at the last key frame that is shown before the wanted one, and is told to give nothing that is shown before that: where
 /// frames are shown before the key frame that they come behind (open groups), they could not be decoded, and would not be numbered.
 fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
-    let far = probe.info.key_interval.map(|interval| interval * SEEK_BEYOND);
+    let least = SEEK_COSTS / (f64::from(probe.info.width) * f64::from(probe.info.height)).max(1.0);
+    let far = probe.info.key_interval.map(|interval| (interval * SEEK_BEYOND).max(least));
     let mut runs: Vec<Run> = Vec::new();
     let mut before = 0;
     for (place, index) in indices.iter().enumerate() {
@@ -299,29 +330,49 @@ fn read_ppm(program: &mut Program<'_>) -> io::Result<Option<Ppm>> {
     }
 }
 
-/// The programs that were asked for their version, and the option of each.
-static KNOWN: Mutex<Option<HashMap<PathBuf, [&'static str; 2]>>> = Mutex::new(None);
+/// What a program answers when it is asked for its version.
+#[derive(Debug, Clone)]
+struct Version {
+    /// The first line, such as `ffmpeg version 5.1.9-0+deb12u1 ...`.
+    line: String,
+    /// The option that neither repeats nor drops frames; it got another name in FFmpeg 5.1.
+    passthrough: [&'static str; 2],
+}
 
-/// The option that neither repeats nor drops frames; it got another name in FFmpeg 5.1.
+/// The programs that were asked for their version.
+static KNOWN: Mutex<Option<HashMap<PathBuf, Version>>> = Mutex::new(None);
+
 fn passthrough(
     program: &Path,
     patience: &mut Patience,
     options: &VideoOptions,
 ) -> Result<[&'static str; 2], VideoError> {
+    Ok(ask_version(program, patience, options)?.passthrough)
+}
+
+/// What the program `ffmpeg` calls itself: another version may decode to other pixels.
+pub(super) fn version(options: &VideoOptions) -> Result<String, VideoError> {
+    Ok(ask_version(&options.ffmpeg, &mut Patience::new(&options.limits), options)?.line)
+}
+
+fn ask_version(program: &Path, patience: &mut Patience, options: &VideoOptions) -> Result<Version, VideoError> {
     let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().as_ref().and_then(|known| known.get(program)) {
-        return Ok(*known);
+        return Ok(known.clone());
     }
     let title = program.display().to_string();
     let mut running = Program::start(&title, program, &["-version".into()], &options.limits, patience)?;
+    running.count_all_time();
     let mut text = Vec::new();
     let read = (&mut running).take(MAX_LINE).read_to_end(&mut text);
     if let Err(error) = read {
         return Err(running.failure(&error));
     }
-    let option = of_version(&String::from_utf8_lossy(&text));
-    lock().get_or_insert_default().insert(program.to_owned(), option);
-    Ok(option)
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    let version = Version { passthrough: of_version(&line), line };
+    lock().get_or_insert_default().insert(program.to_owned(), version.clone());
+    Ok(version)
 }
 
 /// The option of a program that calls itself `ffmpeg version 5.1.9-0+deb12u1 ...`. Builds between versions have no such number and are new.
@@ -361,8 +412,8 @@ mod tests {
             info: VideoInfo {
                 frames: 100,
                 decoded: None,
-                width: 8,
-                height: 8,
+                width: 5000,
+                height: 5000,
                 fps: Some(10.0),
                 times: (0..100).map(|frame| f64::from(frame) / 10.0).collect(),
                 key_interval: Some(10.0),
@@ -376,7 +427,14 @@ mod tests {
         assert_eq!(runs(&probe, &[3, 23, 44, 50]), [run(0..2, 3, None), run(2..4, 4, Some(3.95))]);
         // The first may be far from the beginning.
         assert_eq!(runs(&probe, &[95, 99]), [run(0..2, 5, Some(8.95))]);
+        // Small frames are decoded through sooner than a process starts: 24 of a million pixels, but not 26.
+        (probe.info.width, probe.info.height) = (1000, 1000);
+        assert_eq!(runs(&probe, &[0, 24, 49]), [run(0..3, 0, None)]);
+        assert_eq!(runs(&probe, &[0, 26]), [run(0..1, 0, None), run(1..2, 6, Some(1.95))]);
+        (probe.info.width, probe.info.height) = (64, 48);
+        assert_eq!(runs(&probe, &[0, 99]), [run(0..2, 0, None)]);
         // Without a key frame between them they are decoded through.
+        (probe.info.width, probe.info.height) = (5000, 5000);
         probe.keys = vec![0, 40];
         assert_eq!(runs(&probe, &[41, 70, 99]), [run(0..3, 1, Some(3.95))]);
         probe.keys.clear();

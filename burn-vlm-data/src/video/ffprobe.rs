@@ -52,6 +52,7 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
     arguments.push(file_argument(path));
     let mut patience = Patience::new(limits);
     let mut program = Program::start(name, &options.ffprobe, &arguments, limits, &mut patience)?;
+    program.count_all_time();
     let mut found = Found::default();
     let mut line = Vec::new();
     let mut output = BufReader::new(&mut program);

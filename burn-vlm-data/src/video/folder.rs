@@ -6,13 +6,9 @@
 use super::info::VideoInfo;
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoLimits, VideoOptions};
-use crate::image::{DecodeLimits, ImageError, RgbImage, decode, to_rgb};
+use crate::image::{DecodeLimits, ImageError, READABLE_ENDINGS, RgbImage, decode, is_picture, natural, to_rgb};
 use burn_vlm_base::files::read_regular;
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
-
-/// Endings of pictures.
-const PICTURES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "jfif"];
 
 /// A folder of frames.
 #[derive(Debug)]
@@ -48,16 +44,14 @@ impl FolderSource {
             }
         }
         if files.is_empty() {
-            return Err(fail(format!("the folder has no frames: no files that end with {}", PICTURES.join(", "))));
+            return Err(fail(format!(
+                "the folder has no frames: no files that end with {}",
+                READABLE_ENDINGS.join(", ")
+            )));
         }
         files.sort_by(|a, b| natural(&file_name(a), &file_name(b)));
         let (limits, background, fps) = (options.limits, options.background, options.folder_fps);
         Ok(Self { name, files, limits, background, fps, info: None })
-    }
-
-    /// The frames' files, in order.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
     }
 
     fn frame(&self, index: usize) -> Result<RgbImage, VideoError> {
@@ -104,76 +98,6 @@ impl FrameSource for FolderSource {
     }
 }
 
-fn is_picture(path: &Path) -> bool {
-    let hidden = file_name(path).starts_with('.');
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    !hidden && ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
-}
-
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Compares names, runs of digits by their numbers; equal numbers (`1`, `01`) by what is written.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a, b);
-    loop {
-        let (Some(first), Some(second)) = (left.chars().next(), right.chars().next()) else {
-            return left.len().cmp(&right.len()).then_with(|| a.cmp(b));
-        };
-        let ordering = match (first.is_ascii_digit(), second.is_ascii_digit()) {
-            (true, true) => {
-                let ((x, after), (y, behind)) = (number(left), number(right));
-                (left, right) = (after, behind);
-                x.len().cmp(&y.len()).then_with(|| x.cmp(y))
-            }
-            _ => {
-                (left, right) = (&left[first.len_utf8()..], &right[second.len_utf8()..]);
-                first.cmp(&second)
-            }
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-}
-
-/// The digits that a text begins with, without leading zeros, and the rest.
-fn number(text: &str) -> (&str, &str) {
-    let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    (digits.trim_start_matches('0'), rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn natural_order() {
-        let sorted = [
-            "",
-            "a",
-            "a1",
-            "a01",
-            "a2",
-            "a2b1",
-            "a2b10",
-            "a10",
-            "a100000000000000000000",
-            "a100000000000000000001",
-            "ab",
-            "é",
-        ];
-        for (place, a) in sorted.iter().enumerate() {
-            for (other, b) in sorted.iter().enumerate() {
-                // a1 and a01 are the same number: the text decides.
-                let expected = match (*a, *b) {
-                    ("a1", "a01") => Ordering::Greater,
-                    ("a01", "a1") => Ordering::Less,
-                    _ => place.cmp(&other),
-                };
-                assert_eq!(natural(a, b), expected, "{a} {b}");
-            }
-        }
-    }
 }

@@ -2,13 +2,16 @@
 //!
 //! Frames are counted by walking over the file's blocks; a picture whose data do not end is not counted. A file that is cut off within its
 //! last picture shows the ones before it.
+//!
+//! What no picture covers, and what one is cleared to, is the file's background colour, unless the picture has a transparent colour: as
+//! FFmpeg shows it, by which other videos are read. (The decoder leaves both transparent; Pillow begins with colour 0 instead.)
 
 use super::info::VideoInfo;
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoLimits, VideoOptions};
-use crate::image::{DynamicImage, RgbImage, to_rgb};
+use crate::image::{Blocks, DynamicImage, Picture, RgbImage, to_rgb};
 use ::image::codecs::gif::GifDecoder;
-use ::image::{AnimationDecoder, ImageDecoder, Limits};
+use ::image::{AnimationDecoder, ImageDecoder, Limits, Rgba, RgbaImage};
 use burn_vlm_base::guard;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -45,21 +48,24 @@ impl GifSource {
 
     fn look(&self) -> Result<VideoInfo, VideoError> {
         let name = || self.name.clone();
-        let layout = layout(&self.bytes, self.limits.max_frames);
-        let Some(Layout { width, height, delays }) = layout else {
+        let Some(blocks) = Blocks::new(&self.bytes) else {
             return Err(self.fail("the file is damaged: no GIF, or one that ends within its header"));
         };
-        let (width, height) = (u32::from(width), u32::from(height));
+        let (width, height) = (u32::from(blocks.width), u32::from(blocks.height));
         if u64::from(width) * u64::from(height) > self.limits.max_pixels {
             return Err(VideoError::TooLarge { name: name(), width, height, max_pixels: self.limits.max_pixels });
         }
-        if delays.len() > self.limits.max_frames {
-            return Err(VideoError::TooLong { name: name(), max_frames: self.limits.max_frames });
+        let most = self.limits.max_frames;
+        let shown = blocks.take_while(|picture| picture.whole).take(most.saturating_add(1));
+        let delays: Vec<u16> = shown.map(|picture| picture.delay).collect();
+        if delays.len() > most {
+            return Err(VideoError::TooLong { name: name(), max_frames: most });
         }
         if delays.is_empty() {
             return Err(VideoError::NoFrames { name: name(), said: "; the GIF has no whole picture".to_owned() });
         }
-        Ok(timed(width, height, delays.into_iter().map(|delay| f64::from(delay) / 100.0), "gif"))
+        let delays = delays.into_iter().map(|delay| if delay < LEAST_DELAY { USUAL_DELAY } else { delay });
+        Ok(timed(width, height, delays.map(|delay| f64::from(delay) / 100.0), "gif"))
     }
 }
 
@@ -117,6 +123,8 @@ impl FrameSource for GifSource {
             Ok(Err(error)) => return Err(self.fail(::image::ImageError::to_string(&error))),
             Err(_) => return Err(self.fail(GAVE_UP)),
         };
+        let Some(mut blocks) = Blocks::new(&self.bytes) else { return Ok(End::All) };
+        let mut ground = Ground::new(&blocks);
         let mut wanted = indices.iter().peekable();
         let mut worked = Duration::ZERO;
         for number in 0..=*last {
@@ -127,8 +135,12 @@ impl FrameSource for GifSource {
             let said = match next {
                 Ok(Some(Ok(frame))) => {
                     if wanted.next_if_eq(&&number).is_some() {
-                        let image = DynamicImage::ImageRgba8(frame.into_buffer());
-                        take(number, to_rgb(image, Some(self.background)))?;
+                        let mut image = frame.into_buffer();
+                        ground.lay(&mut image);
+                        take(number, to_rgb(DynamicImage::ImageRgba8(image), Some(self.background)))?;
+                    }
+                    if let Some(picture) = blocks.next().filter(|picture| picture.clears) {
+                        ground.clear(&picture);
                     }
                     continue;
                 }
@@ -156,50 +168,39 @@ impl VideoLimits {
     }
 }
 
-/// What a GIF's blocks say.
-#[derive(Debug, PartialEq, Eq)]
-struct Layout {
-    width: u16,
-    height: u16,
-    /// How long each picture is shown, in hundredths of a second.
-    delays: Vec<u16>,
+/// What is seen where a frame is transparent.
+struct Ground {
+    below: RgbaImage,
+    background: Rgba<u8>,
 }
 
-/// Walks over the blocks of a GIF, to at most one picture more than `most`. `None` where the header is not whole.
-fn layout(bytes: &[u8], most: usize) -> Option<Layout> {
-    let byte = |at: usize| bytes.get(at).copied();
-    let number = |at: usize| Some(u16::from_le_bytes([byte(at)?, byte(at + 1)?]));
-    // A colour table of 2 to 256 colours follows where the first bit says so.
-    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let (width, height) = (number(6)?, number(8)?);
-    let mut at = 13 + table(byte(10)?);
-    let mut delays = Vec::new();
-    let mut delay = 0;
-    // Behind blocks of data, each of which says how long it is, stands an empty one.
-    let behind = |mut at: usize| loop {
-        match byte(at)? {
-            0 => return Some(at + 1),
-            length => at += 1 + usize::from(length),
-        }
-    };
-    while let Some(kind) = byte(at).filter(|_| delays.len() <= most) {
-        let next = match kind {
-            0x21 => {
-                if byte(at + 1) == Some(0xf9) {
-                    delay = number(at + 4).unwrap_or(0);
-                }
-                behind(at + 2)
-            }
-            // Position, size and flags; perhaps a colour table; the size of a code; data.
-            0x2c => byte(at + 9).and_then(|flags| behind(at + 11 + table(flags))),
-            _ => None,
-        };
-        let Some(next) = next else { break };
-        if kind == 0x2c {
-            delays.push(if delay < LEAST_DELAY { USUAL_DELAY } else { delay });
-            delay = 0;
-        }
-        at = next;
+impl Ground {
+    fn new(blocks: &Blocks<'_>) -> Self {
+        // What is cleared without a palette for all pictures is black in FFmpeg, too.
+        let [r, g, b] = blocks.background.unwrap_or_default();
+        let background = Rgba([r, g, b, u8::MAX]);
+        let opaque = blocks.background.is_some() && blocks.clone().next().is_some_and(|first| !first.transparent);
+        let begin = if opaque { background } else { Rgba([0; 4]) };
+        Self { below: RgbaImage::from_pixel(blocks.width.into(), blocks.height.into(), begin), background }
     }
-    Some(Layout { width, height, delays })
+
+    /// Puts it behind a frame.
+    fn lay(&self, frame: &mut RgbaImage) {
+        for (pixel, below) in frame.pixels_mut().zip(self.below.pixels()) {
+            if pixel.0[3] == 0 {
+                *pixel = *below;
+            }
+        }
+    }
+
+    /// Clears the area of a picture that was shown.
+    fn clear(&mut self, picture: &Picture) {
+        let [left, top, width, height] = picture.area;
+        let colour = if picture.transparent { Rgba([0; 4]) } else { self.background };
+        for y in top..(top + height).min(self.below.height()) {
+            for x in left..(left + width).min(self.below.width()) {
+                self.below.put_pixel(x, y, colour);
+            }
+        }
+    }
 }

@@ -24,13 +24,6 @@ pub struct VideoInfo {
     pub codec: String,
 }
 
-impl VideoInfo {
-    /// Length in seconds as evaluation and training code have it: frames by average rate.
-    pub fn duration(&self) -> Option<f64> {
-        self.fps.map(|fps| self.frames as f64 / fps)
-    }
-}
-
 /// Frames a second of frames at these times, where they say.
 pub(super) fn average_rate(times: &[f64]) -> Option<f64> {
     let (first, last) = (times.first()?, times.last()?);

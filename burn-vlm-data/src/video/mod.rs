@@ -40,6 +40,7 @@ pub use gif::GifSource;
 pub use info::VideoInfo;
 pub use options::{VideoLimits, VideoOptions};
 pub use processor::{ProcessedVideo, VideoProcessor};
+pub use program::end_programs;
 pub use sampling::{MAX_CHOSEN, Sampling};
 pub use source::{End, FrameSource, SampledFrames, VideoReader, VideoRecord, sample_frames};
 pub use time::FrameTimes;

@@ -2,15 +2,19 @@
 //!
 //! Two threads empty its pipes, so that a full one never stops it and nothing here waits for it without end. Only what it wrote last is
 //! kept of its messages.
+//!
+//! A program has a process group of its own. So a terminal's Ctrl-C, which asks this process to finish what it is at, does not end it in
+//! the middle of a clip, which would then look as if it were shorter; and it must be ended when this process ends: see [`end_programs`].
 
 use super::error::saying;
 use super::{VideoError, VideoLimits};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +30,39 @@ const SHOWN: usize = 300;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Between two looks whether a program has ended.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest that is waited, in seconds: a year, for those who set no limit.
+const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+
+/// The programs that run now, by the numbers of their groups.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the programs that read videos now, with what they have started: for whoever is about to end this process at once. Those who wait
+/// for their frames get errors.
+pub fn end_programs() {
+    running().iter().copied().for_each(kill_group);
+}
+
+#[cfg(unix)]
+fn kill_group(number: u32) {
+    if let Some(group) = process_id(number) {
+        // It may have ended by itself just now.
+        let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+/// Elsewhere what a program has started is its own affair.
+#[cfg(not(unix))]
+fn kill_group(_number: u32) {}
+
+#[cfg(unix)]
+fn process_id(number: u32) -> Option<rustix::process::Pid> {
+    i32::try_from(number).ok().and_then(rustix::process::Pid::from_raw)
+}
 
 /// What the threads report.
 enum Event {
@@ -44,7 +81,7 @@ pub(super) struct Patience {
 impl Patience {
     pub(super) fn new(limits: &VideoLimits) -> Self {
         // What is no number of seconds is none.
-        let left = Duration::try_from_secs_f64(limits.seconds).unwrap_or(Duration::ZERO);
+        let left = Duration::try_from_secs_f64(limits.seconds.clamp(0.0, LONGEST)).unwrap_or(Duration::ZERO);
         Self { left, whole: limits.seconds }
     }
 
@@ -68,6 +105,8 @@ pub(super) struct Program<'p> {
     at: usize,
     closed: bool,
     failure: Option<VideoError>,
+    /// Until when time was counted, where what is done with the output counts too.
+    counted: Option<Instant>,
 }
 
 impl<'p> Program<'p> {
@@ -98,6 +137,7 @@ impl<'p> Program<'p> {
                 reason: format!("cannot be started: {error}"),
             },
         })?;
+        running().insert(child.id());
         let (sender, events) = sync_channel(QUEUE);
         let messages = Arc::new(Mutex::new(Vec::new()));
         if let Some(output) = child.stdout.take() {
@@ -121,7 +161,14 @@ impl<'p> Program<'p> {
             at: 0,
             closed: false,
             failure: None,
+            counted: None,
         })
+    }
+
+    /// From now on what is done with the output counts as waiting for it. Of a program that writes without end, so that nobody ever waits
+    /// for it, nothing would be counted else.
+    pub(super) fn count_all_time(&mut self) {
+        self.counted = Some(Instant::now());
     }
 
     /// The most pixels that a picture of its output may have.
@@ -143,19 +190,17 @@ impl<'p> Program<'p> {
     /// Waits until the program ends by itself, which has nothing more to write that matters.
     pub(super) fn wait(&mut self) -> Result<ExitStatus, VideoError> {
         let begin = Instant::now();
-        let status = loop {
-            let looked = self.child.try_wait().map_err(|error| self.error(format!("cannot be waited for: {error}")))?;
-            match looked {
-                Some(status) => break status,
-                None if begin.elapsed() >= self.patience.left => return Err(self.too_slow()),
-                None => thread::sleep(PAUSE),
+        while !self.has_ended().map_err(|error| self.error(format!("cannot be waited for: {error}")))? {
+            if begin.elapsed() >= self.patience.left {
+                return Err(self.too_slow());
             }
+            thread::sleep(PAUSE);
             // So that a program that still writes can go on.
             if self.events.try_iter().any(|event| matches!(event, Event::Flood)) {
                 return Err(self.flood());
             }
-        };
-        self.ended = true;
+        }
+        let status = self.end().map_err(|error| self.error(format!("cannot be waited for: {error}")))?;
         // The threads end when the pipes do: then all messages are there.
         let patience = Instant::now() + LAST_WORDS;
         while let Some(left) = patience.checked_duration_since(Instant::now()) {
@@ -204,9 +249,16 @@ impl<'p> Program<'p> {
 
     /// The next piece of output; empty at its end.
     fn next_chunk(&mut self) -> io::Result<()> {
+        if let Some(counted) = self.counted {
+            self.patience.spend(counted);
+        }
         let begin = Instant::now();
-        let event = self.events.recv_timeout(self.patience.left);
+        let event = match self.patience.left.is_zero() {
+            true => Err(RecvTimeoutError::Timeout),
+            false => self.events.recv_timeout(self.patience.left),
+        };
         self.patience.spend(begin);
+        self.counted = self.counted.map(|_| Instant::now());
         let failure = match event {
             Ok(Event::Output(chunk)) => {
                 (self.chunk, self.at) = (chunk, 0);
@@ -219,24 +271,36 @@ impl<'p> Program<'p> {
             Ok(Event::Flood) => self.flood(),
             Err(RecvTimeoutError::Timeout) => self.too_slow(),
         };
-        self.end();
+        // How it ends is no news.
+        let _status = self.end();
         self.failure = Some(failure);
         Err(io::Error::other("the program was ended"))
     }
 
-    /// Ends the program and what it has started.
-    fn end(&mut self) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        #[cfg(unix)]
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+    /// Whether the program has ended by itself. Until [`Self::end`] its group keeps its number.
+    #[cfg(unix)]
+    fn has_ended(&mut self) -> io::Result<bool> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let Some(id) = process_id(self.child.id()) else { return Ok(true) };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(id), options)?.is_some())
+    }
+
+    #[cfg(not(unix))]
+    fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Ends the program, if it has not ended by itself, and what it has started.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if !self.ended {
+            self.ended = true;
+            kill_group(self.child.id());
             // It may have ended by itself just now.
-            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            let _gone = self.child.kill();
+            running().remove(&self.child.id());
         }
-        let _gone = self.child.kill();
-        let _status = self.child.wait();
+        self.child.wait()
     }
 }
 
@@ -255,7 +319,8 @@ impl Read for Program<'_> {
 
 impl Drop for Program<'_> {
     fn drop(&mut self) {
-        self.end();
+        // There is nobody to tell.
+        let _status = self.end();
     }
 }
 

@@ -6,6 +6,7 @@ use super::outline::outline;
 use crate::drawn::Drawing;
 use crate::emoji::{EmojiCorpus, PictureId};
 use crate::image::{DecodeLimits, RgbImage, decode, to_rgb};
+use crate::sample::MediaKey;
 use bytes::Bytes;
 use image::Rgb;
 use image::imageops::{FilterType, resize};
@@ -92,11 +93,6 @@ impl WordPicture {
         Self { piece_of: Some(word.to_owned()), ..self }
     }
 
-    /// The font.
-    pub fn font(&self) -> Font {
-        self.font
-    }
-
     /// Where and in which colours it stands.
     pub fn layout(&self) -> Layout {
         self.layout
@@ -160,7 +156,11 @@ impl WordPicture {
 impl Drawing for WordPicture {
     fn description(&self) -> String {
         let Self { word, font, level, layout, side, .. } = self;
-        let behind = self.behind().unwrap_or("-");
+        let behind = match &self.behind {
+            // Another corpus may have another picture of that name.
+            Some((name, webp)) => format!("{name}:{}", MediaKey::of(webp)),
+            None => "-".to_owned(),
+        };
         let whole = self.piece_of.as_ref().map_or_else(String::new, |whole| format!(" of {whole}"));
         format!(
             "words/{VERSION} {side} {} {} {} {behind} {word}{whole}",
@@ -280,11 +280,22 @@ mod tests {
     /// The vowel sign i of Devanagari stands before the consonant that it follows in the text.
     #[test]
     fn devanagari_is_reordered() {
-        // कि: a vertical stroke left of क; की: one right of it.
-        let (short, long) = (plain("कि", Script::Devanagari), plain("की", Script::Devanagari));
-        assert_ne!(short, long);
-        let bare = plain("क", Script::Devanagari);
-        assert!(ink_of(&bare) > 0 && columns(&short) != columns(&bare));
+        // Both signs are a stem that reaches the line of the letters' heads, with an arc over the letter: of i the stem is on the left
+        // of the consonant, of ii on the right. Where the stem of क stands, which is in its middle, is told by क itself.
+        let stems = |word: &str| {
+            let image = plain(word, Script::Devanagari);
+            let height = |x: u32| (0..96).filter(|y| image.get_pixel(x, *y).0[0] < 128).count();
+            let inked: Vec<u32> = (0..96).filter(|x| height(*x) > 0).collect();
+            let (first, last) = (inked[0], inked[inked.len() - 1]);
+            let tallest = inked.iter().map(|x| height(*x)).max().unwrap();
+            let stems = inked.iter().filter(|x| 10 * height(**x) >= 8 * tallest);
+            // In hundredths of the word's width.
+            stems.map(|x| 100 * (x - first) / (last - first)).collect::<Vec<u32>>()
+        };
+        println!("{:?} {:?} {:?}", stems("क"), stems("कि"), stems("की"));
+        assert!(stems("क").iter().all(|at| (30..70).contains(at)), "{:?}", stems("क"));
+        assert!(stems("कि").iter().any(|at| *at < 30) && stems("कि").iter().all(|at| *at < 80), "{:?}", stems("कि"));
+        assert!(stems("की").iter().any(|at| *at > 70) && stems("की").iter().all(|at| *at > 20), "{:?}", stems("की"));
     }
 
     #[test]
@@ -299,6 +310,16 @@ mod tests {
         let layout = Layout { angle: 25, colours: 3, ..Layout::CENTRE };
         let turned = WordPicture::new("radio", font, (Level::Small, layout), 64, None);
         assert_eq!(turned.description(), picture(Level::Small, 64).description());
+        // What is behind a word is told by its content too: another corpus may have another picture of that name.
+        let corpus = EmojiCorpus::embedded().unwrap();
+        let icon = &corpus.pictures()[0];
+        let cluttered = |behind| WordPicture::new("radio", font, (Level::Clutter, Layout::CENTRE), 64, behind);
+        let described = cluttered(Some((&*corpus, icon.id))).description();
+        let content = blake3::hash(&icon.webp).to_hex();
+        assert!(
+            described.contains(&format!(" {}:{} radio", corpus.picture_name(icon.id), &content[..32])),
+            "{described}"
+        );
         assert!(picture(Level::Plain, 8).draw().unwrap_err().contains("8 pixels"));
         assert!(ink_of(&picture(Level::Plain, 64).draw().unwrap()) > ink_of(&here));
     }

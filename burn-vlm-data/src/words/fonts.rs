@@ -73,11 +73,6 @@ impl Font {
         name.rsplit_once('.').map_or(name, |(stem, _)| stem)
     }
 
-    /// Whether no training sample shows it.
-    pub fn is_held_out(self) -> bool {
-        FONTS[self.index].held_out
-    }
-
     /// For shaping and drawing; `None` of a damaged file.
     pub(super) fn face(self) -> Option<&'static Face<'static>> {
         FACES[self.index].as_ref()

@@ -88,6 +88,108 @@ fn gif_frames_and_times() {
     assert_eq!(open(&gif(&[RED, BLUE], 0)).info().unwrap().times, [0.0, 0.1]);
 }
 
+/// A picture within a GIF's screen: its area, the number of each pixel's colour, how it is disposed of, its transparent colour.
+struct Patch<'p>([u16; 4], &'p [u8], u8, Option<u8>);
+
+/// A GIF of 6 x 5 with green, red and blue as colours 0, 1 and 2, put together after the format's specification: each colour is a code of
+/// nine bits, and before each stands the code that clears the table. Without `background` each picture has a palette of its own.
+fn patches(background: Option<u8>, patches: &[Patch<'_>]) -> Vec<u8> {
+    let mut palette = vec![10, 200, 30, 250, 0, 0, 0, 0, 250];
+    palette.resize(768, 0);
+    let (flags, local) = if background.is_some() { (0x87, 0) } else { (0, 0x87) };
+    let mut bytes = [&b"GIF89a\x06\0\x05\0"[..], &[flags, background.unwrap_or(0), 0]].concat();
+    bytes.extend(palette.iter().filter(|_| background.is_some()));
+    for Patch(area, colours, disposal, transparent) in patches {
+        let control = disposal << 2 | u8::from(transparent.is_some());
+        bytes.extend([0x21, 0xf9, 4, control, 10, 0, transparent.unwrap_or(0), 0, 0x2c]);
+        bytes.extend(area.iter().flat_map(|number| number.to_le_bytes()));
+        bytes.push(local);
+        bytes.extend(palette.iter().filter(|_| background.is_none()));
+        let codes = colours.iter().flat_map(|colour| [256, u16::from(*colour)]).chain([257]);
+        let bits: Vec<u8> = codes.flat_map(|code| (0..9).map(move |bit| (code >> bit & 1) as u8)).collect();
+        let data: Vec<u8> = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit)).collect();
+        bytes.extend([8, u8::try_from(data.len()).unwrap()]);
+        bytes.extend(data);
+        bytes.push(0);
+    }
+    bytes.push(0x3b);
+    bytes
+}
+
+/// Frames in letters: green, Red, Blue, black (0) and the white that transparent pixels are laid over (.).
+fn letters(bytes: &[u8]) -> Vec<String> {
+    let mut source = open(bytes);
+    let frames = source.info().unwrap().frames;
+    let found = sampled(source.as_mut(), linspace(frames)).unwrap();
+    let letter = |pixel: &image::Rgb<u8>| match pixel.0 {
+        [10, 200, 30] => 'g',
+        [250, 0, 0] => 'R',
+        [0, 0, 250] => 'B',
+        [0, 0, 0] => '0',
+        [255, 255, 255] => '.',
+        other => panic!("{other:?}"),
+    };
+    let rows = |frame: &RgbImage| frame.rows().map(|row| row.map(letter).collect()).collect::<Vec<String>>().join(" ");
+    found.distinct.iter().map(rows).collect()
+}
+
+/// What is around the first picture, and what a picture is cleared to, as FFmpeg 5.1.9 shows the same files.
+#[test]
+fn the_ground_of_a_gif() {
+    let check = |background, pictures: &[Patch<'_>], shown: &[&str]| {
+        assert_eq!(letters(&patches(background, pictures)), shown, "{background:?}");
+    };
+    let first = || Patch([2, 1, 3, 2], &[1, 2, 1, 2, 1, 2], 0, None);
+    let block = |disposal, transparent| Patch([1, 0, 3, 3], &[2; 9], disposal, transparent);
+    let last = || Patch([5, 4, 1, 1], &[1], 0, None);
+    let alone = "gggggg ggRBRg ggBRBg gggggg gggggg";
+    let covered = "gBBBgg gBBBRg gBBBBg gggggg gggggg";
+    check(
+        Some(0),
+        &[first(), Patch([0, 0, 2, 2], &[1; 4], 0, None), Patch([4, 3, 2, 2], &[2; 4], 0, None)],
+        &[alone, "RRgggg RRRBRg ggBRBg gggggg gggggg", "RRgggg RRRBRg ggBRBg ggggBB ggggBB"],
+    );
+    // Cleared after it was shown; put back; cleared to nothing, where it has a transparent colour.
+    let cleared = [alone, covered, "gggggg ggggRg ggggBg gggggg gggggR"];
+    check(Some(0), &[first(), block(2, None), last()], &cleared);
+    check(Some(0), &[first(), block(3, None), last()], &[alone, covered, "gggggg ggRBRg ggBRBg gggggg gggggR"]);
+    check(Some(0), &[first(), block(2, Some(1)), last()], &[alone, covered, "g...gg g...Rg g...Bg gggggg gggggR"]);
+    // A hole shows what was there.
+    check(
+        Some(0),
+        &[first(), Patch([0, 0, 3, 3], &[1, 2, 1, 1, 2, 1, 1, 2, 1], 0, Some(1))],
+        &[alone, "gBgggg gBRBRg gBBRBg gggggg gggggg"],
+    );
+    // A first picture with a transparent colour, another background colour, and no palette for all.
+    check(
+        Some(0),
+        &[Patch([2, 1, 3, 2], &[1, 2, 1, 2, 1, 2], 0, Some(1)), block(2, None), last()],
+        &[
+            "...... ...B.. ..B.B. ...... ......",
+            ".BBB.. .BBB.. .BBBB. ...... ......",
+            ".ggg.. .ggg.. .gggB. ...... .....R",
+        ],
+    );
+    check(
+        Some(1),
+        &[first(), block(2, None), last()],
+        &[
+            "RRRRRR RRRBRR RRBRBR RRRRRR RRRRRR",
+            "RBBBRR RBBBRR RBBBBR RRRRRR RRRRRR",
+            "RRRRRR RRRRRR RRRRBR RRRRRR RRRRRR",
+        ],
+    );
+    check(
+        None,
+        &[first(), block(2, None), last()],
+        &[
+            "...... ..RBR. ..BRB. ...... ......",
+            ".BBB.. .BBBR. .BBBB. ...... ......",
+            ".000.. .000R. .000B. ...... .....R",
+        ],
+    );
+}
+
 /// The cut file has fewer whole pictures: the rule chooses among these.
 #[test]
 fn a_gif_that_breaks_off() {

@@ -1,7 +1,9 @@
 //! Programs that are missing, hang, flood, lie or fail: an error in bounded time, and nothing of them is left running.
 
 use super::{linspace, sampled};
-use burn_vlm_data::video::{FfmpegSource, FrameSource, VideoError, VideoLimits, VideoOptions};
+use burn_vlm_data::video::{
+    FfmpegSource, FrameCache, FrameSource, VideoError, VideoLimits, VideoOptions, VideoProcessorConfig,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -137,6 +139,38 @@ fn programs_that_hang() {
     assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
 }
 
+/// What a program that ends well has started ends with it, though it holds none of its pipes.
+#[test]
+fn children_of_programs_that_end_well() {
+    let with_child = |then: &str| with_child(then).replace("sleep 1000 &", "sleep 1000 > /dev/null 2>&1 &");
+    let pictures = [PICTURE; 5].join("\n");
+    for (ffprobe, ffmpeg) in [
+        (with_child(PROBE), pictures.clone()),
+        (PROBE.to_owned(), with_child(&pictures)),
+        // Its frames run out, so that its end is waited for.
+        (PROBE.to_owned(), with_child(&format!("case \"$*\" in *progress*) echo frame=1;; *) {PICTURE}; esac"))),
+    ] {
+        let fake = Fake::new(&ffprobe, &ffmpeg);
+        let begin = Instant::now();
+        let mut source = fake.source();
+        assert_eq!(sampled(&mut source, linspace(5)).unwrap().order.len(), 5);
+        assert!(begin.elapsed() < SLOW_MACHINE);
+        fake.nothing_is_left();
+    }
+}
+
+/// Those who set no limit wait for ever, or nearly.
+#[test]
+fn patience_without_a_limit() {
+    let mut fake = Fake::new(PROBE, &[PICTURE; 5].join("\n"));
+    fake.options.limits.seconds = f64::INFINITY;
+    assert_eq!(sampled(&mut fake.source(), linspace(5)).unwrap().distinct.len(), 5);
+    for none in [f64::NAN, -1.0, f64::NEG_INFINITY] {
+        fake.options.limits.seconds = none;
+        assert!(matches!(sampled(&mut fake.source(), linspace(5)), Err(VideoError::TooSlow { .. })), "{none}");
+    }
+}
+
 #[test]
 fn programs_that_flood() {
     let error = Fake::new(&with_child("yes error >&2"), PICTURE).error();
@@ -145,6 +179,11 @@ fn programs_that_flood() {
     assert!(matches!(error, VideoError::Flood { .. }), "{error}");
     // Without a line break, and with packets without end.
     let error = Fake::new("yes | tr -d '\\n'", PICTURE).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+    // Lines that mean nothing, faster than they are read; the same from the program that counts.
+    let error = Fake::new("yes nonsense", PICTURE).error();
+    assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
+    let error = Fake::new(PROBE, &format!("case \"$*\" in *progress*) yes nonsense;; *) {PICTURE}; esac")).error();
     assert!(matches!(error, VideoError::TooSlow { .. }), "{error}");
     let mut fake = Fake::new("yes 'packet|pts_time=1|flags=K_'", PICTURE);
     fake.options.limits.max_frames = 1000;
@@ -183,6 +222,51 @@ fn fewer_frames_than_counted() {
     assert!(error.contains("no frame") && error.contains("broken"), "{error}");
     let always = format!("case \"$*\" in *progress*) echo frame=5;; *) {PICTURE}; esac");
     assert!(matches!(Fake::new(PROBE, &always).error(), VideoError::NoFrames { .. }));
+}
+
+/// All frames are decoded at most once to count them.
+#[test]
+fn frames_are_counted_once() {
+    let one = |count: usize| format!("case \"$*\" in *progress*) echo frame={count};; *) {PICTURE}; esac");
+    let counted = |fake: &Fake| fake.called("ffmpeg").lines().filter(|line| line.contains("progress")).count();
+    // What the probe complains about is counted at once, and fewer frames come than that.
+    let complaint = format!("{PROBE}\necho 'stream is odd' >&2");
+    let fake = Fake::new(&complaint, &one(5));
+    assert!(matches!(sampled(&mut fake.source(), linspace(5)), Err(VideoError::NoFrames { .. })));
+    assert_eq!(counted(&fake), 1);
+    // A second reading of the same source knows what the first has found.
+    let fake = Fake::new(PROBE, &one(1));
+    let mut source = fake.source();
+    for _ in 0..2 {
+        let found = sampled(&mut source, linspace(5)).unwrap();
+        assert_eq!((found.record.counted, found.record.decoded), (5, Some(1)));
+    }
+    assert_eq!(counted(&fake), 1);
+    // The version, the frames that were not there, the count, and the one that was, twice.
+    assert_eq!(fake.called("ffmpeg").lines().count(), 4, "{}", fake.called("ffmpeg"));
+}
+
+/// Frames of another version of the program are other frames; what needs no program has a key without it.
+#[test]
+fn the_version_is_in_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clip, gif) = (folder.path().join("clip.mp4"), folder.path().join("clip.gif"));
+    std::fs::write(&clip, "some clip").unwrap();
+    std::fs::write(&gif, "GIF89a").unwrap();
+    let cache = FrameCache::open(folder.path().join("cache"), 1 << 20).unwrap();
+    let config = VideoProcessorConfig::onevision(8).unwrap();
+    let key = |path: &Path, options: &VideoOptions| cache.key(path, options, &config, &linspace(2));
+    let options = |version: &str| {
+        let program = folder.path().join(version);
+        std::fs::write(&program, format!("#!/bin/sh\necho 'ffmpeg version {version} Copyright'\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        VideoOptions { ffmpeg: program, ..VideoOptions::default() }
+    };
+    let (old, new) = (options("5.1.9"), options("9.0"));
+    assert!(key(&clip, &old).is_some() && key(&clip, &old) == key(&clip, &old));
+    assert_ne!(key(&clip, &old), key(&clip, &new));
+    let missing = VideoOptions { ffmpeg: "no-such-ffmpeg".into(), ..VideoOptions::default() };
+    assert!(key(&gif, &missing).is_some() && key(&gif, &missing) != key(&clip, &missing));
 }
 
 /// Whoever stops early ends the program.

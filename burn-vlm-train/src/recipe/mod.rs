@@ -276,12 +276,6 @@ impl Recipe {
             stage.check(name)?;
             let view = stage.mixture.as_ref().map_or(stage.data.pictures, |mixture| mixture.pictures);
             let tiled = view == PictureView::Tiles;
-            if tiled && stage.data.views > 0 {
-                let message = format!(
-                    "[stage.{name}]: `views` keeps features of pictures of one view; it does not go with `pictures = \"tiles\"`"
-                );
-                return Err(TrainError::Recipe(message));
-            }
             if tiled && self.model.tiling.is_none() && self.model.from.is_none() {
                 let message = format!(
                     "[stage.{name}]: `pictures = \"tiles\"` needs `tiling` under [model], such as \"384-14-6\""

@@ -7,7 +7,7 @@ use burn_vlm_data::mixture::Share;
 use burn_vlm_data::tasks::{Task, WordSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{DataRecipe, MixtureRecipe, ValidationRecipe, has_picture};
+use super::{DataRecipe, MixtureRecipe, PictureView, ValidationRecipe, has_picture};
 use crate::error::{Result, TrainError};
 use crate::optim::{AdamWConfig, Schedule};
 
@@ -240,6 +240,12 @@ impl StageRecipe {
                 return fail(problem);
             }
         }
+        if self.data.pictures == PictureView::Tiles && self.data.views > 0 {
+            return fail(
+                "`data.views` keeps features of pictures of one view; it does not go with `data.pictures = \"tiles\"`"
+                    .into(),
+            );
+        }
         if let Some(problem) = self.data.words.as_ref().and_then(WordSettings::problem) {
             return fail(format!("`data.words`: {problem}"));
         }
@@ -319,6 +325,7 @@ mod tests {
             ("vlm", "tasks = { caption = nan }", "positive weight"),
             ("vlm", "tasks = { caption = -1.0, yes_no = 2.0 }", "none below 0"),
             ("vlm", "tasks = { scenes = 1.0 }, scenes = { variants = 0 }", "`data.scenes`: `variants`"),
+            ("vlm", "tasks = { caption = 1.0 }, pictures = 'tiles', views = 2", "pictures of one view"),
         ] {
             let error = check(objective, data).unwrap_err();
             assert!(error.contains(says), "{objective} {data}: {error}");

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationRecipe {
     /// The share of each source that is held out of training, by a hash of its records (of what they are about, where a source knows
-    /// that, so that translations stay together). The largest share of any stage is held out of all of them. Absent, 2 %.
+    /// that, so that translations stay together; records of files are chosen one by one, also those that share a picture: hold out a `file`
+    /// then). The largest share of any stage is held out of all of them. Absent, 2 %.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<Share>,
     /// Instead of `share`: a mixture file whose samples are all held out.

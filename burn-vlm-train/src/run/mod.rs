@@ -71,7 +71,7 @@ use crate::pretrain::Context;
 use crate::processor::picture_config;
 use crate::recipe::{ObjectiveKind, PictureView, Recipe, StageRecipe};
 use crate::trainer::{Observer, StageResult, StageRun, train_stage};
-use crate::watch::ValidationLog;
+use crate::watch::{self, ValidationLog};
 
 /// Most megabytes of features of the corpus's pictures: all of them in all views of the largest preset fit.
 const CORPUS_FEATURE_MEGABYTES: u64 = 4096;
@@ -149,6 +149,8 @@ pub struct TrainedStage {
     pub log: Vec<StepLog>,
     /// Its validations.
     pub validations: Vec<ValidationLog>,
+    /// That of the weights which the stage gave: of the best, where it keeps these, else the last.
+    pub validated: Option<ValidationLog>,
     /// Where it was taken from, if another run trained it.
     pub taken: Option<TakenStage>,
 }
@@ -269,7 +271,8 @@ pub fn train_parts<T: VisionTower, P: Projector>(
         if let Some((shared, maker)) = maker {
             shared.publish(maker, &folder, &log)?;
         }
-        stages.push(TrainedStage { name: name.clone(), log, validations, taken: taken(&folder)? });
+        let validated = watch::of_result(&validations, &stage).cloned();
+        stages.push(TrainedStage { name: name.clone(), log, validations, validated, taken: taken(&folder)? });
         write_atomic(&out.join("loss.svg"), curve::draw(&stages).as_bytes())?;
     }
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;

@@ -186,6 +186,25 @@ fn all_or_nothing_is_no_certainty() {
     }
 }
 
+/// What one unit says of others is not known: it is not an interval without width, which would exclude 0.
+#[test]
+fn one_unit_tells_no_interval() {
+    // Two questions about one thing, of which the first run has one right and the second none.
+    let outcomes = [outcome(0, 0, 0, 1.0), outcome(0, 1, 0, 0.0), outcome(1, 0, 0, 0.0), outcome(1, 1, 0, 0.0)];
+    let scores = Scores::collect(&outcomes).unwrap();
+    let resampled = only_group(&scores).resample(&Bootstrap { seed: 0, replicates: 200 });
+    let of = |terms: &[Term]| resampled.distribution(terms, &[0, 1]).unwrap();
+    let score = of(&[term(1.0, &[0])]).estimate();
+    assert_eq!((score.value, score.low, score.high), (0.5, 0.0, 1.0));
+    let difference = of(&[term(1.0, &[0]), term(-1.0, &[1])]);
+    let found = difference.estimate();
+    assert_eq!((found.value, found.low, found.high), (0.5, -1.0, 1.0));
+    assert!(!found.excludes_zero() && difference.p() > 0.05, "{}", difference.p());
+    // None right is Wilson's interval of one: 1.96^2 / (1 + 1.96^2).
+    let none = of(&[term(1.0, &[1])]).estimate();
+    assert!(none.low == 0.0 && (none.high - 0.793_450_685_622_762_6).abs() < SAME_ARITHMETIC, "{none:?}");
+}
+
 #[test]
 fn languages_without_questions_are_left_out() {
     let outcomes = [outcome(0, 0, 0, 1.0), outcome(0, 0, 1, 1.0), outcome(0, 1, 0, 0.0)];

@@ -29,7 +29,8 @@ pub(super) fn stages(cell: &FinishedCell, axes: &Axes) -> Result<Vec<StageSummar
         let log = log::read(&folder.join("log.jsonl"))?;
         let last = log.last();
         let validations = watch::read(&folder)?;
-        let validation = validations.last().map(|entry| &entry.validation);
+        let of_result = recipe.stage.get(name).and_then(|stage| watch::of_result(&validations, stage));
+        let validation = of_result.map(|entry| &entry.validation);
         stages.push(StageSummary {
             axes: axes.clone(),
             seed: cell.cell.seed,

@@ -4,8 +4,9 @@
 //! questions are scored by it. Wrong answers are names that the picture does not show (then it is enough to see what is there) or the
 //! names of its other icons (then one must see where each stands).
 //!
-//! Held out: concepts (the corpus's own splits, as everywhere), the style twemoji, and a quarter of all layouts. Training scenes show
-//! none of these, scored ones nothing but held-out layouts in the held-out style.
+//! Held out: concepts (the corpus's own splits, as everywhere), the style twemoji, and about a quarter of the layouts that each form of
+//! question can have. Training scenes show none of these, scored ones nothing but held-out layouts in the held-out style. A layout is where
+//! the icons of all pictures of a question stand: of a pair of pictures the pair, of which a single one may stand in training.
 //!
 //! Not asked: which icon is the largest, or what lies between two others; CLDR's names have no words for that.
 

@@ -10,6 +10,9 @@ use ::image::imageops::replace;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Digits of a scene's key in its name: 48 bits, which two of a million scenes share once in 500 times, were their icons the same.
+const KEY_DIGITS: usize = 12;
+
 /// Icons on a canvas of 192 x 192 pixels.
 #[derive(Debug)]
 struct Scene {
@@ -35,8 +38,12 @@ pub(super) fn scene(corpus: &EmojiCorpus, size: IconSize, icons: &[(PictureId, C
     };
     let icons: Vec<Icon> = icons.iter().map(icon).collect();
     let names: Vec<&str> = icons.iter().map(|icon| icon.name.as_str()).collect();
-    let name = format!("scene {} {}", size.as_str(), names.join(" "));
-    DrawnPicture::new(name, Arc::new(Scene { side: size.side(), icons }))
+    let words = format!("{} {}", size.as_str(), names.join(" "));
+    let scene = Scene { side: size.side(), icons };
+    // The same icons may stand elsewhere in another scene: the key tells them apart. A name is one file's, not a path.
+    let key = MediaKey::of(scene.description().as_bytes()).to_string();
+    let name = format!("scene {} {}", words.replace('/', "-"), &key[..KEY_DIGITS]);
+    DrawnPicture::new(name, Arc::new(scene))
 }
 
 impl Drawing for Scene {
@@ -44,7 +51,7 @@ impl Drawing for Scene {
         let mut text = format!("scenes/1 {CANVAS} {}", self.side);
         for icon in &self.icons {
             // Another corpus may have another picture of that name.
-            let content: String = MediaKey::of(&icon.webp).0.iter().map(|byte| format!("{byte:02x}")).collect();
+            let content = MediaKey::of(&icon.webp);
             text.push_str(&format!(" {}:{content}@{},{}", icon.name, icon.corner.left, icon.corner.top));
         }
         text
@@ -93,11 +100,18 @@ mod tests {
     fn the_description_decides() {
         let corpus = EmojiCorpus::embedded().unwrap();
         let of = |code: &str| corpus.pictures_of(corpus.by_code(code).unwrap().id).next().unwrap().id;
-        let key = |size, icon, left| scene(&corpus, size, &[(icon, Corner { left, top: 0 })]).key();
+        let of_scene = |size, icon, left| scene(&corpus, size, &[(icon, Corner { left, top: 0 })]);
+        let key = |size, icon, left| of_scene(size, icon, left).key();
         let (apple, bear) = (of("1f34e"), of("1f43b"));
         let first = key(IconSize::Third, apple, 8);
         assert_eq!(first, key(IconSize::Third, apple, 8));
         let others = [key(IconSize::Third, bear, 8), key(IconSize::Third, apple, 16), key(IconSize::Quarter, apple, 8)];
         assert!(others.iter().all(|other| *other != first));
+        // Another place is another name, which is a file's.
+        let name = |left| of_scene(IconSize::Third, apple, left).name().to_owned();
+        assert_ne!(name(8), name(16));
+        let begin = format!("scene 1-3 {} ", corpus.picture_name(apple).replace('/', "-"));
+        assert!(name(8).starts_with(&begin) && name(8).ends_with(&first.to_string()[..KEY_DIGITS]), "{}", name(8));
+        assert!(!name(8).contains('/'), "{}", name(8));
     }
 }

@@ -1,10 +1,12 @@
 //! The samples of a stage on average: looked at where they are, declared or assumed where they are not.
 
+use burn_vlm::vlm::VlmConfig;
+use burn_vlm_data::emoji::PICTURE_SIDE;
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::mixture::{MixtureConfig, Plan};
 use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::source::{Mixed, StreamOptions, open_mixture};
-use burn_vlm_data::tasks::CANVAS;
+use burn_vlm_data::tasks::{CANVAS, Task};
 use burn_vlm_data::video::{Clips, VideoSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -106,22 +108,20 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     let others = stage.data.text.as_ref().map_or(0.0, |text| text.share);
     let pictures = if text_only { 0.0 } else { (1.0 - others) * seen / weights.max(f64::MIN_POSITIVE) };
     let tiled = stage.data.pictures == PictureView::Tiles && shapes.config.is_tiled();
-    // Tiles are of the pictures that are drawn for them.
-    let size = if tiled { Some(CANVAS) } else { u32::try_from(shapes.config.vision_config.image_size()).ok() };
-    let size = size.unwrap_or(u32::MAX);
-    let square = (size as usize, size as usize);
-    let (views, tokens) = match tiled {
-        true => (shapes.config.num_tiles(square)?, shapes.config.num_image_tokens(square)?),
-        false => (1, shapes.config.num_visual_tokens()),
+    let shown = if tiled {
+        corpus_tiles(&shapes.config, stage)?
+    } else {
+        let tokens = shapes.config.num_visual_tokens() as f64;
+        Shown { views: 1.0, tokens, side: u32::try_from(shapes.config.vision_config.image_size()).unwrap_or(u32::MAX) }
     };
     let mut sample = SampleEstimate {
         epoch: None,
         pictures,
-        views_of_picture: views as f64,
-        visual_tokens: pictures * tokens as f64,
+        views_of_picture: shown.views,
+        visual_tokens: pictures * shown.tokens,
         text_tokens: input.assumptions.text_tokens as f64,
         targets: input.assumptions.text_tokens as f64 * ANSWERS,
-        picture: (size, size),
+        picture: (shown.side, shown.side),
         languages: BTreeMap::new(),
         notes: vec!["the embedded corpus, drawn by weight".into(), assumed_text(input, ANSWERS)],
     };
@@ -130,6 +130,37 @@ fn of_corpus(input: &EstimateInput<'_>, shapes: &Shapes, stage: &StageRecipe) ->
     sample.languages = language_shares(&languages);
     let shown = MixtureRecipe { pictures: stage.data.pictures, ..MixtureRecipe::new("") };
     Ok(look((input, shapes), stage, &shown, &mixed, sample)?.limited(stage.max_tokens))
+}
+
+/// How pictures are shown, on average.
+#[derive(Debug, PartialEq)]
+pub(super) struct Shown {
+    /// Views of a picture.
+    pub(super) views: f64,
+    /// Visual tokens of a picture.
+    pub(super) tokens: f64,
+    /// Side of the largest, in pixels.
+    pub(super) side: u32,
+}
+
+/// Tiles of the corpus's own pictures and of those that are drawn for tasks, by the weights of the tasks.
+pub(super) fn corpus_tiles(config: &VlmConfig, stage: &StageRecipe) -> Result<Shown> {
+    let data = &stage.data;
+    let (mut all, mut sum) = (0.0, Shown { views: 0.0, tokens: 0.0, side: 0 });
+    for (task, weight) in data.tasks.iter().filter(|(task, weight)| has_picture(**task) && **weight > 0.0) {
+        let side = match task {
+            Task::Scenes => CANVAS,
+            Task::Words => data.words.clone().unwrap_or_default().size,
+            _ => PICTURE_SIDE,
+        };
+        let square = (side as usize, side as usize);
+        all += weight;
+        sum.views += weight * config.num_tiles(square)? as f64;
+        sum.tokens += weight * config.num_image_tokens(square)? as f64;
+        sum.side = sum.side.max(side);
+    }
+    let weights = f64::max(all, f64::MIN_POSITIVE);
+    Ok(Shown { views: sum.views / weights, tokens: sum.tokens / weights, ..sum })
 }
 
 fn assumed_text(input: &EstimateInput<'_>, answers: f64) -> String {

@@ -2,16 +2,20 @@
 
 use burn_vlm::language::{Gemma2Config, LanguageConfig, LlamaConfig};
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
-use burn_vlm::vlm::{FeatureLayer, VlmConfig};
+use burn_vlm::vlm::{FeatureLayer, VlmConfig, VlmType};
 
 use super::flops::{self, Trained};
+use super::samples::{Shown, corpus_tiles};
 use super::{MicroBatch, SampleEstimate, memory};
 use crate::optim::LearningRates;
 use crate::params::ParamInfo;
-use crate::recipe::{ComputeRecipe, ObjectiveKind};
+use crate::recipe::{ComputeRecipe, ObjectiveKind, StageRecipe};
 
 /// Sums of products of numbers below 2^53 in f64: exact, but for the order of additions.
 const ROUNDING: f64 = 1e-12;
+
+/// What a stage must say beside its data.
+const STAGE: &str = "objective = 'vlm'\nsteps = 1\nbatch = 2\ntrain = { a = 1e-3 }\n";
 
 fn config(language: LanguageConfig) -> VlmConfig {
     let vision = SiglipVisionConfig {
@@ -152,4 +156,30 @@ fn state_is_sixteen_bytes_a_trained_parameter() {
     assert_eq!(one.weights, 4 * config.num_parameters().unwrap());
     assert_eq!((one.gradients, one.optimizer), (4 * language, 8 * language));
     assert_eq!(several.gradients, 2 * one.gradients);
+}
+
+/// Tiles of 64 pixels: pictures of the corpus are one tile beside the whole, scenes of 192 pixels nine. By the tasks' weights, not by the
+/// largest picture.
+#[test]
+fn tiles_of_the_corpus_are_those_of_each_task() {
+    let mut config = config(decoder());
+    let VisionConfig::Siglip(vision) = &mut config.vision_config else { panic!() };
+    (vision.image_size, vision.patch_size) = (64, 16);
+    config.model_type = VlmType::LlavaNext;
+    config.image_grid_pinpoints =
+        Some((1..=3).flat_map(|rows| (1..=3).map(move |across| (64 * rows, 64 * across))).collect());
+    let of = |data: &str| {
+        let stage: StageRecipe = toml::from_str(&format!("data = {{ languages = ['en'], {data} }}\n{STAGE}")).unwrap();
+        corpus_tiles(&config, &stage).unwrap()
+    };
+    // 16 tokens of the whole, and of the tiles four rows of four and a newline, or twelve of twelve and one.
+    let (small, large) = (16.0 + 4.0 * 5.0, 16.0 + 12.0 * 13.0);
+    assert_eq!(of("tasks = { caption = 1.0, name = 5.0 }"), Shown { views: 2.0, tokens: small, side: 64 });
+    assert_eq!(of("tasks = { scenes = 0.5 }"), Shown { views: 10.0, tokens: large, side: 192 });
+    let mixed = of("tasks = { caption = 3.0, scenes = 1.0 }");
+    assert_eq!(mixed, Shown { views: 4.0, tokens: (3.0 * small + large) / 4.0, side: 192 });
+    // Words are as large as they are drawn.
+    let words = of("tasks = { words = 1.0 }, words = { size = 128 }");
+    assert_eq!(words, Shown { views: 5.0, tokens: 16.0 + 8.0 * 9.0, side: 128 });
+    assert_eq!(of("tasks = { name = 1.0 }"), Shown { views: 0.0, tokens: 0.0, side: 0 });
 }
