@@ -44,6 +44,9 @@ pub const RESOLUTION: BuiltIn = built_in!("resolution");
 /// TowerVision's text in pictures; not among [`STUDIES`] as long as its encoder, which must be able to read, is not shipped.
 pub const OCR: BuiltIn = built_in!("ocr");
 
+/// TowerVision's languages of the video stage, and how many frames a question needs; the first is the program's default.
+pub const VIDEO: [BuiltIn; 2] = [built_in!("languages", "video"), built_in!("frames", "video_frames")];
+
 /// Parrot against LLaVA; the first is the program's default.
 pub const PARROT: [BuiltIn; 6] = [
     built_in!("connector", "parrot"),
@@ -55,9 +58,9 @@ pub const PARROT: [BuiltIn; 6] = [
 ];
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 12] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, PARROT[0], PARROT[1], PARROT[2], PARROT[3],
-    PARROT[4], PARROT[5],
+pub const STUDIES: [BuiltIn; 14] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, VIDEO[0], VIDEO[1], PARROT[0], PARROT[1],
+    PARROT[2], PARROT[3], PARROT[4], PARROT[5],
 ];
 
 /// A published part by its folder's name and its repository; its shape is that of another folder where one is given.
@@ -108,7 +111,7 @@ macro_rules! file {
 }
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-pub(crate) const FILES: [(&str, &str); 18] = [
+pub(crate) const FILES: [(&str, &str); 19] = [
     file!("paper/alignment.toml"),
     file!("paper/backbone.toml"),
     file!("paper/encoder.toml"),
@@ -125,6 +128,7 @@ pub(crate) const FILES: [(&str, &str); 18] = [
     file!("recipes/parrot.toml", up),
     file!("recipes/parrot-tiny.toml", up),
     file!("recipes/tiny.toml", up),
+    file!("recipes/towervideo-tiny.toml", up),
     file!("recipes/towervision-2b.toml", up),
     file!("recipes/towervision-tiny.toml", up),
 ];

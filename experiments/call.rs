@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 14] = [
+const EXAMPLES: [&str; 15] = [
     "ablate_alignment",
     "ablate_backbone",
     "ablate_encoder",
@@ -16,6 +16,7 @@ const EXAMPLES: [&str; 14] = [
     "ablate_ocr",
     "ablate_parrot",
     "ablate_resolution",
+    "ablate_video",
     "chat",
     "data",
     "own_benchmark",

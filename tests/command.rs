@@ -72,7 +72,7 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
 }
 
 /// Examples with the features of the tests; those that are commands of the program are looked at above.
-const EXAMPLES: [(&str, &str); 17] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("ablate_alignment", "Alignment captions x finetuning data"),
     ("ablate_backbone", "Backbone family x tuning"),
     ("ablate_encoder", "Vision encoder x finetuning data"),
@@ -81,6 +81,7 @@ const EXAMPLES: [(&str, &str); 17] = [
     ("ablate_ocr", "Finetuning data without and with words in pictures"),
     ("ablate_parrot", "--study"),
     ("ablate_resolution", "Pixels, patches and tiles"),
+    ("ablate_video", "--study"),
     ("chat", "--model"),
     ("data", "inspect"),
     ("load_encoder", "Usage: load_encoder [FOLDER [PICTURE]]"),

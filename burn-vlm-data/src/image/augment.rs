@@ -60,6 +60,13 @@ impl Augmentation {
     }
 }
 
+/// A picture turned clockwise about its centre by so many degrees (-180 to 180) and scaled, `fill` around it. The size stays, and the same
+/// angle gives the same bytes on every platform.
+pub(crate) fn turned(image: &RgbImage, degrees: f32, scale: f32, fill: [u8; 3]) -> RgbImage {
+    let map = Inverse::new(image, degrees.to_radians(), scale, 0.0, 0.0);
+    warp(image, &map, &Colour::new(1.0, 1.0, 1.0), fill)
+}
+
 /// The affine map from target to source coordinates: source = matrix * target + offset, in fixed point.
 struct Inverse {
     matrix: [i32; 4],
@@ -188,6 +195,18 @@ mod tests {
     #[test]
     fn nothing_changes_nothing() {
         assert_eq!(still().apply(&picture(), 5), picture());
+    }
+
+    /// By hand: with y downwards, clockwise takes what is above the centre to its right.
+    #[test]
+    fn turning_is_clockwise() {
+        let mut image = RgbImage::from_pixel(65, 65, Rgb([255; 3]));
+        image.put_pixel(32, 12, Rgb([0; 3]));
+        assert_eq!(turned(&image, 0.0, 1.0, [255; 3]), image);
+        let turned = turned(&image, 90.0, 1.0, [255; 3]);
+        let dark: Vec<(u32, u32)> =
+            turned.enumerate_pixels().filter(|(_, _, pixel)| pixel[0] < 128).map(|(x, y, _)| (x, y)).collect();
+        assert_eq!(dark, [(52, 32)]);
     }
 
     #[test]

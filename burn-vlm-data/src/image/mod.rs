@@ -20,6 +20,7 @@ mod tiles;
 
 pub use ::image::{DynamicImage, RgbImage};
 pub use augment::Augmentation;
+pub(crate) use augment::turned;
 pub(crate) use config::class_of;
 pub use config::{AspectRatio, CropSize, ImageProcessorConfig, Resample, Size};
 pub use decode::{DecodeLimits, decode, lacks_end, look, to_rgb};

@@ -22,6 +22,7 @@
 
 mod builder;
 mod choice;
+mod clips;
 mod items;
 mod pictures;
 mod pool;
@@ -34,6 +35,7 @@ mod training;
 mod words;
 
 pub use builder::{TaskBuilder, TaskError};
+pub use clips::{CLIP_SIDE, ClipItem, ClipQuestion, ClipSettings};
 pub use items::{ChoiceItem, ChoiceQuestion, LETTERS, Lettered, YesNoItem};
 pub use pool::{Concepts, Distractors, Pool, Purpose};
 pub use prompts::{Prompts, prompts, wording};

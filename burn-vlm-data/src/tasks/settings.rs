@@ -1,6 +1,6 @@
 //! Settings of tasks whose pictures are drawn.
 
-use super::SceneSettings;
+use super::{ClipSettings, SceneSettings};
 use crate::language::Language;
 use crate::words::{Level, SIDES};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ pub struct TaskSettings {
     pub words: WordSettings,
     /// Which scenes.
     pub scenes: SceneSettings,
+    /// Which clips.
+    pub clips: ClipSettings,
 }
 
 /// Words in pictures: which are trained, and how they are drawn.

@@ -28,11 +28,13 @@ pub enum Task {
     Words,
     /// Picture of several icons and a question about them -> name or number.
     Scenes,
+    /// A clip of one or several icons and a question about what happens -> name, names in order, or number.
+    Clips,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 11] = [
+    pub const ALL: [Task; 12] = [
         Self::Caption,
         Self::KeywordList,
         Self::FlagCountry,
@@ -44,6 +46,7 @@ impl Task {
         Self::KeywordsTranslation,
         Self::Words,
         Self::Scenes,
+        Self::Clips,
     ];
 
     /// The name used in sample ids, `"keyword_list"`.
@@ -60,6 +63,7 @@ impl Task {
             Self::KeywordsTranslation => "keywords_translation",
             Self::Words => "words",
             Self::Scenes => "scenes",
+            Self::Clips => "clips",
         }
     }
 }

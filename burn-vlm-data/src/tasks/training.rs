@@ -45,6 +45,7 @@ pub fn training_samples(
         // Of languages that the builder may not have.
         Task::Words => WordTasks::new(corpus, seed).samples(language, &settings.words)?,
         Task::Scenes => alone()?.scene_samples(&settings.scenes),
+        Task::Clips => alone()?.clip_samples(&settings.clips),
         Task::Translation | Task::KeywordsTranslation => {
             let pairs: Vec<(Language, Language)> =
                 sources.iter().filter(|source| **source != language).map(|source| (*source, language)).collect();

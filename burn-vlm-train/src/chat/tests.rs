@@ -284,7 +284,7 @@ fn chat_reads_what_training_read() {
     let chat = load(folder.path());
     let turns = [Turn::user("<image>\nwhat is this?"), Turn::assistant("a red apple")];
     let encoded = chat.processor.encode(&turns, &[4], &EncodeOptions::default()).unwrap();
-    let prompt = chat.prompt(&turns[..1], &[4]).unwrap();
+    let prompt = chat.prompt(&turns[..1], VisualCounts::of_images(&[4])).unwrap();
     assert_eq!(encoded.ids[..prompt.len()], prompt);
     assert!(encoded.labels[..prompt.len()].iter().all(|label| *label < 0));
 }

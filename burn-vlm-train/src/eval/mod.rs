@@ -9,12 +9,14 @@
 //! | `cloze`, `lettered`, `yes_no`, `caption` | the embedded corpus |
 //! | `words` | which held-out word a picture shows |
 //! | `scenes` | scenes of several icons of the embedded corpus |
+//! | `clips` | what happens in clips of the embedded corpus, with controls: one frame, shuffled frames, none |
 //! | `choice`, `short_answer` | a user's own file of questions |
 //! | `mmmb`, `mmbench`, `pope`, ... | published files, scored as their references do ([`burn_vlm_eval::benchmarks`]) |
 
 mod benchmark;
 mod caption;
 mod choice_items;
+mod clips;
 mod cloze;
 mod compare;
 mod embedded;
@@ -45,6 +47,7 @@ pub use burn_vlm_eval::BenchmarkError;
 pub use burn_vlm_eval::ask::{Ask, Reply};
 pub use burn_vlm_eval::file::{Cells, FileRecipe};
 pub use caption::{Caption, CaptionRecipe};
+pub use clips::{Clips, ClipsRecipe};
 pub use cloze::{Cloze, ClozeRecipe};
 pub use compare::{Changed, CompareError, Comparison, PairedScore, Pairs, Side, Unpaired, compare};
 pub use embedded::CorpusRecipe;

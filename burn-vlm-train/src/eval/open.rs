@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::caption::{Caption, CaptionRecipe};
+use super::clips::{Clips, ClipsRecipe};
 use super::cloze::{Cloze, ClozeRecipe};
 use super::embedded::CorpusRecipe;
 use super::file::{Choice, ChoiceRecipe, ShortAnswer, ShortAnswerRecipe};
@@ -50,7 +51,7 @@ fn published(table: Table) -> Result<PublishedRecipe> {
 }
 
 /// The kinds of `[[benchmark]]`: to add one, write its file and name it here.
-const KINDS: [(&str, Open); 8] = [
+const KINDS: [(&str, Open); 9] = [
     (CHOICE, |table, _, base| Ok(Arc::new(Choice::open(choice(table)?, base)?))),
     (SHORT_ANSWER, |table, _, base| Ok(Arc::new(ShortAnswer::open(short_answer(table)?, base)?))),
     ("cloze", |table, corpus, _| {
@@ -60,6 +61,10 @@ const KINDS: [(&str, Open); 8] = [
     ("scenes", |table, corpus, _| {
         let recipe: ScenesRecipe = read(table, &[&CorpusRecipe::KEYS, &ScenesRecipe::KEYS])?;
         Ok(Arc::new(Scenes::new(corpus, recipe)?))
+    }),
+    ("clips", |table, corpus, _| {
+        let recipe: ClipsRecipe = read(table, &[&CorpusRecipe::KEYS, &ClipsRecipe::KEYS])?;
+        Ok(Arc::new(Clips::new(corpus, recipe)?))
     }),
     ("lettered", |table, corpus, _| Ok(Arc::new(Lettered::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),
     ("yes_no", |table, corpus, _| Ok(Arc::new(YesNo::new(corpus, read(table, &[&CorpusRecipe::KEYS])?)?))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::{SceneSettings, Task, TaskSettings, WordSettings};
+use burn_vlm_data::tasks::{ClipSettings, SceneSettings, Task, TaskSettings, WordSettings};
 use serde::{Deserialize, Serialize};
 
 use super::PictureView;
@@ -48,6 +48,9 @@ pub struct DataRecipe {
     /// Which scenes the task `scenes` shows and asks about.
     #[serde(default, skip_serializing_if = "SceneSettings::is_default")]
     pub scenes: SceneSettings,
+    /// Which clips the task `clips` shows and asks about.
+    #[serde(default, skip_serializing_if = "ClipSettings::is_default")]
+    pub clips: ClipSettings,
 }
 
 /// `text` of a stage's `data`: samples without pictures, in languages of their own.
@@ -106,7 +109,8 @@ impl DataRecipe {
 
     /// Settings of tasks whose pictures are drawn.
     pub fn task_settings(&self) -> TaskSettings {
-        TaskSettings { words: self.words.clone().unwrap_or_default(), scenes: self.scenes.clone() }
+        let words = self.words.clone().unwrap_or_default();
+        TaskSettings { words, scenes: self.scenes.clone(), clips: self.clips.clone() }
     }
 
     /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.
@@ -154,10 +158,13 @@ mod tests {
         let text = "languages = [\"en\"]\ntasks = { caption = 1.0 }";
         let data: DataRecipe = toml::from_str(text).unwrap();
         let written = toml::to_string(&data).unwrap();
-        assert!(!written.contains("pictures") && !written.contains("scenes"), "{written}");
-        let more = format!("{text}\npictures = \"tiles\"\nscenes = {{ questions = [\"place\"], variants = 2 }}");
+        assert!(["pictures", "scenes", "clips"].iter().all(|key| !written.contains(key)), "{written}");
+        let more = format!(
+            "{text}\npictures = \"tiles\"\nscenes = {{ questions = [\"place\"], variants = 2 }}\nclips = {{ frames = 4 }}"
+        );
         let data: DataRecipe = toml::from_str(&more).unwrap();
         assert_eq!((data.pictures, data.task_settings().scenes.variants), (PictureView::Tiles, 2));
+        assert_eq!(data.task_settings().clips.frames, 4);
         assert_eq!(toml::from_str::<DataRecipe>(&toml::to_string(&data).unwrap()).unwrap(), data);
     }
 }

@@ -252,6 +252,15 @@ impl StageRecipe {
         if let Some(problem) = self.data.scenes.problem() {
             return fail(format!("`data.scenes`: {problem}"));
         }
+        if let Some(problem) = self.data.clips.problem() {
+            return fail(format!("`data.clips`: {problem}"));
+        }
+        if self.data.augment && self.data.share_of(Task::Clips) > 0.0 {
+            return fail(
+                "the task `clips` needs `augment = false`: frames that are changed one by one move by themselves"
+                    .into(),
+            );
+        }
         let contrastive = matches!(self.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip);
         if !contrastive && self.data.words.as_ref().is_some_and(|words| words.pieces > 0.0) {
             return fail("`data.words.pieces` is for contrastive objectives; others are trained on whole words".into());
@@ -317,6 +326,8 @@ mod tests {
         check("siglip", "tasks = { caption = 1.0, words = 0.5 }").unwrap();
         check("siglip", "tasks = { words = 1.0 }, words = { pieces = 0.5 }").unwrap();
         check("vlm", "tasks = { scenes = 1.0 }, scenes = { questions = ['count'], sizes = ['1/8'] }").unwrap();
+        check("vlm", "tasks = { clips = 1.0 }, augment = false, clips = { frames = 4, questions = ['turns'] }")
+            .unwrap();
         for (objective, data, says) in [
             ("siglip", "tasks = { caption = 1.0, words = -2.0 }", "none below 0"),
             ("siglip", "tasks = { words = 0.0 }", "positive weight"),
@@ -326,6 +337,9 @@ mod tests {
             ("vlm", "tasks = { caption = -1.0, yes_no = 2.0 }", "none below 0"),
             ("vlm", "tasks = { scenes = 1.0 }, scenes = { variants = 0 }", "`data.scenes`: `variants`"),
             ("vlm", "tasks = { caption = 1.0 }, pictures = 'tiles', views = 2", "pictures of one view"),
+            ("vlm", "tasks = { clips = 1.0 }, augment = false, clips = { frames = 5 }", "`data.clips`: `frames = 5`"),
+            ("vlm", "tasks = { caption = 1.0, clips = 0.1 }", "needs `augment = false`"),
+            ("siglip", "tasks = { clips = 1.0 }, augment = false", "gives no pairs"),
         ] {
             let error = check(objective, data).unwrap_err();
             assert!(error.contains(says), "{objective} {data}: {error}");

@@ -1,0 +1,27 @@
+//! Clips: icons of the corpus that move, grow, turn or follow one another, and what can be asked about that in the corpus's own words.
+//!
+//! A clip is a video of 32 frames of 64 x 64 pixels, of which some are shown, evenly spaced (`frames`). Every question has two answers.
+//!
+//! Six of the eight questions need several frames in their order, by how clips are made: each clip that is played backwards is a clip with
+//! the other answer, and is drawn as often; and what its middle frame shows is drawn alike for both answers. So the frames without their
+//! order, and the middle frame alone, say nothing of the answer. Where something moves, grows or turns, that holds of every single frame:
+//! what leaves at one end comes in at the other.
+//!
+//! Held out: concepts (the corpus's own splits, as everywhere) and the style twemoji. Training clips show neither, scored ones nothing else.
+//!
+//! Unusual here: answers are names of arrows and signs, or of what is shown, in their order; CLDR has no words for "moves" or "then".
+
+mod film;
+mod items;
+mod picture;
+mod question;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod time;
+mod words;
+
+pub use items::ClipItem;
+pub use picture::CLIP_SIDE;
+pub use question::ClipQuestion;
+pub use settings::ClipSettings;
