@@ -139,8 +139,8 @@ impl Resampled<'_> {
 
     /// The sum over `terms` of weight x mean over the term's runs of the macro mean over `languages`, with its interval.
     ///
-    /// A score of 0 or 1 in every replicate has Wilson's interval over the units instead. Shares of a single unit have all that is possible
-    /// for their interval: 0 to 1, and -1 to 1 of a difference.
+    /// A score of 0 or 1 in every replicate has Wilson's interval over the units instead. Over units alone, shares of a single one have
+    /// all that is possible for their interval: 0 to 1, and -1 to 1 of a difference.
     ///
     /// `languages` are indices into [`Group::languages`]. A language without a question in a replicate is left out of that
     /// replicate's mean. None where no language has a question at all, or a term has no run.
@@ -170,12 +170,12 @@ impl Resampled<'_> {
             let interval = wilson(value, self.units_of(languages));
             return Some(Distribution::certain(interval, combined.seeds(), over_seeds));
         }
-        if self.group.shares && self.units_of(languages) == 1 {
+        if self.group.shares && !over_seeds && self.units_of(languages) == 1 {
             // One unit drawn again is itself. How another would differ is not known, only between what it must lie.
             let least = terms.iter().map(|term| term.weight.min(0.0)).sum();
             let most = terms.iter().map(|term| term.weight.max(0.0)).sum();
             let interval = Estimate { value, low: least, high: most };
-            return Some(Distribution::certain(interval, combined.seeds(), over_seeds));
+            return Some(Distribution::certain(interval, combined.seeds(), false));
         }
         let variance = Some(variance(&values)).filter(|variance| *variance > NO_VARIANCE).unwrap_or(0.0);
         let freedom = over_seeds.then(|| combined.degrees_of_freedom(variance));
