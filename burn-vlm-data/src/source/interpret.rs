@@ -376,8 +376,8 @@ impl Interpreter {
         }
     }
 
-    /// Videos of files: each that is no picture is one, pictures together are the frames of one. One path alone may be a folder of
-    /// frames.
+    /// Videos of files: each that is no picture is one, pictures together are the frames of one. A GIF is a video, and so is a WebP alone;
+    /// one path alone may be a folder of frames.
     fn videos(&self, found: Vec<RawPicture>) -> Result<Vec<Media>, SkipReason> {
         let root = || self.root_of(self.video_root.as_ref(), "a video", "video_root or image_root");
         if let [RawPicture::Path(path)] = found.as_slice()
@@ -388,7 +388,9 @@ impl Interpreter {
         }
         let alone = found.len() == 1;
         let is_video = |found: &RawPicture| match found {
-            RawPicture::Path(path) => !is_picture_name(path) || (alone && has_one_of(path, &MOVING_ENDINGS)),
+            RawPicture::Path(path) => {
+                !is_picture_name(path) || has_one_of(path, &["gif"]) || (alone && has_one_of(path, &MOVING_ENDINGS))
+            }
             RawPicture::Encoded(_, bytes) => is_video(bytes),
         };
         let videos = found.iter().filter(|found| is_video(found)).count();
