@@ -1,5 +1,6 @@
 //! What happens in a clip, frame by frame, and what is right: drawn by lot, without pictures and words.
 
+use super::picture::{CLIP_SIDE, SMALL};
 use super::question::ClipQuestion;
 use super::time::{MIDDLE, TICKS};
 use crate::random::Stream;
@@ -7,8 +8,8 @@ use crate::random::Stream;
 /// States of a movement in a circle: a clip goes through half of them, one a frame, from any. At this length the shorter way round between
 /// the first and the last of few frames is the way that was gone.
 pub(super) const CIRCLE: u32 = 64;
-/// Room for the corner of a moving icon, across its way.
-pub(super) const ACROSS: u32 = 64;
+/// Places of a moving icon across its way, in pixels.
+pub(super) const ACROSS: u32 = CLIP_SIDE - SMALL + 1;
 /// Shares of the second icon that a blend of two is counted in: two a frame.
 pub(super) const SHARES: u32 = 2 * (TICKS - 1);
 /// Moments in which an icon may be there or not: so many frames each.
@@ -29,11 +30,11 @@ pub(super) enum Look {
     Blank,
     /// An icon that fills the frame.
     Still(usize),
-    /// The first icon, small, its corner there; what leaves the frame comes in on the other side.
-    Moved { left: u32, top: u32 },
+    /// The first icon, small, at one of [`CIRCLE`] places along its way, which begins and ends out of the frame.
+    Moved { sideways: bool, along: u32, across: u32 },
     /// The first icon, of one of [`CIRCLE`] sizes.
     Sized(u32),
-    /// The first icon, turned clockwise by so many [`CIRCLE`]ths.
+    /// The first icon, small, above the middle of the frame, and all that turned clockwise by so many [`CIRCLE`]ths.
     Turned(u32),
     /// The first icon and so many [`SHARES`] of the second.
     Blended(u32),
@@ -44,11 +45,12 @@ pub(super) enum Look {
 /// What happens in a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Film {
-    /// The first icon moves, sideways or not, from `from` to the right or down (`forward`), or to the left or up.
+    /// The first icon moves, sideways or not, from `from` to the right or down (`forward`), or to the left or up; when it has left the frame
+    /// it comes in on the other side.
     Moves { sideways: bool, from: u32, across: u32, forward: bool },
     /// It grows (`forward`) from size `from`, or shrinks; after the largest size comes the smallest.
     Grows { from: u32, forward: bool },
-    /// It turns clockwise (`forward`) or not.
+    /// It goes round the middle of the frame, as the hand of a clock (`forward`) or the other way.
     Turns { from: u32, forward: bool },
     /// The first icon and then the second (`forward`), or the second and then the first; the earlier one for so many frames.
     Order { switch: u32, forward: bool },
@@ -123,10 +125,9 @@ impl Film {
             false => (from + CIRCLE - tick % CIRCLE) % CIRCLE,
         };
         match *self {
-            Self::Moves { sideways, from, across, forward } => match sideways {
-                true => Look::Moved { left: along(from, forward), top: across },
-                false => Look::Moved { left: across, top: along(from, forward) },
-            },
+            Self::Moves { sideways, from, across, forward } => {
+                Look::Moved { sideways, along: along(from, forward), across }
+            }
             Self::Grows { from, forward } => Look::Sized(along(from, forward)),
             Self::Turns { from, forward } => Look::Turned(along(from, forward)),
             Self::Order { switch, forward } => Look::Still(usize::from((tick < switch) != forward)),

@@ -1,7 +1,7 @@
 //! Training samples and scored questions about clips.
 
 use super::film::{Film, Said};
-use super::picture::{frame, shows_turns};
+use super::picture::frame;
 use super::question::ClipQuestion;
 use super::settings::ClipSettings;
 use super::time::{MIDDLE, shown};
@@ -197,11 +197,7 @@ impl TaskBuilder<'_> {
     ) -> Option<Drawn> {
         let film = Film::draw(question, stream);
         let lists = matches!(question, ClipQuestion::Order | ClipQuestion::Becomes);
-        let can_be_asked = match question {
-            ClipQuestion::Turns => shows_turns(self.corpus, picture),
-            _ => !lists || self.is_listable(target),
-        };
-        if !can_be_asked {
+        if lists && !self.is_listable(target) {
             return None;
         }
         let mut concepts = vec![target];

@@ -5,7 +5,8 @@
 //! Six of the eight questions need several frames in their order, by how clips are made: each clip that is played backwards is a clip with
 //! the other answer, and is drawn as often; and what its middle frame shows is drawn alike for both answers. So the frames without their
 //! order, and the middle frame alone, say nothing of the answer. Where something moves, grows or turns, that holds of every single frame:
-//! what leaves at one end comes in at the other.
+//! what leaves at one end comes in at the other. An icon turns about the middle of the frame, as the hand of
+//! a clock, so that round ones turn too.
 //!
 //! Held out: concepts (the corpus's own splits, as everywhere) and the style twemoji. Training clips show neither, scored ones nothing else.
 //!
