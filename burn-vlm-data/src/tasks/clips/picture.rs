@@ -1,6 +1,6 @@
 //! The drawing of a frame: icons of the corpus on white.
 
-use super::film::{CIRCLE, Look, SHARES};
+use super::film::{Look, SHARES, WAY};
 use crate::drawn::{Drawing, DrawnPicture};
 use crate::emoji::{EmojiCorpus, PictureId};
 use crate::image::{DecodeLimits, Resample, RgbImage, decode, resize, to_rgb, turned};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub const CLIP_SIDE: u32 = 64;
 /// Pixels of the side of an icon that moves, or of several.
 pub(super) const SMALL: u32 = 32;
-/// The smallest side of an icon that grows; each of the [`CIRCLE`] sizes is three quarters of a pixel larger than the one before.
+/// The smallest side of an icon that grows; each of the [`WAY`] sizes is half a pixel larger than the one before.
 const SMALLEST: u32 = 12;
 /// Side of an icon that goes round, and its distance from the frame's upper edge before it does: its corners stay in the frame.
 const HAND: u32 = 28;
@@ -114,21 +114,21 @@ impl Drawing for Frame {
             Look::Blank => {}
             Look::Still(_) => canvas = first.draw(CLIP_SIDE)?,
             Look::Moved { sideways, along, across } => {
-                // As long as the frame and the icon together: nothing of it is seen at the first place.
-                let along = i64::from(along * (CLIP_SIDE + SMALL) / CIRCLE) - i64::from(SMALL);
+                // The way is as long as the frame and the icon together: nothing of it is seen at the first place.
+                let along = i64::from(along) - i64::from(SMALL);
                 let across = i64::from(across);
                 let (left, top) = if sideways { (along, across) } else { (across, along) };
                 replace(&mut canvas, &first.draw(SMALL)?, left, top);
             }
             Look::Sized(size) => {
-                let side = SMALLEST + size * 3 / 4;
+                let side = SMALLEST + size / 2;
                 let corner = i64::from((CLIP_SIDE - side) / 2);
                 replace(&mut canvas, &first.draw(side)?, corner, corner);
             }
             Look::Turned(turn) => {
                 let left = i64::from((CLIP_SIDE - HAND) / 2);
                 replace(&mut canvas, &first.draw(HAND)?, left, i64::from(HAND_TOP));
-                let turn = (turn % CIRCLE) as f32 / CIRCLE as f32;
+                let turn = turn as f32 / WAY as f32;
                 // Within half a turn to either side.
                 canvas = turned(&canvas, 360.0 * if turn > 0.5 { turn - 1.0 } else { turn }, 1.0, WHITE);
             }
@@ -180,14 +180,14 @@ mod tests {
         drawn
     }
 
-    /// By hand: 64 places on 96 pixels, the icon's corner from 32 before the frame on.
+    /// By hand: the icon's corner from 32 pixels before the frame on.
     #[test]
     fn an_icon_moves_through_the_frame() {
         let corpus = EmojiCorpus::embedded().unwrap();
         let at = |sideways, along, across| draw(&corpus, Look::Moved { sideways, along, across });
         assert!(at(true, 0, 5).pixels().all(|pixel| pixel.0 == WHITE));
-        // A quarter and a half: 24 and 48 pixels on, so at -8 and 16.
-        let (first, second) = (at(true, 16, 5), at(true, 32, 5));
+        // 24 and 48 pixels on, so at -8 and 16.
+        let (first, second) = (at(true, 24, 5), at(true, 48, 5));
         for y in 0..CLIP_SIDE {
             for x in 0..SMALL - 8 {
                 assert_eq!(first.get_pixel(x, y), second.get_pixel(x + 24, y), "{x}, {y}");
@@ -196,7 +196,7 @@ mod tests {
         let [left, top, right, bottom] = box_of(&second);
         assert!(left >= 16 && right < 48 && top >= 5 && bottom < 37, "{left} {top} {right} {bottom}");
         // Downwards is the same way, standing.
-        let down = at(false, 32, 16);
+        let down = at(false, 48, 16);
         assert_eq!(box_of(&down)[0], left);
         assert_eq!(box_of(&down)[1] - 16, top - 5);
     }
@@ -209,9 +209,9 @@ mod tests {
             assert!(left + right > 50 && left + right < 78 && top < bottom, "{left} {right}");
             right - left
         };
-        let widths: Vec<u32> = (0..CIRCLE).step_by(7).map(width).collect();
+        let widths: Vec<u32> = (0..WAY).step_by(7).map(width).collect();
         assert!(widths.windows(2).all(|pair| pair[0] < pair[1]), "{widths:?}");
-        assert_eq!(SMALLEST + (CIRCLE - 1) * 3 / 4, 59);
+        assert_eq!(SMALLEST + (WAY - 1) / 2, 59);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             let [left, top, right, bottom] = box_of(&draw(&corpus, Look::Turned(turn)));
             ((left + right) as i32 / 2 - 32, (top + bottom) as i32 / 2 - 32)
         };
-        let quarters = [0, 1, 2, 3].map(|quarter| middle(quarter * CIRCLE / 4));
+        let quarters = [0, 1, 2, 3].map(|quarter| middle(quarter * WAY / 4));
         let side = |(x, y): (i32, i32)| if x.abs() > y.abs() { (x.signum(), 0) } else { (0, y.signum()) };
         assert_eq!(quarters.map(side), [(0, -1), (1, 0), (0, 1), (-1, 0)], "{quarters:?}");
         let farthest = f64::from(HAND / 2).hypot(f64::from(CLIP_SIDE / 2 - HAND_TOP));
