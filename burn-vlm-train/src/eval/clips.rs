@@ -226,18 +226,18 @@ fn prediction((benchmark, id): (&str, &str), corpus: &EmojiCorpus, item: &ClipIt
 /// A question in words.
 fn words(question: Option<ClipQuestion>) -> (&'static str, &'static str) {
     match question {
-        None => ("Clips", "six questions about clips that need several frames in their order"),
-        Some(ClipQuestion::Direction) => ("Direction", "does an icon move to the left or to the right, up or down?"),
-        Some(ClipQuestion::Grows) => ("Grows", "does an icon grow or shrink?"),
-        Some(ClipQuestion::Turns) => ("Turns", "does an icon turn clockwise or not?"),
-        Some(ClipQuestion::Order) => ("Order", "in which order are two icons shown?"),
-        Some(ClipQuestion::FirstLast) => ("First / last", "which of three icons was the first, or the last?"),
-        Some(ClipQuestion::Becomes) => ("Becomes", "which of two icons becomes the other?"),
+        None => ("Clips", "Six questions about clips that need several frames in their order."),
+        Some(ClipQuestion::Direction) => ("Direction", "Does an icon move to the left or to the right, up or down?"),
+        Some(ClipQuestion::Grows) => ("Grows", "Does an icon grow or shrink?"),
+        Some(ClipQuestion::Turns) => ("Turns", "Does an icon go round clockwise or not?"),
+        Some(ClipQuestion::Order) => ("Order", "In which order are two icons shown?"),
+        Some(ClipQuestion::FirstLast) => ("First / last", "Which of three icons was the first, or the last?"),
+        Some(ClipQuestion::Becomes) => ("Becomes", "Which of two icons becomes the other?"),
         Some(ClipQuestion::Times) => {
-            ("Times", "how many times does an icon appear? Needs several frames, in any order")
+            ("Times", "How many times does an icon appear? Needs several frames, in any order.")
         }
         Some(ClipQuestion::Control) => {
-            ("How many", "how many icons are there at the end? Needs one frame, from the middle on")
+            ("How many", "How many icons are there at the end? Needs one frame, from the middle on.")
         }
     }
 }

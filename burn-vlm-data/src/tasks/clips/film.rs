@@ -1,14 +1,17 @@
 //! What happens in a clip, frame by frame, and what is right: drawn by lot, without pictures and words.
 
+use super::picture::{CLIP_SIDE, SMALL};
 use super::question::ClipQuestion;
 use super::time::{MIDDLE, TICKS};
 use crate::random::Stream;
 
-/// States of a movement in a circle: a clip goes through half of them, one a frame, from any. At this length the shorter way round between
-/// the first and the last of few frames is the way that was gone.
-pub(super) const CIRCLE: u32 = 64;
-/// Room for the corner of a moving icon, across its way.
-pub(super) const ACROSS: u32 = 64;
+/// Places along the way of a movement: pixels, half pixels of a side, 96ths of a turn.
+pub(super) const WAY: u32 = 96;
+/// Places that a clip goes on: one a frame, but for the two in the middle, which are the same. Less than half of the way, so that where a
+/// clip begins says little of where it goes.
+const GONE: u32 = TICKS - 2;
+/// Places of a moving icon across its way, in pixels.
+pub(super) const ACROSS: u32 = CLIP_SIDE - SMALL + 1;
 /// Shares of the second icon that a blend of two is counted in: two a frame.
 pub(super) const SHARES: u32 = 2 * (TICKS - 1);
 /// Moments in which an icon may be there or not: so many frames each.
@@ -29,11 +32,11 @@ pub(super) enum Look {
     Blank,
     /// An icon that fills the frame.
     Still(usize),
-    /// The first icon, small, its corner there; what leaves the frame comes in on the other side.
-    Moved { left: u32, top: u32 },
-    /// The first icon, of one of [`CIRCLE`] sizes.
+    /// The first icon, small, at one of [`WAY`] places, of which the first and the last are out of the frame.
+    Moved { sideways: bool, along: u32, across: u32 },
+    /// The first icon, of one of [`WAY`] sizes.
     Sized(u32),
-    /// The first icon, turned clockwise by so many [`CIRCLE`]ths.
+    /// The first icon, small, above the middle of the frame, and all that turned clockwise by so many of [`WAY`] parts.
     Turned(u32),
     /// The first icon and so many [`SHARES`] of the second.
     Blended(u32),
@@ -44,11 +47,12 @@ pub(super) enum Look {
 /// What happens in a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Film {
-    /// The first icon moves, sideways or not, from `from` to the right or down (`forward`), or to the left or up.
+    /// The first icon moves, sideways or not, to the right or down (`forward`), or to the left or up. `from` is the leftmost or uppermost of
+    /// the places that it goes through.
     Moves { sideways: bool, from: u32, across: u32, forward: bool },
-    /// It grows (`forward`) from size `from`, or shrinks; after the largest size comes the smallest.
+    /// It grows (`forward`) or shrinks; `from` is the smallest size.
     Grows { from: u32, forward: bool },
-    /// It turns clockwise (`forward`) or not.
+    /// It goes round the middle of the frame, as the hand of a clock (`forward`) or the other way.
     Turns { from: u32, forward: bool },
     /// The first icon and then the second (`forward`), or the second and then the first; the earlier one for so many frames.
     Order { switch: u32, forward: bool },
@@ -88,12 +92,12 @@ impl Film {
         match question {
             ClipQuestion::Direction => Self::Moves {
                 sideways: below(2) == 0,
-                from: below(CIRCLE),
+                from: below(WAY - GONE),
                 across: below(ACROSS),
                 forward: below(2) == 0,
             },
-            ClipQuestion::Grows => Self::Grows { from: below(CIRCLE), forward: below(2) == 0 },
-            ClipQuestion::Turns => Self::Turns { from: below(CIRCLE), forward: below(2) == 0 },
+            ClipQuestion::Grows => Self::Grows { from: below(WAY - GONE), forward: below(2) == 0 },
+            ClipQuestion::Turns => Self::Turns { from: below(WAY - GONE), forward: below(2) == 0 },
             ClipQuestion::Order => {
                 Self::Order { switch: SWITCHES[below(SWITCHES.len() as u32) as usize], forward: below(2) == 0 }
             }
@@ -118,15 +122,12 @@ impl Film {
 
     /// What frame `tick` shows.
     pub(super) fn look(&self, tick: u32) -> Look {
-        let along = |from: u32, forward: bool| match forward {
-            true => (from + tick) % CIRCLE,
-            false => (from + CIRCLE - tick % CIRCLE) % CIRCLE,
-        };
+        let gone = if tick < MIDDLE { tick } else { tick - 1 };
+        let along = |from: u32, forward: bool| from + if forward { gone } else { GONE - gone };
         match *self {
-            Self::Moves { sideways, from, across, forward } => match sideways {
-                true => Look::Moved { left: along(from, forward), top: across },
-                false => Look::Moved { left: across, top: along(from, forward) },
-            },
+            Self::Moves { sideways, from, across, forward } => {
+                Look::Moved { sideways, along: along(from, forward), across }
+            }
             Self::Grows { from, forward } => Look::Sized(along(from, forward)),
             Self::Turns { from, forward } => Look::Turned(along(from, forward)),
             Self::Order { switch, forward } => Look::Still(usize::from((tick < switch) != forward)),
@@ -144,6 +145,15 @@ impl Film {
                 let there = icons.filter(|(_, moment)| moment * MOMENT <= tick);
                 Look::Many(there.fold(0, |cells, (cell, _)| cells | 1 << cell))
             }
+        }
+    }
+
+    /// What else can be asked of the same frames: more to learn for the same visual tokens.
+    pub(super) fn more(&self) -> Vec<Self> {
+        match *self {
+            Self::Order { forward, .. } => [false, true].map(|last| Self::FirstLast { forward, last }).into(),
+            Self::FirstLast { forward, last } => vec![Self::FirstLast { forward, last: !last }],
+            _ => Vec::new(),
         }
     }
 
@@ -184,19 +194,21 @@ mod tests {
     /// Every clip of a question that may be drawn, each as often as every other.
     fn all(question: ClipQuestion) -> Vec<Film> {
         let both = [true, false];
-        let circle = |film: fn(u32, bool) -> Film| {
-            (0..CIRCLE).flat_map(move |from| both.map(|forward| film(from, forward))).collect::<Vec<_>>()
+        let way = |film: fn(u32, bool) -> Film| {
+            (0..WAY - GONE).flat_map(move |from| both.map(|forward| film(from, forward))).collect::<Vec<_>>()
         };
         match question {
             ClipQuestion::Direction => both
                 .into_iter()
-                .flat_map(|sideways| (0..CIRCLE).flat_map(move |from| both.map(|forward| (sideways, from, forward))))
+                .flat_map(|sideways| {
+                    (0..WAY - GONE).flat_map(move |from| both.map(|forward| (sideways, from, forward)))
+                })
                 .flat_map(|(sideways, from, forward)| {
                     (0..ACROSS).map(move |across| Film::Moves { sideways, from, across, forward })
                 })
                 .collect(),
-            ClipQuestion::Grows => circle(|from, forward| Film::Grows { from, forward }),
-            ClipQuestion::Turns => circle(|from, forward| Film::Turns { from, forward }),
+            ClipQuestion::Grows => way(|from, forward| Film::Grows { from, forward }),
+            ClipQuestion::Turns => way(|from, forward| Film::Turns { from, forward }),
             ClipQuestion::Order => {
                 SWITCHES.into_iter().flat_map(|switch| both.map(|forward| Film::Order { switch, forward })).collect()
             }
@@ -268,17 +280,36 @@ mod tests {
         }
     }
 
-    /// Of what moves, grows or turns, no single frame says anything, wherever it stands.
+    /// Of any of the frames that are shown, where its place in the clip is not told: whatever it shows, both answers are right equally often.
     #[test]
-    fn no_frame_of_a_movement_says_anything() {
-        for question in [ClipQuestion::Direction, ClipQuestion::Grows, ClipQuestion::Turns] {
+    fn no_frame_says_anything_by_what_it_shows() {
+        for question in ORDERED {
             let films = all(question);
-            assert!((0..TICKS).all(|tick| is_even(&by_sight(&films, |film| film.look(tick)))), "{question:?}");
+            for frames in FRAMES {
+                let mut counts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+                for tick in shown(frames) {
+                    for (sight, right) in by_sight(&films, |film| film.look(tick)) {
+                        let sum = counts.entry(sight).or_insert_with(|| vec![0; 2]);
+                        sum.iter_mut().zip(right).for_each(|(sum, more)| *sum += more);
+                    }
+                }
+                assert!(is_even(&counts), "{question:?} in {frames} frames");
+            }
         }
     }
 
-    /// Where a frame's place in the clip is not known, no single one says anything of the others either: a clip that is played backwards
-    /// is a clip with the other answer.
+    /// Where a movement begins says little: for more than half of its clips, some clip with the other answer begins there too.
+    #[test]
+    fn beginnings_overlap() {
+        for question in [ClipQuestion::Direction, ClipQuestion::Grows, ClipQuestion::Turns] {
+            let films = all(question);
+            let told = by_sight(&films, |film| film.look(0));
+            let open: usize = told.values().filter(|right| !right.contains(&0)).flatten().sum();
+            assert!(open * 2 > films.len(), "{question:?}: {open} of {}", films.len());
+        }
+    }
+
+    /// Why this is so: a clip that is played backwards is a clip with the other answer.
     #[test]
     fn backwards_the_other_answer_is_right() {
         for question in ORDERED {
@@ -339,6 +370,27 @@ mod tests {
             };
             assert_eq!(film.answers()[0], Said::Number(count(MIDDLE)));
             assert!((MIDDLE..TICKS).all(|tick| count(tick) == count(MIDDLE)) && count(0) >= 1);
+        }
+    }
+
+    /// What else is asked of the same frames has the answer that they show.
+    #[test]
+    fn more_is_asked_of_the_same_frames() {
+        for seed in 0..40 {
+            for question in [ClipQuestion::Order, ClipQuestion::FirstLast] {
+                let film = Film::draw(question, &mut Stream::new(seed));
+                let ends = [0, TICKS - 1].map(|tick| match film.look(tick) {
+                    Look::Still(icon) => Said::Name(icon),
+                    other => panic!("{other:?}"),
+                });
+                let more = film.more();
+                assert_eq!(more.len(), if question == ClipQuestion::Order { 2 } else { 1 });
+                for asked in more.iter().chain(Some(&film)) {
+                    if let Film::FirstLast { last, .. } = asked {
+                        assert_eq!(asked.answers()[0], ends[usize::from(*last)], "{film:?}");
+                    }
+                }
+            }
         }
     }
 

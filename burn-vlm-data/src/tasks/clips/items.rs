@@ -1,7 +1,7 @@
 //! Training samples and scored questions about clips.
 
 use super::film::{Film, Said};
-use super::picture::{frame, shows_turns};
+use super::picture::frame;
 use super::question::ClipQuestion;
 use super::settings::ClipSettings;
 use super::time::{MIDDLE, shown};
@@ -68,6 +68,7 @@ fn video(frames: Vec<Picture>) -> Media {
 }
 
 /// A clip that was drawn.
+#[derive(Clone)]
 struct Drawn {
     question: ClipQuestion,
     film: Film,
@@ -87,7 +88,8 @@ struct Lot<'c> {
 
 impl TaskBuilder<'_> {
     /// Training samples about clips: one a training picture of a concept that `settings` show, question, variant and language; a clip's other
-    /// icons are of training concepts and, where they have it, of the same style.
+    /// icons are of training concepts and, where they have it, of the same style. Where more can be asked of the frames, it is asked in
+    /// further turns.
     pub fn clip_samples(&self, settings: &ClipSettings) -> Vec<Sample> {
         let shows = |concept: &ConceptId| settings.shows(self.corpus.concept(*concept));
         let concepts: Vec<ConceptId> = self.training_concepts().into_iter().filter(shows).collect();
@@ -104,7 +106,13 @@ impl TaskBuilder<'_> {
                         let Some((prompt, [right, _])) = self.said_of_clip(&drawn, *language) else { continue };
                         let name = self.corpus.picture_name(picture.id);
                         let id = format!("clips/{}/{name}/{number}/{language}", question.as_str());
-                        let turns = vec![Turn::user(shown_before(&prompt)), Turn::assistant(right)];
+                        let mut turns = vec![Turn::user(shown_before(&prompt)), Turn::assistant(right)];
+                        for film in drawn.film.more() {
+                            let more = Drawn { film, ..drawn.clone() };
+                            if let Some((prompt, [right, _])) = self.said_of_clip(&more, *language) {
+                                turns.extend([Turn::user(prompt), Turn::assistant(right)]);
+                            }
+                        }
                         let sample = self.sample(Task::Clips, id, *concept, None, *language, turns);
                         samples.push(Sample { media: vec![clip.clone()], ..sample });
                     }
@@ -197,11 +205,7 @@ impl TaskBuilder<'_> {
     ) -> Option<Drawn> {
         let film = Film::draw(question, stream);
         let lists = matches!(question, ClipQuestion::Order | ClipQuestion::Becomes);
-        let can_be_asked = match question {
-            ClipQuestion::Turns => shows_turns(self.corpus, picture),
-            _ => !lists || self.is_listable(target),
-        };
-        if !can_be_asked {
+        if lists && !self.is_listable(target) {
             return None;
         }
         let mut concepts = vec![target];

@@ -3,9 +3,9 @@
 //! A clip is a video of 32 frames of 64 x 64 pixels, of which some are shown, evenly spaced (`frames`). Every question has two answers.
 //!
 //! Six of the eight questions need several frames in their order, by how clips are made: each clip that is played backwards is a clip with
-//! the other answer, and is drawn as often; and what its middle frame shows is drawn alike for both answers. So the frames without their
-//! order, and the middle frame alone, say nothing of the answer. Where something moves, grows or turns, that holds of every single frame:
-//! what leaves at one end comes in at the other.
+//! the other answer, and is drawn as often; and what its middle frame shows is drawn alike for both answers. So neither the frames without
+//! their order, nor the middle frame, nor any one frame whose place is not told says anything of the answer. (Who knows that a frame is the
+//! first one can tell more: which icon was first, and of some movements, which begin near an end of their way, where they go.)
 //!
 //! Held out: concepts (the corpus's own splits, as everywhere) and the style twemoji. Training clips show neither, scored ones nothing else.
 //!

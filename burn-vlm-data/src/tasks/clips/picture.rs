@@ -1,6 +1,6 @@
 //! The drawing of a frame: icons of the corpus on white.
 
-use super::film::{CIRCLE, Look, SHARES};
+use super::film::{Look, SHARES, WAY};
 use crate::drawn::{Drawing, DrawnPicture};
 use crate::emoji::{EmojiCorpus, PictureId};
 use crate::image::{DecodeLimits, Resample, RgbImage, decode, resize, to_rgb, turned};
@@ -13,16 +13,14 @@ use std::sync::Arc;
 /// Pixels of a frame's side: that of the corpus's pictures.
 pub const CLIP_SIDE: u32 = 64;
 /// Pixels of the side of an icon that moves, or of several.
-const SMALL: u32 = 28;
-/// The smallest side of an icon that grows; each of the [`CIRCLE`] sizes is three quarters of a pixel larger than the one before.
+pub(super) const SMALL: u32 = 32;
+/// The smallest side of an icon that grows; each of the [`WAY`] sizes is half a pixel larger than the one before.
 const SMALLEST: u32 = 12;
-/// Side of an icon that turns, as a share of the frame's: its corners stay in the frame.
-const TURNED: f32 = 0.6875;
+/// Side of an icon that goes round, and its distance from the frame's upper edge before it does: its corners stay in the frame.
+const HAND: u32 = 28;
+const HAND_TOP: u32 = 4;
 /// Icons side by side where there are several.
 const CELLS: u32 = 2;
-/// A picture looks the same when it is turned by an angle if its pixels, of which a part turns, differ by less than so many of 255 levels
-/// in the mean: circles differ by less than 3 (resampling), a soccer ball by 10 to 13, most pictures by 20 to 60.
-const SAME: f64 = 14.0;
 
 /// A frame.
 #[derive(Debug)]
@@ -54,14 +52,6 @@ impl Icon {
         let pixels = resize(&image, side as usize, side as usize, Resample::Bicubic);
         RgbImage::from_raw(side, side, pixels)
             .ok_or_else(|| format!("{} cannot be resized to {side} pixels", self.name))
-    }
-
-    /// Filling the frame, turned clockwise by so many [`CIRCLE`]ths.
-    fn draw_turned(&self, turn: u32) -> Result<RgbImage, String> {
-        let turn = (turn % CIRCLE) as f32 / CIRCLE as f32;
-        // Within half a turn to either side.
-        let degrees = 360.0 * if turn > 0.5 { turn - 1.0 } else { turn };
-        Ok(turned(&self.draw(CLIP_SIDE)?, degrees, TURNED, WHITE))
     }
 }
 
@@ -97,7 +87,8 @@ fn words(look: Look) -> String {
     match look {
         Look::Blank => "blank".to_owned(),
         Look::Still(_) => "still".to_owned(),
-        Look::Moved { left, top } => format!("moved {left},{top}"),
+        Look::Moved { sideways: true, along, across } => format!("moved {along},{across}"),
+        Look::Moved { sideways: false, along, across } => format!("moved {across},{along} down"),
         Look::Sized(size) => format!("sized {size}"),
         Look::Turned(turn) => format!("turned {turn}"),
         Look::Blended(share) => format!("blended {share}"),
@@ -122,17 +113,25 @@ impl Drawing for Frame {
         match self.look {
             Look::Blank => {}
             Look::Still(_) => canvas = first.draw(CLIP_SIDE)?,
-            Look::Moved { left, top } => {
-                for (x, y, pixel) in first.draw(SMALL)?.enumerate_pixels() {
-                    canvas.put_pixel((left + x) % CLIP_SIDE, (top + y) % CLIP_SIDE, *pixel);
-                }
+            Look::Moved { sideways, along, across } => {
+                // The way is as long as the frame and the icon together: nothing of it is seen at the first place.
+                let along = i64::from(along) - i64::from(SMALL);
+                let across = i64::from(across);
+                let (left, top) = if sideways { (along, across) } else { (across, along) };
+                replace(&mut canvas, &first.draw(SMALL)?, left, top);
             }
             Look::Sized(size) => {
-                let side = SMALLEST + size * 3 / 4;
+                let side = SMALLEST + size / 2;
                 let corner = i64::from((CLIP_SIDE - side) / 2);
                 replace(&mut canvas, &first.draw(side)?, corner, corner);
             }
-            Look::Turned(turn) => canvas = first.draw_turned(turn)?,
+            Look::Turned(turn) => {
+                let left = i64::from((CLIP_SIDE - HAND) / 2);
+                replace(&mut canvas, &first.draw(HAND)?, left, i64::from(HAND_TOP));
+                let turn = turn as f32 / WAY as f32;
+                // Within half a turn to either side.
+                canvas = turned(&canvas, 360.0 * if turn > 0.5 { turn - 1.0 } else { turn }, 1.0, WHITE);
+            }
             Look::Blended(share) => {
                 let Some(second) = self.icons.get(1) else { return first.draw(CLIP_SIDE) };
                 let (first, second) = (first.draw(CLIP_SIDE)?, second.draw(CLIP_SIDE)?);
@@ -158,31 +157,6 @@ impl Drawing for Frame {
     }
 }
 
-/// Whether turning can be seen: the picture is not much the same after a half, a quarter, or an eighth of a turn. Round pictures are, and
-/// those of which two or four halves are alike. A picture that cannot be drawn cannot be seen.
-pub(super) fn shows_turns(corpus: &EmojiCorpus, picture: PictureId) -> bool {
-    turn_difference(&Icon::of(corpus, picture)).is_ok_and(|difference| difference >= SAME)
-}
-
-/// The least mean difference of a picture's pixels from those of the same one turned, in levels. Only what differs from white in one of both
-/// counts, so that a small icon is not taken for a round one.
-fn turn_difference(icon: &Icon) -> Result<f64, String> {
-    let upright = icon.draw_turned(0)?;
-    let mut least = f64::INFINITY;
-    for turn in [CIRCLE / 2, CIRCLE / 4, CIRCLE / 8] {
-        let turned = icon.draw_turned(turn)?;
-        let (mut sum, mut count) = (0u64, 0u64);
-        for (a, b) in upright.pixels().zip(turned.pixels()) {
-            if *a != Rgb(WHITE) || *b != Rgb(WHITE) {
-                sum += a.0.iter().zip(b.0).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>();
-                count += 3;
-            }
-        }
-        least = least.min(sum as f64 / count.max(1) as f64);
-    }
-    Ok(least)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,16 +180,25 @@ mod tests {
         drawn
     }
 
+    /// By hand: the icon's corner from 32 pixels before the frame on.
     #[test]
-    fn an_icon_moves_by_pixels_and_comes_in_on_the_other_side() {
+    fn an_icon_moves_through_the_frame() {
         let corpus = EmojiCorpus::embedded().unwrap();
-        let first = draw(&corpus, Look::Moved { left: 3, top: 5 });
-        let second = draw(&corpus, Look::Moved { left: 60, top: 62 });
-        for (x, y, pixel) in first.enumerate_pixels() {
-            assert_eq!(second.get_pixel((x + 57) % CLIP_SIDE, (y + 57) % CLIP_SIDE), pixel, "{x}, {y}");
+        let at = |sideways, along, across| draw(&corpus, Look::Moved { sideways, along, across });
+        assert!(at(true, 0, 5).pixels().all(|pixel| pixel.0 == WHITE));
+        // 24 and 48 pixels on, so at -8 and 16.
+        let (first, second) = (at(true, 24, 5), at(true, 48, 5));
+        for y in 0..CLIP_SIDE {
+            for x in 0..SMALL - 8 {
+                assert_eq!(first.get_pixel(x, y), second.get_pixel(x + 24, y), "{x}, {y}");
+            }
         }
-        let [left, top, right, bottom] = box_of(&first);
-        assert!(left >= 3 && top >= 5 && right < 3 + SMALL && bottom < 5 + SMALL);
+        let [left, top, right, bottom] = box_of(&second);
+        assert!(left >= 16 && right < 48 && top >= 5 && bottom < 37, "{left} {top} {right} {bottom}");
+        // Downwards is the same way, standing.
+        let down = at(false, 48, 16);
+        assert_eq!(box_of(&down)[0], left);
+        assert_eq!(box_of(&down)[1] - 16, top - 5);
     }
 
     #[test]
@@ -226,9 +209,9 @@ mod tests {
             assert!(left + right > 50 && left + right < 78 && top < bottom, "{left} {right}");
             right - left
         };
-        let widths: Vec<u32> = (0..CIRCLE).step_by(7).map(width).collect();
+        let widths: Vec<u32> = (0..WAY).step_by(7).map(width).collect();
         assert!(widths.windows(2).all(|pair| pair[0] < pair[1]), "{widths:?}");
-        assert_eq!(SMALLEST + (CIRCLE - 1) * 3 / 4, 59);
+        assert_eq!(SMALLEST + (WAY - 1) / 2, 59);
     }
 
     #[test]
@@ -258,41 +241,29 @@ mod tests {
         assert_eq!([quarter(0, 0), quarter(1, 0), quarter(0, 1), quarter(1, 1)], [true, false, false, true]);
     }
 
-    /// A quarter of a turn clockwise takes what is above to the right.
+    /// A quarter of a turn clockwise takes what is above to the right, and so on round; nothing leaves the frame.
     #[test]
     fn turning_is_clockwise() {
         let corpus = EmojiCorpus::embedded().unwrap();
-        let [upright, quarter] = [0, CIRCLE / 4].map(|turn| draw(&corpus, Look::Turned(turn)));
-        // Rotations by a quarter move pixels onto pixels; in a frame of an even side the centre lies between four of them.
-        let moved = upright.enumerate_pixels().map(|(x, y, pixel)| {
-            let there = quarter.get_pixel(CLIP_SIDE - 1 - y, x);
-            pixel.0.iter().zip(there.0).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>()
-        });
-        let mean = moved.sum::<f64>() / f64::from(CLIP_SIDE * CLIP_SIDE * 3);
-        // Resampled twice, by other fractions of a pixel.
-        assert!(mean < 2.0, "{mean}");
-    }
-
-    #[test]
-    fn round_and_symmetric_pictures_are_known() {
-        let corpus = EmojiCorpus::embedded().unwrap();
-        let shown = |code: &str| shows_turns(&corpus, picture(&corpus, code));
-        // Red circle, blue circle, black square, plus; against things with an upper end.
-        for round in ["1f534", "1f535", "2b1b", "2795"] {
-            assert!(!shown(round), "{round}");
-        }
-        for upright in ["1f34e", "1f43b", "1f337", "1f4a1", "1f697", "1f427"] {
-            assert!(shown(upright), "{upright}");
-        }
+        let middle = |turn: u32| {
+            let [left, top, right, bottom] = box_of(&draw(&corpus, Look::Turned(turn)));
+            ((left + right) as i32 / 2 - 32, (top + bottom) as i32 / 2 - 32)
+        };
+        let quarters = [0, 1, 2, 3].map(|quarter| middle(quarter * WAY / 4));
+        let side = |(x, y): (i32, i32)| if x.abs() > y.abs() { (x.signum(), 0) } else { (0, y.signum()) };
+        assert_eq!(quarters.map(side), [(0, -1), (1, 0), (0, 1), (-1, 0)], "{quarters:?}");
+        let farthest = f64::from(HAND / 2).hypot(f64::from(CLIP_SIDE / 2 - HAND_TOP));
+        assert!(farthest <= f64::from(CLIP_SIDE / 2), "{farthest}");
     }
 
     #[test]
     fn the_description_decides() {
         let corpus = EmojiCorpus::embedded().unwrap();
         let of = |look, code: &str| frame(&corpus, look, &[picture(&corpus, code)]).key();
-        let moved = |left| Look::Moved { left, top: 0 };
+        let moved = |along| Look::Moved { sideways: true, along, across: 0 };
         assert_eq!(of(moved(1), "1f34e"), of(moved(1), "1f34e"));
-        let others = [of(moved(2), "1f34e"), of(moved(1), "1f43b"), of(Look::Sized(1), "1f34e")];
+        let down = Look::Moved { sideways: false, along: 1, across: 0 };
+        let others = [of(moved(2), "1f34e"), of(moved(1), "1f43b"), of(down, "1f34e"), of(Look::Sized(1), "1f34e")];
         assert!(others.iter().all(|other| *other != of(moved(1), "1f34e")));
     }
 }

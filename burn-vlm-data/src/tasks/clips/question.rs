@@ -10,7 +10,7 @@ pub enum ClipQuestion {
     Direction,
     /// An icon grows or shrinks: which?
     Grows,
-    /// An icon turns: clockwise or not?
+    /// An icon goes round the middle of the frame: clockwise or not?
     Turns,
     /// Two icons, one after the other: in which order?
     Order,

@@ -200,16 +200,3 @@ fn answers_are_balanced() {
         assert!(even(words[&(question, a)], words[&(question, b)]), "{question:?}: {words:?}");
     }
 }
-
-/// Pictures of which turning says nothing are not asked about, and few others are left out.
-#[test]
-fn round_things_do_not_turn() {
-    let corpus = corpus();
-    let tasks = TaskBuilder::new(&corpus, &[Language::EN], 0).unwrap();
-    let count = |question: &str| {
-        let some: ClipSettings = toml::from_str(&format!("questions = ['{question}']")).unwrap();
-        tasks.clip_items(Pool::TEST_SEEN, &some).len()
-    };
-    let (turns, grows) = (count("turns"), count("grows"));
-    assert!(turns < grows && turns * 10 > grows * 8, "{turns} of {grows}");
-}
