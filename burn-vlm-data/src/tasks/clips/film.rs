@@ -221,14 +221,16 @@ mod tests {
     }
 
     /// What is asked: which answers are possible, and which of first and last. Who is asked knows it.
-    fn asked(film: &Film) -> (Vec<Said>, bool) {
+    type Asked = (Vec<Said>, bool);
+
+    fn asked(film: &Film) -> Asked {
         let mut answers = film.answers().to_vec();
         answers.sort_unstable();
         (answers, matches!(film, Film::FirstLast { last: true, .. }))
     }
 
     /// How often each answer is right, by what is asked and by what one who sees `seen` of a clip can tell.
-    fn by_sight<T: Ord>(films: &[Film], seen: impl Fn(&Film) -> T) -> BTreeMap<((Vec<Said>, bool), T), Vec<usize>> {
+    fn by_sight<T: Ord>(films: &[Film], seen: impl Fn(&Film) -> T) -> BTreeMap<(Asked, T), Vec<usize>> {
         let mut counts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for film in films {
             let (asked, right) = (asked(film), film.answers()[0]);
