@@ -41,7 +41,7 @@ pub const FORGETTING: BuiltIn = built_in!("forgetting");
 /// TowerVision's pixels, patches and tiles.
 pub const RESOLUTION: BuiltIn = built_in!("resolution");
 
-/// TowerVision's text in pictures; not among [`STUDIES`] as long as its encoder, which must be able to read, is not shipped.
+/// TowerVision's text in pictures.
 pub const OCR: BuiltIn = built_in!("ocr");
 
 /// TowerVision's languages of the video stage, and how many frames a question needs; the first is the program's default.
@@ -58,8 +58,8 @@ pub const PARROT: [BuiltIn; 6] = [
 ];
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 14] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, FORGETTING, VIDEO[0], VIDEO[1], PARROT[0], PARROT[1],
+pub const STUDIES: [BuiltIn; 15] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, VIDEO[0], VIDEO[1], PARROT[0], PARROT[1],
     PARROT[2], PARROT[3], PARROT[4], PARROT[5],
 ];
 
