@@ -67,6 +67,8 @@ fn write_data(folder: &Path) {
 }
 
 fn recipe(model: &str, video: &str, mixture: &str) -> Recipe {
+    // A model for pictures alone has no newline to train.
+    let newline = if model == PARTS && !video.contains("extend_model") { "" } else { "image_newline = 1e-3, " };
     let text = format!(
         r#"
         stages = ["video"]
@@ -81,7 +83,7 @@ fn recipe(model: &str, video: &str, mixture: &str) -> Recipe {
         log_every = 1
         checkpoint_every = 2
         keep_checkpoints = 100
-        train = {{ multi_modal_projector = 1e-3, image_newline = 1e-3, language_model = 5e-4 }}
+        train = {{ multi_modal_projector = 1e-3, {newline}language_model = 5e-4 }}
         schedule = {{ warmup = 0.0 }}
         mixture = {{ file = "mixture.toml", skip_limit = {{ fraction = 0.5 }}, {mixture} }}
         "#

@@ -181,7 +181,12 @@ mod tests {
         for view in [PictureView::Square, PictureView::Pad] {
             let processor = of(view);
             let image = processor.process_image(PictureInput::Rgb(&RgbImage::new(9, 50)), 1).unwrap();
-            assert_eq!((image.tiles, processor.num_image_tokens(&image)), (1, config.num_visual_tokens()));
+            // A model for videos packs every picture, others those with tiles.
+            let packed = match config.takes_videos() {
+                true => config.packing(&[1], &[(50, 9)]).unwrap().image_tokens()[0],
+                false => config.num_visual_tokens(),
+            };
+            assert_eq!((image.tiles, processor.num_image_tokens(&image)), (1, packed));
         }
     }
 
