@@ -250,7 +250,13 @@ fn questions_about_videos_are_asked_by_the_command() {
     fs::write(folder.join("q.tsv"), format!("index\tvideo\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
     let table = "[[benchmark]]\nname = \"clips\"\nkind = \"choice\"\nfile = \"q.tsv\"\nvideo_root = \"clips\"\nlanguage = \"en\"\n\
                  protocol = \"likelihood\"\n";
-    fs::write(folder.join("questions.toml"), table).unwrap();
+    let written = table.replace("likelihood", "generate").replacen("clips", "written", 1) + "max_new_tokens = 4\n";
+    fs::write(folder.join("questions.toml"), format!("{table}{written}")).unwrap();
+    fs::create_dir(folder.join("clips/frames")).unwrap();
+    for level in 0..3u8 {
+        let frame = image::RgbImage::from_pixel(16, 16, image::Rgb([80 * level; 3]));
+        frame.save(folder.join(format!("clips/frames/{level}.png"))).unwrap();
+    }
     for (video, frames) in [(VIDEO, FRAMES), ("sampling = { rule = \"linspace\", frames = 2 }", 2)] {
         let out = folder.join(format!("model-{frames}"));
         let trained = run(&recipe(PARTS, video, ""), folder, &out).unwrap();
@@ -278,7 +284,7 @@ fn questions_about_videos_are_asked_by_the_command() {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(replies.len(), names.len());
+        assert_eq!(replies.len(), 2 * names.len());
         for reply in &replies {
             let video = &reply["videos"][0];
             assert_eq!(video["sampling"]["rule"], "linspace", "{reply}");
@@ -286,7 +292,7 @@ fn questions_about_videos_are_asked_by_the_command() {
             let last = if video["name"].as_str().unwrap().ends_with("made.mp4") { 29 } else { 7 };
             assert_eq!((indices.len(), indices[0], indices[frames - 1]), (frames, 0, last), "{reply}");
         }
-        for name in &names {
+        for name in names.iter().chain(&["frames"]) {
             let said = args(
                 burn_vlm()
                     .args(["chat", "--frames", &count, "--prompt", "Where to?", "--max-new-tokens", "4", "--video"])

@@ -168,7 +168,7 @@ fn files(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
     Ok(found)
 }
 
-fn hash_path(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
+pub(super) fn hash_path(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     if metadata.is_file() {
         hasher.update_reader(File::open(path)?)?;

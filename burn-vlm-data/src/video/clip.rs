@@ -1,17 +1,17 @@
 //! A video of a sample whose frames are not chosen yet: a file, its bytes, or a record that has them.
 
+use super::cache::hash_path;
 use super::{FrameSource, VideoError, VideoReader};
 use crate::sample::MediaKey;
 use crate::source::{SkipKind, SkipReason, StoredPicture};
 use blake3::Hasher;
 use bytes::Bytes;
-use std::fs::File;
 use std::path::PathBuf;
 
 /// A video that is not decoded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clip {
-    /// A file, read by the decoder itself: it may be large.
+    /// A file, read by the decoder itself, since it may be large; or a folder of frames.
     File(PathBuf),
     /// The bytes of a file.
     Encoded {
@@ -46,7 +46,8 @@ impl Clip {
         }
     }
 
-    /// What the video is, whatever it is called: the hash of its bytes. Reads a file to its end.
+    /// What the video is, whatever it is called: the hash of its bytes, of a folder that of its files and their names. Reads a file to its
+    /// end.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -56,8 +57,7 @@ impl Clip {
             Self::Stored(stored) => Ok(stored.key()),
             Self::File(path) => {
                 let mut hasher = Hasher::new();
-                let hashed = File::open(path).and_then(|file| hasher.update_reader(file).map(drop));
-                hashed.map_err(|error| self.missing(&error))?;
+                hash_path(&mut hasher, path).map_err(|error| self.missing(&error))?;
                 Ok(MediaKey::from_hash(&hasher.finalize()))
             }
         }

@@ -191,7 +191,15 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// A conversation that the template refuses, a picture that cannot be processed.
     pub fn prompt(&self, turns: &[Turn], shown: &[Shown]) -> Result<Vec<u32>> {
         let counts = self.counts([shown].into_iter())?;
-        let (images, videos) = by_kind(turns, &counts[&keys(shown)]);
+        self.encode_prompt(turns, &counts[&keys(shown)])
+    }
+
+    /// The same of pictures and videos that have so many visual tokens, in the order of their placeholders.
+    ///
+    /// # Errors
+    /// A conversation that the template refuses.
+    pub(super) fn encode_prompt(&self, turns: &[Turn], counts: &[usize]) -> Result<Vec<u32>> {
+        let (images, videos) = by_kind(turns, counts);
         Ok(self.processor.encode_media_prompt(turns, VisualCounts { images: &images, videos: &videos })?)
     }
 

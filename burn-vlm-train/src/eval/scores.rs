@@ -362,7 +362,7 @@ pub(super) fn generate<T: VisionTower, P: Projector>(
     let stop_tokens = scorer.processor.end_of_turn();
     let only: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
     let encode = |row: &Row, counts: &[usize]| {
-        let ids = scorer.processor.encode_prompt(&row.turns, counts)?;
+        let ids = scorer.encode_prompt(&row.turns, counts)?;
         Ok(Encoded { labels: vec![IGNORE; ids.len()], ids, ..Encoded::default() })
     };
     in_portions(scorer, &only, encode, |first, portion| {
