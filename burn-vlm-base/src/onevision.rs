@@ -7,6 +7,7 @@
 //!   (its default ends each row of each frame), and so does how frames are pooled: [`FrameTokens`] has both.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::tiling::{Size, tile_grid, unpad};
 
@@ -22,6 +23,10 @@ const DEFAULT_TILES_A_SIDE: usize = 6;
 const DEFAULT_TILE: usize = 384;
 /// A grid is scaled down only where it is more than this ratio too large.
 const LEAST_RATIO: f64 = 1.1;
+/// Sides of the towers for which LLaVA's code reads a range of grids, in pixels.
+const RANGE_TOWERS: [usize; 5] = [224, 336, 384, 448, 512];
+/// A range of grids goes up to at most so many tiles along a side. The published ones go up to six.
+const MAX_RANGE: usize = 64;
 
 /// How the tokens of a frame become fewer (`mm_spatial_pool_mode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -147,6 +152,53 @@ pub fn original_takes_videos(aspect_ratio: &str, pools: bool) -> bool {
     pools || aspect_ratio != "anyres"
 }
 
+/// `image_grid_pinpoints` of a config of LLaVA's original layout as (height, width); the layout has (width, height). It is a list, a list
+/// in a string, or a range of grids such as `(1x1),...,(6x6)`: all from the first to the last, in tiles of the tower's side.
+///
+/// - `aspect_ratio`: `image_aspect_ratio`, named in errors
+/// - `tile`: the tower's side in pixels
+///
+/// # Errors
+/// What was expected, for anything else, a range of another tower than LLaVA's code reads one for, and one of too many grids.
+pub fn original_pinpoints(value: &Value, aspect_ratio: &str, tile: usize) -> Result<Vec<Size>, String> {
+    let expected = || {
+        format!(
+            "a list of [width, height] or a range such as \"(1x1),...,(6x6)\" up to {MAX_RANGE} tiles a side, where image_aspect_ratio is \
+             {aspect_ratio:?}"
+        )
+    };
+    let list = |value: &Value| Vec::<(usize, usize)>::deserialize(value).ok();
+    let pairs = match value.as_str() {
+        None => list(value),
+        Some(text) if text.contains('x') => {
+            if !RANGE_TOWERS.contains(&tile) {
+                return Err(format!(
+                    "a list of [width, height], where image_aspect_ratio is {aspect_ratio:?} and the tower's side {tile} pixels: LLaVA's \
+                     code reads a range of grids for towers of 224, 336, 384, 448 and 512 pixels alone"
+                ));
+            }
+            range(text).map(|grids| grids.into_iter().map(|(across, down)| (across * tile, down * tile)).collect())
+        }
+        // A Python literal: with tuples, it has round brackets.
+        Some(text) => serde_json::from_str(&text.replace('(', "[").replace(')', "]")).ok().as_ref().and_then(list),
+    };
+    let pairs = pairs.filter(|pairs| !pairs.is_empty()).ok_or_else(expected)?;
+    Ok(pairs.into_iter().map(|(width, height)| (height, width)).collect())
+}
+
+/// The grids from the first `(AxB)` of a text to its last one, both included.
+fn range(text: &str) -> Option<Vec<Size>> {
+    let grid = |part: &str| {
+        let (across, down) = part.split_once('x')?;
+        let number = |text: &str| text.trim().parse().ok().filter(|tiles| (1..=MAX_RANGE).contains(tiles));
+        Some((number(across)?, number(down)?))
+    };
+    let grids: Vec<&str> =
+        text.split('(').skip(1).filter_map(|rest| rest.split_once(')')).map(|(part, _)| part).collect();
+    let (first, last) = (grid(grids.first()?)?, grid(grids.last()?)?);
+    Some((first.0..=last.0).flat_map(|across| (first.1..=last.1).map(move |down| (across, down))).collect())
+}
+
 /// N of a `vision_aspect_ratio` of `anyres_max_N`, `None` for `anyres`, which has no limit.
 ///
 /// # Errors
@@ -198,6 +250,38 @@ mod tests {
         assert_eq!(max_tiles("anyres"), Ok(None));
         for wrong in ["anyres_max_0", "anyres_max_", "anyres_max_-1", "pad", ""] {
             assert!(max_tiles(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pinpoints_of_the_original_layout_have_three_forms() {
+        let read = |value: Value, tile| original_pinpoints(&value, "anyres_max_9", tile);
+        // The published models': all 36 grids of tiles of 384 pixels, as (height, width).
+        let grids = read("(1x1),...,(6x6)".into(), 384).unwrap();
+        assert_eq!((grids.len(), &grids[..2], grids[35]), (36, &[(384, 384), (768, 384)][..], (2304, 2304)));
+        // A rectangle between the two ends, whatever stands between them.
+        assert_eq!(read("(1x1),(2x2),(3x1)".into(), 224), Ok(vec![(224, 224), (224, 448), (224, 672)]));
+        let list = vec![(672, 336), (336, 672)];
+        assert_eq!(read(serde_json::json!([[336, 672], [672, 336]]), 70), Ok(list.clone()));
+        assert_eq!(read("[[336, 672], [672, 336]]".into(), 70), Ok(list.clone()));
+        assert_eq!(read("[(336, 672), (672, 336)]".into(), 70), Ok(list));
+        for (wrong, tile) in [
+            (Value::from("(1x1),...,(6x6)"), 70),
+            ("(1x1),...,(65x1)".into(), 384),
+            ("(0x1),...,(6x6)".into(), 384),
+            ("(2x2),...,(1x1)".into(), 384),
+            ("1x1".into(), 384),
+            ("x".into(), 384),
+            ("".into(), 384),
+            (serde_json::json!([]), 384),
+            (serde_json::json!([[1, 2, 3]]), 384),
+            (Value::Null, 384),
+        ] {
+            let error = read(wrong.clone(), tile).unwrap_err();
+            assert!(
+                error.contains("image_aspect_ratio is \"anyres_max_9\"") && error.contains("list"),
+                "{wrong}: {error}"
+            );
         }
     }
 

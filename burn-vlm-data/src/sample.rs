@@ -134,8 +134,8 @@ impl Sample {
         clips(&self.media)
     }
 
-    /// The turns with one `<image>` for each of [`Self::pictures`]: an `<image>` for each frame stands in the place of a video's
-    /// placeholder. That of a file whose frames are not chosen yet stays.
+    /// The turns with one `<image>` for each of [`Self::pictures`]: in the place of a video's placeholder stands an `<image>` for each
+    /// frame, each on a line of its own. That of a file whose frames are not chosen yet stays.
     pub fn image_turns(&self) -> Vec<Turn> {
         image_turns(&self.turns, &self.media)
     }
@@ -168,7 +168,8 @@ pub fn clips(media: &[Media]) -> impl Iterator<Item = &Clip> {
     })
 }
 
-/// Turns with one `<image>` for each of the [`pictures`] of their media, see [`Sample::image_turns`].
+/// Turns with one `<image>` for each of the [`pictures`] of their media, see [`Sample::image_turns`]: the one way in which training,
+/// evaluation and chat show a video's frames to a model that knows pictures alone.
 pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
     let mut media = media.iter();
     let expand = |turn: &Turn| {
@@ -181,7 +182,7 @@ pub fn image_turns(turns: &[Turn], media: &[Media]) -> Vec<Turn> {
                 Some(Media::Video(Video::Frames(frames))) => (IMAGE_PLACEHOLDER, frames.len()),
                 _ => (IMAGE_PLACEHOLDER, 1),
             };
-            (0..count).for_each(|_| text.push_str(shown));
+            text.push_str(&vec![shown; count].join("\n"));
             rest = &rest[at + placeholder.len()..];
         }
         text.push_str(rest);
@@ -408,7 +409,7 @@ mod tests {
         let turns = vec![Turn::user("<image>\nand <video> or <image>? <video>"), Turn::assistant("Yes.")];
         let sample = Sample::new("a", turns, media, None);
         assert_eq!(count_placeholders(&sample.turns), sample.media.len());
-        assert_eq!(sample.image_turns()[0].text, "<image>\nand <image><image> or <image>? <video>");
+        assert_eq!(sample.image_turns()[0].text, "<image>\nand <image>\n<image> or <image>? <video>");
         assert_eq!(sample.clips().map(Clip::name).collect::<Vec<_>>(), ["a.mp4"]);
         assert_eq!(sample.pictures().map(Picture::name).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
         assert_eq!(sample.answer(), "Yes.");

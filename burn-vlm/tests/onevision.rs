@@ -14,6 +14,7 @@ use burn_vlm::language::LanguageConfig;
 use burn_vlm::vision::VisionConfig;
 use burn_vlm::vlm::{
     FeatureLayer, Medium, NewlinePosition, PoolMode, SelectStrategy, VisualFeatures, Vlm, VlmConfig, VlmInput, VlmType,
+    default_pinpoints,
 };
 use common::tiny::{self, IMAGE_TOKEN, VIDEO_TOKEN};
 use common::{autodiff_device, ids, max_abs, values};
@@ -408,6 +409,13 @@ fn the_layout_of_the_code_that_trained_is_read() {
     let config = read(json!({"image_aspect_ratio": "anyres", "mm_spatial_pool_mode": "bilinear"})).unwrap();
     assert_eq!((config.model_type, config.max_tiles()), (VlmType::LlavaOnevision, None));
     assert_eq!(config.num_video_tokens(1).unwrap(), 197);
+    // As the published OneVision models have it: a range of grids, narrow ones first where transformers has the low ones first.
+    let config =
+        read(json!({"image_aspect_ratio": "anyres_max_9", "image_grid_pinpoints": "(1x1),...,(6x6)"})).unwrap();
+    let turned: Vec<_> = config.pinpoints().into_iter().map(|(height, width)| (width, height)).collect();
+    assert_eq!((turned, config.max_tiles()), (default_pinpoints(), Some(9)));
+    let error = read(json!({"image_aspect_ratio": "anyres_max_9", "image_grid_pinpoints": "6x6"})).unwrap_err();
+    assert!(error.contains("image_grid_pinpoints") && error.contains("anyres_max_9"), "{error}");
     let error = read(json!({"image_aspect_ratio": "anyres_max_9", "add_faster_video": true})).unwrap_err();
     assert!(error.contains("add_faster_video"), "{error}");
     let error = read(json!({"image_aspect_ratio": "anyres_max_9", "mm_patch_merge_type": "flat"})).unwrap_err();

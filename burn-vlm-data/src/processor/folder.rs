@@ -9,8 +9,8 @@ use crate::image::{AspectRatio, DecodeLimits, GridPinpoint, ImageError, ImagePro
 use crate::tokenizer::{Tokenizer, special_token};
 use crate::video::VideoProcessorConfig;
 use burn_vlm_base::onevision::{
-    DEFAULT_ASPECT_RATIO, DEFAULT_STRIDE, FrameTokens, NewlinePosition, PoolMode, max_tiles, original_takes_videos,
-    tiles_every_image,
+    DEFAULT_ASPECT_RATIO, DEFAULT_STRIDE, FrameTokens, NewlinePosition, PoolMode, max_tiles, original_pinpoints,
+    original_takes_videos, tiles_every_image,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -165,7 +165,7 @@ impl<'a> Files<'a> {
             Some("pad") => image.image_aspect_ratio = Some(AspectRatio::Pad),
             Some(tiled) if max_tiles(tiled).is_ok() => {
                 if image.image_grid_pinpoints.is_none() {
-                    image.image_grid_pinpoints = Some(self.original_pinpoints()?);
+                    image.image_grid_pinpoints = Some(self.original_pinpoints(tiled, image.tile())?);
                     image.check()?;
                 }
                 let pools = ["mm_spatial_pool_mode", "mm_spatial_pool_stride"];
@@ -185,13 +185,14 @@ impl<'a> Files<'a> {
         Ok(image)
     }
 
-    /// The canvases of LLaVA's own layout, where one is (width, height).
-    fn original_pinpoints(&self) -> Result<Vec<GridPinpoint>, ProcessorError> {
+    /// The canvases of LLaVA's own layout.
+    fn original_pinpoints(&self, aspect_ratio: &str, tile: u32) -> Result<Vec<GridPinpoint>, ProcessorError> {
         let key = "image_grid_pinpoints";
-        let list = self.config.as_ref().and_then(|config| config.get(key)).cloned().unwrap_or_default();
-        let pinpoints: Vec<(u32, u32)> = serde_json::from_value(list.clone())
-            .map_err(|_| self.wrong(CONFIG, key, "a list of [width, height]".to_owned(), list.to_string()))?;
-        Ok(pinpoints.into_iter().map(|(width, height)| GridPinpoint(height, width)).collect())
+        let value = self.config.as_ref().and_then(|config| config.get(key)).cloned().unwrap_or_default();
+        let wrong = |expected| self.wrong(CONFIG, key, expected, value.to_string());
+        let canvas = |(height, width)| Some(GridPinpoint(u32::try_from(height).ok()?, u32::try_from(width).ok()?));
+        let canvases = original_pinpoints(&value, aspect_ratio, tile as usize).map_err(wrong)?.into_iter().map(canvas);
+        canvases.collect::<Option<_>>().ok_or_else(|| wrong("sides of at most 4294967295 pixels".to_owned()))
     }
 
     /// The image token, by its text in `processor_config.json`, else by its id in `config.json`, else `<image>`; where both are

@@ -298,6 +298,20 @@ fn the_original_layout_says_how_pictures_are_tiled() {
         anyres.image_processor().unwrap().config().image_grid_pinpoints,
         Some(vec![GridPinpoint(32, 64), GridPinpoint(96, 64)])
     );
+    // A range of grids is read for the towers of LLaVA's code alone.
+    let range = || serde_json::json!({"image_grid_pinpoints": "(1x1),...,(2x2)"});
+    let error = read("anyres_max_9", range()).unwrap_err().to_string();
+    assert!(error.contains("image_grid_pinpoints") && error.contains("32 pixels"), "{error}");
+    write("preprocessor_config.json", serde_json::to_value(ImageProcessorConfig::siglip(224)).unwrap());
+    let ranged = read("anyres_max_9", range()).unwrap();
+    assert_eq!(
+        ranged.image_processor().unwrap().config().image_grid_pinpoints,
+        Some(
+            [(224, 224), (448, 224), (224, 448), (448, 448)]
+                .map(|(height, width)| GridPinpoint(height, width))
+                .to_vec()
+        )
+    );
     let error = read("highres", none()).unwrap_err().to_string();
     assert!(
         error.contains("image_aspect_ratio") && error.contains("anyres_max_N") && error.contains("highres"),

@@ -97,7 +97,7 @@ fn json_names_files_below_the_video_root() {
     assert_eq!(shown(&clips, &sample), [0, 4, 8, 0, 1, 2].map(level));
     assert_eq!(
         clips.show_sample(&sample, false).unwrap().image_turns()[0].text,
-        "<image><image><image> and <image><image><image>?"
+        "<image>\n<image>\n<image> and <image>\n<image>\n<image>?"
     );
     let sample = source.get(2).unwrap();
     assert!(

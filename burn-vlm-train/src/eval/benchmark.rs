@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
 use burn_vlm_data::image::DecodeLimits;
-use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, Video, placeholders_of};
+use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, Video, image_turns};
 use serde::{Deserialize, Serialize};
 
 use burn_vlm_eval::ask::{Ask, Reply};
@@ -129,25 +129,7 @@ impl Question {
         if !self.media.iter().any(|medium| matches!(medium, Media::Video(Video::Frames(_)))) {
             return Cow::Borrowed(self);
         }
-        let mut media = self.media.iter();
-        let shown = |turn: &Turn| {
-            let mut text = String::with_capacity(turn.text.len());
-            let mut rest = turn.text.as_str();
-            for placeholder in placeholders_of(&turn.text) {
-                let Some((before, after)) = rest.split_once(placeholder) else { break };
-                text.push_str(before);
-                rest = after;
-                match media.next() {
-                    Some(Media::Video(Video::Frames(frames))) => {
-                        text.push_str(&vec![IMAGE_PLACEHOLDER; frames.len()].join("\n"));
-                    }
-                    _ => text.push_str(placeholder),
-                }
-            }
-            text.push_str(rest);
-            Turn { role: turn.role, text }
-        };
-        let turns = self.turns.iter().map(shown).collect();
+        let turns = image_turns(&self.turns, &self.media);
         let picture = |medium: &Media| match medium {
             Media::Video(Video::Frames(frames)) => frames.iter().cloned().map(Media::Image).collect(),
             other => vec![other.clone()],

@@ -10,7 +10,7 @@
 
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::sample::{Media, image_turns, pictures};
+use burn_vlm_data::sample::Media;
 use burn_vlm_data::tasks::{ClipItem, ClipQuestion, ClipSettings};
 use serde::{Deserialize, Serialize};
 
@@ -105,18 +105,12 @@ impl Condition {
     /// What the model is shown of an item, and asked.
     fn ask(self, item: &ClipItem) -> (Vec<Turn>, Vec<Media>) {
         match self {
-            Self::Clip => as_pictures(item.cloze(), &item.clip),
-            Self::Middle => as_pictures(item.cloze(), &item.middle),
-            Self::Shuffled => as_pictures(item.cloze(), &item.shuffled),
+            Self::Clip => (item.cloze(), vec![item.clip.clone()]),
+            Self::Middle => (item.cloze(), vec![item.middle.clone()]),
+            Self::Shuffled => (item.cloze(), vec![item.shuffled.clone()]),
             Self::Blind => (item.cloze_text_only(), Vec::new()),
         }
     }
-}
-
-/// A question about a video as one about its frames.
-fn as_pictures(turns: Vec<Turn>, video: &Media) -> (Vec<Turn>, Vec<Media>) {
-    let video = std::slice::from_ref(video);
-    (image_turns(&turns, video), pictures(video).cloned().map(Media::Image).collect())
 }
 
 /// Questions about clips.

@@ -8,7 +8,7 @@
 //! - the weights may lack the tower, which was frozen: then it is read from the folder `vision_tower` beside them;
 //! - the layout has no image token (its data use -200). Unless `image_token_index` is there, the first id behind the embedding
 //!   table stands for a visual token;
-//! - its pinpoints are (width, height); ours, as transformers', (height, width);
+//! - its pinpoints are (width, height), or a range of grids; ours, as transformers', a list of (height, width);
 //! - of a SigLIP tower the last layer and the head are cut off, and all its patches are read, whatever the `mm_` keys say;
 //! - it marks pictures and videos alike.
 //!
@@ -17,7 +17,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_vlm_base::onevision::{max_tiles, original_takes_videos};
+use burn_vlm_base::onevision::{max_tiles, original_pinpoints, original_takes_videos};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ struct TileKeys {
     mm_use_im_start_end: bool,
     image_aspect_ratio: Option<String>,
     mm_patch_merge_type: Option<String>,
-    image_grid_pinpoints: Option<Vec<Size>>,
+    image_grid_pinpoints: Option<Value>,
     /// These two say that there were videos in training; the trainer writes the newlines' place in any case.
     mm_spatial_pool_mode: Option<PoolMode>,
     mm_spatial_pool_stride: Option<usize>,
@@ -125,7 +125,9 @@ pub(super) fn read(json: &Value, path: &Path, folder: &Path) -> Result<VlmConfig
         vision_feature_select_strategy: strategy,
         ..VlmConfig::new(vision_config, text_config, image_token)
     };
-    let Some(Tiling { pinpoints, videos }) = tiling(json, path)? else { return Ok(config) };
+    let Some(Tiling { pinpoints, videos }) = tiling(json, path, config.vision_config.image_size())? else {
+        return Ok(config);
+    };
     let config = VlmConfig { image_grid_pinpoints: Some(pinpoints), ..config };
     let Some((aspect_ratio, keys)) = videos else {
         return Ok(VlmConfig { model_type: VlmType::LlavaNext, ..config });
@@ -160,7 +162,9 @@ pub(super) fn tower_keys(model: &'static str, json: &Value, path: &Path) -> Resu
 }
 
 /// How pictures are tiled, and whether there are videos; `None` where pictures are not tiled.
-fn tiling(json: &Value, path: &Path) -> Result<Option<Tiling>, CheckpointError> {
+///
+/// - `tile`: the tower's side in pixels
+fn tiling(json: &Value, path: &Path, tile: usize) -> Result<Option<Tiling>, CheckpointError> {
     let keys: TileKeys = config::from_value(json.clone(), path)?;
     let refuse = |key, value: String, expected: &str| {
         let source = ModelError::config("llava", key, value, expected);
@@ -183,9 +187,13 @@ fn tiling(json: &Value, path: &Path) -> Result<Option<Tiling>, CheckpointError> 
     };
     match (keys.mm_patch_merge_type.as_deref(), keys.image_grid_pinpoints.clone()) {
         (Some("spatial_unpad"), Some(sizes)) => {
+            let pinpoints = match original_pinpoints(&sizes, &aspect_ratio, tile) {
+                Ok(pinpoints) => pinpoints,
+                Err(expected) => return refuse("image_grid_pinpoints", sizes.to_string(), &expected),
+            };
             let pools = keys.mm_spatial_pool_mode.is_some() || keys.mm_spatial_pool_stride.is_some();
             Ok(Some(Tiling {
-                pinpoints: sizes.into_iter().map(|(width, height)| (height, width)).collect(),
+                pinpoints,
                 videos: original_takes_videos(&aspect_ratio, pools).then_some((aspect_ratio, keys)),
             }))
         }
