@@ -111,7 +111,7 @@ macro_rules! file {
 }
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-pub(crate) const FILES: [(&str, &str); 19] = [
+pub(crate) const FILES: [(&str, &str); 20] = [
     file!("paper/alignment.toml"),
     file!("paper/backbone.toml"),
     file!("paper/encoder.toml"),
@@ -119,6 +119,7 @@ pub(crate) const FILES: [(&str, &str); 19] = [
     file!("paper/languages.toml"),
     file!("paper/ocr.toml"),
     file!("paper/resolution.toml"),
+    file!("paper/video.toml"),
     file!("paper/parrot.toml"),
     file!("paper/parrot_encoder.toml"),
     file!("paper/parrot_languages.toml"),

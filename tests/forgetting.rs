@@ -6,10 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use common::{read, summary};
+use common::{kill_when, read, summary};
 use serde_json::Value;
 
 /// A quarter of the second cell's samples are texts.
@@ -109,15 +108,8 @@ fn asked_before_and_after_and_the_same_after_a_kill() {
     assert_eq!(sources["translation/de"], 8, "{sources:?}");
 
     // Killed in the last stage of the first cell, after a checkpoint.
-    let mut child = command(&file, &killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let checkpoint = cell(&killed, "none").join("stages/2-finetune/step-00000004");
-    let began = Instant::now();
-    while !checkpoint.exists() {
-        assert!(child.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(300), "no checkpoint");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_when(&mut command(&file, &killed), || checkpoint.exists());
     assert!(!killed.join("summary.json").exists());
     run(&file, &killed);
     assert_eq!(summary(&killed), summary_of_whole);

@@ -1,13 +1,14 @@
 //! `examples/own_study.toml`: encoder x finetuning data on a LLaVA JSON set with a table of questions, both as a user would have them;
 //! killed and continued to the same scores; with real part names a dry run.
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use burn_vlm_experiments::{DataArgs, ENCODER, StudyArgs, execute, run_data};
 use burn_vlm_train::watch;
 use clap::Parser;
+use common::{kill_when, test_alone};
 use serde_json::Value;
 
 /// Where the child of the kill test finds the study's folder.
@@ -62,16 +63,6 @@ fn child_runs_the_study() {
     execute(&ENCODER, &args(&folder.join("own_study.toml"), &folder.join("killed"), &[])).unwrap();
 }
 
-fn child(folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_runs_the_study"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 #[test]
 fn own_data_and_questions_killed_and_continued() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,17 +71,9 @@ fn own_data_and_questions_killed_and_continued() {
     execute(&ENCODER, &args(&path, &whole, &[])).unwrap();
 
     // Killed in the second stage of the first cell, once it has a checkpoint that is not the last.
-    let mut running = child(folder.path());
     let killed = folder.path().join("killed");
     let checkpoint = killed.join("cells/siglip1/en/seed0/stages/2-finetune/step-00000002");
-    let began = Instant::now();
-    while !checkpoint.is_dir() {
-        assert!(began.elapsed() < Duration::from_secs(300), "no checkpoint");
-        assert!(running.try_wait().unwrap().is_none(), "the study ended before it was killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    running.kill().unwrap();
-    running.wait().unwrap();
+    kill_when(&mut test_alone("child_runs_the_study", FOLDER, folder.path()), || checkpoint.is_dir());
     assert!(!killed.join("cells/siglip1/en/seed0/predictions.jsonl").exists(), "killed too late");
     execute(&ENCODER, &args(&path, &killed, &[])).unwrap();
     for cell in CELLS {

@@ -1,9 +1,9 @@
 //! The Parrot studies: their files, the two stages, a kill inside stage 2, and your own connector.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
@@ -26,6 +26,7 @@ use burn_vlm_train::recipe::{EvaluationRecipe, Recipe, StageRecipe};
 use burn_vlm_train::run::{DataOrigin, stage_objective};
 use burn_vlm_train::trainer::{StageRun, train_stage};
 use clap::Parser;
+use common::{kill_when, test_alone};
 
 /// Set for the copy of this test binary that is killed: the folder it runs the cell in.
 const CHILD: &str = "BURN_VLM_TEST_PARROT_OUT";
@@ -185,23 +186,9 @@ fn killed_in_stage_2_equals_uninterrupted_bit_for_bit() {
     execute(&long(), &args(&whole)).unwrap();
     let cell = |out: &Path| out.join("cells").join(CELL).join("seed0");
 
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_runs_the_cell"])
-        .env(CHILD, &killed)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     // the first checkpoint inside stage 2: 4 of 32 steps
     let checkpoint = cell(&killed).join("stages/2-finetune/step-00000004");
-    let began = Instant::now();
-    while !checkpoint.is_dir() {
-        assert!(began.elapsed() < Duration::from_secs(300), "stage 2 was never reached");
-        assert!(child.try_wait().unwrap().is_none(), "the child ended early");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_when(&mut test_alone("child_runs_the_cell", CHILD, &killed), || checkpoint.is_dir());
     assert!(!cell(&killed).join("done.json").exists(), "the cell was finished before it could be killed");
 
     execute(&long(), &args(&killed)).unwrap();

@@ -1,10 +1,10 @@
 //! Training on sources: every format gives the same losses, layouts too; bad data stops a run with a list; a kill changes nothing.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::emoji::EmojiCorpus;
@@ -14,6 +14,7 @@ use burn_vlm_train::log::StepLog;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
 use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, train};
+use common::{kill_when, test_alone};
 
 #[path = "../burn-vlm-data/tests/sources/files.rs"]
 #[allow(dead_code)]
@@ -378,22 +379,8 @@ fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
     let (whole, killed) = (folder.join("whole"), folder.join("killed"));
     run(&recipe(PACKED, ""), &folder, &whole).unwrap();
 
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_trains"])
-        .env(CHILD, &killed)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let stage = Path::new("stages/1-finetune");
-    let began = Instant::now();
-    while !killed.join(stage).join("step-00000004").exists() {
-        assert!(began.elapsed() < Duration::from_secs(300), "the child never came to step 4");
-        assert!(child.try_wait().unwrap().is_none(), "the child ended before it was killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_when(&mut test_alone("child_trains", CHILD, &killed), || killed.join(stage).join("step-00000004").exists());
     assert!(!killed.join("model").exists(), "killed too late to show anything");
     let trained = run(&recipe(PACKED, ""), &folder, &killed).unwrap();
 

@@ -4,14 +4,12 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use burn_vlm_experiments::{ENCODER, StudyArgs, execute, parse};
 use burn_vlm_train::ablation::PatchRules;
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
 use clap::Parser;
-use common::{backbone_without_image, read, summary};
+use common::{backbone_without_image, kill_when, read, summary, test_alone};
 use serde_json::Value;
 
 /// Set for the copy of this test binary that is killed: the folder it runs the study in.
@@ -81,23 +79,8 @@ fn killed_three_times_equals_uninterrupted() {
 
     for _ in 0..3 {
         let before = checkpoints(&killed);
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_runs_the_study"])
-            .env(CHILD, &killed)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         // until it has written a checkpoint of its own, which is in the middle of a stage
-        let began = Instant::now();
-        while checkpoints(&killed).is_subset(&before) {
-            assert!(began.elapsed() < Duration::from_secs(300), "no checkpoint was written");
-            assert!(child.try_wait().unwrap().is_none(), "the child ended early");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        // SIGKILL on Unix: no destructor, no flush
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_when(&mut test_alone("child_runs_the_study", CHILD, &killed), || !checkpoints(&killed).is_subset(&before));
         assert!(!killed.join("summary.json").exists(), "the study was finished before it could be killed");
     }
     execute(&ENCODER, &args(&["--out", &killed.to_string_lossy()])).unwrap();

@@ -1,10 +1,11 @@
 //! A stage on video files: killed and resumed, with features computed once, in a model that takes videos and in one that is shown
 //! pictures; the model that comes out talks about a video, and is trained further.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use burn::tensor::Device;
 use burn_vlm::vlm::VlmType;
@@ -17,6 +18,7 @@ use burn_vlm_train::log::StepLog;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
 use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, train};
+use common::{kill_when, test_alone};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, RgbaImage};
 use serde_json::json;
@@ -143,22 +145,8 @@ fn a_video_stage_that_is_killed_equals_one_that_is_not_bit_for_bit() {
     let uninterrupted = run(&recipe, folder, &whole).unwrap();
     assert_eq!(uninterrupted.stages[0].log.len(), CLIPS / 4);
 
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_trains"])
-        .env(CHILD, &killed)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let stage = Path::new("stages/1-video");
-    let began = Instant::now();
-    while !killed.join(stage).join("step-00000004").exists() {
-        assert!(began.elapsed() < Duration::from_secs(300), "the child never came to step 4");
-        assert!(child.try_wait().unwrap().is_none(), "the child ended before it was killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_when(&mut test_alone("child_trains", CHILD, &killed), || killed.join(stage).join("step-00000004").exists());
     assert!(!killed.join("model").exists(), "killed too late to show anything");
     let trained = run(&recipe, folder, &killed).unwrap();
     let read = |out: &Path, file: &str| fs::read(out.join(file)).unwrap();

@@ -5,6 +5,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -61,4 +63,27 @@ pub fn summary(out: &Path) -> Value {
     let mut summary = read(out.join("summary.json"));
     summary["provenance"] = Value::Null;
     summary
+}
+
+/// How long a child may take to come to where it is to be killed: builds beside the tests make them slow.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// `test` of this test binary alone in a process of its own, with the environment `variable` set to `out`.
+pub fn test_alone(test: &str, variable: &str, out: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env(variable, out);
+    command
+}
+
+/// Runs a command and kills it (SIGKILL on Unix: no destructor, no flush) as soon as `is_time`.
+pub fn kill_when(command: &mut Command, is_time: impl Fn() -> bool) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while !is_time() {
+        assert!(began.elapsed() < LONGEST, "it never came to where it was to be killed");
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

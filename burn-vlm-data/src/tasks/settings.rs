@@ -1,9 +1,22 @@
 //! Settings of tasks whose pictures are drawn.
 
 use super::{ClipSettings, SceneSettings};
+use crate::emoji::Concept;
 use crate::language::Language;
 use crate::words::{Level, SIDES};
 use serde::{Deserialize, Serialize};
+
+/// Groups of which no icon is in a drawn scene or clip where none is named: flags and people differ by details that a small or turned icon
+/// loses; symbols are the words of questions and answers.
+const LEFT_OUT: [&str; 4] = ["flags", "people-body", "smileys-emotion", "symbols"];
+
+/// Whether a concept may be in a drawn scene or clip of these groups.
+pub(super) fn is_shown(concept: &Concept, groups: &[String]) -> bool {
+    match groups.is_empty() {
+        true => !LEFT_OUT.contains(&concept.group.as_str()),
+        false => groups.contains(&concept.group),
+    }
+}
 
 /// What tasks with drawn pictures are told beside languages and seed; tasks of the corpus's own pictures need nothing.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,6 +3,7 @@
 use super::question::ClipQuestion;
 use super::time::FRAMES;
 use crate::emoji::Concept;
+use crate::tasks::settings::is_shown;
 use serde::{Deserialize, Serialize};
 
 /// Which clips: `{ questions = ["direction"], frames = 8, groups = ["food-drink"] }`. What is left out is everything, once, in 8 frames.
@@ -40,9 +41,6 @@ fn is_one(number: &usize) -> bool {
     *number == 1
 }
 
-/// Flags and people differ by details that a small or turned icon loses; symbols are the words of questions and answers.
-const LEFT_OUT: [&str; 4] = ["flags", "people-body", "smileys-emotion", "symbols"];
-
 impl ClipSettings {
     /// Whether everything is as where nothing is said.
     pub fn is_default(&self) -> bool {
@@ -67,10 +65,7 @@ impl ClipSettings {
 
     /// Whether a concept may be shown.
     pub(super) fn shows(&self, concept: &Concept) -> bool {
-        match self.groups.is_empty() {
-            true => !LEFT_OUT.contains(&concept.group.as_str()),
-            false => self.groups.contains(&concept.group),
-        }
+        is_shown(concept, &self.groups)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::level::{IconSize, SceneQuestion};
 use crate::emoji::Concept;
+use crate::tasks::settings::is_shown;
 use serde::{Deserialize, Serialize};
 
 /// Which scenes: `{ questions = ["place"], sizes = ["1/2", "1/4"], groups = ["food-drink"] }`. What is left out is everything, once.
@@ -32,9 +33,6 @@ fn is_one(number: &usize) -> bool {
     *number == 1
 }
 
-/// Groups whose icons tell little when they are small: flags and people differ by details, symbols are the words of the questions.
-const LEFT_OUT: [&str; 4] = ["flags", "people-body", "smileys-emotion", "symbols"];
-
 impl SceneSettings {
     /// Whether everything is as where nothing is said.
     pub fn is_default(&self) -> bool {
@@ -64,10 +62,7 @@ impl SceneSettings {
 
     /// Whether a concept may be shown.
     pub(super) fn shows(&self, concept: &Concept) -> bool {
-        match self.groups.is_empty() {
-            true => !LEFT_OUT.contains(&concept.group.as_str()),
-            false => self.groups.contains(&concept.group),
-        }
+        is_shown(concept, &self.groups)
     }
 }
 
