@@ -1,11 +1,13 @@
-"""CPU seconds to get 32 uniform frames of 900, as RGB: ours (through the ffmpeg program) beside PyAV, in turns in one run.
+"""CPU seconds to get 32 uniform frames of 900, as RGB: ours (through the ffmpeg program) beside PyAV, and as pixels beside decord with
+transformers' video processor too, in turns in one run.
 
-    pip install av numpy pillow
+    pip install av numpy pillow decord torch torchvision transformers
     cargo build -p burn-vlm-data --example video_frames
     python tests/python/video_rate.py target/debug/examples/video_frames
 
 Makes the clip itself (30 s, 1280 x 720, H.264 with two B frames in a row) where the second argument names none. User and system seconds
-of all processes are added up, one decoding thread each. `pixels`: with 384 x 384 normalised pixels, by PyAV and Pillow.
+of all processes are added up, one decoding thread each. `pixels`: with 384 x 384 normalised pixels, by PyAV and Pillow, and by decord and
+`LlavaOnevisionVideoProcessor`.
 """
 
 import json
@@ -34,6 +36,22 @@ with av.open(sys.argv[1]) as container:
                 frame = (frame.astype(np.float32) / 255 - 0.5) / 0.5
             frames.append(frame)
 print(sum(frame.size for frame in frames))
+"""
+
+START = "import av, numpy; from PIL import Image"
+
+DECORD_START = """
+import sys, decord, numpy as np, torch
+from transformers import LlavaOnevisionVideoProcessor
+torch.set_num_threads(1)
+"""
+
+DECORD = DECORD_START + """
+side = int(sys.argv[2])
+reader = decord.VideoReader(sys.argv[1], num_threads=1)
+frames = reader.get_batch(np.linspace(0, len(reader) - 1, 32, dtype=int)).asnumpy()
+processor = LlavaOnevisionVideoProcessor(size={"height": side, "width": side})
+print(processor([torch.from_numpy(frames).permute(0, 3, 1, 2)], return_tensors="pt")["pixel_values_videos"].numel())
 """
 
 
@@ -83,15 +101,20 @@ def main():
                 "ours": [ours, clip, "32", *size],
                 "pyav": [sys.executable, "-c", PYAV, clip, str(side)],
                 # What Python and its libraries cost by themselves.
-                "python": [sys.executable, "-c", "import av, numpy; from PIL import Image"],
+                "pyav_start": [sys.executable, "-c", START],
             }
+            if side:
+                ways["decord"] = [sys.executable, "-c", DECORD, clip, str(side)]
+                ways["decord_start"] = [sys.executable, "-c", DECORD_START]
             cpu = {way: [] for way in ways}
             for _ in range(5):
                 for way, command in ways.items():
                     cpu[way].append(seconds(command)[0])
             result = {way: round(statistics.median(values), 3) for way, values in cpu.items()}
-            own = result["pyav"] - result["python"]
-            ratios = {"to_pyav": round(result["ours"] / result["pyav"], 3), "without_start": round(result["ours"] / own, 3)}
+            ratios = {}
+            for peer in ("pyav", "decord")[: 1 + (side > 0)]:
+                ratios[f"to_{peer}"] = round(result["ours"] / result[peer], 3)
+                ratios[f"to_{peer}_without_start"] = round(result["ours"] / (result[peer] - result[f"{peer}_start"]), 3)
             print(json.dumps({"what": name, "cpu_seconds": result, **ratios, "rounds": cpu}))
 
 
