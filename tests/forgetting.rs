@@ -47,7 +47,7 @@ fn cell(out: &Path, name: &str) -> PathBuf {
 }
 
 #[test]
-fn asked_before_and_after_and_the_same_after_a_kill() {
+fn asked_before_and_after_and_the_same_after_three_kills() {
     let folder = tempfile::tempdir().unwrap();
     let file = study(folder.path(), STUDY);
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
@@ -107,10 +107,12 @@ fn asked_before_and_after_and_the_same_after_a_kill() {
     assert_eq!((sources["caption/en"], texts), (72, 24), "{sources:?}");
     assert_eq!(sources["translation/de"], 8, "{sources:?}");
 
-    // Killed in the last stage of the first cell, after a checkpoint.
-    let checkpoint = cell(&killed, "none").join("stages/2-finetune/step-00000004");
-    kill_when(&mut command(&file, &killed), || checkpoint.exists());
-    assert!(!killed.join("summary.json").exists());
+    // Killed in the last stage of both cells, each time after a checkpoint of its own.
+    for (name, step) in [("none", 4), ("none", 8), ("quarter", 4)] {
+        let checkpoint = cell(&killed, name).join(format!("stages/2-finetune/step-{step:08}"));
+        kill_when(command(&file, &killed).args(["--jobs", "1"]), || checkpoint.exists());
+        assert!(!killed.join("summary.json").exists());
+    }
     run(&file, &killed);
     assert_eq!(summary(&killed), summary_of_whole);
     for name in ["none", "quarter"] {

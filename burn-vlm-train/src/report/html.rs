@@ -13,7 +13,7 @@ use super::svg::escape;
 use super::table;
 use super::words::{
     below_blind, below_differences, below_paper_order, below_scores, caveats, counts, findings, over_scores,
-    seeds_needed,
+    parts_explained, seeds_needed, seeds_run,
 };
 use super::{Difference, Example, LossSeries, Section, StudySpec, Summary};
 
@@ -143,6 +143,9 @@ impl StudyPage<'_> {
                 escape(&protocol.label),
                 escape(&protocol.explanation)
             );
+        }
+        for (part, what) in parts_explained(summary) {
+            let _ = write!(self.page.html, "<dt>{}</dt><dd>{what}</dd>", escape(&part));
         }
         self.page.html.push_str("</dl>\n");
         if let Some(table) = table::blind(spec, summary) {
@@ -283,11 +286,10 @@ impl StudyPage<'_> {
         let provenance = &summary.provenance;
         self.page.section("provenance", "How it was made");
         self.page.typed(&provenance.command);
-        let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
         let mut facts = vec![
             ("Commit".to_owned(), provenance.commit.clone()),
             ("Device".to_owned(), provenance.device.clone()),
-            ("Seeds".to_owned(), seeds.join(", ")),
+            ("Seeds".to_owned(), seeds_run(&provenance.seeds)),
             ("Finished".to_owned(), provenance.finished.clone()),
         ];
         facts.extend(provenance.times.iter().map(|timing| (timing.name.clone(), duration(timing.seconds))));

@@ -9,7 +9,7 @@ use super::section::Block;
 use super::table::{self, Table};
 use super::words::{
     LEVEL, below_blind, below_differences, below_paper_order, below_scores, caveats, could_find, counts, findings,
-    over_scores, seeds_needed,
+    over_scores, parts_explained, seeds_needed, seeds_run,
 };
 use super::{Difference, Section, StudySpec, Summary};
 
@@ -129,6 +129,9 @@ fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {
     for protocol in &spec.protocols {
         let _ = writeln!(md, "- {}: {}", inline(&protocol.label), inline(&protocol.explanation));
     }
+    for (part, what) in parts_explained(summary) {
+        let _ = writeln!(md, "- {}: {what}", inline(&part));
+    }
     md.push('\n');
 }
 
@@ -175,11 +178,10 @@ fn reproduce(md: &mut String, summary: &Summary) {
     if !provenance.command.is_empty() {
         let _ = writeln!(md, "{}\n", fenced("sh", &provenance.command));
     }
-    let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
     let facts = [
         ("Commit", provenance.commit.clone()),
         ("Device", provenance.device.clone()),
-        ("Seeds", seeds.join(", ")),
+        ("Seeds", seeds_run(&provenance.seeds)),
         ("Finished", provenance.finished.clone()),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {

@@ -202,7 +202,7 @@ pub(super) fn paper_order(summary: &Summary) -> Option<Table> {
             probability(order.least_p),
         ],
     };
-    let columns = ["Kendall's tau", "Cells", "p, exact", "least p"].map(heading).to_vec();
+    let columns = ["Kendall's tau", "Cells", "p, exact", "smallest possible p"].map(heading).to_vec();
     let rows: Vec<Line> = summary.paper_order.iter().map(row).collect();
     (!rows.is_empty()).then(|| Table { corner: "Order of the cells, as the paper has it".to_owned(), columns, rows })
 }

@@ -25,6 +25,8 @@ pub(super) struct Finding {
 
 /// Steps that the headline names; the others are counted.
 const NAMED_STEPS: usize = 6;
+/// Differences that the headline names of a step; the others are counted.
+const NAMED_DIFFERENCES: usize = 3;
 
 /// Corrected p-values below this are called differences.
 pub(super) const LEVEL: f64 = 0.05;
@@ -56,7 +58,7 @@ pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
         }
     }
     Findings {
-        headline: headline(summary, &steps),
+        headline: headline(spec, summary, &steps),
         best: best(spec, summary),
         steps: steps
             .into_iter()
@@ -66,7 +68,7 @@ pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
     }
 }
 
-fn headline(summary: &Summary, steps: &[Step<'_>]) -> Vec<(String, String)> {
+fn headline(spec: &StudySpec, summary: &Summary, steps: &[Step<'_>]) -> Vec<(String, String)> {
     let alone = |text: String| vec![(String::new(), text)];
     let mut pairs: Vec<&Step<'_>> =
         steps.iter().filter(|step| step.of_all.iter().all(|d| d.against.is_none())).collect();
@@ -90,7 +92,7 @@ fn headline(summary: &Summary, steps: &[Step<'_>]) -> Vec<(String, String)> {
     pairs.sort_by(|a, b| largest(&b.of_table).total_cmp(&largest(&a.of_table)));
     let named = pairs.iter().take(NAMED_STEPS);
     let mut lines: Vec<(String, String)> =
-        named.map(|step| (step.finding.step.clone(), step_sentences(step))).collect();
+        named.map(|step| (step.finding.step.clone(), step_sentences(spec, step))).collect();
     if pairs.len() > NAMED_STEPS {
         lines.push((String::new(), format!("{} more comparisons stand below.", pairs.len() - NAMED_STEPS)));
     }
@@ -131,6 +133,10 @@ pub(super) fn could_find(differences: &[&Difference]) -> String {
     let smallest = differences.iter().filter_map(|difference| Some(difference.test?.detectable));
     match range(smallest) {
         None => String::new(),
+        // Scores that are all alike, as at 0 %, have no spread to tell from.
+        Some((_, high)) if format!("{high:.1}") == "0.0" => {
+            " All scores are the same here, so that nothing can be told of differences.".to_owned()
+        }
         Some((low, high)) => {
             let points = if format!("{low:.1}") == format!("{high:.1}") {
                 format!("{low:.1} points")
@@ -143,7 +149,7 @@ pub(super) fn could_find(differences: &[&Difference]) -> String {
 }
 
 /// What holds for a step: in the headline's table, in all protocols of the headline, and after correction.
-fn step_sentences(step: &Step<'_>) -> String {
+fn step_sentences(spec: &StudySpec, step: &Step<'_>) -> String {
     let mut text = step_words_clear(&step.finding, &step.of_table);
     let clear = step.of_all.iter().filter(|difference| difference.excludes_zero).count();
     let protocols = groups(&step.of_all);
@@ -155,14 +161,31 @@ fn step_sentences(step: &Step<'_>) -> String {
     }
     let family = step.of_all.iter().find_map(|difference| Some(difference.test?.family));
     if let Some(family) = family.filter(|_| clear > 0) {
-        let stands = |difference: &&&Difference| difference.test.is_some_and(|test| test.p_holm < LEVEL);
-        let standing = step.of_all.iter().filter(stands).count();
-        let stand = if standing == 1 { "stands" } else { "stand" };
+        let stands = |difference: &&Difference| difference.test.is_some_and(|test| test.p_holm < LEVEL);
+        let mut standing: Vec<&Difference> = step.of_all.iter().copied().filter(stands).collect();
+        standing.sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+        let stand = if standing.len() == 1 { "stands" } else { "stand" };
         text.push_str(&format!(
-            " After Holm's correction for the {family} comparisons of the headline {standing} {stand}."
+            " After Holm's correction for the {family} comparisons of the headline {} {stand}{}.",
+            standing.len(),
+            named_differences(spec, &standing)
         ));
     }
     text
+}
+
+/// Which differences, the largest ones named: `: En +13.0 in Cloze, ...`.
+fn named_differences(spec: &StudySpec, differences: &[&Difference]) -> String {
+    if differences.is_empty() {
+        return String::new();
+    }
+    let name = |difference: &&Difference| {
+        let protocol = spec.group_label(&difference.group());
+        format!("{} {} in {protocol}", place(spec, difference), signed(difference.difference))
+    };
+    let names: Vec<String> = differences.iter().take(NAMED_DIFFERENCES).map(name).collect();
+    let largest = if differences.len() > names.len() { ", the largest being" } else { "" };
+    format!("{largest}: {}", names.join("; "))
 }
 
 /// How many differences of a step have an interval that excludes 0, and how large they are.
@@ -233,6 +256,30 @@ fn place(spec: &StudySpec, difference: &Difference) -> String {
             format!("{}, with {}", difference.column, spec.cell_label(&difference.within))
         }
         _ => difference.column.clone(),
+    }
+}
+
+/// Parts of the embedded benchmarks, and what they are.
+const PARTS: [(&str, &str, &str); 4] = [
+    ("concepts", "seen", "training shows them, in other styles of drawing"),
+    ("concepts", "unseen", "no training sample shows them"),
+    ("distractors", "far", "wrong options from anywhere among concepts (or words) of the same kind"),
+    ("distractors", "near", "wrong options of the same subgroup, or words that share most letters"),
+];
+
+/// The parts of benchmarks that a summary has, in words, each with what it is.
+pub(super) fn parts_explained(summary: &Summary) -> Vec<(String, &'static str)> {
+    let has = |name: &str, value: &str| summary.table.iter().any(|score| score.subset.get(name) == Some(value));
+    PARTS.iter().filter(|(name, value, _)| has(name, value)).map(|(n, v, what)| (format!("{v} {n}"), *what)).collect()
+}
+
+/// Which seeds: `one, number 0`, `3: 0, 1, 2`.
+pub(super) fn seeds_run(seeds: &[u64]) -> String {
+    let numbers: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    match seeds.len() {
+        0 => String::new(),
+        1 => format!("one, number {}", numbers.join(", ")),
+        several => format!("{several}: {}", numbers.join(", ")),
     }
 }
 

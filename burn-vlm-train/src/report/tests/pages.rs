@@ -58,7 +58,8 @@ fn markdown_has_tables_caveats_and_the_paper() {
         "95 % bootstrap interval over items and 2 seeds together",
         "Holm: the same corrected for the 45 comparisons of all protocols of the headline",
         "Seeds that would give a difference a standard error of one point",
-        "| Order of the cells, as the paper has it | Kendall's tau | Cells | p, exact | least p |",
+        "- seen concepts: training shows them, in other styles of drawing",
+        "| Order of the cells, as the paper has it | Kendall's tau | Cells | p, exact | smallest possible p |",
         "```sh\ncargo run --release --example ablate_encoder -- --preset tiny\n```",
         "- Training: 8 min 32 s",
     ] {
@@ -202,6 +203,21 @@ fn words_follow_the_intervals() {
                 compared). The smallest difference that this run would have found";
     assert!(md.contains(text), "{md}");
     assert!(md.contains("In all 3 protocols the intervals of 1 of 18 exclude 0."), "{md}");
+
+    // What stands after the correction is named, wherever it is.
+    let found = summary.differences.iter_mut().find(encoder_en).unwrap();
+    found.test.as_mut().unwrap().p_holm = 0.01;
+    let md = markdown(&spec, &summary, &[], false);
+    let label = spec.group_label(&spec.headline);
+    assert!(md.contains(&format!("1 stands: Multi, with En +4.1 in {label}.")), "{md}");
+
+    // Scores at the floor do not have the power of no spread.
+    for difference in &mut summary.differences {
+        difference.excludes_zero = false;
+        difference.test.as_mut().unwrap().detectable = 0.0;
+    }
+    let md = markdown(&spec, &summary, &[], false);
+    assert!(md.contains("All scores are the same here") && !md.contains("four times of five is 0.0"), "{md}");
 }
 
 #[test]
