@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use burn_vlm::checkpoint::StoreDtype;
-use burn_vlm_data::video::{DEFAULT_FRAMES, Sampling, VideoError, VideoSettings};
+use burn_vlm_data::video::{DEFAULT_FRAMES, MAX_CHOSEN, Sampling, VideoError, VideoSettings};
 use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
 use burn_vlm_train::run::estimate::Machine;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::call;
@@ -28,20 +29,26 @@ pub(crate) fn examples(program: &str, cell: &str) -> String {
     call::examples(&lines, AFTER_HELP)
 }
 
+/// `--frames`: as many as a rule may choose.
+pub(crate) fn chosen_frames() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=MAX_CHOSEN as u64)
+}
+
 /// Which frames of videos are shown.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FrameArgs {
     /// Frames of a video that are shown; with `--frame-rule fps` the most
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES, value_parser = chosen_frames())]
     frames: usize,
 
-    /// How they are chosen: as lmms-eval, as LLaVA-NeXT's training code, as `load_video` of transformers 5 or 4
-    #[arg(long, value_enum, value_name = "RULE", default_value_t = FrameRule::Linspace)]
-    frame_rule: FrameRule,
+    /// How they are chosen: as lmms-eval, as LLaVA-NeXT's training code, as `load_video` of transformers 5 or 4 [default: linspace,
+    /// or fps with --fps]
+    #[arg(long, value_enum, value_name = "RULE")]
+    frame_rule: Option<FrameRule>,
 
-    /// Frames a second of the video, for `--frame-rule fps`
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
-    fps: f64,
+    /// Frames a second of the video, for `--frame-rule fps` [default: 1]
+    #[arg(long, value_name = "F")]
+    fps: Option<f64>,
 
     /// Keep resized frames in this folder, 4 GB at most
     #[arg(long, value_name = "DIR")]
@@ -59,18 +66,32 @@ pub(crate) enum FrameRule {
     Transformers4,
 }
 
+impl FrameRule {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 impl FrameArgs {
     /// How videos are shown.
     ///
     /// # Errors
     /// A rule that cannot choose.
     pub(crate) fn settings(&self) -> Result<VideoSettings, VideoError> {
-        let (frames, fps) = (self.frames, self.fps);
-        let sampling = match self.frame_rule {
-            FrameRule::Linspace => Sampling::Linspace { frames },
-            FrameRule::Fps => Sampling::Fps { fps, upper_bound: Some(frames), force: false },
-            FrameRule::Transformers5 => Sampling::Transformers5 { frames },
-            FrameRule::Transformers4 => Sampling::Transformers4 { frames },
+        let frames = self.frames;
+        let sampling = match (self.frame_rule, self.fps) {
+            (None | Some(FrameRule::Fps), Some(fps)) => Sampling::Fps { fps, upper_bound: Some(frames), force: false },
+            (Some(FrameRule::Fps), None) => Sampling::Fps { fps: 1.0, upper_bound: Some(frames), force: false },
+            (Some(rule), Some(fps)) => {
+                return Err(VideoError::Rule {
+                    key: "--fps",
+                    expected: "--frame-rule fps beside it, or no --frame-rule, which means that".to_owned(),
+                    found: format!("--fps {fps} with --frame-rule {}", rule.name()),
+                });
+            }
+            (None | Some(FrameRule::Linspace), None) => Sampling::Linspace { frames },
+            (Some(FrameRule::Transformers5), None) => Sampling::Transformers5 { frames },
+            (Some(FrameRule::Transformers4), None) => Sampling::Transformers4 { frames },
         };
         sampling.check()?;
         Ok(VideoSettings { sampling, cache: self.frame_cache.clone(), ..VideoSettings::default() })
@@ -233,6 +254,29 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Parser)]
+    struct Shown {
+        #[command(flatten)]
+        frames: FrameArgs,
+    }
+
+    /// A rate means the rule that has one, and no other.
+    #[test]
+    fn a_rate_belongs_to_its_rule() {
+        let of = |line: &[&str]| {
+            let args = Shown::try_parse_from([&["x"][..], line].concat()).unwrap_or_else(|error| panic!("{error}"));
+            args.frames.settings().map(|settings| settings.sampling).map_err(|error| error.to_string())
+        };
+        let fps = |fps, frames| Ok(Sampling::Fps { fps, upper_bound: Some(frames), force: false });
+        assert_eq!(of(&[]), Ok(Sampling::Linspace { frames: DEFAULT_FRAMES }));
+        assert_eq!(of(&["--fps", "2"]), fps(2.0, DEFAULT_FRAMES));
+        assert_eq!(of(&["--frame-rule", "fps", "--frames", "8"]), fps(1.0, 8));
+        assert_eq!(of(&["--frame-rule", "fps", "--fps", "0.5"]), fps(0.5, DEFAULT_FRAMES));
+        let error = of(&["--frame-rule", "transformers-5", "--fps", "2"]).unwrap_err();
+        assert!(error.contains("--fps 2 with --frame-rule transformers-5"), "{error}");
+        assert!(of(&["--fps", "0"]).unwrap_err().contains("fps"));
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -46,7 +46,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// A picture to talk about; several times for several
+    /// A picture to talk about; several times for several. Of a file whose name begins with `-`: --image=-cat.png
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
 
@@ -147,7 +147,7 @@ fn picture_bytes(path: &Path) -> Result<Vec<u8>, AnyError> {
 
 /// Runs `examples/chat` with the command line of this process.
 pub fn chat() -> ExitCode {
-    crate::end(run(&ChatArgs::parse()))
+    crate::end(run(&crate::parse_line()))
 }
 
 pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
@@ -220,18 +220,32 @@ fn show_video(
 ) -> Result<(), AnyError> {
     let clips = clips.ok_or("a language model alone is shown no videos; name the folder of a vision-language model")?;
     let (tokens, record) = session.add_video(&Clip::File(path.to_owned()), clips)?;
+    if let Some(damage) = &record.damage {
+        eprintln!("warning: {} is not whole and is shown as far as it goes: {damage}", path.display());
+    }
     if !quiet {
-        let numbers: Vec<String> = record.indices.iter().map(usize::to_string).collect();
         eprintln!(
-            "video {}: {} of {} frames by {} ({tokens} visual tokens): {}",
+            "video {}: {} by {} ({tokens} visual tokens): {}",
             path.display(),
-            record.indices.len(),
-            record.total(),
+            record.shown(),
             record.sampling.name(),
-            numbers.join(" ")
+            numbers(&record.indices)
         );
     }
     Ok(())
+}
+
+/// The most numbers of frames that are printed, half of them from the beginning and half from the end.
+const NUMBERS: usize = 40;
+
+/// Numbers of frames; of many, the first and the last.
+fn numbers(indices: &[usize]) -> String {
+    let words = |part: &[usize]| part.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+    if indices.len() <= NUMBERS {
+        return words(indices);
+    }
+    let (first, last) = (&indices[..NUMBERS / 2], &indices[indices.len() - NUMBERS / 2..]);
+    format!("{} ... {}", words(first), words(last))
 }
 
 /// Asks and prints the answer as it comes.
@@ -298,8 +312,12 @@ fn converse(
             }
             _ => answer(session, line, total),
         };
-        // A picture that cannot be read, say: the conversation goes on.
+        // A picture that cannot be read, say: the conversation goes on where somebody sees that. Where nobody does, the next question
+        // would be asked without it.
         if let Err(error) = result {
+            if matches!(command, "/image" | "/video") && !std::io::stdin().is_terminal() {
+                return Err(error);
+            }
             eprintln!("{}", crate::explain(&*error));
         }
     }
@@ -360,12 +378,24 @@ mod tests {
             (["--repetition-penalty", "0"], "repetition_penalty"),
             (["--image", "nowhere.png"], "nowhere.png"),
             (["--video", "nowhere.mp4"], "nowhere.mp4"),
-            (["--frames", "0"], "frames"),
         ] {
             let error = args(&options).check().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
         assert!(args(&["--top-k", "0", "--max-new-tokens", "0"]).check().is_ok());
+        for frames in ["0", "4097"] {
+            let error = ChatArgs::try_parse_from(["chat", "--model", "m", "--frames", frames]).unwrap_err().to_string();
+            assert!(error.contains("--frames") && error.contains("1..=4096"), "{error}");
+        }
+    }
+
+    #[test]
+    fn many_numbers_are_abbreviated() {
+        let all: Vec<usize> = (0..4096).collect();
+        assert_eq!(numbers(&all[..3]), "0 1 2");
+        let short = numbers(&all);
+        assert!(short.starts_with("0 1 2 ") && short.contains(" 19 ... 4076 ") && short.ends_with(" 4095"), "{short}");
+        assert_eq!(numbers(&all[..40]).split(' ').count(), 40);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl StudyCommand {
 /// Runs `burn-vlm` with the command line of this process.
 pub fn command() -> ExitCode {
     call::is_program();
-    crate::end(run(Program::parse()))
+    crate::end(run(crate::parse_line()))
 }
 
 fn run(program: Program) -> Result<(), AnyError> {

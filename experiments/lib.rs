@@ -69,6 +69,27 @@ pub fn arguments(about: &str, at_most: usize) -> Result<Option<Vec<String>>, Any
     }
 }
 
+/// The command line of this process. Where it cannot be read because the name of a file begins with `-`, the error is followed by how
+/// to write it.
+pub(crate) fn parse_line<P: clap::Parser>() -> P {
+    P::try_parse().unwrap_or_else(|error| {
+        // There is nowhere else to say it.
+        let _ = error.print();
+        let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+        if let Some(tip) = dashed_file(words, |name| std::path::Path::new(name).exists()).filter(|_| error.use_stderr())
+        {
+            eprintln!("{tip}");
+        }
+        std::process::exit(error.exit_code())
+    })
+}
+
+/// How to name a file that begins with `-`, where there is one among some words.
+fn dashed_file(mut words: impl Iterator<Item = String>, is_there: impl Fn(&str) -> bool) -> Option<String> {
+    let name = words.find(|word| word.len() > 1 && word.starts_with('-') && is_there(word))?;
+    Some(format!("\n  tip: {name:?} is a file, and its name reads as an option: write ./{name}, or --video={name}"))
+}
+
 /// How every command ends: with its error, if there is one.
 pub(crate) fn end(result: Result<(), AnyError>) -> ExitCode {
     match result {
@@ -108,6 +129,14 @@ mod tests {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             self.1.as_deref().map(|layer| layer as &(dyn Error + 'static))
         }
+    }
+
+    #[test]
+    fn files_that_read_as_options_are_told() {
+        let words = ["chat", "--video", "-dash.mp4"].map(str::to_owned);
+        let tip = dashed_file(words.clone().into_iter(), |name| name == "-dash.mp4").unwrap();
+        assert!(tip.contains("./-dash.mp4") && tip.contains("--video=-dash.mp4"), "{tip}");
+        assert_eq!(dashed_file(words.into_iter(), |_| false), None);
     }
 
     #[test]

@@ -202,7 +202,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     reporter.captured().iter().for_each(|line| printer.line(line));
     let trained = trained?;
     printer.line(&format!("took {}", show_duration(began.elapsed())));
-    Ok(summary(&trained))
+    Ok(summary(&trained, recipe.video.is_some()))
 }
 
 /// Where runs may be that have trained the same stages: beside this one.
@@ -254,8 +254,8 @@ fn picture_size(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// First and last loss of each stage, and what to do with the model.
-fn summary(trained: &Trained) -> String {
+/// First and last loss of each stage, and what to do with the model, which was perhaps shown videos.
+fn summary(trained: &Trained, videos: bool) -> String {
     let mut lines = Vec::new();
     for TrainedStage { name, log, validations, validated, .. } in &trained.stages {
         if let (Some(first), Some(last)) = (log.first(), log.last()) {
@@ -274,6 +274,9 @@ fn summary(trained: &Trained) -> String {
     }
     let model = trained.model.display();
     lines.push(format!("model: {model}"));
-    lines.push(format!("talk to it: {}", call("chat", &format!("--model {model} --image PICTURE"))));
+    lines.push(format!(
+        "talk to it: {}",
+        call("chat", &format!("--model {model} {}", if videos { "--video VIDEO" } else { "--image PICTURE" }))
+    ));
     lines.join("\n")
 }

@@ -371,6 +371,8 @@ fn mistakes_are_errors_that_say_what_to_do() {
         (vec!["inspect", "x", "--language-field", "l", "--aliases", "zh=klingon"], "unknown language"),
         (vec!["inspect", "x", "--against", "y", "--no-decode"], "--no-decode"),
         (vec!["inspect", "x", "--language", "de", "--language-field", "lang"], "--language-field"),
+        (vec!["inspect", "x", "--frames", "0"], "'--frames <N>': 0 is not in 1..=4096"),
+        (vec!["inspect", "x", "--frames", "100000"], "'--frames <N>': 100000 is not in 1..=4096"),
     ] {
         let error = DataArgs::try_parse_from([&["data"], &line[..]].concat()).unwrap_err().to_string();
         assert!(error.contains(word), "{line:?}: {error}");

@@ -22,6 +22,7 @@ use crate::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
 use crate::tokenizer::{Encoding, Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The label of positions that are not trained (PyTorch's `ignore_index`).
 pub const IGNORE: i64 = -100;
@@ -162,6 +163,20 @@ pub enum EncodeError {
          could be learned from it"
     )]
     LosesText,
+    /// The template has no place for videos.
+    #[error(
+        "{origin}: the chat template writes no {video:?} for a part of type video, nor one {image:?} for a part of type image, in whose \
+         place it could be written: give the folder a chat_template.jinja that writes them, such as \
+         `{{% if part['type'] == 'video' %}}{{{{ '{video}' }}}}{{% endif %}}` beside its text parts"
+    )]
+    NoVideos {
+        /// The template's file.
+        origin: String,
+        /// What stands for a video.
+        video: String,
+        /// What stands for a picture.
+        image: String,
+    },
     /// The template ends no answer.
     #[error("the chat template ends an answer with no special token: {help}")]
     NoEnd {
@@ -245,9 +260,41 @@ impl Style {
         Ok(Self { takes_parts, joins, start: start(tokenizer)?, image, video: None })
     }
 
-    /// The same where a token stands for videos.
-    pub(crate) fn with_video(self, video: Option<(String, u32)>) -> Self {
-        Self { video, ..self }
+    /// The same where a token stands for videos, and the template that writes it: the given one, or, where that writes pictures alone,
+    /// one that writes a video as it writes a picture.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoVideos`].
+    pub(crate) fn for_videos(
+        self,
+        template: &Arc<ChatTemplate>,
+        (token, id): (String, u32),
+    ) -> Result<(Self, Arc<ChatTemplate>), EncodeError> {
+        let style = Self { video: Some((token.clone(), id)), ..self };
+        let written = |template: &ChatTemplate, placeholder: &str| {
+            let turns = [Turn::user(format!("{placeholder}\n{PROBE}"))];
+            render(template, &turns, false, style.takes_parts, style.placeholders())
+        };
+        let writes = |template: &ChatTemplate| {
+            written(template, VIDEO_PLACEHOLDER)
+                .is_ok_and(|text| text.matches(&token).count() == 1 && text.contains(PROBE))
+        };
+        if writes(template) {
+            return Ok((style, template.clone()));
+        }
+        let refused = |image: &str| EncodeError::NoVideos {
+            origin: template.origin().to_owned(),
+            video: token.clone(),
+            image: image.to_owned(),
+        };
+        let image = style.image.as_ref().map(|(token, _)| token.clone()).filter(|_| style.takes_parts);
+        let image = image.ok_or_else(|| refused(IMAGE_PLACEHOLDER))?;
+        let made = template.for_videos(&image, &token)?;
+        let as_picture = written(template, IMAGE_PLACEHOLDER)?.replacen(&image, &token, 1);
+        match written(&made, VIDEO_PLACEHOLDER) {
+            Ok(text) if text == as_picture && writes(&made) => Ok((style, Arc::new(made))),
+            _ => Err(refused(&image)),
+        }
     }
 
     /// For captions alone, which no template writes.

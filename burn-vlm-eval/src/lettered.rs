@@ -83,7 +83,15 @@ mod tests {
     fn row(fields: Value) -> Row {
         let Value::Object(fields) = fields else { unreachable!("tests give objects") };
         let file = std::path::Path::new("a.parquet").into();
-        Row { id: "a:0".into(), file, place: Place::Row(0), fields, media: Vec::new(), language: None }
+        Row {
+            id: "a:0".into(),
+            file,
+            place: Place::Row(0),
+            fields,
+            media: Vec::new(),
+            language: None,
+            others: Default::default(),
+        }
     }
 
     #[test]

@@ -125,6 +125,15 @@ impl Table {
         firsts
     }
 
+    /// Names of what some rows have beside id, language, pictures and videos, with the number of these rows.
+    pub fn others(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for name in self.rows.iter().flat_map(|(_, row)| &row.others) {
+            *counts.entry(name.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
     /// An error if no row has the field, by the first row's file: the column is not there, or empty.
     pub fn require(&self, names: &[&str]) -> Result<(), BenchmarkError> {
         let has = |row: &Row| names.iter().any(|name| row.fields.get(*name).is_some_and(|value| !value.is_null()));

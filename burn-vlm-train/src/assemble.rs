@@ -15,7 +15,7 @@ use burn_vlm_data::chat_template::ChatTemplate;
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::AnswerEnd;
 use burn_vlm_data::image::GridPinpoint;
-use burn_vlm_data::processor::{Processor, TilingPreset, VideoParts};
+use burn_vlm_data::processor::{Processor, ProcessorParts, TilingPreset, VideoParts};
 use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_data::video::VideoProcessorConfig;
 
@@ -134,11 +134,19 @@ impl<T: VisionTower, P: Projector> Assembled<T, P> {
             self.model.config.text_config = self.model.language_model.config();
             self.model.config.video_token_index = Some(i64::from(id));
         } else {
-            self.model = self.model.for_videos(Some(i64::from(id)))?;
+            let extended = extended(&self.model.config, i64::from(id), &self.encoder)?;
+            self.model = self.model.for_videos(extended.video_token_index)?;
         }
         let image = processor_for(&self.encoder, &self.model.config.vision_config)?;
         self.videos = Some(frames_config(&self.encoder, &image)?);
         (self.tokenizer, self.template) = (words.tokenizer, words.template);
+        if let Some(parts) = self.video_parts() {
+            let words = Processor::new(ProcessorParts::text(self.tokenizer.clone(), self.template.clone()))?;
+            // The template may become one that writes videos, too.
+            if let Some(template) = words.with_videos(parts)?.template() {
+                self.template = template.clone();
+            }
+        }
         self.video_token_added = words.video_token_added;
         Ok(self)
     }
@@ -147,6 +155,27 @@ impl<T: VisionTower, P: Projector> Assembled<T, P> {
     pub(crate) fn video_parts(&self) -> Option<VideoParts> {
         video_parts(&self.model.config, self.videos.clone())
     }
+}
+
+/// The configuration of a model that `[video] extend_model` makes one that takes videos.
+///
+/// # Errors
+/// A model whose tokens are no grid that frames could be pooled in; `folder` is where it is from.
+pub(crate) fn extended(config: &VlmConfig, video_id: i64, folder: &Path) -> Result<VlmConfig> {
+    let refused = |why: String| {
+        TrainError::Recipe(format!(
+            "[video]: extend_model = true makes a model whose frames are pooled as grids of tokens, and that of {} cannot be: {why}; \
+             without extend_model it is shown a video as so many pictures",
+            folder.display()
+        ))
+    };
+    if config.visual_tokens.pooled_head {
+        let why = "beside its patches it has a token of the tower's pooling head (visual_tokens.pooled_head = true)";
+        return Err(refused(why.to_owned()));
+    }
+    let extended = config.clone().for_videos(Some(video_id));
+    extended.validate().map_err(|error| refused(error.to_string()))?;
+    Ok(extended)
 }
 
 /// A whole vision-language model, as its folder has it.

@@ -390,3 +390,77 @@ fn columns_must_be_able_to_show_what_is_asked() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+/// A file of short answers, of these records, with a picture `red.png` and something that is called a video.
+fn short_answers(folder: &Path, records: serde_json::Value) -> String {
+    std::fs::write(folder.join("red.png"), png(200)).unwrap();
+    std::fs::write(folder.join("a.mp4"), "frames are chosen later").unwrap();
+    std::fs::write(folder.join("short.json"), records.to_string()).unwrap();
+    "kind = 'short_answer'\nfile = 'short.json'\nlanguage = 'en'\nimage_root = '.'\n".to_owned()
+}
+
+/// Pictures and videos of a row stand where its placeholders are; `<image>` may stand for a video, as in LLaVA's files.
+#[test]
+fn rows_show_pictures_and_videos() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |id: u32, question: &str| serde_json::json!({"id": id, "question": question, "image": "red.png", "video": "a.mp4", "answer": "yes"});
+    let mut alone = record(3, "<image>\nWhat?");
+    alone.as_object_mut().unwrap().remove("image");
+    let records = [record(0, "<video> after <image>?"), record(1, "Both?"), record(2, "<image>, <image>?"), alone];
+    let benchmarks = open(folder.path(), &short_answers(folder.path(), records.into()));
+    let benchmark = only(&benchmarks);
+    let video = |question: &Question| -> Vec<bool> {
+        question.media.iter().map(|medium| matches!(medium, burn_vlm_data::sample::Media::Video(_))).collect()
+    };
+    let asked: Vec<(&str, Vec<bool>)> =
+        benchmark.questions().iter().map(|question| (question.turns[0].text.as_str(), video(question))).collect();
+    assert_eq!(
+        asked,
+        [
+            ("<video> after <image>?", vec![true, false]),
+            ("<image>\n<video>\nBoth?", vec![false, true]),
+            ("<image>, <video>?", vec![false, true]),
+            ("<video>\nWhat?", vec![true]),
+        ]
+    );
+    let replies = vec![Reply::Text("yes".into()); 4];
+    let shown: Vec<String> =
+        benchmark.predictions(&replies).unwrap().into_iter().map(|prediction| prediction.question).collect();
+    assert_eq!(shown, ["after ?", "Both?", ", ?", "What?"]);
+
+    let mut lost = record(0, "What?");
+    lost["video"] = "none.mp4".into();
+    let mut pictures = record(0, "<video>?");
+    pictures.as_object_mut().unwrap().remove("video");
+    for (record, words) in [
+        (lost, ["element 0", "missing_video: \"none.mp4\""]),
+        (pictures, ["element 0", "1 pictures and 0 videos"]),
+        (record(0, "<video>?"), ["element 0", "1 placeholders for 2 pictures and videos"]),
+    ] {
+        let settings = short_answers(folder.path(), vec![record].into());
+        let error = try_open(folder.path(), &table(&settings)).err().unwrap().to_string();
+        words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
+    }
+}
+
+/// What stands in a file and is not read is said once, and not of what somebody has decided not to read.
+#[test]
+fn unknown_columns_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |id: u32| {
+        serde_json::json!({"id": id, "question": "What?", "hint": "", "image": "red.png", "answer": "yes", "vidoe": "a.mp4",
+                           "split": "test", "empty": null})
+    };
+    let settings = short_answers(folder.path(), vec![record(0), record(1)].into());
+    let notes = only(&open(folder.path(), &settings)).notes();
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    for word in ["\"split\" (2 rows), \"vidoe\" (2 rows);", "question", "answers", "video", "ignore"] {
+        assert!(note.contains(word), "{word}: {note}");
+    }
+    assert!(!note.contains("empty") && !note.contains("hint\" ("), "{note}");
+    let ignoring = format!("{settings}fields = {{ ignore = ['split', 'vidoe'] }}\n");
+    assert_eq!(only(&open(folder.path(), &ignoring)).notes(), [""; 0]);
+    // Options are a choice's own columns, in a table too.
+    questions_tsv(folder.path());
+    assert_eq!(only(&open(folder.path(), TSV)).notes(), [""; 0]);
+}

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use super::looking::look;
 use crate::AnyError;
+use crate::args::chosen_frames;
 use crate::call::examples;
 
 /// What a picture counts in tokens where nothing else is said: LLaVA-1.5's.
@@ -81,8 +82,8 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "DIR")]
     video_root: Option<PathBuf>,
 
-    /// Frames of each video file that are decoded, shown on the page and counted, evenly from all of it
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES)]
+    /// Frames of each video that are decoded, shown on the page and counted, evenly from all of it
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES, value_parser = chosen_frames())]
     frames: usize,
 
     /// Follow links below the image root that lead out of it, to a shared disk for example
@@ -267,6 +268,9 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
         let plan_error = plan.as_ref().and_then(|plan| plan.as_ref().err().cloned());
         write_json_atomic(path, &Figures { sources, plan: summary, plan_error, shared })?;
         writeln!(out, "figures as JSON: {}", path.display())?;
+    }
+    if let Some(reader) = reader.filter(|_| looked.iter().any(|(_, inspection)| !inspection.videos.is_empty())) {
+        writeln!(out, "a video of {} frames counts {}", args.frames, reader.video_tokens(args.frames))?;
     }
     args.hints(mixture.is_some(), &looked).iter().try_for_each(|hint| writeln!(out, "{hint}"))?;
     match plan {

@@ -10,8 +10,8 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
 use burn_vlm_base::stop;
 use burn_vlm_data::processor::Processor;
-use burn_vlm_data::sample::{Media, clips as clips_of};
-use burn_vlm_data::video::{Clip, Clips};
+use burn_vlm_data::sample::{Media, Picture, Video};
+use burn_vlm_data::video::Clips;
 use burn_vlm_eval::cxmi::cxmi;
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{Answer, Item};
@@ -124,8 +124,8 @@ struct List<'a> {
 /// What shows the video files that questions are about.
 struct Videos {
     clips: Arc<Clips>,
-    /// By list and question.
-    of: BTreeMap<(usize, usize), Vec<Clip>>,
+    /// By list and question, as the data has them.
+    of: BTreeMap<(usize, usize), Vec<Video>>,
 }
 
 impl Videos {
@@ -145,7 +145,11 @@ impl Videos {
         let mut of = BTreeMap::new();
         for (number, list) in lists.iter_mut().enumerate().filter(|(_, list)| list.questions.iter().any(shows)) {
             for (at, question) in list.questions.to_mut().iter_mut().enumerate() {
-                of.insert((number, at), clips_of(&question.media).cloned().collect());
+                let videos = question.media.iter().filter_map(|medium| match medium {
+                    Media::Video(video) => Some(video.clone()),
+                    Media::Image(_) => None,
+                });
+                of.insert((number, at), videos.collect());
                 let shown = clips.show(&question.media, false);
                 question.media =
                     shown.map_err(|reason| format!("{}, {}: {reason}", list.name, question.id))?.into_owned();
@@ -154,11 +158,29 @@ impl Videos {
         Ok(Some(Self { clips, of }))
     }
 
-    /// Which frames of a question's files were shown.
+    /// Which frames of a question's videos were shown.
     fn shown(&self, question: (usize, usize)) -> Vec<ShownVideo> {
-        let clips = self.of.get(&question).into_iter().flatten();
-        let one = |clip: &Clip| Some(ShownVideo { name: clip.name(), record: (*self.clips.known(clip)?).clone() });
-        clips.filter_map(one).collect()
+        let one = |video: &Video| match video {
+            Video::Clip(clip) => Some(ShownVideo { name: clip.name(), record: (*self.clips.known(clip)?).clone() }),
+            // What was shown was decoded; only which of them is asked here.
+            Video::Frames(frames) => {
+                Some(ShownVideo { name: name_of_list(frames), record: self.clips.record_of_list(frames).ok()? })
+            }
+        };
+        self.of.get(&question).into_iter().flatten().filter_map(one).collect()
+    }
+}
+
+/// What a list of frames is called: the folder that all of them lie in, else its first frame.
+fn name_of_list(frames: &[Picture]) -> String {
+    let folder = |picture: &Picture| match picture {
+        Picture::File { path, .. } => path.parent().map(Path::to_owned),
+        _ => None,
+    };
+    let first = frames.first().and_then(folder);
+    match first.filter(|first| frames.iter().all(|frame| folder(frame).as_ref() == Some(first))) {
+        Some(folder) => folder.display().to_string(),
+        None => frames.first().map(Picture::name).unwrap_or_default(),
     }
 }
 
@@ -246,6 +268,12 @@ fn of_model(
         ));
         notes.extend(found.notes.iter().map(|note| format!("{name}: {note}")));
         picture_use.insert(name, found.totals);
+    }
+    if let Some((name, damage)) = log.damaged().iter().next() {
+        notes.push(format!(
+            "{} videos are not whole and were shown as far as they go (`damage` in {REPLIES} says it of each), the first: {name}: {damage}",
+            log.damaged().len()
+        ));
     }
     let by_benchmark =
         lists.iter().map(|list| list.name.clone()).zip(answers).take(benchmarks.iter().count()).collect();

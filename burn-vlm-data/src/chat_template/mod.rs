@@ -18,6 +18,7 @@ mod python;
 mod source;
 #[cfg(test)]
 mod tests;
+mod videos;
 
 pub use folder::ANSWER_END;
 pub use message::{Content, Message, Part};
@@ -106,6 +107,10 @@ pub struct ChatTemplate {
     special_tokens: BTreeMap<String, String>,
     /// Stands behind the words of every assistant's message.
     answer_end: Option<String>,
+    /// As it was given.
+    source: String,
+    /// Whether the source was made here, see [`Self::made_source`].
+    made_for_videos: bool,
     origin: String,
 }
 
@@ -137,10 +142,17 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         methods::add_to(&mut environment);
         python::add_to(&mut environment);
-        let source =
+        let prepared =
             source::prepared(source).map_err(|reason| TemplateError::Syntax { origin: origin.to_owned(), reason })?;
-        guarded(|| environment.add_template_owned(NAME, source)).map_err(syntax)?;
-        Ok(Self { environment, special_tokens: BTreeMap::new(), answer_end: None, origin: origin.to_owned() })
+        guarded(|| environment.add_template_owned(NAME, prepared)).map_err(syntax)?;
+        Ok(Self {
+            environment,
+            special_tokens: BTreeMap::new(),
+            answer_end: None,
+            source: source.to_owned(),
+            made_for_videos: false,
+            origin: origin.to_owned(),
+        })
     }
 
     /// Sets the tokens that the template knows as `bos_token` and `eos_token`.
@@ -169,6 +181,11 @@ impl ChatTemplate {
     pub fn with_answer_end(mut self, token: impl Into<String>) -> Self {
         self.answer_end = Some(token.into());
         self
+    }
+
+    /// Where it comes from, for errors.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The token of [`Self::with_answer_end`].

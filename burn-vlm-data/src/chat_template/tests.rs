@@ -3,6 +3,7 @@
 
 use super::*;
 use serde_json::json;
+use std::path::Path;
 
 fn turns() -> Vec<Turn> {
     vec![Turn::user("<image>\nWhat is this?"), Turn::assistant("red apple")]
@@ -383,4 +384,43 @@ fn templates_of_folders() {
     write("chat_template.jinja", "{% if %}");
     let error = load().unwrap_err().to_string();
     assert!(error.contains("chat_template.jinja"), "{error}");
+}
+
+/// A template of pictures with the words around it writes what transformers' template of the same model for videos writes; pictures and
+/// words alone as before. The words around it were checked against Jinja2 3.1.6, too, with the same conversations.
+#[test]
+fn a_template_of_pictures_becomes_one_of_videos() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let of = |name: &str| ChatTemplate::from_folder(fixtures.join(name)).unwrap();
+    let (pictures, videos) = (of("llava_next_siglip_gemma2"), of("onevision_siglip_gemma2_video4"));
+    let made = pictures.for_videos("<image>", "<video>").unwrap();
+    assert!(pictures.made_source().is_none());
+    let again = ChatTemplate::new(made.made_source().unwrap()).unwrap().with_variable("bos_token", "<bos>");
+    let shown = |template: &ChatTemplate, turns: &[Turn], add_generation_prompt: bool| {
+        let messages: Vec<Message> = turns.iter().map(Message::with_videos).collect();
+        let options = RenderOptions { add_generation_prompt, ..Default::default() };
+        template.render_messages(&messages, &options).unwrap()
+    };
+    for turns in [
+        vec![Turn::user("<video>\nWhat?")],
+        vec![Turn::user("<image>\nWhat?"), Turn::assistant("This."), Turn::user("and <image>\n<video>?")],
+        vec![Turn::user("<video>\n<image>\n<video> a "), Turn::assistant("b"), Turn::user("<video>")],
+        vec![Turn::user("What?"), Turn::assistant("That.")],
+    ] {
+        for prompt in [false, true] {
+            let expected = shown(&videos, &turns, prompt);
+            assert_eq!(shown(&made, &turns, prompt), expected);
+            assert_eq!(shown(&again, &turns, prompt), expected);
+        }
+    }
+    // Contents that are texts stay as they are, and their pictures count.
+    let texts = [Message::text("user", "a <image> b"), Message::with_videos(&Turn::user("<video>c"))];
+    let written = made.render_messages(&texts, &RenderOptions::default()).unwrap();
+    assert!(written.contains("a <image> b") && written.contains("<video>\nc"), "{written}");
+    // Where pictures come before the words, videos do, and the source's last line end is no part of what it writes.
+    let first = "{% for m in messages %}{% for c in m.content | selectattr('type', 'equalto', 'image') %}<image>\n\n{% endfor %}\
+                 {% for c in m.content | selectattr('type', 'equalto', 'text') %}{{ c.text }}{% endfor %}{% endfor %}\n";
+    let made = ChatTemplate::new(first).unwrap().for_videos("<image>", "<video>").unwrap();
+    assert_eq!(shown(&made, &[Turn::user("a<video>b<image>")], false), "<video>\n\n<image>\n\nab");
+    assert!(pictures.for_videos("<image>", "it's").is_err());
 }

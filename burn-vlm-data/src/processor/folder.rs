@@ -65,6 +65,21 @@ impl Processor {
         Self::words(folder, &Files::read(folder)?)
     }
 
+    /// As [`Self::text_from_folder`], with the videos of a model that takes them: what counts the tokens of conversations whose pictures
+    /// are not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::text_from_folder`]; of a model that takes videos, as [`Self::from_folder`] of what is about them.
+    pub fn text_and_videos_from_folder(folder: impl AsRef<Path>) -> Result<Self, ProcessorError> {
+        let folder = folder.as_ref();
+        let files = Files::read(folder)?;
+        let processor = Self::words(folder, &files)?;
+        match files.videos(&processor.tokenizer)? {
+            Some(videos) => processor.with_videos(videos),
+            None => Ok(processor),
+        }
+    }
+
     /// How the model of a folder is shown pictures, with what LLaVA's own layout says of it in `config.json`.
     ///
     /// # Errors

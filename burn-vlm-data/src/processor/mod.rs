@@ -188,11 +188,12 @@ impl Processor {
         Ok(Self { tokenizer, format: Format::Template { template, style }, images, videos: None })
     }
 
-    /// The same processor for videos too.
+    /// The same processor for videos too. A template that writes pictures alone becomes one that writes a video as it writes a picture
+    /// ([`ChatTemplate::made_source`]).
     ///
     /// # Errors
-    /// A token that the tokenizer does not know; a format of conversations that has no place for videos (Parrot's own); a configuration
-    /// that makes no sense.
+    /// A token that the tokenizer does not know; a format of conversations that has no place for videos (Parrot's own, a template that
+    /// writes neither videos nor pictures); a configuration that makes no sense.
     pub fn with_videos(self, parts: VideoParts) -> Result<Self, ProcessorError> {
         let VideoParts { config, tokens, token } = parts;
         let known = |token: &str| self.tokenizer.token_id(token);
@@ -201,7 +202,7 @@ impl Processor {
             return Err(EncodeError::NoToken { token, help }.into());
         };
         config.square_side()?;
-        let (template, style) = (template.clone(), style.clone().with_video(Some((token, id))));
+        let (style, template) = style.clone().for_videos(template, (token, id))?;
         let videos = Some(Videos { processor: VideoProcessor::new(config)?, tokens });
         Ok(Self { format: Format::Template { template, style }, videos, ..self })
     }

@@ -1,4 +1,4 @@
-//! The folder that a source's image paths may not leave.
+//! The folder that a source's paths of pictures, or of videos, may not leave.
 //!
 //! Absolute paths and links are fine as long as they stay below it, a backslash is the separator that it is elsewhere. A link that
 //! leads out (a folder of pictures is often one, to a shared disk) is followed only where that is allowed.
@@ -27,6 +27,36 @@ pub struct ImageRoot {
     root: PathBuf,
     /// Links may lead out.
     allow_links: bool,
+    /// What is looked up here.
+    of: Of,
+}
+
+/// What is looked up in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Pictures,
+    Videos,
+    /// Videos, in the folder of pictures.
+    VideosAmongPictures,
+}
+
+impl Of {
+    /// How a file that is not there is counted.
+    fn missing(self) -> SkipKind {
+        match self {
+            Self::Pictures => SkipKind::MissingImage,
+            Self::Videos | Self::VideosAmongPictures => SkipKind::MissingVideo,
+        }
+    }
+
+    /// What errors call the folder.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Pictures => "image root",
+            Self::Videos => "video root",
+            Self::VideosAmongPictures => "image root (no `video_root` is set)",
+        }
+    }
 }
 
 impl ImageRoot {
@@ -38,9 +68,19 @@ impl ImageRoot {
         let root = folder.canonicalize()?;
         if root.is_dir() {
             let given = std::path::absolute(folder)?;
-            return Ok(Self { given, root, allow_links });
+            return Ok(Self { given, root, allow_links, of: Of::Pictures });
         }
         Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is not a folder"))
+    }
+
+    /// The same folder, in which videos and their frames are looked up.
+    pub(super) fn for_videos(self) -> Self {
+        Self { of: Of::Videos, ..self }
+    }
+
+    /// The same where the folder is that of the pictures.
+    pub(super) fn for_videos_too(&self) -> Self {
+        Self { of: Of::VideosAmongPictures, ..self.clone() }
     }
 
     /// The file that a relative path stands for.
@@ -53,7 +93,7 @@ impl ImageRoot {
         if path.is_file() {
             return Ok(path);
         }
-        Err(SkipReason::new(SkipKind::MissingImage, format!("{} is not a file", shown(relative))))
+        Err(SkipReason::new(self.of.missing(), format!("{} is not a file", shown(relative))))
     }
 
     /// Whether a path leads to a folder below this one.
@@ -68,7 +108,7 @@ impl ImageRoot {
             let detail = format!("{} is no folder of frames; extract the frames first", shown(relative));
             return Err(SkipReason::new(SkipKind::UnsupportedVideo, detail));
         }
-        let unreadable = |error| SkipReason::new(SkipKind::MissingImage, format!("{}: {error}", shown(relative)));
+        let unreadable = |error| SkipReason::new(self.of.missing(), format!("{}: {error}", shown(relative)));
         let mut frames = Vec::new();
         for entry in std::fs::read_dir(&path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
@@ -88,10 +128,10 @@ impl ImageRoot {
 
     fn resolve(&self, named: &str) -> Result<PathBuf, SkipReason> {
         let escape = |why: &str| SkipReason::new(SkipKind::PathEscape, format!("{}: {why}", shown(named)));
-        let missing = |why: String| SkipReason::new(SkipKind::MissingImage, format!("{}: {why}", shown(named)));
+        let missing = |why: String| SkipReason::new(self.of.missing(), format!("{}: {why}", shown(named)));
         if named.contains("://") {
             let detail = format!("{} is an address; fetch it first", shown(named));
-            return Err(SkipReason::new(SkipKind::MissingImage, detail));
+            return Err(SkipReason::new(self.of.missing(), detail));
         }
         if named.contains('\0') {
             return Err(escape("a zero byte"));
@@ -105,13 +145,16 @@ impl ImageRoot {
         let path = below.unwrap_or(path);
         let plain = |component: Component<'_>| matches!(component, Component::Normal(_) | Component::CurDir);
         if path.as_os_str().is_empty() || !path.components().all(plain) {
-            return Err(escape("only paths below the image root are read"));
+            return Err(escape(&format!("only paths below the {} are read", self.of.words())));
         }
         let found = self.root.join(path).canonicalize().map_err(|error| missing(error.to_string()))?;
         if self.allow_links || found.starts_with(&self.root) {
             return Ok(found);
         }
-        Err(escape("a link leads out of the image root; `allow_links = true` of the source (--allow-links) follows it"))
+        Err(escape(&format!(
+            "a link leads out of the {}; `allow_links = true` of the source (--allow-links) follows it",
+            self.of.words()
+        )))
     }
 }
 
@@ -152,6 +195,12 @@ mod tests {
         for missing in ["b.png", "https://example.com/a.png", "video"] {
             assert_eq!(images.file(missing).unwrap_err().kind, SkipKind::MissingImage, "{missing}");
         }
+        let videos = images.clone().for_videos();
+        for missing in ["b.mp4", "https://example.com/a.mp4", "video"] {
+            assert_eq!(videos.file(missing).unwrap_err().kind, SkipKind::MissingVideo, "{missing}");
+        }
+        assert!(videos.file("../a.mp4").unwrap_err().detail.contains("below the video root"));
+        assert!(images.for_videos_too().file("../a.mp4").unwrap_err().detail.contains("video_root"));
         let frames = images.frames("video").unwrap();
         let names: Vec<_> = frames.iter().map(|frame| frame.file_name().unwrap()).collect();
         assert_eq!(names, ["1.png", "2.png", "10.png"]);

@@ -85,8 +85,8 @@ impl Interpreter {
         };
         let root = open("image_root", &config.image_root)?;
         let video_root = match open("video_root", &config.video_root)? {
-            Some(root) => Some(root),
-            None => root.clone(),
+            Some(root) => Some(root.for_videos()),
+            None => root.as_ref().map(ImageRoot::for_videos_too),
         };
         Ok(Self {
             name: Arc::from(config.name.as_str()),
@@ -121,7 +121,7 @@ impl Interpreter {
         }
         resolve_numbered(turns.iter_mut().map(|turn| &mut turn.text), &mut media)?;
         if in_parts.is_empty() {
-            media = arrange(&mut turns, media);
+            media = arrange(turns.iter_mut().map(|turn| &mut turn.text), media);
         }
         media = self.with_parts(media, in_parts, count_placeholders(&turns), &label)?;
         let missing = !media.is_empty() && count_placeholders(&turns) == 0;
@@ -129,20 +129,7 @@ impl Interpreter {
             let images = count_images(&media);
             prepend(&mut turns, images, media.len() - images);
         }
-        let placeholders = count_placeholders(&turns);
-        if placeholders != media.len() {
-            let detail = format!("{placeholders} placeholders for {} pictures and videos", media.len());
-            return Err(SkipReason::new(SkipKind::Placeholders, detail));
-        }
-        let shown = turns.iter().flat_map(|turn| placeholders_of(&turn.text));
-        if shown.zip(&media).any(|(placeholder, medium)| placeholder != placeholder_of(medium)) {
-            let images = count_images(&media);
-            let detail = format!(
-                "the record has {images} pictures and {} videos, its {IMAGE_PLACEHOLDER} and {VIDEO_PLACEHOLDER} are not as many",
-                media.len() - images
-            );
-            return Err(SkipReason::new(SkipKind::Placeholders, detail));
-        }
+        check_places(turns.iter().map(|turn| turn.text.as_str()), &media)?;
         self.check_count(&media)?;
         Ok(Sample { id, media, turns, language, source: self.name.clone(), tags: self.tags.clone(), group: None })
     }
@@ -257,6 +244,24 @@ impl Interpreter {
             fields.chain(record.unread.iter().cloned()).chain(conversation.unread.clone()).collect();
         unread.retain(|name| !names.ignores(name));
         unread
+    }
+
+    /// Names of what a record has beside its id, language, pictures and videos, and what was asked for by name: for who reads the rest.
+    pub(super) fn others(&self, fields: &Record, unread: &[String]) -> BTreeSet<String> {
+        let names = &self.config.fields;
+        let image = self.image_fields(fields);
+        let is_read = |name: &str| {
+            (names.id.is_none() && IDS.contains(&name))
+                || names.id.as_deref() == Some(name)
+                || (names.image.is_none() && IMAGES.contains(&name))
+                || image.contains(&name)
+                || names.video.as_deref().unwrap_or("video") == name
+                || names.more.iter().any(|more| more == name)
+                || self.language_field() == Some(name)
+        };
+        let fields = fields.iter().filter(|(_, value)| is_there(value)).map(|(name, _)| name);
+        let others = fields.chain(unread).filter(|name| !is_read(name) && !names.ignores(name));
+        others.cloned().collect()
     }
 
     /// Leaves out the fields that are not read on purpose; whatever is made of a record, they have no part in it.
@@ -379,7 +384,8 @@ impl Interpreter {
     /// Videos of files: each that is no picture is one, pictures together are the frames of one. A GIF is a video, and so is a WebP alone;
     /// one path alone may be a folder of frames.
     fn videos(&self, found: Vec<RawPicture>) -> Result<Vec<Media>, SkipReason> {
-        let root = || self.root_of(self.video_root.as_ref(), "a video", "video_root or image_root");
+        let root =
+            || self.root_of(self.video_root.as_ref(), "a video", "video_root or image_root", SkipKind::MissingVideo);
         if let [RawPicture::Path(path)] = found.as_slice()
             && root()?.is_folder(path)
         {
@@ -415,7 +421,7 @@ impl Interpreter {
     }
 
     fn files(&self, pictures: Vec<RawPicture>) -> Result<Vec<Picture>, SkipReason> {
-        let root = || self.root_of(self.root.as_ref(), "an image", "image_root");
+        let root = || self.root_of(self.root.as_ref(), "an image", "image_root", SkipKind::MissingImage);
         pictures.into_iter().map(|found| self.found(found, root)).collect()
     }
 
@@ -434,10 +440,16 @@ impl Interpreter {
         Picture::File { path, max_bytes: self.config.limits.max_entry_bytes }
     }
 
-    fn root_of<'r>(&self, root: Option<&'r ImageRoot>, what: &str, key: &str) -> Result<&'r ImageRoot, SkipReason> {
+    fn root_of<'r>(
+        &self,
+        root: Option<&'r ImageRoot>,
+        what: &str,
+        key: &str,
+        missing: SkipKind,
+    ) -> Result<&'r ImageRoot, SkipReason> {
         root.ok_or_else(|| {
             let detail = format!("the record names {what} file; set {key} to the folder that holds it");
-            SkipReason::new(SkipKind::MissingImage, detail)
+            SkipReason::new(missing, detail)
         })
     }
 }
@@ -453,10 +465,43 @@ fn placeholder_of(medium: &Media) -> &'static str {
     }
 }
 
-/// Pictures and videos in the order in which the turns show them. Where all placeholders are of pictures, as in LLaVA's files of videos,
+/// Puts pictures and videos into the order in which a text with placeholders shows them; a text without any stays as it is. As in the
+/// records of sources, `<image>` may stand for a video, and is made its placeholder.
+///
+/// # Errors
+/// Placeholders that are not as many as the pictures, or the videos.
+pub fn place_media(text: &mut String, media: Vec<Media>) -> Result<Vec<Media>, SkipReason> {
+    if placeholders_of(text).is_empty() {
+        return Ok(media);
+    }
+    let media = arrange([&mut *text].into_iter(), media);
+    check_places([text.as_str()].into_iter(), &media)?;
+    Ok(media)
+}
+
+/// Checks that each placeholder stands for a medium of its kind.
+fn check_places<'t>(texts: impl Iterator<Item = &'t str>, media: &[Media]) -> Result<(), SkipReason> {
+    let places: Vec<&str> = texts.flat_map(placeholders_of).collect();
+    if places.len() != media.len() {
+        let detail = format!("{} placeholders for {} pictures and videos", places.len(), media.len());
+        return Err(SkipReason::new(SkipKind::Placeholders, detail));
+    }
+    if places.iter().zip(media).any(|(placeholder, medium)| *placeholder != placeholder_of(medium)) {
+        let images = count_images(media);
+        let detail = format!(
+            "the record has {images} pictures and {} videos, its {IMAGE_PLACEHOLDER} and {VIDEO_PLACEHOLDER} are not as many",
+            media.len() - images
+        );
+        return Err(SkipReason::new(SkipKind::Placeholders, detail));
+    }
+    Ok(())
+}
+
+/// Pictures and videos in the order in which the texts show them. Where all placeholders are of pictures, as in LLaVA's files of videos,
 /// those that stand for videos are made theirs; where all are of videos, a GIF or WebP is one.
-fn arrange(turns: &mut [Turn], media: Vec<Media>) -> Vec<Media> {
-    let places: Vec<&str> = turns.iter().flat_map(|turn| placeholders_of(&turn.text)).collect();
+fn arrange<'t>(texts: impl Iterator<Item = &'t mut String>, media: Vec<Media>) -> Vec<Media> {
+    let texts: Vec<&mut String> = texts.collect();
+    let places: Vec<&str> = texts.iter().flat_map(|text| placeholders_of(text)).collect();
     let (images, shown) = (count_images(&media), places.iter().filter(|place| **place == IMAGE_PLACEHOLDER).count());
     if places.len() != media.len() {
         return media;
@@ -466,16 +511,16 @@ fn arrange(turns: &mut [Turn], media: Vec<Media>) -> Vec<Media> {
     }
     if shown == media.len() && images < media.len() {
         let mut kinds = media.iter().map(placeholder_of);
-        for turn in turns.iter_mut() {
-            let mut text = String::with_capacity(turn.text.len());
+        for text in texts {
+            let mut made = String::with_capacity(text.len());
             let mut begin = 0;
-            for end in placeholder_ends(&turn.text) {
-                text.push_str(&turn.text[begin..end - IMAGE_PLACEHOLDER.len()]);
-                text.push_str(kinds.next().unwrap_or(IMAGE_PLACEHOLDER));
+            for end in placeholder_ends(text) {
+                made.push_str(&text[begin..end - IMAGE_PLACEHOLDER.len()]);
+                made.push_str(kinds.next().unwrap_or(IMAGE_PLACEHOLDER));
                 begin = end;
             }
-            text.push_str(&turn.text[begin..]);
-            turn.text = text;
+            made.push_str(&text[begin..]);
+            *text = made;
         }
         return media;
     }

@@ -55,6 +55,7 @@ pub use from_mixture::{
     open_mixture, open_sources,
 };
 pub use image_root::ImageRoot;
+pub use interpret::place_media;
 pub use list::ListSource;
 pub use row::Row;
 pub use skip::{Place, Skip, SkipKind, SkipReason};

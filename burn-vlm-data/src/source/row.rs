@@ -7,6 +7,7 @@ use super::{FileSource, Source};
 use crate::language::Language;
 use crate::sample::Media;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ pub struct Row {
     pub media: Vec<Media>,
     /// The language by the source's rule.
     pub language: Option<Language>,
+    /// Names of what the record has beside its id, language, pictures and videos: the other [`Self::fields`], and what the format
+    /// makes no field of (columns of a parquet file that nobody names, entries of an archive).
+    pub others: BTreeSet<String>,
 }
 
 impl FileSource {
@@ -49,6 +53,7 @@ impl FileSource {
         let id = given.clone().unwrap_or_else(|| made_up_id(&raw));
         let label = label(&raw);
         let unread = raw.unknown_columns();
+        let others = self.interpreter.others(&raw.fields, &raw.unread);
         let RawRecord { file, place, fields, pictures, frames, .. } = raw;
         let read = self.interpreter.language(&fields);
         let media = || -> Result<Vec<Media>, SkipReason> {
@@ -60,7 +65,7 @@ impl FileSource {
         };
         let read = read.and_then(|language| Ok((language, media()?)));
         match read {
-            Ok((language, media)) => Ok(Row { id, file, place, fields, media, language }),
+            Ok((language, media)) => Ok(Row { id, file, place, fields, media, language, others }),
             Err(reason) => Err(RawSkip { file, place, id: given, reason }),
         }
     }

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum SkipKind {
     /// A picture that is named but not there.
     MissingImage,
+    /// A video, or a frame of one, that is named but not there.
+    MissingVideo,
     /// A picture that cannot be decoded: truncated, damaged, no known format.
     UnreadableImage,
     /// A picture of too many pixels.
@@ -103,6 +105,7 @@ impl SkipKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MissingImage => "missing_image",
+            Self::MissingVideo => "missing_video",
             Self::UnreadableImage => "unreadable_image",
             Self::ImageTooLarge => "image_too_large",
             Self::PathEscape => "path_escape",
@@ -158,6 +161,7 @@ mod tests {
     fn names_are_those_that_serde_writes() {
         for kind in [
             SkipKind::MissingImage,
+            SkipKind::MissingVideo,
             SkipKind::UnreadableImage,
             SkipKind::ImageTooLarge,
             SkipKind::PathEscape,

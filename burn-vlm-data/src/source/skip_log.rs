@@ -31,7 +31,8 @@ impl Default for SkipLimit {
 /// More is left out than allowed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "{} of {drawn} samples cannot be used (for those left out others are drawn), more than {:.2} % and {} are allowed: {summary}{}",
+    "{} records cannot be used and were left out of {drawn} samples (in the place of each another is drawn, which may be such a one, too); \
+     allowed are {:.2} % of the samples, or {} records where that is more: {summary}{}",
     summary.total(),
     limit.fraction * 100.0,
     limit.min_count,

@@ -6,6 +6,7 @@ use crate::sample::MediaKey;
 use crate::source::{SkipKind, SkipReason, StoredPicture};
 use blake3::Hasher;
 use bytes::Bytes;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// A video that is not decoded yet.
@@ -76,7 +77,11 @@ impl Clip {
     }
 
     fn missing(&self, error: &std::io::Error) -> SkipReason {
-        SkipReason::new(SkipKind::UnreadableVideo, format!("{}: {error}", self.name()))
+        let kind = match error.kind() {
+            ErrorKind::NotFound => SkipKind::MissingVideo,
+            _ => SkipKind::UnreadableVideo,
+        };
+        SkipReason::new(kind, format!("{}: {error}", self.name()))
     }
 }
 

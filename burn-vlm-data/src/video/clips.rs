@@ -9,19 +9,21 @@ use super::{
 };
 use crate::conversation::{Role, Turn};
 use crate::drawn::{Drawing, DrawnPicture};
-use crate::image::{ImageError, RgbImage};
+use crate::image::{DecodeLimits, ImageError, RgbImage};
 use crate::language::Language;
 use crate::sample::{Media, MediaKey, Picture, Sample, Video, placeholder_ends};
-use crate::source::SkipReason;
+use crate::source::{SkipKind, SkipReason};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a frame's description begins with, see [`Drawing::description`].
 const FORM: &str = "frame/1";
+/// The codec of a video that is a list of pictures.
+const LISTED: &str = "frames";
 /// Frames that are shown of a video where nothing else is said: LLaVA-OneVision's, TowerVideo's and their evaluation's.
 pub const DEFAULT_FRAMES: usize = 32;
 
@@ -75,6 +77,8 @@ const HELD: usize = 16;
 struct Known {
     keys: HashMap<PathBuf, MediaKey>,
     records: HashMap<MediaKey, Arc<VideoRecord>>,
+    /// What is wrong with videos that could be read all the same, by their names.
+    damaged: BTreeMap<String, String>,
     /// The last videos with their frames, the oldest first.
     held: VecDeque<(MediaKey, Arc<Decoded>)>,
 }
@@ -104,10 +108,8 @@ impl Clips {
         settings.sampling.check()?;
         let open = |folder: &PathBuf| {
             let folder = base.join(folder);
-            FrameCache::open(&folder, settings.cache_megabytes << 20).map_err(|error| VideoError::File {
-                name: folder.display().to_string(),
-                reason: format!("the folder of cached frames: {error}"),
-            })
+            FrameCache::open(&folder, settings.cache_megabytes << 20)
+                .map_err(|error| VideoError::Cache { folder: folder.display().to_string(), reason: error.to_string() })
         };
         let cache = settings.cache.as_ref().map(open).transpose()?;
         let options = &settings.reading;
@@ -208,6 +210,35 @@ impl Clips {
         self.known_record(self.key(clip).ok()?)
     }
 
+    /// Videos that were shown so far although they are cut off or damaged, by their names, with what is wrong.
+    pub fn damaged(&self) -> BTreeMap<String, String> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).damaged.clone()
+    }
+
+    /// Which frames of a list are shown: those that the rule chooses of more than it chooses, else all.
+    ///
+    /// # Errors
+    /// As [`Self::show`]; a first frame that cannot be decoded.
+    pub fn record_of_list(&self, frames: &[Picture]) -> Result<VideoRecord, SkipReason> {
+        let first =
+            frames.first().ok_or_else(|| SkipReason::new(SkipKind::UnreadableVideo, "a video without frames"))?;
+        let indices = match self.sampling.frames() {
+            Some(most) if frames.len() > most => self.sampling.indices(&first.name(), frames.len(), None)?,
+            _ => (0..frames.len()).collect(),
+        };
+        Ok(VideoRecord {
+            sampling: self.sampling,
+            indices,
+            seconds: Vec::new(),
+            counted: frames.len(),
+            decoded: None,
+            fps: None,
+            size: first.decode(&DecodeLimits::default())?.dimensions(),
+            codec: LISTED.to_owned(),
+            damage: None,
+        })
+    }
+
     /// What the video is; the file is hashed once.
     fn key(&self, clip: &Clip) -> Result<MediaKey, SkipReason> {
         let Clip::File(path) = clip else { return clip.key() };
@@ -268,6 +299,10 @@ impl Clips {
     ) -> Result<&'d SampledFrames<RgbImage>, SkipReason> {
         let sampled = decoded.get_or_init(|| self.sample(clip, key)).as_ref().map_err(Clone::clone)?;
         self.remember(key, &sampled.record);
+        if let Some(damage) = &sampled.record.damage {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.damaged.entry(clip.name()).or_insert_with(|| damage.clone());
+        }
         Ok(sampled)
     }
 

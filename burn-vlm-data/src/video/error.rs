@@ -13,6 +13,24 @@ pub enum VideoError {
         /// What the system or the decoder said.
         reason: String,
     },
+    /// The folder of cached frames cannot be used.
+    #[error("the folder of cached frames {folder}: {reason}")]
+    Cache {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is a picture.
+    #[error(
+        "video {name}: it is a picture ({format}), no video: show it as a picture (`--image`, `/image`, a field of pictures)"
+    )]
+    Picture {
+        /// The file's name.
+        name: String,
+        /// What it is.
+        format: &'static str,
+    },
     /// A program is missing.
     #[error(
         "the program {program:?} is not found, which reads video files (GIF, animated WebP and folders of frames need none): install \

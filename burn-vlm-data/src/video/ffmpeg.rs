@@ -11,9 +11,11 @@ use super::program::{Patience, Program};
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoInfo, VideoOptions};
 use crate::image::RgbImage;
+use ::image::{ImageFormat, guess_format};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,8 @@ impl FfmpegSource {
         let probe = match self.probe.take() {
             Some(probe) => probe,
             None => {
-                let mut probe = probe(&self.name, &self.path, &self.options)?;
+                let mut probe =
+                    probe(&self.name, &self.path, &self.options).map_err(|error| self.picture().unwrap_or(error))?;
                 if !probe.complaint.is_empty() {
                     // A file that breaks off: packets may be there whose frames are not.
                     let (decoded, _) = self.count(&mut Patience::new(&self.options.limits))?;
@@ -77,6 +80,21 @@ impl FfmpegSource {
             }
         };
         Ok(self.probe.insert(probe))
+    }
+
+    /// The error of a file that is a picture, where it is one; asked where the programs could make nothing of it.
+    fn picture(&self) -> Option<VideoError> {
+        let mut head = [0; 16];
+        File::open(&self.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+        let format = match guess_format(&head).ok()? {
+            ImageFormat::Png => "PNG",
+            ImageFormat::Jpeg => "JPEG",
+            ImageFormat::Bmp => "BMP",
+            ImageFormat::Tiff => "TIFF",
+            ImageFormat::Avif => "AVIF",
+            _ => return None,
+        };
+        Some(VideoError::Picture { name: self.name.clone(), format })
     }
 
     /// What comes before the file: limits, and from when on (in seconds) it is decoded.
@@ -352,7 +370,12 @@ fn passthrough(
 
 /// What the program `ffmpeg` calls itself: another version may decode to other pixels.
 pub(super) fn version(options: &VideoOptions) -> Result<String, VideoError> {
-    Ok(ask_version(&options.ffmpeg, &mut Patience::new(&options.limits), options)?.line)
+    version_of(&options.ffmpeg, options)
+}
+
+/// The same of either program.
+pub(super) fn version_of(program: &Path, options: &VideoOptions) -> Result<String, VideoError> {
+    Ok(ask_version(program, &mut Patience::new(&options.limits), options)?.line)
 }
 
 fn ask_version(program: &Path, patience: &mut Patience, options: &VideoOptions) -> Result<Version, VideoError> {
@@ -418,6 +441,7 @@ mod tests {
                 times: (0..100).map(|frame| f64::from(frame) / 10.0).collect(),
                 key_interval: Some(10.0),
                 codec: "h264".to_owned(),
+                damage: None,
             },
             keys: (0..100).step_by(10).collect(),
             complaint: String::new(),

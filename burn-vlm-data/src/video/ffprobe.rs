@@ -46,8 +46,8 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
             .into();
     arguments.push(limits.max_pixels.to_string().into());
     // Capital V: pictures that are attached to sound are no video.
-    let shown = "packet=pts_time,flags:stream=codec_name,codec_tag_string,width,height,avg_frame_rate:stream_side_data=rotation:\
-                 format=format_name";
+    let shown = "packet=pts_time,flags:stream=codec_name,codec_tag_string,width,height,avg_frame_rate,nb_frames:\
+                 stream_side_data=rotation:format=format_name";
     arguments.extend(["-select_streams", "V:0", "-show_entries", shown, "-of", "compact", "-i"].map(OsString::from));
     arguments.push(file_argument(path));
     let mut patience = Patience::new(limits);
@@ -111,6 +111,8 @@ struct Stream {
     height: u32,
     rate: Option<f64>,
     turned: bool,
+    /// Frames that the header promises.
+    promised: Option<usize>,
 }
 
 impl Found {
@@ -190,6 +192,15 @@ impl Found {
         let mut keys: Vec<usize> =
             if seekable { self.key_times.iter().filter_map(place).collect() } else { Vec::new() };
         keys.sort_unstable();
+        // Headers promise other numbers than are shown for good reasons too; without a complaint only AVI's is a count of what follows.
+        let promised = stream.promised.filter(|promised| *promised > self.packets);
+        let promised =
+            promised.map(|promised| format!("its header promises {promised} frames, {} are there", self.packets));
+        let complaint_of = (!complaint.is_empty()).then(|| format!("ffprobe said: {complaint}"));
+        let damage = match (complaint_of, promised) {
+            (Some(said), promised) => Some(promised.into_iter().chain([said]).collect::<Vec<_>>().join("; ")),
+            (None, promised) => promised.filter(|_| container == "avi"),
+        };
         let info = VideoInfo {
             frames: self.shown,
             decoded: None,
@@ -199,6 +210,7 @@ impl Found {
             times,
             key_interval,
             codec: stream.codec,
+            damage,
         };
         Ok(Probe { info, keys, complaint })
     }
@@ -215,6 +227,7 @@ impl Stream {
                 "width" => stream.width = value.parse().unwrap_or_default(),
                 "height" => stream.height = value.parse().unwrap_or_default(),
                 "avg_frame_rate" => stream.rate = rate(value),
+                "nb_frames" => stream.promised = value.parse().ok(),
                 "rotation" => {
                     // Quarter turns; other angles are shown as they are stored.
                     let quarters = value.parse().map_or(0.0, |degrees: f64| (degrees / 90.0).round());
@@ -269,6 +282,24 @@ mod tests {
         let unknown = stream.replace("4/2", "0/0");
         let info = probed(&unknown).unwrap().info;
         assert_eq!((info.fps, info.times.len()), (None, 0));
+    }
+
+    /// What a header promises and is not there is told: of AVI always, of others beside a complaint.
+    #[test]
+    fn what_is_missing_is_told() {
+        let of = |container: &str, complaint: &str| {
+            let text = format!(
+                "packet|pts_time=0|flags=K_\nstream|codec_name=mpeg4|width=8|height=4|avg_frame_rate=4/2|nb_frames=60\n\
+                                format|format_name={container}"
+            );
+            let mut found = Found::default();
+            text.lines().for_each(|line| found.line(line));
+            found.probe("a", &VideoOptions::default(), complaint.to_owned()).unwrap().info.damage
+        };
+        assert_eq!(of("avi", "").as_deref(), Some("its header promises 60 frames, 1 are there"));
+        assert_eq!(of("mov,mp4", ""), None, "an edit list hides frames");
+        let told = of("mov,mp4", "partial file").unwrap();
+        assert_eq!(told, "its header promises 60 frames, 1 are there; ffprobe said: partial file");
     }
 
     #[test]

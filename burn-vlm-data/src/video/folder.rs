@@ -80,7 +80,8 @@ impl FrameSource for FolderSource {
                 let (width, height) = self.frame(0)?.dimensions();
                 let times = self.fps.map_or(Vec::new(), |fps| (0..frames).map(|frame| frame as f64 / fps).collect());
                 let codec = "folder".to_owned();
-                VideoInfo { frames, decoded: None, width, height, fps: self.fps, times, key_interval: Some(1.0), codec }
+                let (fps, key_interval, damage) = (self.fps, Some(1.0), None);
+                VideoInfo { frames, decoded: None, width, height, fps, times, key_interval, codec, damage }
             }
         };
         Ok(self.info.insert(info))

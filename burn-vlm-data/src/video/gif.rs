@@ -88,6 +88,7 @@ pub(super) fn timed(width: u32, height: u32, delays: impl Iterator<Item = f64>, 
         times,
         key_interval: None,
         codec: codec.to_owned(),
+        damage: None,
     }
 }
 

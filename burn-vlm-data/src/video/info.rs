@@ -22,6 +22,9 @@ pub struct VideoInfo {
     pub key_interval: Option<f64>,
     /// Name of the codec.
     pub codec: String,
+    /// What is wrong with a file whose frames can be read all the same: it is cut off or damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 /// Frames a second of frames at these times, where they say.

@@ -223,7 +223,7 @@ impl<'p> Program<'p> {
     /// What the program said last, in one line.
     pub(super) fn said(&self) -> String {
         let text = self.messages();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text.lines().map(|line| plain(line.trim())).filter(|line| !line.is_empty()).collect();
         let last = lines[lines.len().saturating_sub(2)..].join(" | ");
         let printable: Vec<char> = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         printable[printable.len().saturating_sub(SHOWN)..].iter().collect()
@@ -324,6 +324,18 @@ impl Drop for Program<'_> {
     }
 }
 
+/// A message without what says which part of the program wrote it, `[mov,mp4 @ 0x55d0c8]`: addresses differ from run to run.
+fn plain(line: &str) -> &str {
+    let mut line = line;
+    while let Some((head, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if !head.contains(" @ 0x") {
+            break;
+        }
+        line = rest.trim_start();
+    }
+    line
+}
+
 /// Passes a program's output on until it ends or nobody wants it.
 fn pass_on(mut output: impl Read, sender: &SyncSender<Event>) {
     loop {
@@ -365,6 +377,20 @@ fn keep_last(mut errors: impl Read, kept: &Mutex<Vec<u8>>, most: u64, sender: &S
             // Nobody may be there any more.
             let _sent = sender.send(Event::Flood);
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_no_addresses() {
+        assert_eq!(plain("[mov,mp4,m4a @ 0x55d0c8aa] moov atom not found"), "moov atom not found");
+        assert_eq!(plain("[in#0 @ 0x1] [h264 @ 0x2] [1] no frame"), "[1] no frame");
+        for same in ["a.mp4: Invalid data", "[h264] no frame", "[ @ 0x1 without an end", ""] {
+            assert_eq!(plain(same), same);
         }
     }
 }

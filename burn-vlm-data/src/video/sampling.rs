@@ -3,14 +3,17 @@
 //! Unusual here: the rules are those of different programs, down to their rounding. Three of them are one library's.
 
 use super::{DEFAULT_FRAMES, VideoError};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// The most frames that are chosen of one video.
 pub const MAX_CHOSEN: usize = 4096;
 
 /// A rule that chooses frames.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rule", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "rule")]
 pub enum Sampling {
     /// `np.linspace(0, total - 1, frames, dtype=int)`: first and last frame and what is evenly between them, as lmms-eval and the forced
     /// sampling of LLaVA-NeXT's training code; frames are repeated where there are fewer.
@@ -26,10 +29,9 @@ pub enum Sampling {
         /// Frames a second of the video.
         fps: f64,
         /// The most frames; none where absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         upper_bound: Option<usize>,
         /// Always as many frames as the bound.
-        #[serde(default)]
         force: bool,
     },
     /// `k * total // frames`: `load_video` of transformers 5; an error where there are fewer frames.
@@ -45,6 +47,59 @@ pub enum Sampling {
         /// Number of frames.
         frames: usize,
     },
+}
+
+/// A rule as a file has it: the same words, read by what serde derives.
+#[derive(Deserialize)]
+#[serde(tag = "rule", deny_unknown_fields)]
+enum Written {
+    #[serde(rename = "linspace")]
+    Linspace { frames: usize },
+    #[serde(rename = "fps")]
+    Fps {
+        fps: f64,
+        #[serde(default)]
+        upper_bound: Option<usize>,
+        #[serde(default)]
+        force: bool,
+    },
+    #[serde(rename = "transformers-5")]
+    Transformers5 { frames: usize },
+    #[serde(rename = "transformers-4")]
+    Transformers4 { frames: usize },
+}
+
+impl From<Written> for Sampling {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Linspace { frames } => Self::Linspace { frames },
+            Written::Fps { fps, upper_bound, force } => Self::Fps { fps, upper_bound, force },
+            Written::Transformers5 { frames } => Self::Transformers5 { frames },
+            Written::Transformers4 { frames } => Self::Transformers4 { frames },
+        }
+    }
+}
+
+/// What is no table is told what is expected.
+impl<'de> Deserialize<'de> for Sampling {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+        impl<'de> Visitor<'de> for Table {
+            type Value = Sampling;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a table with the rule and what it needs, such as { rule = \"linspace\", frames = 32 } or \
+                     { rule = \"fps\", fps = 1.0, upper_bound = 32 }",
+                )
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Sampling, A::Error> {
+                Written::deserialize(MapAccessDeserializer::new(map)).map(Sampling::from)
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
 }
 
 impl Sampling {

@@ -1,9 +1,10 @@
 //! The trait of what gives frames, opening files, and reading the frames that a rule chooses.
 
-use super::{FfmpegSource, FolderSource, GifSource, Sampling, VideoError, VideoInfo, VideoOptions, WebpSource};
+use super::{Clip, FfmpegSource, FolderSource, GifSource, Sampling, VideoError, VideoInfo, VideoOptions, WebpSource};
 use crate::image::RgbImage;
 use burn_vlm_base::files::read_regular;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -77,6 +78,32 @@ impl VideoReader {
     /// The options.
     pub fn options(&self) -> &VideoOptions {
         &self.options
+    }
+
+    /// Whether the programs read a video. Of one in a record of a source only its name is asked, of one that is not there nothing.
+    pub fn needs_programs(&self, clip: &Clip) -> bool {
+        let built_in = |head: &[u8]| matches!(Kind::of(head), Kind::Gif | Kind::Webp);
+        match clip {
+            Clip::Encoded { bytes, .. } => !built_in(bytes),
+            Clip::Stored(stored) => {
+                let name = stored.name().to_ascii_lowercase();
+                !(name.ends_with(".gif") || name.ends_with(".webp"))
+            }
+            Clip::File(path) => {
+                let mut head = Vec::new();
+                let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+                path.is_file() && read.is_ok() && !head.is_empty() && !built_in(&head)
+            }
+        }
+    }
+
+    /// What the program `ffmpeg` calls itself: another one may decode to other pixels.
+    ///
+    /// # Errors
+    /// [`VideoError::NoProgram`] where it or `ffprobe` is not there, and what else starting them may fail with.
+    pub fn programs(&self) -> Result<String, VideoError> {
+        super::ffmpeg::version_of(&self.options.ffprobe, &self.options)?;
+        super::ffmpeg::version_of(&self.options.ffmpeg, &self.options)
     }
 
     /// Opens a video file, a GIF, an animated WebP, or a folder of frames.
@@ -157,12 +184,25 @@ pub struct VideoRecord {
     pub size: (u32, u32),
     /// Name of the codec.
     pub codec: String,
+    /// What is wrong with a video that could be read all the same: its file is cut off or damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 impl VideoRecord {
     /// Frames that the rule chose among.
     pub fn total(&self) -> usize {
         self.decoded.unwrap_or(self.counted)
+    }
+
+    /// How many of how many frames are shown, in words: `8 of 45 frames`, `2 of 2 frames, repeated to 4`.
+    pub fn shown(&self) -> String {
+        let different = self.indices.iter().collect::<BTreeSet<_>>().len();
+        let repeated = match self.indices.len() {
+            shown if shown > different => format!(", repeated to {shown}"),
+            _ => String::new(),
+        };
+        format!("{different} of {} frames{repeated}", self.total())
     }
 }
 
@@ -219,6 +259,14 @@ pub fn sample_frames<T>(
                 let first = info.times.first().copied().unwrap_or_default();
                 let seconds = indices.iter().filter_map(|index| Some(info.times.get(*index)? - first)).collect();
                 let decoded = (total < info.frames).then_some(total);
+                let damage = match (decoded, info.damage) {
+                    (None, damage) => damage,
+                    (Some(decoded), damage) => {
+                        let said =
+                            damage.map_or_else(|| super::error::saying(&last_said), |damage| format!("; {damage}"));
+                        Some(format!("{decoded} of {} frames decode{said}", info.frames))
+                    }
+                };
                 let record = VideoRecord {
                     sampling: *sampling,
                     indices,
@@ -228,6 +276,7 @@ pub fn sample_frames<T>(
                     fps: info.fps,
                     size: (info.width, info.height),
                     codec: info.codec,
+                    damage,
                 };
                 return Ok(SampledFrames { distinct, order, record });
             }

@@ -54,7 +54,17 @@ mod tests {
         let indices = sampling.indices("a", 90, Some(30.0)).unwrap();
         let seconds = indices.iter().map(|index| *index as f64 / 10.0).collect();
         let (codec, size) = (String::new(), (8, 8));
-        VideoRecord { sampling, indices, seconds, counted: 90, decoded: None, fps: Some(30.0), size, codec }
+        VideoRecord {
+            sampling,
+            indices,
+            seconds,
+            counted: 90,
+            decoded: None,
+            fps: Some(30.0),
+            size,
+            codec,
+            damage: None,
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn videos_are_frames() {
     for (record, frames) in [(0, 2), (1, 3)] {
         let sample = source.get(record).unwrap();
         assert!(matches!(&sample.media[..], [Media::Image(_), Media::Video(video)] if video.frames().len() == frames));
-        let text = format!("<image> is a frame of {}?", "<image>".repeat(frames));
+        let text = format!("<image> is a frame of {}?", vec!["<image>"; frames].join("\n"));
         assert_eq!(sample.image_turns()[0], Turn::user(text));
         assert_eq!(sample.id, format!("llava:{record}"));
         assert_eq!(sample.pictures().count(), frames + 1);

@@ -1,11 +1,16 @@
 //! Records whose videos are files: in every format, shown by a rule, and left out with their reason where they cannot be read.
 
 use crate::files;
+use burn_vlm_data::batching::Batching;
 use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::encode::{EncodeOptions, MaskStyle};
 use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
 use burn_vlm_data::language::Language;
+use burn_vlm_data::plain::PromptTemplate;
+use burn_vlm_data::prepare::SampleMaker;
+use burn_vlm_data::processor::Processor;
 use burn_vlm_data::sample::{Media, Sample, Video};
-use burn_vlm_data::source::inspect::{InspectOptions, PageOptions, inspect, page};
+use burn_vlm_data::source::inspect::{InspectOptions, PageOptions, Reader, inspect, page};
 use burn_vlm_data::source::{FileSource, Format, SkipKind, Source, SourceConfig};
 use burn_vlm_data::video::{Clip, Clips, Sampling, VideoProcessor, VideoProcessorConfig, VideoSettings};
 use image::codecs::gif::GifEncoder;
@@ -105,7 +110,7 @@ fn json_names_files_below_the_video_root() {
         "in the order of the placeholders"
     );
     assert_eq!(shown(&clips, &source.get(3).unwrap()), [0, 1, 2].map(level));
-    for (record, kind) in [(4, SkipKind::PathEscape), (5, SkipKind::MissingImage), (6, SkipKind::Placeholders)] {
+    for (record, kind) in [(4, SkipKind::PathEscape), (5, SkipKind::MissingVideo), (6, SkipKind::Placeholders)] {
         let skip = source.get(record).unwrap_err();
         assert_eq!(skip.reason, kind, "{skip}");
     }
@@ -241,4 +246,79 @@ fn inspection_decodes_videos_and_shows_strips() {
     assert!(html.contains("3 of 9 frames by linspace, 24 x 16"), "{html}");
     // Without decoding the file is only looked for.
     assert_eq!(inspect(&source, None, InspectOptions { decode: false, ..options }).unwrap().usable(), 2);
+}
+
+/// A file, a list of more frames than are shown and one of fewer, and a folder of frames.
+fn files_and_lists(folder: &Path) -> Arc<dyn Source> {
+    for n in 0..5 {
+        let path = folder.join(format!("clips/frames/{n}.png"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_pixel(24, 16, [level(n); 3].into()).save(path).unwrap();
+    }
+    let listed = |frames: usize| (0..frames).map(|n| format!("frames/{n}.png")).collect::<Vec<_>>();
+    let record = |video: Value| json!({"video": video, "conversations": turns("<video>\nWhat?")});
+    let records = [json!("a.gif"), json!(listed(4)), json!(listed(2)), json!("frames")].map(record);
+    Arc::new(FileSource::open(write_json(folder, &json!(records))).unwrap())
+}
+
+/// Inspection counts the tokens that training makes of a sample, whether the model takes videos or is shown their frames as pictures.
+#[test]
+fn tokens_of_videos_are_those_of_training() {
+    let folder = files::temporary();
+    let source = files_and_lists(&folder);
+    for (model, videos) in [("onevision_siglip_gemma2_video4", true), ("llava_clip_qwen2", false)] {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(model);
+        let processor = Arc::new(Processor::from_folder(&model).unwrap());
+        assert_eq!(processor.video_token_id().is_some(), videos);
+        let view = processor.visual_tokens().unwrap().view;
+        let frames_of = processor.frame_processor().unwrap();
+        let mut maker = SampleMaker::new(
+            processor.clone(),
+            PromptTemplate::Chat,
+            EncodeOptions::default(),
+            Batching::default(),
+            usize::MAX,
+        );
+        maker.clips = Some(Clips::new(&frames(3), frames_of, Path::new("")).unwrap());
+        let reader = Arc::new(Reader::from_folder(&model, MaskStyle::AnswersOnly, view).unwrap());
+        let mut all = 0;
+        for record in 0..source.len() {
+            let sample = source.get(record).unwrap();
+            let read = reader.encode_frames(&sample, 3).unwrap();
+            assert_eq!(read.ids, maker.make(&sample, None).unwrap().encoded.ids, "record {record}");
+            let visual: usize = reader
+                .segments(&sample, 3)
+                .unwrap()
+                .iter()
+                .filter(|segment| segment.visual)
+                .map(|segment| segment.text.parse::<usize>().unwrap())
+                .sum();
+            let shown = if record == 2 { 2 } else { 3 };
+            assert_eq!(visual, if videos { processor.num_video_tokens(shown) } else { shown * view }, "{record}");
+            all += read.ids.len() as u64;
+        }
+        let options = InspectOptions { frames: 3, ..InspectOptions::default() };
+        assert_eq!(inspect(&source, Some(&reader), options).unwrap().tokens.unwrap().sum(), all);
+        let words = reader.video_tokens(3);
+        let count = if videos { processor.num_video_tokens(3) } else { 3 * view };
+        assert!(words.starts_with(&format!("{count} tokens")) && words.contains("pictures") != videos, "{words}");
+    }
+}
+
+/// Frames in a folder and listed ones are one video each, in the counts and on the page.
+#[test]
+fn lists_of_frames_are_videos_to_inspection() {
+    let folder = files::temporary();
+    let source = files_and_lists(&folder);
+    let options = InspectOptions { frames: 3, ..InspectOptions::default() };
+    let found = inspect(&source, None, options).unwrap();
+    assert_eq!((found.videos, found.pictures), ([(1, 4)].into(), [(0, 4)].into()));
+    let found = inspect(&source, None, options).unwrap();
+    let shown = PageOptions { reader: None, tower: None, frames: 3, samples: 4, seed: 0 };
+    let html = page(&*source, &found, shown);
+    assert_eq!(html.matches("class=\"strip\"").count(), 4, "{html}");
+    assert_eq!(html.matches("title=\"frame ").count(), 3 + 3 + 2 + 3);
+    for caption in ["3 of 4 listed frames, 24 x 16", "2 of 2 listed frames", "3 of 5 listed frames"] {
+        assert!(html.contains(caption), "{caption}: {html}");
+    }
 }

@@ -226,8 +226,11 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let prompt = self.chat.prompt(&self.turns, VisualCounts { images: &images, videos: &videos })?;
         let room = language_model.config().max_position_embeddings();
         if prompt.len() >= room {
+            let visual: usize = self.images.iter().map(|seen| seen.tokens).sum();
+            let help = if visual > 0 { ", or show fewer frames (--frames) or pictures" } else { "" };
             return Err(TrainError::Data(format!(
-                "the conversation has {} tokens, the model reads {room} (max_position_embeddings): begin a new one",
+                "the conversation has {} tokens, {visual} of them visual, and the model reads {room} (max_position_embeddings): begin a \
+                 new one (/new){help}",
                 prompt.len()
             )));
         }

@@ -3,7 +3,7 @@
 //! A reply is kept under a hash of all that was asked (turns, pictures, what is wanted). So the same question in two benchmarks, or under
 //! two rule sets with the same prompt, is asked once; and a question that was changed is asked again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn_vlm_base::files::FileError;
@@ -71,13 +71,15 @@ impl Line {
 #[derive(Debug)]
 pub struct ReplyLog {
     known: HashMap<String, Reply>,
+    /// Videos that were shown although their files are cut off or damaged, by their names, with what is wrong.
+    damaged: BTreeMap<String, String>,
     writer: Option<JsonlWriter>,
 }
 
 impl ReplyLog {
     /// Keeps replies in memory only.
     pub fn in_memory() -> Self {
-        Self { known: HashMap::new(), writer: None }
+        Self { known: HashMap::new(), damaged: BTreeMap::new(), writer: None }
     }
 
     /// Reads what is there and appends to it; a line that was cut off by a kill is dropped.
@@ -86,7 +88,7 @@ impl ReplyLog {
     /// Names the file, and the line that is no reply.
     pub fn open(path: &Path) -> Result<Self> {
         let writer = JsonlWriter::resume(path, |_: &Line| true)?;
-        let mut log = Self { known: HashMap::new(), writer: Some(writer) };
+        let mut log = Self { known: HashMap::new(), damaged: BTreeMap::new(), writer: Some(writer) };
         log.merge(path)?;
         Ok(log)
     }
@@ -100,13 +102,28 @@ impl ReplyLog {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut count = 0;
         for (number, line) in whole.lines().enumerate() {
-            let line = serde_json::from_str::<Line>(line).map_err(|error| error.to_string()).and_then(Line::reply);
-            let (question, reply) = line
-                .map_err(|why| TrainError::Data(format!("{}, line {}: no reply: {why}", path.display(), number + 1)))?;
+            let wrong =
+                |why: String| TrainError::Data(format!("{}, line {}: no reply: {why}", path.display(), number + 1));
+            let line = serde_json::from_str::<Line>(line).map_err(|error| wrong(error.to_string()))?;
+            self.note_damage(&line.videos);
+            let (question, reply) = line.reply().map_err(wrong)?;
             self.known.insert(question, reply);
             count += 1;
         }
         Ok(count)
+    }
+
+    fn note_damage(&mut self, videos: &[ShownVideo]) {
+        for ShownVideo { name, record } in videos {
+            if let Some(damage) = &record.damage {
+                self.damaged.entry(name.clone()).or_insert_with(|| damage.clone());
+            }
+        }
+    }
+
+    /// Videos that replies are about although their files are cut off or damaged, by their names, with what is wrong.
+    pub fn damaged(&self) -> &BTreeMap<String, String> {
+        &self.damaged
     }
 
     /// The reply to a question.
@@ -137,6 +154,7 @@ impl ReplyLog {
     /// # Errors
     /// As [`Self::add`].
     pub fn add_with(&mut self, key: &str, id: &str, reply: Reply, videos: Vec<ShownVideo>) -> Result<()> {
+        self.note_damage(&videos);
         if let Some(writer) = &mut self.writer {
             writer.append(&Line::new(key, id, &reply, videos))?;
         }

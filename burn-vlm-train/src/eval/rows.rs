@@ -54,6 +54,8 @@ pub struct Shown {
     /// The picture; of a video its frames.
     pub(super) pictures: Vec<Picture>,
     pub(super) is_video: bool,
+    /// The question that shows it, for errors; of what several show, one of them.
+    pub(super) of: Option<Arc<str>>,
 }
 
 impl Shown {
@@ -63,7 +65,7 @@ impl Shown {
     /// A file that cannot be read.
     pub fn new(picture: &Picture) -> Result<Self> {
         let key = picture.key().map_err(TrainError::within(picture.name()))?;
-        Ok(Self { key, pictures: vec![picture.clone()], is_video: false })
+        Ok(Self { key, pictures: vec![picture.clone()], is_video: false, of: None })
     }
 
     /// A video of these frames, for a model that takes videos.
@@ -78,7 +80,15 @@ impl Shown {
         for frame in frames {
             keys.extend(frame.key().map_err(TrainError::within(frame.name()))?.0);
         }
-        Ok(Self { key: MediaKey::of(&keys), pictures: frames.to_vec(), is_video: true })
+        Ok(Self { key: MediaKey::of(&keys), pictures: frames.to_vec(), is_video: true, of: None })
+    }
+
+    /// What errors call one of its pictures: behind the question that shows it.
+    fn within(&self, picture: &Picture) -> String {
+        match &self.of {
+            Some(question) => format!("{question}: {}", picture.name()),
+            None => picture.name(),
+        }
     }
 
     /// What errors call it.
@@ -225,14 +235,14 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
     /// The pictures of one conversation, processed together, and the frames of its videos.
     fn process(&self, shown: &[Shown]) -> Result<Vec<ProcessedImage>> {
         let among = shown.iter().filter(|one| !one.is_video).count();
-        let one = |(picture, is_video): (&Picture, bool)| {
-            let made = match is_video {
+        let one = |(picture, shown): (&Picture, &Shown)| {
+            let made = match shown.is_video {
                 true => self.processor.process_frame(picture),
                 false => self.processor.process_picture(picture, among),
             };
-            made.map_err(TrainError::within(picture.name()))
+            made.map_err(TrainError::within(shown.within(picture)))
         };
-        let all = shown.iter().flat_map(|one| one.pictures.iter().map(move |picture| (picture, one.is_video)));
+        let all = shown.iter().flat_map(|one| one.pictures.iter().map(move |picture| (picture, one)));
         all.map(one).collect()
     }
 
@@ -243,7 +253,7 @@ impl<T: VisionTower, P: Projector> Scorer<T, P> {
             frames if one.is_video => Ok(self.processor.num_video_tokens(frames.len())),
             [picture] => {
                 let made = self.processor.process_picture(picture, among);
-                Ok(self.processor.num_image_tokens(&made.map_err(TrainError::within(picture.name()))?))
+                Ok(self.processor.num_image_tokens(&made.map_err(TrainError::within(one.within(picture)))?))
             }
             _ => Ok(0),
         };
@@ -410,5 +420,7 @@ pub(super) fn shown(benchmark: &str, question: &Question) -> Result<Vec<Shown>> 
             Err(BenchmarkError::Setting { name: benchmark.to_owned(), message }.into())
         }
     };
-    question.media.iter().map(one).collect()
+    let of: Arc<str> = question.id.as_str().into();
+    let told = |shown: Shown| Shown { of: Some(of.clone()), ..shown };
+    question.media.iter().map(|medium| one(medium).map(told)).collect()
 }

@@ -48,7 +48,11 @@ fn in_portions<'r, T: VisionTower, P: Projector>(
         let counts: Counts = scorer.counts(chunk.iter().map(|row| row.shown.as_slice()))?;
         let prompt = |row: &&'r Row| {
             let counts = counts[&keys(&row.shown)].clone();
-            Ok(Prompt { encoded: encode(row, &counts)?, shown: &row.shown, counts })
+            let encoded = encode(row, &counts)?;
+            // Where the answer begins; how much of it may follow is the model's to tell.
+            let prompt = encoded.labels.iter().position(|label| *label != IGNORE).unwrap_or(encoded.ids.len());
+            check_length(scorer, row, prompt, counts.iter().sum())?;
+            Ok(Prompt { encoded, shown: &row.shown, counts })
         };
         let encoded: Vec<Prompt<'r>> = chunk.par_iter().map(prompt).collect::<Result<_>>()?;
         tokens += encoded.iter().map(|prompt| prompt.encoded.ids.len()).sum::<usize>();
@@ -64,6 +68,31 @@ fn in_portions<'r, T: VisionTower, P: Projector>(
         true => Ok(()),
         false => each(first, prompts),
     }
+}
+
+/// Most characters of a question that an error shows.
+const SHOWN: usize = 80;
+
+/// Whether what comes before a row's answer fits into the model's positions; the error names the row.
+fn check_length<T: VisionTower, P: Projector>(
+    scorer: &Scorer<T, P>,
+    row: &Row,
+    tokens: usize,
+    visual: usize,
+) -> Result<()> {
+    let max = scorer.model.language_model.config().max_position_embeddings();
+    if tokens <= max {
+        return Ok(());
+    }
+    let text = || row.turns.first().map_or("", |turn| turn.text.as_str()).chars().take(SHOWN).collect::<String>();
+    let question = row.shown.iter().find_map(|one| one.of.as_deref().map(str::to_owned)).unwrap_or_else(text);
+    let help = match row.shown.iter().any(|one| one.is_video || one.pictures.len() > 1) || row.shown.len() > 1 {
+        true => "show fewer frames (--frames) or pictures",
+        false => "shorten its text",
+    };
+    Err(TrainError::Data(format!(
+        "{question}: it has {tokens} tokens before its answer, {visual} of them visual, and the model reads {max} (max_position_embeddings): {help}"
+    )))
 }
 
 /// Where the answer of a row is: the place before each of its tokens, and the token.

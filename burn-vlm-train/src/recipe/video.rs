@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_vlm_data::video::{Sampling, VideoOptions, VideoSettings};
+use burn_vlm_data::video::{Sampling, VideoLimits, VideoOptions, VideoSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
@@ -57,7 +57,13 @@ impl VideoRecipe {
     pub(crate) fn fingerprint(&self) -> String {
         let Self { extend_model, sampling, time_instruction, reading, .. } = self;
         let (background, turn, fps) = (reading.background, reading.turn, reading.folder_fps);
-        format!("{extend_model} {sampling:?} {time_instruction} {background:?} {turn} {fps:?}")
+        let mut text = format!("{extend_model} {sampling:?} {time_instruction} {background:?} {turn} {fps:?}");
+        // What is beyond a limit is left out, and another sample drawn. Threads change no pixel.
+        let limits = VideoLimits { threads: 1, ..reading.limits };
+        if limits != VideoLimits::default() {
+            text.push_str(&format!(" {limits:?}"));
+        }
+        text
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -68,5 +74,50 @@ impl VideoRecipe {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(text: &str) -> VideoRecipe {
+        toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// What may change weights is in the fingerprint, what may not is not.
+    #[test]
+    fn the_fingerprint_has_what_decides_on_weights() {
+        let plain = recipe("").fingerprint();
+        for other in [
+            "sampling = { rule = 'linspace', frames = 4 }",
+            "time_instruction = true",
+            "reading = { limits = { max_frames = 10 } }",
+            "reading = { limits = { seconds = 1.0 } }",
+            "reading = { background = [0, 0, 0] }",
+        ] {
+            assert_ne!(recipe(other).fingerprint(), plain, "{other}");
+        }
+        for same in ["cache = 'frames'", "reading = { limits = { threads = 4 } }", "cache_megabytes = 7"] {
+            assert_eq!(recipe(same).fingerprint(), plain, "{same}");
+        }
+    }
+
+    /// A rule that is written otherwise than as a table is told how it is written.
+    #[test]
+    fn a_rule_is_a_table() {
+        for (wrong, word) in [
+            ("sampling = 'linspace'", "{ rule = \"linspace\", frames = 32 }"),
+            ("sampling = 8", "{ rule = \"linspace\", frames = 32 }"),
+            ("sampling = { frames = 8 }", "rule"),
+            ("sampling = { rule = 'linspac', frames = 8 }", "linspace"),
+        ] {
+            let error = toml::from_str::<VideoRecipe>(wrong).unwrap_err().to_string();
+            assert!(error.contains(word) && !error.contains("internally tagged"), "{wrong}: {error}");
+        }
+        let read = recipe("sampling = { rule = 'fps', fps = 2.0, upper_bound = 8 }");
+        assert_eq!(read.sampling, Sampling::Fps { fps: 2.0, upper_bound: Some(8), force: false });
+        let again: VideoRecipe = toml::from_str(&toml::to_string(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
     }
 }

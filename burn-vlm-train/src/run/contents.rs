@@ -3,16 +3,18 @@
 //! Counts alone do not tell a corrected file from the one before. Names, sizes and hashes do, and need no clock: files may be copied
 //! to another machine. They are hashed by [`hash_contents`]. Of pictures that
 //! records name by their paths those of 256 records are: other pictures under the same names are noticed, one that was mended among
-//! thousands is not. Of videos the sizes are.
+//! thousands is not. Of the videos of these records the sizes are known, and a hash of their first and last bytes, each by its name; and
+//! which program decodes them.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use burn_vlm_base::seal::hash_contents;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::{Picture, Sample};
 use burn_vlm_data::source::{Drawn, Mixed, SkipReason, StreamState, mixture_files};
-use burn_vlm_data::video::Clip;
+use burn_vlm_data::video::{Clip, VideoReader};
 use serde::{Deserialize, Serialize};
 
 use crate::ablation::{hash_table, parse_toml};
@@ -27,6 +29,12 @@ pub(crate) struct DataState {
     stream: StreamState,
     /// Hash of pictures in files of their own that records name, of [`LOOKED_AT`] records from all over the epoch.
     pictures: Option<String>,
+    /// The videos of these records that lie in files of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    videos: Vec<FileState>,
+    /// What decodes those of them that programs read, as it calls itself: another version may give other pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decoder: Option<String>,
     /// What it is read from.
     files: Vec<FileState>,
 }
@@ -48,6 +56,13 @@ impl FileState {
         Ok(Self { name, bytes, blake3 })
     }
 
+    /// A video by its size and its ends: hashing hundreds of them takes longer than training may wait for. One that is not there has none.
+    /// It is called as it lies below `folder`.
+    fn of_video(path: &Path, folder: &Path) -> Self {
+        let (bytes, blake3) = ends(path).unwrap_or_default();
+        Self { name: path.strip_prefix(folder).unwrap_or(path).display().to_string(), bytes, blake3 }
+    }
+
     /// A mixture file by what it says: another comment is no other data.
     fn of_mixture(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| TrainError::io("cannot read", path, e))?;
@@ -55,6 +70,86 @@ impl FileState {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, bytes: 0, blake3: hash_table(&table) })
     }
+}
+
+/// Bytes that are hashed of each end of a video.
+const END: u64 = 64 << 10;
+
+/// Size of a file, and a hash of its beginning and its end; of a folder of frames, of the names in it.
+fn ends(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut hasher = blake3::Hasher::new();
+    let data = std::fs::metadata(path)?;
+    if data.is_dir() {
+        let mut names: Vec<_> =
+            std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        names.sort();
+        for name in &names {
+            hasher.update(name.as_encoded_bytes());
+        }
+        return Ok((names.len() as u64, hasher.finalize().to_hex().to_string()));
+    }
+    let mut file = std::fs::File::open(path)?;
+    for from in [0, data.len().saturating_sub(END)] {
+        let mut piece = Vec::new();
+        file.seek(SeekFrom::Start(from))?;
+        (&mut file).take(END).read_to_end(&mut piece)?;
+        hasher.update(&piece);
+    }
+    Ok((data.len(), hasher.finalize().to_hex().to_string()))
+}
+
+/// What is known of the videos of a stage.
+#[derive(Debug, Default)]
+pub(super) struct Videos {
+    /// Those in files of their own, by name.
+    files: Vec<FileState>,
+    /// The first that programs read.
+    pub(super) by_program: Option<String>,
+}
+
+/// Looks at the videos of [`LOOKED_AT`] records from all over the epoch.
+pub(super) fn videos_of(mixed: &Mixed, reader: &VideoReader) -> Videos {
+    let length = mixed.epoch_len();
+    let count = length.min(LOOKED_AT);
+    let mut found = Videos::default();
+    let mut paths = BTreeSet::new();
+    // As for pictures: a source whose first sample has all that it shows with it is not asked again.
+    let mut in_files: BTreeMap<usize, bool> = BTreeMap::new();
+    for number in 0..count {
+        let position = (u128::from(number) * u128::from(length) / u128::from(count)) as u64;
+        let Some(source) = mixed.source_at(position).filter(|source| in_files.get(source) != Some(&false)) else {
+            continue;
+        };
+        let shown = |sample: &Sample| {
+            let clips: Vec<Clip> = sample.clips().cloned().collect();
+            let file = sample.pictures().any(|picture| matches!(picture, Picture::File { .. }));
+            let file = file || clips.iter().any(|clip| matches!(clip, Clip::File(_)));
+            Ok::<_, SkipReason>((sample.media.is_empty(), file, clips))
+        };
+        // Where nothing can be used, drawing tells.
+        let Ok(Drawn { item: (nothing, file, clips), .. }) = mixed.get(position, shown) else { continue };
+        if !nothing {
+            in_files.entry(source).or_insert(file);
+        }
+        for clip in clips {
+            if found.by_program.is_none() && reader.needs_programs(&clip) {
+                found.by_program = Some(clip.name());
+            }
+            if let Clip::File(path) = clip {
+                paths.insert(path);
+            }
+        }
+    }
+    let folder = common_folder(&paths);
+    found.files = paths.iter().map(|path| FileState::of_video(path, &folder)).collect();
+    found
+}
+
+/// The deepest folder that all of these lie in: with the data it may be moved.
+fn common_folder(paths: &BTreeSet<PathBuf>) -> PathBuf {
+    let mut common = paths.first().and_then(|first| first.parent()).unwrap_or(Path::new("")).to_owned();
+    while !paths.iter().all(|path| path.starts_with(&common)) && common.pop() {}
+    common
 }
 
 /// Records whose pictures are looked at.
@@ -129,10 +224,16 @@ pub(crate) fn files_state(stage: &StageRecipe, base: &Path) -> Result<Option<Str
 }
 
 impl DataState {
-    /// Of an open stage. Where the sources are a program's own, no file is known.
-    pub(super) fn of(mixed: &Mixed, stage: Option<(&StageRecipe, &Path)>) -> Result<Self> {
+    /// Of an open stage with what is known of its videos. Where the sources are a program's own, no file is known.
+    pub(super) fn of(
+        mixed: &Mixed,
+        stage: Option<(&StageRecipe, &Path)>,
+        (videos, reader): (Videos, &VideoReader),
+    ) -> Result<Self> {
         let files = stage.map(|(stage, base)| files(stage, base)).transpose()?.unwrap_or_default();
-        Ok(Self { stream: mixed.state(0), pictures: pictures_of(mixed), files })
+        // Whether it is needed is told later: features may be there already.
+        let decoder = videos.by_program.and_then(|_| reader.programs().ok());
+        Ok(Self { stream: mixed.state(0), pictures: pictures_of(mixed), videos: videos.files, decoder, files })
     }
 
     /// Why a run that began with `before` cannot go on with this, if it cannot: the first difference.
@@ -140,7 +241,33 @@ impl DataState {
         if let Err(error) = mixed.resume(&before.stream) {
             return Some(error.to_string());
         }
-        self.changed_pictures(before).or_else(|| self.changed_files(before).into_iter().next())
+        let videos = self.changed_videos(before).into_iter().next();
+        let first = videos.or_else(|| self.changed_pictures(before));
+        first.or_else(|| self.changed_files(before).into_iter().next())
+    }
+
+    /// Videos that are not what they were, and another decoder. What an older run does not know has not changed.
+    fn changed_videos(&self, before: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !before.videos.is_empty() {
+            let then: BTreeMap<&str, &FileState> =
+                before.videos.iter().map(|file| (file.name.as_str(), file)).collect();
+            for file in &self.videos {
+                let was = then.get(file.name.as_str());
+                lines.extend(was.filter(|was| **was != file).map(|was| match (was.bytes, file.bytes) {
+                    (_, 0) => format!("the video {} is not there", file.name),
+                    (0, _) => format!("the video {} was not there", file.name),
+                    (was, is) if was != is => format!("the video {} has {is} bytes and had {was}", file.name),
+                    _ => format!("the video {} has other contents at the same size", file.name),
+                }));
+            }
+        }
+        if let (Some(was), Some(is)) = (&before.decoder, &self.decoder)
+            && was != is
+        {
+            lines.push(format!("videos are decoded by `{is}` and were by `{was}`"));
+        }
+        lines
     }
 
     fn changed_pictures(&self, before: &Self) -> Option<String> {
@@ -200,6 +327,7 @@ impl DataState {
                 _ => {}
             }
         }
+        lines.extend(self.changed_videos(before));
         lines.extend(self.changed_pictures(before).filter(|_| self.stream == before.stream));
         lines.extend(self.changed_files(before));
         if lines.is_empty() && self != before {
@@ -229,9 +357,35 @@ mod tests {
         };
         DataState {
             pictures: None,
+            videos: Vec::new(),
+            decoder: None,
             stream: StreamState { position: 0, seed: 1, groups: groups.iter().map(group).collect() },
             files: files.iter().map(file).collect(),
         }
+    }
+
+    /// Changed videos are named, and so is another decoder; what an older run did not write down has not changed.
+    #[test]
+    fn changed_videos_are_named() {
+        let file = |name: &str, bytes: u64, hash: &str| FileState { name: name.into(), bytes, blake3: hash.into() };
+        let with = |videos: &[FileState], decoder: Option<&str>| DataState {
+            videos: videos.to_vec(),
+            decoder: decoder.map(str::to_owned),
+            ..state(&[("a", 10)], &[])
+        };
+        let before = with(&[file("a.mp4", 9, "x"), file("b.mp4", 7, "y"), file("c.mp4", 5, "z")], Some("ffmpeg 5"));
+        assert!(before.changes(&before).is_empty());
+        let now = with(&[file("a.mp4", 9, "w"), file("b.mp4", 8, "y"), file("c.mp4", 0, "")], Some("ffmpeg 6"));
+        assert_eq!(
+            now.changes(&before),
+            [
+                "the video a.mp4 has other contents at the same size",
+                "the video b.mp4 has 8 bytes and had 7",
+                "the video c.mp4 is not there",
+                "videos are decoded by `ffmpeg 6` and were by `ffmpeg 5`",
+            ]
+        );
+        assert!(now.changed_videos(&with(&[], None)).is_empty());
     }
 
     #[test]

@@ -15,9 +15,9 @@ use burn_vlm_data::source::{
     Group, LanguageRecords, Limits, Mixed, Records, Skip, SkipLimit, SkipLog, Source, StreamOptions, open_mixture, told,
 };
 use burn_vlm_data::tasks::{Task, training_source};
-use burn_vlm_data::video::VideoSettings;
+use burn_vlm_data::video::{VideoReader, VideoSettings};
 
-use super::contents::DataState;
+use super::contents::{DataState, videos_of};
 use super::drawn::DrawnSamples;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
@@ -52,6 +52,8 @@ pub struct StageData {
     pub video: VideoSettings,
     /// Where relative paths begin.
     pub base: PathBuf,
+    /// The first video that the programs `ffmpeg` and `ffprobe` read.
+    pub by_program: Option<String>,
     /// For `data.json`.
     state: DataState,
 }
@@ -137,9 +139,7 @@ fn open_data(
         Some(mixture) => open_file(mixture, origin.base, seed, share).map_err(|e| TrainError::within(within())(e))?,
         None => open_corpus(&stage.data, origin, stage, seed, share).map_err(|e| TrainError::within(within())(e))?,
     };
-    let state = DataState::of(&opened.mixed, Some((stage, origin.base)));
-    let state = state.map_err(|e| TrainError::within(within())(e))?;
-    stage_of((name, stage), opened, (state, may_change), (origin.base, origin.video), folder)
+    stage_of((name, stage), opened, (true, may_change), (origin.base, origin.video), folder)
 }
 
 /// The same for sources of one's own, in the place of what the stage names: every record of each once an epoch, but for what is held
@@ -186,20 +186,26 @@ pub fn open_stage_sources(
     let options = StreamOptions { seed, shuffle_bytes, held_out: share };
     let limit = mixture.map_or_else(SkipLimit::default, |mixture| mixture.skip_limit);
     let mixed = Arc::new(Mixed::new(sources, groups, options)?);
-    let state = DataState::of(&mixed, None)?;
     let opened = Opened { mixed, languages, held_out, skipped, limit };
-    stage_of((name, stage), opened, (state, false), (base, recipe.video.as_ref()), folder)
+    stage_of((name, stage), opened, (false, false), (base, recipe.video.as_ref()), folder)
 }
 
-/// What was opened, as the data of a stage: against what was there before, with its length and what is validated on.
+/// What was opened, as the data of a stage: against what was there before, with its length and what is validated on. `has_files` says
+/// whether it is read from the files that the stage names.
 fn stage_of(
     (name, stage): (&str, &StageRecipe),
     opened: Opened,
-    (state, may_change): (DataState, bool),
+    (has_files, may_change): (bool, bool),
     (base, video): (&Path, Option<&VideoRecipe>),
     folder: &Path,
 ) -> Result<StageData> {
     let Opened { mixed, languages, held_out, skipped, limit } = opened;
+    let settings = video.map(VideoRecipe::settings).unwrap_or_default();
+    let reader = VideoReader::new(settings.reading.clone());
+    let videos = videos_of(&mixed, &reader);
+    let by_program = videos.by_program.clone();
+    let state = DataState::of(&mixed, has_files.then_some((stage, base)), (videos, &reader))
+        .map_err(TrainError::within(format!("[stage.{name}]")))?;
     let file = folder.join(DATA);
     // Data that nothing has been trained on may change.
     let begun = !checkpoint::list(folder)?.is_empty();
@@ -231,7 +237,9 @@ fn stage_of(
     DrawnSamples::of(&mixed, &languages, (steps * stage.samples_per_step()) as u64).write(folder)?;
     let held_out = stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
-    let text = serde_json::to_string(&state).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
+    // Of a stage that goes on, what it knew: a newer version may know more.
+    let known = before.as_ref().filter(|_| !may_change).unwrap_or(&state);
+    let text = serde_json::to_string(known).map_err(|e| TrainError::invalid(&file, e.to_string()))?;
     // What is validated on decides on weights and length too.
     let validated = held_out.as_ref().map(HeldOut::describe);
     let shown = video.map(VideoRecipe::fingerprint).unwrap_or_default();
@@ -244,8 +252,9 @@ fn stage_of(
         held_out,
         fingerprint,
         changes,
-        video: video.map(VideoRecipe::settings).unwrap_or_default(),
+        video: settings,
         base: base.to_owned(),
+        by_program,
         state,
     })
 }

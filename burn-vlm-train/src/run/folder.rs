@@ -1,5 +1,6 @@
 //! The folder of a run: whose it is, what its parts were, and the model that comes out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,17 +10,19 @@ use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_base::files::{list_dir, write_atomic, write_json_atomic};
 use burn_vlm_base::seal::hash_file;
+use burn_vlm_base::shorten::shorten_message;
 use burn_vlm_data::chat_template::ANSWER_END;
 use burn_vlm_data::conversation::VIDEO_PLACEHOLDER;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::processor::{BY_TEMPLATE, CONVERSATION_FORMAT, Processor, ProcessorParts, TOKENS_PER_VIEW};
+use burn_vlm_data::video::VideoOptions;
 use serde_json::json;
 
 use crate::assemble::Assembled;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::processor::model_visual_tokens;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, VideoRecipe};
 
 /// Writes the recipe into the folder, or checks that it is the one that is there.
 pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
@@ -32,17 +35,58 @@ pub(crate) fn claim(out: &Path, recipe: &Recipe) -> Result<()> {
             Ok(write_atomic(&file, text.as_bytes())?)
         }
         Ok(there) => {
-            let changed = |(old, new): &(&str, &str)| old != new;
-            let first = there.lines().zip(text.lines()).find(changed);
-            let (old, new) = first.unwrap_or(("(its end)", "(more lines, or fewer)"));
             let message = format!(
-                "this folder holds a run of another recipe (there `{old}`, now `{new}`); give the new run another folder, or remove this one; a finished run takes more steps or epochs of its last stage \
-                 with --extend"
+                "this folder holds a run of another recipe ({}); give the new run another folder, or remove this one; a finished run takes more steps or epochs of its last stage \
+                 with --extend",
+                differences(&there, &text)
             );
             Err(TrainError::invalid(&file, message))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(write_atomic(&file, text.as_bytes())?),
         Err(error) => Err(TrainError::io("cannot read", &file, error)),
+    }
+}
+
+/// The most keys that differ which are named.
+const NAMED: usize = 5;
+
+/// The keys in which two recipes differ, with what stands there and what is asked for now.
+fn differences(there: &str, now: &str) -> String {
+    let keys = |text: &str| {
+        let mut keys = BTreeMap::new();
+        if let Ok(mut table) = toml::from_str::<toml::Table>(text) {
+            // What is not written down because it is the default may differ from what is.
+            if let Some(toml::Value::Table(video)) = table.get_mut("video")
+                && let Ok(reading) = toml::Value::try_from(VideoOptions::default())
+            {
+                video.entry("reading").or_insert(reading);
+            }
+            flatten("", &toml::Value::Table(table), &mut keys);
+        }
+        keys
+    };
+    let (old, new) = (keys(there), keys(now));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
+    let value = |keys: &BTreeMap<String, String>, key: &str| match keys.get(key) {
+        Some(value) => format!("`{key} = {}`", shorten_message(value)),
+        None => format!("no `{key}`"),
+    };
+    let one = |key: &&String| format!("there {}, now {}", value(&old, key), value(&new, key));
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more keys") } else { String::new() };
+    format!("{}{more}", names.iter().take(NAMED).map(one).collect::<Vec<_>>().join("; "))
+}
+
+/// The values of a table by their keys, `video.sampling.frames`.
+fn flatten(prefix: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&key, value, keys);
+            }
+        }
+        value => drop(keys.insert(prefix.to_owned(), value.to_string())),
     }
 }
 
@@ -59,7 +103,8 @@ fn only_later_differs(out: &Path, old: &Recipe, new: &Recipe) -> bool {
         .into_iter()
         .map(|(number, name)| new.stages.get(number) == Some(name) && old.stage.get(name) == new.stage.get(name));
     let model = |recipe: &Recipe| (recipe.model.clone(), recipe.seed, recipe.compute, recipe.tokenizer.clone());
-    model(old) == model(new) && same.all(|same| same)
+    let shown = |recipe: &Recipe| recipe.video.as_ref().map(VideoRecipe::fingerprint);
+    model(old) == model(new) && shown(old) == shown(new) && same.all(|same| same)
 }
 
 /// A hash of what a part is: of its configs, tokenizer, template and weights.
@@ -92,6 +137,10 @@ pub fn save_model<T: VisionTower, P: Projector>(
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, StoreDtype::F32)?;
     copy_words(backbone, folder)?;
+    // A template that was made one of videos, too, stands before those of other files.
+    if let Some(source) = template.made_source() {
+        write_atomic(&folder.join("chat_template.jinja"), source.as_bytes())?;
+    }
     if assembled.image_token_added || assembled.video_token_added {
         tokenizer.save(folder.join("tokenizer.json"))?;
     }

@@ -250,6 +250,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
             reporter,
             observer: run.observer,
         };
+        let clips = samples.maker.clips.clone();
         // The model is moved in and out: a second handle on its parameters would double them for as long as it lives.
         let StageResult { log, validations } = match stage.objective {
             ObjectiveKind::Text => {
@@ -268,6 +269,13 @@ pub fn train_parts<T: VisionTower, P: Projector>(
                 result
             }
         };
+        let damaged = clips.map(|clips| clips.damaged()).unwrap_or_default();
+        if let Some((video, damage)) = damaged.iter().next() {
+            reporter.line(&format!(
+                "{name}: {} videos are not whole and were shown as far as they go, the first: {video}: {damage}",
+                damaged.len()
+            ));
+        }
         if let Some((shared, maker)) = maker {
             shared.publish(maker, &folder, &log)?;
         }
@@ -440,6 +448,10 @@ impl TrainRun<'_> {
             begun.push(stage);
             let frozen = tower_is_frozen(begun.iter().copied());
             let samples = self.samples(&data, assembled, frozen, seed)?;
+            // Else every sample with a video would be left out, one by one.
+            if let (Some(video), None, Some(clips)) = (&data.by_program, &samples.maker.bank, &samples.maker.clips) {
+                clips.reader().programs().map_err(TrainError::within(format!("[stage.{name}]: {video}")))?;
+            }
             // A first sample tells whether mask, template and lengths fit the data at all.
             let first = samples.sample(0)?;
             fits_memory(name, &data.stage, first.image_bytes() as u64, total_memory())?;

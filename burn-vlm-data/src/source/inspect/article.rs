@@ -1,11 +1,11 @@
 //! One sample on the page: its pictures as thumbnails and its conversation.
 
 use super::super::{SkipReason, Source};
-use super::clips::strip;
+use super::clips::{strip, strip_of_list};
 use super::page::escape;
 use super::{Reader, Segment};
 use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, small_jpeg, to_rgb};
-use crate::sample::{Picture, Sample, WHITE};
+use crate::sample::{Media, Picture, Sample, Video, WHITE};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use std::fmt::Write;
 const THUMBNAIL: u32 = 240;
 /// JPEG quality of thumbnails.
 const QUALITY: u8 = 80;
-/// The most pictures shown of one sample, frames of a video among them.
+/// The most pictures shown of one sample; videos have strips of their own.
 const PICTURES: usize = 8;
 /// The most views shown of a picture.
 const VIEWS: usize = 16;
@@ -36,7 +36,13 @@ pub(super) fn article(
     }
     let _ = writeln!(html, "<article>\n<div class=\"about\">{}</div>", escape(&about));
     let limits = source.limits().decode();
-    for picture in sample.pictures().take(PICTURES) {
+    let pictures = || {
+        sample.media.iter().filter_map(|medium| match medium {
+            Media::Image(picture) => Some(picture),
+            Media::Video(_) => None,
+        })
+    };
+    for picture in pictures().take(PICTURES) {
         let name = escape(&picture.name());
         // Decoded once, for the page and for the tower, which may have another ground.
         let image = decoded(picture, &limits).map_err(|reason| reason.to_string());
@@ -73,8 +79,14 @@ pub(super) fn article(
             Some(Err(reason)) => writeln!(html, "<figure>{}</figure>", escape(&reason)),
         };
     }
-    sample.clips().for_each(|clip| strip(html, clip, frames));
-    let more = sample.pictures().count().saturating_sub(PICTURES);
+    for medium in &sample.media {
+        match medium {
+            Media::Video(Video::Clip(clip)) => strip(html, clip, frames),
+            Media::Video(Video::Frames(list)) => strip_of_list(html, list, frames, &limits),
+            Media::Image(_) => {}
+        }
+    }
+    let more = pictures().count().saturating_sub(PICTURES);
     if more > 0 {
         let _ = writeln!(html, "<p class=\"about\">and {more} more pictures</p>");
     }

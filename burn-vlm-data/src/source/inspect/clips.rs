@@ -1,8 +1,9 @@
-//! Video files of samples: whether the chosen frames can be decoded, and what they show.
+//! Videos of samples: whether the chosen frames can be decoded, and what they show.
 
 use super::super::SkipReason;
 use super::page::escape;
-use crate::image::{RgbImage, small_jpeg};
+use crate::image::{DecodeLimits, ImageError, RgbImage, small_jpeg};
+use crate::sample::Picture;
 use crate::video::{Clip, SampledFrames, Sampling, VideoError, VideoReader, sample_frames};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,12 +29,51 @@ pub(super) fn check(clip: &Clip, frames: usize) -> Result<(), SkipReason> {
     sampled(clip, frames, &mut |_, _| Ok(())).map(drop)
 }
 
+/// A frame as a small JPEG in base64.
+fn small(frame: RgbImage) -> Result<String, ImageError> {
+    small_jpeg(frame, FRAME, QUALITY).map(|jpeg| STANDARD.encode(jpeg))
+}
+
+/// A frame of a strip.
+fn numbered(jpeg: &str, number: usize) -> String {
+    format!("<img alt=\"\" title=\"frame {number}\" src=\"data:image/jpeg;base64,{jpeg}\"> ")
+}
+
+/// Frames of a list beside each other: those that `linspace` chooses of more, else all.
+pub(super) fn strip_of_list(html: &mut String, list: &[Picture], frames: usize, limits: &DecodeLimits) {
+    let first = list.first().map(Picture::name).unwrap_or_default();
+    let rule = Sampling::Linspace { frames: frames.min(list.len()) };
+    let shown = rule.indices(&first, list.len(), None).map_err(SkipReason::from).and_then(|indices| {
+        let one = |index: usize| {
+            let frame = list[index].decode(limits)?;
+            let size = frame.dimensions();
+            Ok::<_, SkipReason>((numbered(&small(frame)?, index), size))
+        };
+        indices.into_iter().map(one).collect::<Result<Vec<_>, _>>()
+    });
+    let first = escape(&first);
+    let _ = match shown {
+        Err(reason) => {
+            writeln!(html, "<figure>{}<figcaption>{first}</figcaption></figure>", escape(&reason.to_string()))
+        }
+        Ok(shown) => {
+            let (width, height) = shown.first().map_or((0, 0), |(_, size)| *size);
+            let count = shown.len();
+            let strip: String = shown.into_iter().map(|(frame, _)| frame).collect();
+            writeln!(
+                html,
+                "<figure class=\"strip\">{strip}<figcaption>{count} of {} listed frames, {width} x {height}, the first: {first}</figcaption></figure>",
+                list.len(),
+            )
+        }
+    };
+}
+
 /// The chosen frames beside each other, with their numbers and times.
 pub(super) fn strip(html: &mut String, clip: &Clip, frames: usize) {
     let name = clip.name();
     let mut small = |index: usize, frame: RgbImage| {
-        let named = |cause| VideoError::Frame { name: name.clone(), index, cause };
-        small_jpeg(frame, FRAME, QUALITY).map(|jpeg| STANDARD.encode(jpeg)).map_err(named)
+        small(frame).map_err(|cause| VideoError::Frame { name: name.clone(), index, cause })
     };
     let found = sampled(clip, frames, &mut small);
     let name = escape(&clip.name());
@@ -41,24 +81,19 @@ pub(super) fn strip(html: &mut String, clip: &Clip, frames: usize) {
         Err(reason) => {
             writeln!(html, "<figure>{}<figcaption>{name}</figcaption></figure>", escape(&reason.to_string()))
         }
-        Ok(SampledFrames { distinct, order, record }) => {
+        Ok(SampledFrames { distinct, record, .. }) => {
             let mut numbers = record.indices.clone();
             numbers.sort_unstable();
             numbers.dedup();
-            let shown: String = distinct
-                .iter()
-                .zip(numbers)
-                .map(|(jpeg, number)| {
-                    format!("<img alt=\"\" title=\"frame {number}\" src=\"data:image/jpeg;base64,{jpeg}\"> ")
-                })
-                .collect();
+            let shown: String = distinct.iter().zip(numbers).map(|(jpeg, number)| numbered(jpeg, number)).collect();
             let length = record.fps.map_or_else(String::new, |fps| format!(", {:.1} s", record.total() as f64 / fps));
+            let damage =
+                record.damage.as_ref().map_or_else(String::new, |damage| format!(", not whole: {}", escape(damage)));
             let (width, height) = record.size;
             writeln!(
                 html,
-                "<figure class=\"strip\">{shown}<figcaption>{} of {} frames by {}, {width} x {height}, {}{length}, {name}</figcaption></figure>",
-                order.len(),
-                record.total(),
+                "<figure class=\"strip\">{shown}<figcaption>{} by {}, {width} x {height}, {}{length}{damage}, {name}</figcaption></figure>",
+                record.shown(),
                 record.sampling.name(),
                 escape(&record.codec),
             )

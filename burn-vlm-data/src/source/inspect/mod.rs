@@ -15,7 +15,7 @@ pub use shared::{SharedPictures, Split, shared_pictures};
 use super::{Skip, SkipSummary, Source};
 use crate::image;
 use crate::loader::{LoaderError, Prefetcher};
-use crate::sample::{MediaKey, Sample};
+use crate::sample::{Media, MediaKey, Sample};
 use crate::video::DEFAULT_FRAMES;
 use serde::Serialize;
 use std::collections::hash_map::Entry;
@@ -45,7 +45,7 @@ pub struct InspectOptions {
     pub decode: bool,
     /// Look at the first so many records only.
     pub max_records: Option<u64>,
-    /// Frames of a video file, evenly from all of it, that are decoded and counted.
+    /// Frames of a video, evenly from all of it, that are decoded and counted; of a list of frames, all are decoded.
     pub frames: usize,
 }
 
@@ -69,9 +69,9 @@ pub struct Inspection {
     pub languages: BTreeMap<String, u64>,
     /// Samples by tag.
     pub tags: BTreeMap<String, u64>,
-    /// Samples by number of pictures.
+    /// Samples by number of pictures; the frames of a video are none.
     pub pictures: BTreeMap<usize, u64>,
-    /// Samples by the number of their video files, of those with any.
+    /// Samples by the number of their videos (files, folders and lists of frames), of those with any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub videos: BTreeMap<usize, u64>,
     /// Turns of a sample.
@@ -120,7 +120,7 @@ struct Look {
     language: String,
     tags: Arc<[String]>,
     pictures: usize,
-    /// Files, whose frames are no pictures of the sample.
+    /// Files and lists of frames.
     videos: usize,
     turns: u64,
     characters: u64,
@@ -195,11 +195,9 @@ impl Look {
         options: InspectOptions,
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
-        let mut pictures = 0;
         let mut without_end = None;
         let mut keys = Vec::new();
         for picture in sample.pictures() {
-            pictures += 1;
             if options.decode {
                 let bytes = picture.read()?;
                 image::decode(&picture.name(), &bytes, &limits)?;
@@ -222,13 +220,14 @@ impl Look {
         };
         keys.sort_unstable();
         keys.dedup();
+        let videos = sample.media.iter().filter(|medium| matches!(medium, Media::Video(_))).count();
         Ok(Self {
             record,
             keys,
             language: sample.language.map_or_else(|| "-".to_owned(), |language| language.tag().to_owned()),
             tags: sample.tags.clone(),
-            pictures,
-            videos: sample.clips().count(),
+            pictures: sample.media.len() - videos,
+            videos,
             turns: sample.turns.len() as u64,
             characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
             tokens,

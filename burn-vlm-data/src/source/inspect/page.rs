@@ -38,7 +38,7 @@ pub struct PageOptions<'a> {
     pub reader: Option<&'a Reader>,
     /// Shows each picture as the vision tower sees it too: resized, cropped, padded or tiled.
     pub tower: Option<&'a ImageProcessor>,
-    /// Frames of a video file that are shown, evenly from all of it.
+    /// Frames of a video that are shown, evenly from all of it.
     pub frames: usize,
     /// Samples of each source.
     pub samples: usize,

@@ -2,7 +2,7 @@
 
 use super::super::{SkipKind, SkipReason};
 use crate::conversation::{IMAGE_PLACEHOLDER, Turn};
-use crate::encode::{EncodeOptions, Encoded, IGNORE, MaskStyle, NO_END};
+use crate::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, MaskStyle, NO_END, VisualCounts};
 use crate::processor::{Processor, ProcessorError};
 use crate::sample::{Media, Picture, Sample, Video, image_turns, pictures};
 use crate::video::DEFAULT_FRAMES;
@@ -29,8 +29,8 @@ pub struct Segment {
 }
 
 impl Reader {
-    /// Reads `tokenizer.json` and the chat template of a Hugging Face folder. `tokens_per_picture` is what a picture counts:
-    /// of tiled pictures, a mean.
+    /// Reads `tokenizer.json` and the chat template of a Hugging Face folder, and how many tokens a video has of a model that takes
+    /// videos. `tokens_per_picture` is what a picture counts: of tiled pictures, a mean.
     ///
     /// # Errors
     /// Files that are missing or damaged.
@@ -39,7 +39,7 @@ impl Reader {
         mask: MaskStyle,
         tokens_per_picture: usize,
     ) -> Result<Self, ProcessorError> {
-        Ok(Self::new(Processor::text_from_folder(folder)?, mask, tokens_per_picture))
+        Ok(Self::new(Processor::text_and_videos_from_folder(folder)?, mask, tokens_per_picture))
     }
 
     /// A reader of a processor.
@@ -63,16 +63,29 @@ impl Reader {
         self.encode_frames(sample, DEFAULT_FRAMES)
     }
 
-    /// As [`Self::encode`], a video file being so many pictures.
+    /// As [`Self::encode`], `frames` of each video being shown, and all of a list of fewer: as a video where the model takes
+    /// videos, else as so many pictures.
     ///
     /// # Errors
     /// As [`Self::encode`].
     pub fn encode_frames(&self, sample: &Sample, frames: usize) -> Result<Encoded, SkipReason> {
-        let counted = |medium: &Media| match medium {
-            Media::Video(Video::Clip(clip)) => {
-                // Only how many there are is asked of them.
-                Media::frames((0..frames).map(|_| Picture::Encoded { name: clip.name(), bytes: Bytes::new() }))
+        let refused = |error: EncodeError| SkipReason::new(SkipKind::NotEncodable, error.to_string());
+        if self.processor.video_token_id().is_some() {
+            let (mut images, mut videos) = (Vec::new(), Vec::new());
+            for medium in &sample.media {
+                match medium {
+                    Media::Image(_) => images.push(self.tokens_per_picture),
+                    Media::Video(video) => videos.push(self.processor.num_video_tokens(shown_of(video, frames))),
+                }
             }
+            let counts = VisualCounts { images: &images, videos: &videos };
+            return self.processor.encode_media(&sample.turns, counts, &self.options).map_err(refused);
+        }
+        let counted = |medium: &Media| match medium {
+            // Only how many there are is asked of them.
+            Media::Video(video) => Media::frames(
+                (0..shown_of(video, frames)).map(|_| Picture::Encoded { name: String::new(), bytes: Bytes::new() }),
+            ),
             other => other.clone(),
         };
         let media: Vec<Media> = sample.media.iter().map(counted).collect();
@@ -82,23 +95,35 @@ impl Reader {
             turns.iter_mut().for_each(without_pictures);
             pictures.clear();
         }
-        let encoded = self.processor.encode(&turns, &pictures, &self.options);
-        encoded.map_err(|error| SkipReason::new(SkipKind::NotEncodable, error.to_string()))
+        self.processor.encode(&turns, &pictures, &self.options).map_err(refused)
     }
 
-    /// The sample as stretches of text, a video file being so many pictures.
+    /// What a video of so many frames counts, in words.
+    pub fn video_tokens(&self, frames: usize) -> String {
+        match (self.processor.video_token_id(), self.processor.image_token_id()) {
+            (Some(_), _) => format!("{} tokens", self.processor.num_video_tokens(frames)),
+            (None, Some(_)) => format!(
+                "{} tokens, its frames being pictures to a model that takes no videos",
+                frames.saturating_mul(self.tokens_per_picture)
+            ),
+            (None, None) => "no tokens, since the tokenizer has none for pictures or videos".to_owned(),
+        }
+    }
+
+    /// The sample as stretches of text, each video with `frames` frames as in [`Self::encode_frames`].
     ///
     /// # Errors
     /// As [`Self::encode`].
     pub fn segments(&self, sample: &Sample, frames: usize) -> Result<Vec<Segment>, SkipReason> {
         let Encoded { ids, labels, .. } = self.encode_frames(sample, frames)?;
-        let image = self.processor.image_token_id();
-        let kinds: Vec<(bool, bool)> =
-            ids.iter().zip(&labels).map(|(id, label)| (*label != IGNORE, Some(*id) == image)).collect();
+        let visual = [self.processor.image_token_id(), self.processor.video_token_id()];
+        let visual = |id: &u32| Some(*id).filter(|id| visual.contains(&Some(*id)));
+        let kinds: Vec<(bool, Option<u32>)> =
+            ids.iter().zip(&labels).map(|(id, label)| (*label != IGNORE, visual(id))).collect();
         let mut segments = Vec::new();
         let mut begin = 0;
         for run in kinds.chunk_by(|a, b| a == b) {
-            let (trained, visual) = run[0];
+            let (trained, visual) = (run[0].0, run[0].1.is_some());
             let ids = &ids[begin..begin + run.len()];
             begin += run.len();
             let text = if visual { Ok(run.len().to_string()) } else { self.processor.tokenizer().decode(ids, false) };
@@ -106,6 +131,14 @@ impl Reader {
             segments.push(Segment { text, trained, visual });
         }
         Ok(segments)
+    }
+}
+
+/// How many of a video's frames are shown where a rule chooses so many: of a list of fewer, all.
+fn shown_of(video: &Video, frames: usize) -> usize {
+    match video {
+        Video::Clip(_) => frames,
+        Video::Frames(list) => list.len().min(frames),
     }
 }
 

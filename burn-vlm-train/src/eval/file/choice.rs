@@ -94,7 +94,8 @@ impl Choice {
             let answer = right_option(&answers, field, &options)?;
             Ok(ChoiceItem { common, options, answer })
         };
-        let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;
+        let own: Vec<&str> = LETTERS.into_iter().chain(OPTION_LISTS).collect();
+        let (items, key, notes) = read(&recipe.file, base, &own, make, |item| &item.common)?;
         let questions = items.iter().map(|item| Self::question(&recipe, item)).collect();
         Ok(Self { recipe, questions, items, key, notes })
     }

@@ -19,10 +19,11 @@ pub use short_answer::{ShortAnswer, ShortAnswerRecipe};
 
 use std::path::Path;
 
+use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
-use burn_vlm_data::sample::{Media, resolve_numbered};
-use burn_vlm_data::source::{Row, SkipKind, SkipReason, answer_texts};
+use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, resolve_numbered};
+use burn_vlm_data::source::{Row, SkipKind, SkipReason, answer_texts, place_media};
 use burn_vlm_eval::file::{Cells, FileRecipe, skip_notes};
 use burn_vlm_eval::table::{Names, Table, draw, refuse, shown, text_of};
 use serde_json::Value;
@@ -43,19 +44,15 @@ struct Common {
 
 impl Common {
     fn of(recipe: &FileRecipe, row: &Row) -> Result<Self, SkipReason> {
-        let name = recipe.fields.question.as_deref().unwrap_or("question");
+        let name = recipe.fields.question.as_deref().unwrap_or(QUESTION);
         let question = text_of(row, name).filter(|text| !text.trim().is_empty());
         let question = question.ok_or_else(|| refuse(format!("no {name}")))?;
-        let hint = text_of(row, "hint").map(|hint| format!("{hint}\n")).unwrap_or_default();
+        let hint = text_of(row, HINT).map(|hint| format!("{hint}\n")).unwrap_or_default();
         let mut question = format!("{hint}{question}");
         let mut media = row.media.clone();
         resolve_numbered([&mut question], &mut media)?;
         let language = row.language.ok_or_else(|| SkipReason::new(SkipKind::UnknownLanguage, "no language"))?;
-        let placed = question.matches(IMAGE_PLACEHOLDER).count();
-        if placed > 0 && placed != media.len() {
-            let detail = format!("{placed} placeholders for {} pictures", media.len());
-            return Err(SkipReason::new(SkipKind::Placeholders, detail));
-        }
+        let media = place_media(&mut question, media)?;
         let own = match &recipe.group_column {
             Some(column) => {
                 let group = text_of(row, column).ok_or_else(|| refuse(format!("no {column}")))?;
@@ -72,7 +69,7 @@ impl Common {
         Prediction {
             language: Some(self.language.tag().to_owned()),
             picture: shown(&self.media).unwrap_or_default(),
-            question: self.question.replace(IMAGE_PLACEHOLDER, "").trim().to_owned(),
+            question: self.question.replace(IMAGE_PLACEHOLDER, "").replace(VIDEO_PLACEHOLDER, "").trim().to_owned(),
             ..Prediction::new(&question.id, benchmark, &self.group)
         }
     }
@@ -82,7 +79,7 @@ impl Common {
 fn answers<'r>(recipe: &'r FileRecipe, row: &'r Row) -> Result<(Vec<String>, (&'r str, &'r Value)), SkipReason> {
     let names = match &recipe.fields.answer {
         Some(name) => vec![name.as_str()],
-        None => vec!["answer", "answers"],
+        None => ANSWERS.to_vec(),
     };
     let none = || SkipReason::new(SkipKind::NoAnswer, format!("no {}", names[0]));
     let found = names.iter().find_map(|name| Some((*name, row.fields.get(*name).filter(|found| !found.is_null())?)));
@@ -97,10 +94,42 @@ fn answers<'r>(recipe: &'r FileRecipe, row: &'r Row) -> Result<(Vec<String>, (&'
     Ok((all.into_iter().map(|answer| answer.trim().to_owned()).collect(), (name, answer)))
 }
 
-/// Reads the rows that have a question and an answer.
+/// Columns of every kind, under their usual names.
+const QUESTION: &str = "question";
+const ANSWERS: [&str; 2] = ["answer", "answers"];
+const HINT: &str = "hint";
+/// The most names of columns that a note has.
+const NAMED: usize = 12;
+
+/// What is said of columns that are there and not read. Published files have many (category, split, source), so it is no error.
+fn unread_note(recipe: &FileRecipe, table: &Table, own: &[&str]) -> Option<String> {
+    let question = recipe.fields.question.as_deref().unwrap_or(QUESTION);
+    let answers = recipe.fields.answer.as_deref().map_or(ANSWERS.to_vec(), |answer| vec![answer]);
+    let read: Vec<&str> = [question, HINT].into_iter().chain(answers).chain(own.iter().copied()).collect();
+    let mut unread = table.others();
+    unread.retain(|name, _| !read.contains(name));
+    if unread.is_empty() {
+        return None;
+    }
+    let named: Vec<String> =
+        unread.iter().take(NAMED).map(|(name, rows)| format!("{} ({rows} rows)", shorten(name))).collect();
+    let more = unread.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    Some(format!(
+        "{}: columns that are not read: {}{more}; read are those of id, pictures, video and language, {}; `fields = {{ ignore = \
+         [\"{}\"] }}` says nothing of one",
+        recipe.name,
+        named.join(", "),
+        read.join(", "),
+        unread.keys().next().copied().unwrap_or_default(),
+    ))
+}
+
+/// Reads the rows that have a question and an answer; `own` are the columns of the kind.
 fn read<T>(
     recipe: &FileRecipe,
     base: &Path,
+    own: &[&str],
     make: impl Fn(Common, &Row) -> Result<T, SkipReason>,
     common: impl Fn(&T) -> &Common,
 ) -> Result<(Vec<T>, String, Vec<String>), BenchmarkError> {
@@ -109,14 +138,15 @@ fn read<T>(
     if recipe.cells == Cells::Vlmevalkit {
         table.read_as_pandas();
     }
-    table.require(&[recipe.fields.question.as_deref().unwrap_or("question")])?;
+    table.require(&[recipe.fields.question.as_deref().unwrap_or(QUESTION)])?;
     match &recipe.fields.answer {
         Some(name) => table.require(&[name])?,
-        None => table.require(&["answer", "answers"])?,
+        None => table.require(&ANSWERS)?,
     }
     if let Some(column) = &recipe.group_column {
         table.require(&[column])?;
     }
+    let unread = unread_note(recipe, &table, own);
     let key = table.key.clone();
     let mut names = Names::default();
     let (items, skipped) = table.items(|_, row| {
@@ -131,7 +161,7 @@ fn read<T>(
         return Err(BenchmarkError::Empty { name: recipe.name.clone(), why });
     }
     let items = draw(items, recipe.limit, recipe.seed, of);
-    Ok((items, key, skip_notes(&recipe.name, &skipped)))
+    Ok((items, key, skip_notes(&recipe.name, &skipped).into_iter().chain(unread).collect()))
 }
 
 /// The language is told in exactly one way.

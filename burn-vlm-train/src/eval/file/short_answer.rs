@@ -63,7 +63,7 @@ impl ShortAnswer {
             let (references, _) = answers(&recipe.file, row)?;
             Ok(AnswerItem { common, references })
         };
-        let (items, key, notes) = read(&recipe.file, base, make, |item| &item.common)?;
+        let (items, key, notes) = read(&recipe.file, base, &[], make, |item| &item.common)?;
         let question = |item: &AnswerItem| {
             let Common { id, language, question, media, .. } = &item.common;
             let request = recipe.instruction.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();

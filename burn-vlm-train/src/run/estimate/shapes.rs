@@ -11,7 +11,9 @@ use burn_vlm_data::encode::AnswerEnd;
 use serde_json::Value;
 
 use super::EstimateInput;
-use crate::assemble::{is_whole, part_folder, tokenizer_with_image, vlm_config, whole_image_id, words_of, words_with};
+use crate::assemble::{
+    extended, is_whole, part_folder, tokenizer_with_image, vlm_config, whole_image_id, words_of, words_with,
+};
 use crate::error::{Result, TrainError};
 use crate::recipe::PartRecipe;
 
@@ -152,7 +154,7 @@ fn for_videos(config: VlmConfig, folder: Option<&Path>, answer_end: AnswerEnd) -
     let rows = rows.max(usize::try_from(id).unwrap_or_default() + 1);
     let mut config = match config.takes_videos() {
         true => VlmConfig { video_token_index: Some(id), ..config },
-        false => config.for_videos(Some(id)),
+        false => extended(&config, id, folder.unwrap_or(Path::new("these parts")))?,
     };
     config.text_config = config.text_config.with_vocab_size(rows);
     Ok(config)
