@@ -87,7 +87,8 @@ fn links_lead_somewhere() {
 fn what_is_a_link_and_an_anchor() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");
-    fs::write(&page, "# Why `x` is *1.5 x* (here)\n\nSee [a](b.md#c) and ![p](q.png).\n\n```\n[no](link)\n```\n").unwrap();
+    fs::write(&page, "# Why `x` is *1.5 x* (here)\n\nSee [a](b.md#c) and ![p](q.png).\n\n```\n[no](link)\n```\n")
+        .unwrap();
     let text = prose(&page);
     assert_eq!(links(&text), ["b.md#c", "q.png"]);
     assert_eq!(anchors(&text).into_iter().collect::<Vec<_>>(), ["why-x-is-15-x-here"]);

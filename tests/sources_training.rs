@@ -386,6 +386,17 @@ fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
 
     let read = |out: &Path, file: &str| fs::read(out.join(file)).unwrap();
     assert_eq!(read(&whole, "model/model.safetensors"), read(&killed, "model/model.safetensors"));
+    // The card says nothing of machine, hour or interruption.
+    let card = String::from_utf8(read(&whole, "model/README.md")).unwrap();
+    assert_eq!(card.as_bytes(), read(&killed, "model/README.md"));
+    for words in [
+        "base_model:\n- \"siglip2\"",
+        "## Stage 1: finetune",
+        "| source | samples | share |",
+        "burn-vlm train recipe.toml",
+    ] {
+        assert!(card.contains(words), "{words}: {card}");
+    }
     for file in ["data.json", "skipped.jsonl"] {
         let file = stage.join(file);
         assert_eq!(read(&whole, file.to_str().unwrap()), read(&killed, file.to_str().unwrap()), "{}", file.display());

@@ -25,6 +25,11 @@ pub trait Drawing: fmt::Debug + Send + Sync {
     /// # Errors
     /// What cannot be drawn, in words: a missing font, a damaged icon.
     fn draw(&self) -> Result<RgbImage, String>;
+
+    /// What a drawing that fails is counted as: a picture that cannot be read, unless it is a frame of a video.
+    fn failure(&self) -> SkipKind {
+        SkipKind::UnreadableImage
+    }
 }
 
 /// A picture that is drawn when it is shown.
@@ -74,7 +79,7 @@ impl DrawnPicture {
     }
 
     fn fail(&self, why: String) -> SkipReason {
-        SkipReason::new(SkipKind::UnreadableImage, format!("{}: {why}", self.name))
+        SkipReason::new(self.drawing.failure(), format!("{}: {why}", self.name))
     }
 }
 

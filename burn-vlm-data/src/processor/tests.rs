@@ -367,3 +367,28 @@ fn the_shipped_parts_read_as_they_were_recorded() {
         assert_eq!(hash_bytes(seen.as_bytes()), recorded, "{part}");
     }
 }
+
+/// A template that writes a video nowhere is refused with what to do; one that writes texts as they are needs nothing.
+#[test]
+fn a_template_without_a_place_for_videos() {
+    let parts = || VideoParts {
+        config: VideoProcessorConfig::new(ImageProcessorConfig::siglip(32)).unwrap(),
+        tokens: FrameTokens { side: 4, mode: PoolMode::Bilinear, stride: 2, newline: NewlinePosition::OneToken },
+        token: "<video>".to_owned(),
+    };
+    let tokenizer = || tiny().with_special_token("<video>").unwrap();
+    let texts = "{% for m in messages %}{{ m.content + '|' }}{% endfor %}";
+    let made = of(tokenizer(), texts).with_videos(parts()).unwrap();
+    assert!(made.template().unwrap().made_source().is_none());
+    let dropping = "{% for m in messages %}{{ m.content | replace('<video>', '') }}{% endfor %}";
+    let error = of(tokenizer(), dropping).with_videos(parts()).unwrap_err().to_string();
+    for word in ["chat template", "\"<video>\"", "chat_template.jinja", "{{ '<video>' }}"] {
+        assert!(error.contains(word), "{word}: {error}");
+    }
+    // LLaVA's writes pictures before the words; a video of the same words stands there too.
+    let made = of(tokenizer(), LLAVA).with_videos(parts()).unwrap();
+    assert!(made.template().unwrap().made_source().is_some());
+    let turns = [Turn::user("What is this?<video>")];
+    let ids = made.encode_media_prompt(&turns, VisualCounts { images: &[], videos: &[3] }).unwrap();
+    assert_eq!(decoded(&made, &ids), "USER: <video><video><video>\nWhat is this? ASSISTANT:");
+}

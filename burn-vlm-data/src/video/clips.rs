@@ -352,7 +352,7 @@ impl Clips {
 impl Chosen {
     fn frame(&self, number: usize) -> Result<RgbImage, String> {
         let decoded = self.by.decoded(self.key);
-        let sampled = self.by.frames_in(&decoded, &self.clip, self.key).map_err(|reason| reason.to_string())?;
+        let sampled = self.by.frames_in(&decoded, &self.clip, self.key).map_err(|reason| reason.detail)?;
         let frame = sampled.iter().nth(number).cloned();
         frame.ok_or_else(|| format!("{}: fewer frames than the rule chooses", self.clip.name()))
     }
@@ -366,6 +366,10 @@ impl Drawing for Frame {
 
     fn draw(&self) -> Result<RgbImage, String> {
         self.of.frame(self.number)
+    }
+
+    fn failure(&self) -> SkipKind {
+        SkipKind::UnreadableVideo
     }
 }
 

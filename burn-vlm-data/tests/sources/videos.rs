@@ -175,6 +175,9 @@ fn frames_are_known_before_they_are_decoded() {
     // A file that cannot be decoded has keys too, and says at its first frame why it has no pixels.
     let broken = Sample { media: vec![Media::Video(Video::Clip(Clip::File(folder.join("clips/cut.gif"))))], ..sample };
     assert_eq!(keys(&frames(4), &broken).len(), 4);
+    let lazy = clips(&frames(4)).show_sample(&broken, false).unwrap().into_owned();
+    let reason = lazy.pictures().next().unwrap().decode(&Default::default()).unwrap_err();
+    assert!(reason.kind == SkipKind::UnreadableVideo && !reason.detail.contains("unreadable"), "{reason}");
     let clips = clips(&frames(4));
     let reason = clips.show_sample(&broken, true).unwrap_err();
     assert!(reason.kind == SkipKind::UnreadableVideo && reason.detail.contains("cut.gif"), "{reason}");

@@ -11,12 +11,13 @@
 //!   stages/1-align/skipped.jsonl  every record that was left out
 //!   stages/1-align/taken.json     which run trained the stage, if another did
 //!   loss.svg                      curves of the stages
-//!   model/                        weights, config, tokenizer, template, image processor
+//!   model/                        weights, config, tokenizer, template, image processor, and README.md, the model card
 //! ```
 //!
 //! The same call goes on where a killed run stopped, bit for bit.
 
 mod begin;
+mod card;
 mod contents;
 mod curve;
 mod data;
@@ -285,6 +286,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     }
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;
     save_model(&assembled, &image, &parts.backbone, &model)?;
+    card::write(recipe, parts, (out, &stages), assembled.model.config.model_type, &model)?;
     reporter.line(&format!("model written to {}", model.display()));
     Ok(Trained { stages, assembled, image, model })
 }

@@ -1,0 +1,225 @@
+//! The model card: `README.md` of a trained model's folder, so that it says what it is wherever it goes.
+//!
+//! Its head is the YAML that the hub reads. Nothing in it is of the machine or the hour: the same run writes the same card.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use burn_vlm::vlm::VlmType;
+use burn_vlm_base::files::write_atomic;
+
+use super::{DrawnSamples, PartFolders, TrainedStage, stage_folder};
+use crate::error::{Result, TrainError};
+use crate::recipe::Recipe;
+
+/// The file, as the hub names it.
+const FILE: &str = "README.md";
+/// The tag of samples whose language is not told, which no reader of the YAML knows.
+const UNTOLD: &str = "und";
+
+/// Writes the card of the model in `folder`, trained by `recipe` in `out`.
+///
+/// # Errors
+/// A damaged `samples.json` of a stage; a file that cannot be written.
+pub(super) fn write(
+    recipe: &Recipe,
+    parts: &PartFolders,
+    (out, stages): (&Path, &[TrainedStage]),
+    model_type: VlmType,
+    folder: &Path,
+) -> Result<()> {
+    let drawn: Vec<Option<DrawnSamples>> = stages
+        .iter()
+        .enumerate()
+        .map(|(number, stage)| DrawnSamples::read(&stage_folder(out, number, &stage.name)))
+        .collect::<Result<_>>()?;
+    let mut card = head(recipe, &drawn);
+    let _ = writeln!(
+        card,
+        "# A vision-language model\n\nTrained with burn-vlm {} and not looked at by anybody yet: say here what it is for, and what it must not be used for. The layout \
+         is {}.\n",
+        env!("CARGO_PKG_VERSION"),
+        layout(model_type)
+    );
+    made_of(&mut card, recipe, parts);
+    stages.iter().enumerate().zip(&drawn).try_for_each(|((number, stage), drawn)| {
+        let rates = recipe.stage.get(&stage.name);
+        trained(&mut card, number, stage, drawn.as_ref(), rates.map(|stage| &stage.train))
+    })?;
+    card.push_str(
+        "## Scores\n\nThe training run asked no benchmark. `burn-vlm evaluate SUITE.toml --model DIR --out SCORES` does, and writes scores with \
+         their intervals.\n\n",
+    );
+    let text = toml::to_string(recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
+    let _ = writeln!(
+        card,
+        "## How to make it again\n\nWith this recipe in `recipe.toml`, its parts below `parts` and its data where it says:\n\n```bash\nburn-vlm train recipe.toml --parts parts --out out\n```\n\n```toml\n{}\n```",
+        text.trim_end()
+    );
+    Ok(write_atomic(&folder.join(FILE), card.as_bytes())?)
+}
+
+/// What transformers calls the layout.
+fn layout(model_type: VlmType) -> &'static str {
+    match model_type {
+        VlmType::Llava => "LLaVA's, as transformers has it",
+        VlmType::LlavaNext => "LLaVA-NeXT's, as transformers has it",
+        VlmType::LlavaOnevision => "LLaVA-OneVision's, as transformers has it",
+    }
+}
+
+/// The YAML that stands first.
+fn head(recipe: &Recipe, drawn: &[Option<DrawnSamples>]) -> String {
+    let mut yaml = "---\nlibrary_name: burn-vlm\npipeline_tag: image-text-to-text\n".to_owned();
+    let languages: BTreeSet<&String> =
+        drawn.iter().flatten().flat_map(|drawn| drawn.by_language.keys()).filter(|tag| *tag != UNTOLD).collect();
+    if !languages.is_empty() {
+        yaml.push_str("language:\n");
+        for tag in languages {
+            let _ = writeln!(yaml, "- {}", quoted(tag));
+        }
+    }
+    yaml.push_str("base_model:\n");
+    for (_, name) in names(recipe) {
+        let _ = writeln!(yaml, "- {}", quoted(&name));
+    }
+    yaml.push_str("---\n\n");
+    yaml
+}
+
+/// A YAML string: a language `no` is not false, and a name may hold a colon.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The parts by what they are, named as the recipe does, a folder by its last name.
+fn names(recipe: &Recipe) -> Vec<(&'static str, String)> {
+    let model = &recipe.model;
+    let name = |part: &str| {
+        let last = Path::new(part).file_name().map(|name| name.to_string_lossy().into_owned());
+        last.unwrap_or_else(|| part.to_owned())
+    };
+    match &model.from {
+        Some(from) => vec![("Model", name(from))],
+        None => vec![("Vision encoder", name(&model.encoder)), ("Language model", name(&model.backbone))],
+    }
+}
+
+/// What it was made from, with the licences that these folders state.
+fn made_of(card: &mut String, recipe: &Recipe, parts: &PartFolders) {
+    card.push_str("## Made from\n\n| part | name | its licence |\n|---|---|---|\n");
+    let folders = [&parts.encoder, &parts.backbone];
+    for ((what, name), folder) in names(recipe).iter().zip(folders) {
+        let licence = licence(folder).unwrap_or_else(|| "not stated in its folder".to_owned());
+        let _ = writeln!(card, "| {what} | {} | {} |", cell(name), cell(&licence));
+    }
+    card.push_str(
+        "\nA model that is trained from others is bound by their licences, and by those of its data: look both up before you pass it on.\n\n",
+    );
+}
+
+/// `license` (and `license_name`) of the YAML in a folder's own card.
+fn licence(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join(FILE)).ok()?;
+    let yaml = text.strip_prefix("---")?.split("\n---").next()?;
+    let value = |key: &str| {
+        let line = yaml.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let value = line.trim().trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let licence = value("license")?;
+    Some(match value("license_name").filter(|_| licence == "other") {
+        Some(name) => name,
+        None => licence,
+    })
+}
+
+/// A stage: what it trained, on what.
+fn trained(
+    card: &mut String,
+    number: usize,
+    stage: &TrainedStage,
+    drawn: Option<&DrawnSamples>,
+    rates: Option<&BTreeMap<String, f64>>,
+) -> Result<()> {
+    let _ = writeln!(card, "## Stage {}: {}\n", number + 1, stage.name);
+    if let Some(rates) = rates {
+        let rates: Vec<String> = rates.iter().map(|(part, rate)| format!("`{part}` at {rate:e}")).collect();
+        let _ = writeln!(card, "- Trained: {}; all else is as it was.", rates.join(", "));
+    }
+    if let Some(last) = stage.log.last() {
+        let _ = writeln!(
+            card,
+            "- {} steps, {} tokens, those of pictures among them; loss of the last step {:.4}.",
+            last.step, last.tokens, last.loss
+        );
+    }
+    if let Some(validated) = &stage.validated {
+        let _ = writeln!(
+            card,
+            "- Loss on samples that were held out: {:.4}, after {} steps.",
+            validated.validation.loss, validated.step
+        );
+    }
+    let Some(drawn) = drawn else {
+        card.push('\n');
+        return Ok(());
+    };
+    let _ = writeln!(
+        card,
+        "- {} samples, of {} records {} different ones.\n",
+        drawn.samples, drawn.records, drawn.distinct
+    );
+    for (what, counts) in [("language", &drawn.by_language), ("source", &drawn.by_source)] {
+        let _ = writeln!(card, "| {what} | samples | share |\n|---|--:|--:|");
+        for (name, samples) in counts {
+            let share = 100.0 * *samples as f64 / drawn.samples.max(1) as f64;
+            let _ = writeln!(card, "| {} | {samples} | {share:.1} % |", cell(name));
+        }
+        card.push('\n');
+    }
+    Ok(())
+}
+
+/// Text in a table: what would end its cell or its line is replaced.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_are_those_of_the_cards() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(licence(folder.path()), None);
+        let of = |text: &str| {
+            fs::write(folder.path().join(FILE), text).unwrap();
+            licence(folder.path())
+        };
+        assert_eq!(of("---\nlanguage: en\nlicense: apache-2.0\n---\n# A"), Some("apache-2.0".into()));
+        assert_eq!(of("---\nlicense: \"gemma\"\nlicense_name: x\n---\n"), Some("gemma".into()));
+        assert_eq!(of("---\nlicense: other\nlicense_name: qwen\n---\n"), Some("qwen".into()));
+        // In the text below it is no licence.
+        assert_eq!(of("---\nlanguage: en\n---\nlicense: mit\n"), None);
+        assert_eq!(of("# A\nlicense: mit\n"), None);
+        assert_eq!(of("---\nlicense:\n---\n"), None);
+    }
+
+    #[test]
+    fn the_head_has_languages_and_parts() {
+        let text = "stages = ['a']\n[model]\nfrom = 'x/My: model'\n[stage.a]\nobjective = 'vlm'\nsteps = 1\nbatch = 1\n\
+                    train = { language_model = 1e-3 }\n";
+        let recipe = Recipe::from_table(toml::from_str(text).unwrap()).unwrap();
+        let by_language = [("no".to_owned(), 3), (UNTOLD.to_owned(), 1)].into();
+        let drawn = [Some(DrawnSamples { samples: 4, by_language, ..DrawnSamples::default() }), None];
+        let head = head(&recipe, &drawn);
+        assert_eq!(
+            head,
+            "---\nlibrary_name: burn-vlm\npipeline_tag: image-text-to-text\nlanguage:\n- \"no\"\nbase_model:\n- \"My: model\"\n---\n\n"
+        );
+    }
+}
