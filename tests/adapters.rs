@@ -163,12 +163,12 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     let questions = at("questions.toml");
     fs::write(
         folder.path().join("questions.tsv"),
-        "index\timage\tquestion\tA\tB\tanswer\n1\tcat.png\tWhat is this?\ta cat\ta dog\tA\n2\tcat.png\tWhat?\ta bird\ta cat\tB\n",
+        "index\timage_path\tquestion\tA\tB\tanswer\n1\tcat.png\tWhat is this?\ta cat\ta dog\tA\n2\tcat.png\tWhat?\ta bird\ta cat\tB\n",
     )
     .unwrap();
     fs::write(
         &questions,
-        "[[benchmark]]\nname = \"mine\"\nkind = \"choice\"\nfile = \"questions.tsv\"\nlanguage = \"en\"\n",
+        "[[benchmark]]\nname = \"mine\"\nkind = \"choice\"\nfile = \"questions.tsv\"\nimage_root = \".\"\nlanguage = \"en\"\n",
     )
     .unwrap();
     let out = at("scores");
