@@ -46,6 +46,10 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
+    /// A low-rank adapter (LoRA, DoRA) in peft's layout, beside the model's weights
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+
     /// A picture to talk about; several times for several. Of a file whose name begins with `-`: --image=-cat.png
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
@@ -154,7 +158,8 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     args.check()?;
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
-    let mut chat = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
+    let mut chat =
+        ChatModel::load_adapted(&args.model, args.adapter.as_deref(), &chosen.device, args.place.dtype.store())?;
     chat.stop_strings = args.stop.clone();
     args.apply(&mut chat.generation);
     if let Some(options) = args.idle_options(&chat.generation) {

@@ -15,6 +15,7 @@ use crate::chat::ChatArgs;
 use crate::data::DataArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::export::ExportArgs;
+use crate::merge::MergeArgs;
 use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
 use crate::signals::stop_at_a_step;
@@ -38,6 +39,7 @@ enum Command {
     Data(Box<DataArgs>),
     Pretrain(Box<PretrainArgs>),
     Export(Box<ExportArgs>),
+    Merge(Box<MergeArgs>),
     /// Print the completions of a shell
     #[command(after_help = "bash: burn-vlm completions bash > ~/.local/share/bash-completion/completions/burn-vlm")]
     Completions {
@@ -168,6 +170,7 @@ fn run(program: Program) -> Result<(), AnyError> {
         Command::Data(args) => crate::run_data(&args, &mut io::stdout()),
         Command::Pretrain(args) => crate::pretrain::run(&args),
         Command::Export(args) => crate::export::run(&args),
+        Command::Merge(args) => crate::merge::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Program::command(), "burn-vlm", &mut text);

@@ -12,6 +12,7 @@ mod data;
 mod dry_run;
 mod evaluate;
 mod export;
+mod merge;
 mod new_study;
 mod pretrain;
 mod signals;

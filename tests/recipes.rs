@@ -60,6 +60,22 @@ fn every_recipe_is_valid() {
     }
 }
 
+/// The training code's option, and nothing else that differs from the recipe without it.
+#[test]
+fn towervision_with_adapters() {
+    let (mut with, without) = (recipe("towervision-2b-lora.toml"), recipe("towervision-2b.toml"));
+    let stage = with.stage.get_mut("finetune").unwrap();
+    let lora = stage.lora.take().unwrap();
+    assert_eq!((lora.r, lora.alpha, lora.dropout), (64, 16.0, 0.05));
+    assert!(!lora.rslora && !lora.dora && lora.targets == ["language_model"]);
+    let rates: Vec<&String> = stage.train.keys().collect();
+    assert_eq!(rates, ["language_model", "multi_modal_projector"]);
+    let full = &without.stage["finetune"].train;
+    assert!(stage.train.iter().all(|(pattern, rate)| full[pattern] == *rate));
+    stage.train = full.clone();
+    assert_eq!(with, without);
+}
+
 /// Sections 2.2 and A.3, and the recipe of the training code.
 #[test]
 fn towervision() {

@@ -93,10 +93,17 @@ fn adapter(folder: &Path) -> String {
         "LORA" => "LoRA".to_owned(),
         other => other.chars().take(40).collect(),
     });
-    format!(
-        "this is a {kind} adapter (adapter_config.json), which has no model in it: merge it into {base} \
-         (peft: `PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)`) and name that folder"
-    )
+    let help = match kind.as_str() {
+        "LoRA" => format!(
+            "name {base} as the model and this folder with --adapter, or merge them \
+             (`burn-vlm merge --model DIR --adapter FOLDER --out OUT`) and name that folder"
+        ),
+        _ => format!(
+            "merge it into {base} \
+             (peft: `PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OUT)`) and name that folder"
+        ),
+    };
+    format!("this is a {kind} adapter (adapter_config.json), which has no model in it: {help}")
 }
 
 /// The folder that the hub keeps for a repository, or its `snapshots`, or the cache that holds those folders.

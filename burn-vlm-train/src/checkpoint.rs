@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn_vlm::lora::is_adapter;
 use burn_vlm_base::files;
 use burn_vlm_base::seal::Seal;
 use safetensors::tensor::{Dtype, TensorView, View};
@@ -349,7 +350,15 @@ fn check_origin(path: &Path, state: &CheckpointState, fingerprint: &str) -> Resu
 pub(crate) fn read_weights<M: Module>(path: &Path, module: M, device: &Device) -> Result<M> {
     check_seal(path)?;
     read_state(path)?;
-    Ok(fill(path, module, device)?.0)
+    let (module, bytes) = fill(path, module, device)?;
+    let file = path.join("state.safetensors");
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| not_whole(&file, &e))?;
+    if tensors.names().into_iter().any(is_adapter) {
+        let message = "the stage trained adapters (`lora`), whose weights alone are no model: start from the run's finished `model` folder \
+                       with `from` under [model]";
+        return Err(TrainError::invalid(&file, message));
+    }
+    Ok(module)
 }
 
 /// A module with the parameters of a checkpoint, and the file that they are from.
@@ -395,9 +404,10 @@ impl ModuleMapper for Fill<'_> {
             Some(view) if view.shape() == shape.as_slice() && view.dtype() == Dtype::F32 => {
                 let data = TensorData::new(f32_values(view.data()).collect::<Vec<f32>>(), shape);
                 let trains = param.val().is_require_grad();
-                let device = self.device;
+                // What is frozen below adapters may be held in less than f32, from which it came.
+                let (device, dtype) = (self.device, param.val().dtype());
                 param.map(|_| {
-                    let tensor = Tensor::<D>::from_data(data, device);
+                    let tensor = Tensor::<D>::from_data(data, (device, dtype));
                     if device.is_autodiff() { tensor.set_require_grad(trains) } else { tensor }
                 })
             }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use burn_vlm::checkpoint::parameters;
 use burn_vlm_base::files::remove_stale_temps;
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_base::stop;
@@ -185,7 +186,7 @@ pub fn train_stage<O: Objective>(
     model: O::Model,
 ) -> Result<(O::Model, StageResult)> {
     let recipe = run.recipe;
-    let rates = LearningRates::new(&recipe.train)?;
+    let rates = LearningRates::of_stage(recipe, &parameters(&model))?;
     rates.check(&list_params(&model))?;
     let mut model = rates.apply(model);
     let mut optimizer = AdamW::new(recipe.optimizer);

@@ -7,12 +7,14 @@
 //! - parameters are created lazily: a model that is filled from a checkpoint never computes them.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use burn_vlm_base::random::{ElementStream, hash_bytes, mix};
 use rayon::prelude::*;
 
+use crate::lora::LoraPlan;
 use crate::nn::{Embedding, Linear};
 
 /// The seed of `init(&device)`, where the caller names none.
@@ -89,12 +91,13 @@ pub struct Scope {
     seed: u64,
     path: String,
     shapes_only: bool,
+    lora: Option<Arc<LoraPlan>>,
 }
 
 impl Scope {
     /// The root scope of a model.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { device: device.clone(), seed, path: String::new(), shapes_only: false }
+        Self { device: device.clone(), seed, path: String::new(), shapes_only: false, lora: None }
     }
 
     /// The root scope of a model that is only asked for the names and shapes of its parameters: tables that are no parameters, as
@@ -103,8 +106,18 @@ impl Scope {
         Self { shapes_only: true, ..Self::new(DEFAULT_SEED, device) }
     }
 
+    /// The same scope for a model with adapters, at the layers that the plan names by the paths from here.
+    pub fn with_adapters(self, plan: &LoraPlan) -> Self {
+        Self { lora: Some(Arc::new(plan.clone())), ..self }
+    }
+
     pub(crate) fn is_shapes_only(&self) -> bool {
         self.shapes_only
+    }
+
+    /// The name so far.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The device that parameters are created on.
@@ -134,12 +147,13 @@ impl Scope {
         )
     }
 
-    /// A linear layer called `name`; without `bias` it has none.
+    /// A linear layer called `name`; without `bias` it has none. With an adapter, where the scope's plan has one for it.
     pub fn linear(&self, name: &str, d_input: usize, d_output: usize, weight: Fill, bias: Option<Fill>) -> Linear {
         let scope = self.at(name);
         Linear {
             weight: scope.param("weight", [d_input, d_output], weight),
             bias: bias.map(|fill| scope.param("bias", [d_output], fill)),
+            lora: self.lora.as_ref().and_then(|plan| plan.adapter(&scope, d_input, d_output)),
         }
     }
 

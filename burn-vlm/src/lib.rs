@@ -9,7 +9,8 @@
 //! | [`connector`] | from visual features to the decoder's embedding space: LLaVA's MLP, Parrot's experts, pixel shuffle |
 //! | [`vlm`] | [`Vlm`](vlm::Vlm): vision tower x connector x language model |
 //! | [`generate`] | KV-cached greedy and sampled generation |
-//! | [`checkpoint`] | safetensors in the Hugging Face layout, in and out |
+//! | [`lora`] | low-rank adapters on the linear layers of any part |
+//! | [`checkpoint`] | safetensors in the Hugging Face layout, in and out; adapters in peft's |
 //! | [`count`] | parameters and layer sizes from a config alone |
 //! | [`parts`] | your own tower or connector beside this library's |
 //! | [`nn`], [`encoder`], [`init`] | blocks that several models share, and how their weights begin |
@@ -37,6 +38,7 @@ pub mod error;
 pub mod generate;
 pub mod init;
 pub mod language;
+pub mod lora;
 pub mod nn;
 pub mod parts;
 pub mod text;

@@ -42,7 +42,7 @@ fn close(found: &[f32], expected: &[f32]) {
 }
 
 fn linear(weight: &[f32], input: usize, output: usize) -> Linear {
-    Linear { weight: Param::from_tensor(tensor(weight, [input, output])), bias: None }
+    Linear { weight: Param::from_tensor(tensor(weight, [input, output])), bias: None, lora: None }
 }
 
 fn connector(config: &ParrotConfig, input: usize, hidden: usize) -> ParrotConnector {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_vlm::checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use burn_vlm_base::files::{create_dir_all, list_dir, read_json_if_there, write_json_atomic};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
@@ -58,6 +59,9 @@ struct Identity {
     model: PathBuf,
     dtype: String,
     files: Seal,
+    /// The files of the adapter beside the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapter: Option<Seal>,
 }
 
 impl Answers {
@@ -222,9 +226,10 @@ fn of_model(
     }
     let batch = args.batch.map_or(wanted.recipe.batch, |batch| batch as usize);
     if left > 0 {
-        let chat: ChatModel = ChatModel::load_as(model, &chosen.device, args.place.dtype.store())?;
+        let adapter = args.adapter.as_deref();
+        let chat: ChatModel = ChatModel::load_adapted(model, adapter, &chosen.device, args.place.dtype.store())?;
         let (vlm, processor) = chat.into_vlm()?;
-        reporter.line(&format!("{} on {}", model.display(), chosen.choice));
+        reporter.line(&format!("{} on {}", called(args, model), chosen.choice));
         let processor = Arc::new(processor.with_limits(benchmarks.limits()));
         let cache = args.cache_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let scorer = Scorer::new(&vlm, &chosen.device, processor, None, batch).with_cache_memory(cache);
@@ -277,8 +282,16 @@ fn of_model(
     }
     let by_benchmark =
         lists.iter().map(|list| list.name.clone()).zip(answers).take(benchmarks.iter().count()).collect();
-    let (from, device) = (model.display().to_string(), chosen.choice.to_string());
+    let (from, device) = (called(args, model), chosen.choice.to_string());
     Ok(Some(Answers { by_benchmark, picture_use, from, device, batch, notes }))
+}
+
+/// The model, and its adapter, for people.
+fn called(args: &EvaluateArgs, model: &Path) -> String {
+    match &args.adapter {
+        None => model.display().to_string(),
+        Some(adapter) => format!("{} with {}", model.display(), adapter.display()),
+    }
 }
 
 /// A benchmark's name and items, and the place of its list with pictures; that without follows.
@@ -348,17 +361,24 @@ fn open_log(args: &EvaluateArgs, model: &Path, reporter: &Reporter) -> Result<Re
         let name = path.rsplit('/').next().unwrap_or(path);
         MODEL_FILES.iter().any(|end| name.ends_with(end)) && !NOT_MODEL.contains(&name)
     })?;
-    let identity = Identity { model: model.to_owned(), dtype: format!("{:?}", args.place.dtype), files };
+    let of_adapter = |folder: &PathBuf| Seal::of(folder, |path| [ADAPTER_CONFIG, ADAPTER_WEIGHTS].contains(&path));
+    let adapter = args.adapter.as_ref().map(of_adapter).transpose()?;
+    let identity = Identity { model: model.to_owned(), dtype: format!("{:?}", args.place.dtype), files, adapter };
     let path = out.join(IDENTITY);
     match read_json_if_there::<Identity>(&path)? {
         None => write_json_atomic(&path, &identity)?,
-        Some(known) if known.files == identity.files && known.dtype == identity.dtype => {}
+        Some(known)
+            if known.files == identity.files && known.dtype == identity.dtype && known.adapter == identity.adapter => {}
         Some(known) => {
+            let why = match () {
+                () if known.files != identity.files => "whose files are others",
+                () if known.adapter != identity.adapter => "with another adapter, or none",
+                () => "in another element type",
+            };
             let message = format!(
-                "{} has the replies of {} ({}): name another folder with --out",
+                "{} has the replies of {} ({why}): name another folder with --out",
                 out.display(),
                 known.model.display(),
-                if known.files == identity.files { "in another element type" } else { "whose files are others" }
             );
             return Err(message.into());
         }

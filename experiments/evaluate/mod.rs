@@ -71,6 +71,10 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DIR", required_unless_present_any = ["predictions", "compare"])]
     model: Option<PathBuf>,
 
+    /// A low-rank adapter (LoRA, DoRA) in peft's layout, beside the model's weights
+    #[arg(long, value_name = "DIR", requires = "model")]
+    adapter: Option<PathBuf>,
+
     /// Score these replies instead of asking a model: JSONL with `id` and `prediction`, lmms-eval's samples, VLMEvalKit's .xlsx or .tsv
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["model", "shard", "compare"])]
     predictions: Vec<PathBuf>,

@@ -27,5 +27,5 @@ mod session;
 mod tests;
 
 pub use answer::{Answer, AnswerStats};
-pub use model::{ChatModel, Talker, model_folder};
+pub use model::{ChatModel, Talker, is_language_model, model_folder};
 pub use session::ChatSession;

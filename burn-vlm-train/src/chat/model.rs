@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, load_adapter};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::LanguageModel;
+use burn_vlm::lora::Adapt;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::model_folder::describe;
@@ -83,6 +84,15 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     /// # Errors
     /// As [`ChatModel::load`]; a device that does not compute in the element type.
     pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
+        Self::load_adapted(folder, None, device, dtype)
+    }
+
+    /// As [`Self::load_as`], with the low-rank adapter of a folder in peft's layout beside the weights: as peft runs it, so that weights
+    /// in bf16 do not swallow what it changes.
+    ///
+    /// # Errors
+    /// As [`Self::load_as`]; an adapter that does not fit the model, or asks for what is not computed.
+    pub fn load_adapted(folder: &Path, adapter: Option<&Path>, device: &Device, dtype: StoreDtype) -> Result<Self> {
         let folder = model_folder(folder)?;
         let with_pictures = sees(&folder)?;
         let processor =
@@ -91,9 +101,11 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let unread_settings = GenerationConfig::unread_settings(&folder)?;
         let options = LoadOptions { dtype, ..LoadOptions::default() };
         let model = if with_pictures {
-            Talker::Vlm(Box::new(Vlm::<T, P>::load_pretrained_with(&folder, device, &options)?))
+            let model = Vlm::<T, P>::load_pretrained_with(&folder, device, &options)?;
+            Talker::Vlm(Box::new(adapted(model, adapter, dtype, device)?))
         } else {
-            Talker::Language(Box::new(LanguageModel::load_pretrained_with(&folder, device, &options)?))
+            let model = LanguageModel::load_pretrained_with(&folder, device, &options)?;
+            Talker::Language(Box::new(adapted(model, adapter, dtype, device)?))
         };
         let rows = model.language_model().config().vocab_size();
         processor.tokenizer().check_rows(rows, processor.image_token_id(), &folder.join("tokenizer.json"))?;
@@ -161,6 +173,22 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let ids = self.processor.encode_media_prompt(turns, counts);
         ids.map_err(|source| TrainError::Conversation { folder: self.folder.clone(), source: Box::new(source) })
     }
+}
+
+/// The model with its adapter, if it has one.
+fn adapted<M: Adapt>(model: M, adapter: Option<&Path>, dtype: StoreDtype, device: &Device) -> Result<M> {
+    match adapter {
+        None => Ok(model),
+        Some(adapter) => Ok(load_adapter(model, adapter, dtype, device)?.0),
+    }
+}
+
+/// Whether a folder holds a language model alone, not a vision-language model.
+///
+/// # Errors
+/// Another kind of model, or none.
+pub fn is_language_model(folder: &Path) -> Result<bool> {
+    sees(folder).map(|sees| !sees)
 }
 
 /// The error where somebody shows pictures to a language model.

@@ -9,6 +9,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::error::ModelError;
 use burn_vlm::language::AttentionInput;
+use burn_vlm::nn::with_dropout;
 use burn_vlm::vision::{PatchPixels, VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::collate::TextBatch;
@@ -98,8 +99,11 @@ impl IntoInput for Batch {
 
     fn losses<T: VisionTower, P: Projector>(self, vlm: &Vlm<T, P>, device: &Device) -> Result<Tensor<1>> {
         let (rows, targets) = (int_tensor(&self.target_rows, device), int_tensor(&self.targets, device));
-        let input = self.input(vlm, device)?;
-        Ok(vlm.target_losses(&input, rows, targets)?)
+        // One seed a micro-batch, none where nothing is trained: of the noise on features, and of what adapters drop.
+        with_dropout(self.noise_seed, || {
+            let input = self.input(vlm, device)?;
+            Ok(vlm.target_losses(&input, rows, targets)?)
+        })
     }
 }
 

@@ -2,22 +2,28 @@
 //!
 //! A pattern is a regular expression that is searched in a parameter's dotted path from its start
 //! (`vision_tower` matches everything below the tower). Of several that match the longest wins. What none matches is
-//! frozen: it gets no gradient and no optimizer state.
+//! frozen: it gets no gradient and no optimizer state. In a stage with adapters (`lora`) they mean the adapters and the modules that
+//! are trained as a whole beside them; everything else is frozen whatever its name.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
+use burn_vlm::checkpoint::Parameter;
+use burn_vlm::lora::LoraPlan;
 use burn_vlm_base::suggest::did_you_mean;
 use regex::Regex;
 
 use crate::error::{Result, TrainError};
 use crate::params::{ParamInfo, PathStack, list_params};
+use crate::recipe::StageRecipe;
 
 /// Compiled patterns with their learning rates.
 #[derive(Debug, Clone)]
 pub struct LearningRates {
     rules: Vec<(String, Regex, f64)>,
+    /// Where adapters are trained.
+    lora: Option<LoraPlan>,
 }
 
 /// One line of the frozen / trainable table printed at the start of a stage.
@@ -50,11 +56,31 @@ impl LearningRates {
                 .map_err(|error| TrainError::Recipe(format!("`{pattern}` is no regular expression: {error}")))?;
             rules.push((pattern.clone(), regex, *rate));
         }
-        Ok(Self { rules })
+        Ok(Self { rules, lora: None })
+    }
+
+    /// Those of a stage, whose model has these parameters, with or without the stage's adapters.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; adapters that do not fit the model.
+    pub fn of_stage(stage: &StageRecipe, parameters: &[Parameter]) -> Result<Self> {
+        let rates = Self::new(&stage.train)?;
+        match &stage.lora {
+            None => Ok(rates),
+            Some(lora) => Ok(rates.on_adapters(lora.plan(parameters)?)),
+        }
+    }
+
+    /// The same for a model with adapters: everything but them, and what is trained as a whole beside them, is frozen.
+    pub fn on_adapters(self, plan: LoraPlan) -> Self {
+        Self { lora: Some(plan), ..self }
     }
 
     /// The learning rate of a parameter; `None` means frozen.
     pub fn rate(&self, path: &str) -> Option<f64> {
+        if self.lora.as_ref().is_some_and(|plan| !plan.trains(path)) {
+            return None;
+        }
         self.rules
             .iter()
             .filter(|(_, regex, _)| regex.is_match(path))
@@ -65,8 +91,24 @@ impl LearningRates {
     /// Fails if a pattern matches no parameter: a mistyped name would freeze silently what it meant to train.
     ///
     /// # Errors
-    /// Names the pattern and the nearest part.
+    /// Names the pattern and the nearest part; of adapters, those that no pattern trains.
     pub fn check(&self, params: &[ParamInfo]) -> Result<()> {
+        if let Some(plan) = &self.lora {
+            let trained = || params.iter().filter(|param| plan.trains(&param.path));
+            if let Some(param) = trained().find(|param| self.rate(&param.path).is_none()) {
+                return Err(TrainError::Recipe(format!(
+                    "`lora` makes {}, which no pattern of `train` gives a learning rate",
+                    param.path
+                )));
+            }
+            if let Some((pattern, ..)) =
+                self.rules.iter().find(|(_, regex, _)| !trained().any(|param| regex.is_match(&param.path)))
+            {
+                return Err(TrainError::Recipe(format!(
+                    "the pattern `{pattern}` of `train` matches no adapter: `lora` freezes everything but `targets` and `modules_to_save`"
+                )));
+            }
+        }
         for (pattern, regex, _) in &self.rules {
             if !params.iter().any(|param| regex.is_match(&param.path)) {
                 let parts: Vec<&str> = params.iter().filter_map(|param| param.path.split('.').next()).collect();

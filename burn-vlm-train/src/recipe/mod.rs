@@ -22,6 +22,7 @@
 mod compute;
 mod data;
 mod evaluation;
+mod lora;
 mod mixture;
 mod part;
 mod settings;
@@ -33,6 +34,7 @@ pub use burn_vlm_data::batching::Batching;
 pub use compute::ComputeRecipe;
 pub use data::{DataRecipe, TextShare, has_picture};
 pub use evaluation::{ClozeScore, EvaluationRecipe, SuiteUse, TextPrompt, TextRecipe};
+pub use lora::LoraRecipe;
 pub use mixture::{MixtureRecipe, PictureView};
 pub use part::{PartRecipe, TokenizerRecipe};
 pub use settings::{apply_setting, read_recipe};
@@ -285,6 +287,12 @@ impl Recipe {
         }
         for (name, part) in &self.part {
             part.stage().check(&format!("part.{name}.stage"))?;
+            if part.stage().lora.is_some() {
+                let message = format!(
+                    "[part.{name}.stage]: `lora` adapts a model that is there; a part is trained from the beginning"
+                );
+                return Err(TrainError::Recipe(message));
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use burn_vlm_data::mixture::Share;
 use burn_vlm_data::tasks::{Task, WordSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{DataRecipe, MixtureRecipe, PictureView, ValidationRecipe, has_picture};
+use super::{DataRecipe, LoraRecipe, MixtureRecipe, PictureView, ValidationRecipe, has_picture};
 use crate::error::{Result, TrainError};
 use crate::optim::{AdamWConfig, Schedule};
 
@@ -44,6 +44,9 @@ pub struct StageRecipe {
     pub accumulate: usize,
     /// `pattern -> learning rate`; what no pattern names is frozen.
     pub train: BTreeMap<String, f64>,
+    /// Adapters on the model's layers, which `train` then means; the weights below them are frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraRecipe>,
     /// Parrot's stage 1: the connector's projector alone, past its router and experts. No other connector has any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass_experts: bool,
@@ -154,6 +157,14 @@ impl StageRecipe {
         }
         if !self.train.values().any(|rate| *rate > 0.0) {
             return fail("nothing would be trained: `train` needs a pattern with a learning rate above 0".into());
+        }
+        if let Some(lora) = &self.lora {
+            if let Some(problem) = lora.problem() {
+                return fail(format!("`lora`: {problem}"));
+            }
+            if self.objective != ObjectiveKind::Vlm {
+                return fail("`lora` needs `objective = \"vlm\"`".into());
+            }
         }
         let AdamWConfig { betas: (beta1, beta2), eps, weight_decay, clip } = self.optimizer;
         let share = |value: f64| (0.0..1.0).contains(&value);

@@ -12,10 +12,13 @@
 //!   stages/1-align/taken.json     which run trained the stage, if another did
 //!   loss.svg                      curves of the stages
 //!   model/                        weights, config, tokenizer, template, image processor, and README.md, the model card
+//!   adapter/                      of a last stage with `lora`: what it trained, in peft's layout; `model/` has it merged
+//!   base/                         the model below the adapter, where that is not `model.from` itself
 //! ```
 //!
 //! The same call goes on where a killed run stopped, bit for bit.
 
+mod adapters;
 mod begin;
 mod card;
 mod contents;
@@ -28,6 +31,7 @@ mod folder;
 mod samples;
 mod shared;
 
+pub(crate) use adapters::stage_params;
 pub use begin::Start;
 pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
@@ -65,8 +69,6 @@ use crate::error::{Result, TrainError};
 use crate::features::{BankKey, Shown, feature_bytes, pictures_of, stored_bank};
 use crate::log::StepLog;
 use crate::objective::{SampleMaker, SampleStream, TextObjective, VlmObjective};
-use crate::optim::LearningRates;
-use crate::params::list_params;
 use crate::pictures::processor_for;
 use crate::pretrain::Context;
 use crate::processor::picture_config;
@@ -263,10 +265,19 @@ pub fn train_parts<T: VisionTower, P: Projector>(
             }
             _ => {
                 let objective = Arc::new(VlmObjective::<T, P>::new(samples).with_validation(held_out));
-                let model = assembled.model.with_bypassed_experts(stage.bypass_experts);
+                let last = number + 1 == recipe.stages.len();
+                let base = match &stage.lora {
+                    Some(_) if last => Some(run.write_base(&assembled, number)?),
+                    _ => None,
+                };
+                let (model, plan) = run.with_adapters(assembled.model, &stage, number, &device)?;
+                let model = model.with_bypassed_experts(stage.bypass_experts);
                 before_stage(name, &model)?;
                 let (model, result) = train_stage(&stage_run, objective, model)?;
-                assembled.model = model;
+                assembled.model = match plan {
+                    None => model,
+                    Some(plan) => run.merged(model, &plan, (&stage, base.as_deref()), &device)?,
+                };
                 result
             }
         };
@@ -430,16 +441,13 @@ impl TrainRun<'_> {
         for (number, name) in self.recipe.stages.iter().enumerate() {
             let stage =
                 self.recipe.stage.get(name).ok_or_else(|| TrainError::Recipe(format!("there is no [stage.{name}]")))?;
-            let params = match stage.objective {
-                ObjectiveKind::Text => list_params(&assembled.model.language_model),
-                ObjectiveKind::Vlm => list_params(&assembled.model),
-                ObjectiveKind::Siglip | ObjectiveKind::Clip => {
-                    return Err(TrainError::Recipe(format!(
-                        "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
-                    )));
-                }
-            };
-            LearningRates::new(&stage.train)?.check(&params)?;
+            if matches!(stage.objective, ObjectiveKind::Siglip | ObjectiveKind::Clip) {
+                return Err(TrainError::Recipe(format!(
+                    "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
+                )));
+            }
+            let (rates, params) = adapters::stage_params(stage, &assembled.model)?;
+            rates.check(&params)?;
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
             let seed = mix(self.recipe.seed, number as u64 + 1);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn_vlm::checkpoint::parameters;
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::Vlm;
@@ -104,6 +105,10 @@ impl<'a> TextWatch<'a> {
 
 /// Whether a stage changes any parameter of the decoder.
 fn trains_decoder<T: VisionTower, P: Projector>(stage: &StageRecipe, model: &Vlm<T, P>) -> Result<bool> {
+    if let Some(lora) = &stage.lora {
+        let plan = lora.plan(&parameters(model))?;
+        return Ok(plan.layers.iter().chain(&plan.saved).any(|path| path.starts_with("language_model.")));
+    }
     let rates = LearningRates::new(&stage.train)?;
     let prefix = if stage.objective == ObjectiveKind::Text { "" } else { "language_model." };
     let trained = |path: &str| rates.rate(&format!("{prefix}{path}")).is_some_and(|rate| rate > 0.0);

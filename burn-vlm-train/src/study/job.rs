@@ -34,14 +34,14 @@ use crate::eval::{
     TextQuestions, asked, evaluate, evaluate_through,
 };
 use crate::features::{BankKey, PictureSet, add_pictures, feature_bytes, stored_bank};
-use crate::optim::LearningRates;
 use crate::params::{ParamInfo, list_params};
 use crate::pretrain::{Context, PartPlaces, part_fingerprint, pretrain_part};
 use crate::processor::model_processor;
-use crate::recipe::{EvaluationRecipe, ObjectiveKind, Recipe};
+use crate::recipe::{EvaluationRecipe, Recipe};
 use crate::run::estimate::{Assumptions, EstimateInput, check_patterns};
 use crate::run::{
-    PartFolders, SharedStages, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, train_parts,
+    PartFolders, SharedStages, Start, TrainRun, files_state, part_state, picture_rule, stage_folder, stage_params,
+    train_parts,
 };
 
 /// Raised when the same recipe gives other results than before.
@@ -405,11 +405,7 @@ fn parameters<T: VisionTower, P: Projector>(
     let all = list_params(model);
     let mut trained = BTreeMap::new();
     for (name, stage) in recipe.stages.iter().filter_map(|name| Some((name, recipe.stage.get(name)?))) {
-        let rates = LearningRates::new(&stage.train)?;
-        let of_stage = match stage.objective {
-            ObjectiveKind::Text => list_params(&model.language_model),
-            _ => list_params(model),
-        };
+        let (rates, of_stage) = stage_params(stage, model)?;
         let count = of_stage.iter().filter(|param| rates.rate(&param.path).is_some()).map(ParamInfo::count).sum();
         trained.insert(name.clone(), count);
     }

@@ -35,26 +35,27 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
 
 /// Where a traversal stands.
 #[derive(Debug, Default)]
-pub(super) struct Path {
-    /// (name or nothing, whether the container is a linear layer)
+pub(crate) struct Path {
+    /// (name or nothing, whether the container is a linear layer or a matrix of an adapter)
     parts: Vec<(Option<String>, bool)>,
 }
 
 impl Path {
-    pub(super) fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         let is_variant = container.starts_with("Enum:");
-        self.parts.push(((!is_variant).then(|| name.to_string()), container == "Struct:Linear"));
+        let is_linear = ["Struct:Linear", "Struct:LoraMatrix"].contains(&container);
+        self.parts.push(((!is_variant).then(|| name.to_string()), is_linear));
     }
 
-    pub(super) fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.parts.pop();
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.parts.iter().filter_map(|(name, _)| name.as_deref()).collect::<Vec<_>>().join(".")
     }
 
-    /// Whether this is the matrix of a linear layer.
+    /// Whether this is the matrix of a linear layer, or of an adapter.
     pub(super) fn is_transposed<const D: usize>(&self) -> bool {
         D == 2 && self.parts.last().is_some_and(|(name, linear)| *linear && name.as_deref() == Some("weight"))
     }

@@ -117,14 +117,14 @@ fn is_tied_head(name: &str, names: &BTreeSet<&str>) -> bool {
 }
 
 fn allowed(patterns: &[String], key: &str) -> bool {
-    patterns.iter().any(|pattern| matches(pattern, key))
+    patterns.iter().any(|pattern| wildcard(pattern, key))
 }
 
 /// Whether `key` is `pattern`, in which `*` stands for any characters.
-fn matches(pattern: &str, key: &str) -> bool {
+pub(crate) fn wildcard(pattern: &str, key: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == key };
     let Some(key) = key.strip_prefix(start) else { return false };
-    (0..=key.len()).any(|at| key.is_char_boundary(at) && matches(rest, &key[at..]))
+    (0..=key.len()).any(|at| key.is_char_boundary(at) && wildcard(rest, &key[at..]))
 }
 
 struct Loader<'a> {
@@ -223,13 +223,13 @@ impl ModuleMapper for Loader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::wildcard;
 
     #[test]
     fn stars_stand_for_any_characters() {
-        assert!(matches("a.b", "a.b") && !matches("a.b", "a.b.c"));
-        assert!(matches("head.*", "head.probe") && !matches("head.*", "ahead.probe"));
-        assert!(matches("*.bias", "x.bias") && matches("a*b*c", "aXbYc") && !matches("a*b*c", "aXcYb"));
-        assert!(matches("*", "") && matches("*é*", "né"));
+        assert!(wildcard("a.b", "a.b") && !wildcard("a.b", "a.b.c"));
+        assert!(wildcard("head.*", "head.probe") && !wildcard("head.*", "ahead.probe"));
+        assert!(wildcard("*.bias", "x.bias") && wildcard("a*b*c", "aXbYc") && !wildcard("a*b*c", "aXcYb"));
+        assert!(wildcard("*", "") && wildcard("*é*", "né"));
     }
 }

@@ -7,6 +7,8 @@
 //! - atomic: a file, or a folder, appears whole under its name or not at all;
 //! - loaded parameters are f32 whatever the file stores, unless [`LoadOptions`] says otherwise.
 //!
+//! Low-rank adapters have a folder of their own, in peft's layout ([`load_adapter`], [`save_adapter`]).
+//!
 //! Weights only. The checkpoints of a training run, optimizer state included, are `burn-vlm-train`'s: safetensors too, keyed by the
 //! parameters' paths.
 
@@ -17,16 +19,21 @@ mod keys;
 mod load;
 mod original;
 mod parrot;
+mod peft;
 mod pretrained;
 mod reader;
 mod save;
 
 pub use folder::{SaveOptions, copy_words};
 pub use keys::{Parameter, parameters};
+pub(crate) use load::wildcard;
 pub use load::{LoadOptions, load_parameters, load_parameters_with};
+pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_adapter, save_adapter};
 pub use pretrained::{Layout, Pretrained, load_tower};
 pub use reader::{StoredTensor, TensorSource};
 pub use save::{StoreDtype, save_parameters};
+
+pub(crate) use keys::Path as ParameterPath;
 
 use std::path::{Path, PathBuf};
 

@@ -241,6 +241,10 @@ pub trait Pretrained: Module {
         Self: Sized,
     {
         let path = dir.join(CONFIG);
+        if super::parameters(self).iter().any(|parameter| crate::lora::is_adapter(&parameter.name)) {
+            let reason = "the model has adapters, which a model's folder does not hold: merge them, or save them in a folder of their own";
+            return Err(CheckpointError::format(dir, reason));
+        }
         let files = self.config_files().map_err(|error| CheckpointError::format(&path, error.to_string()))?;
         let (architecture, model_type) = self.architecture();
         publish(dir, options.companions.is_some(), |staging| {

@@ -56,7 +56,7 @@ impl StoreDtype {
     }
 
     /// As Burn names it.
-    pub(super) fn in_memory(self) -> DType {
+    pub(crate) fn in_memory(self) -> DType {
         match self {
             Self::F32 => DType::F32,
             Self::F16 => DType::F16,
@@ -93,6 +93,21 @@ pub fn save_parameters<M: Module>(
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
     let tensors = collect(module, layout, dtype, &failure);
+    write_atomic_at(path, |temporary| write_file(tensors, temporary, path, &failure))
+}
+
+/// Writes the float parameters for which `key` has a key to one safetensors file, in f32. The file appears whole or not at all.
+pub(super) fn write_weights<M: Module>(
+    module: &M,
+    path: &FilePath,
+    key: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), CheckpointError> {
+    let failure = RefCell::new(None);
+    let mut collector =
+        Collector { path: Path::default(), dtype: StoreDtype::F32, failure: &failure, found: Vec::new() };
+    module.visit(&mut collector);
+    let tensors: Vec<(String, Lazy<'_>)> =
+        collector.found.into_iter().filter_map(|(name, tensor)| Some((key(&name)?, tensor))).collect();
     write_atomic_at(path, |temporary| write_file(tensors, temporary, path, &failure))
 }
 

@@ -8,14 +8,15 @@ use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
+use super::dropout;
 use super::fused::{FusedOps, GradSlots, Replay};
 
 /// `forward(module, x)`, of which only `x` is kept for the backward pass.
 ///
 /// Gradients reach `x` and every trained parameter of `module`, summed with those of their other uses, whether the block or
 /// what precedes it is frozen or not; without anything to train it is a plain call. The function runs twice: it must give
-/// the same result both times (no random numbers), and tensors that it captures count as constants. They must not belong to
-/// a graph, see [`Tensor::inner`].
+/// the same result both times (the masks of [`with_dropout`](super::with_dropout()) are drawn again, other random numbers are not),
+/// and tensors that it captures count as constants. They must not belong to a graph, see [`Tensor::inner`].
 ///
 /// Not with Burn's data-parallel runtime, whose synchronisation counts one backward pass a step, those of blocks included.
 ///
@@ -35,6 +36,7 @@ where
         return forward(module, x);
     }
     let block = module.valid();
+    let masks = dropout::masks();
     let y = forward(&block, x.clone().inner());
     let slots = GradSlots::default();
     let mut chain = Tensor::<1>::zeros([1], &x.device().autodiff()).into_dispatch();
@@ -47,7 +49,9 @@ where
         let input = if wants_input { input.require_grad() } else { input };
         let mut leaves = Leaves { trains: trains.into_iter(), takers: Vec::new() };
         let block = block.map(&mut leaves);
-        let mut grads = backward_from(forward(&block, input.clone()), grad);
+        // By the seed of the pass that this block was part of, whatever is computed on this thread by now.
+        let y = dropout::resume(masks, || forward(&block, input.clone()));
+        let mut grads = backward_from(y, grad);
         slots.put(leaves.takers.into_iter().map(|take| take(&mut grads)).collect());
         input.grad_remove(&mut grads).map(Tensor::into_dispatch)
     });

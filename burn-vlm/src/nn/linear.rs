@@ -3,9 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use super::lora::Lora;
 use super::precision::cast_to;
 
-/// `x weight + bias`.
+/// `x weight + bias`, with a low-rank adapter where the layer has one.
 ///
 /// Unusual here: the weight is kept as `[input, output]`, the transpose of the published layout; Burn's PyTorch
 /// adapters transpose `weight` of every module called `Linear`.
@@ -15,6 +16,8 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[output]`
     pub bias: Option<Param<Tensor<1>>>,
+    /// What is added to the layer; most have nothing.
+    pub lora: Option<Lora>,
 }
 
 impl Linear {
@@ -22,7 +25,11 @@ impl Linear {
     /// - `x`: `[.., input]`
     /// - returns `[.., output]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(|bias| bias.val()));
+        match &self.lora {
+            None => linear(x, weight, bias),
+            Some(lora) => lora.forward(x, weight, bias),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Trained {
     /// Parameters, and those that receive gradients.
     pub(super) parameters: u64,
     pub(super) with_gradient: u64,
+    /// Bytes of a value that is frozen.
+    pub(super) frozen_bytes: u64,
     /// Values of the connector's matrices, of the first one, and of the largest parameter.
     pub(super) connector_values: u64,
     pub(super) first_connector: u64,
@@ -88,6 +90,7 @@ impl Trained {
             through_language: tower + connector + newline + language > 0.0,
             parameters: params.iter().map(|p| p.count() as u64).sum(),
             with_gradient: params.iter().filter(counted).map(|p| p.count() as u64).sum(),
+            frozen_bytes: 4,
             connector_values: matrices().map(|p| p.count() as u64).sum(),
             first_connector: matrices().next().map_or(0, |p| p.count() as u64),
             largest: params.iter().map(|p| p.count() as u64).max().unwrap_or_default(),

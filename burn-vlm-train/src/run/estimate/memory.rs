@@ -100,7 +100,7 @@ pub(super) fn estimate(
     let sets = if micro.count > 1.0 { 2.0 } else { 1.0 };
     let gradient = trained.with_gradient as f64 * F32;
     Memory {
-        weights: (trained.parameters as f64 * F32) as u64,
+        weights: (trained.parameters - trained.with_gradient) * trained.frozen_bytes + gradient as u64,
         gradients: (gradient * sets) as u64,
         optimizer: (gradient * 2.0) as u64,
         activations: (kept + largest) as u64,

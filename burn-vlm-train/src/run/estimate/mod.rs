@@ -22,12 +22,17 @@ pub use shapes::{PartShape, ShippedShape};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::Device;
+use burn_vlm::checkpoint::StoreDtype;
+use burn_vlm::count::parameter_shapes;
+use burn_vlm::init::Scope;
 use burn_vlm::nn::Precision;
 use burn_vlm::vlm::VlmConfig;
 use burn_vlm_data::batching::Strategy;
 
 use self::flops::Trained;
 use self::shapes::Shapes;
+use super::adapters::infos;
 use crate::error::{Result, TrainError};
 use crate::optim::{LearningRates, PartReport};
 use crate::params::ParamInfo;
@@ -145,30 +150,38 @@ pub fn estimate_run(input: &EstimateInput<'_>) -> Result<RunEstimate> {
 pub fn check_patterns(input: &EstimateInput<'_>) -> Result<()> {
     let Ok(shapes) = Shapes::of(input) else { return Ok(()) };
     for (name, stage) in input.recipe.stages.iter().filter_map(|name| Some((name, input.recipe.stage.get(name)?))) {
-        let Ok(params) = parameters(&shapes.config, stage) else { return Ok(()) };
-        rates_of(name, stage, &params)?;
+        if shapes.config.parameters().is_err() {
+            return Ok(());
+        }
+        rates_of(name, stage, &shapes.config)?;
     }
     Ok(())
 }
 
-/// What a stage may train.
-fn parameters(config: &VlmConfig, stage: &StageRecipe) -> Result<Vec<ParamInfo>> {
-    let listed = match stage.objective {
-        ObjectiveKind::Text => config.text_config.parameters()?,
-        _ => config.parameters()?,
+/// What a stage may train, its adapters among it, and its learning rates.
+fn parameters(config: &VlmConfig, stage: &StageRecipe) -> Result<(LearningRates, Vec<ParamInfo>)> {
+    let scope = || Scope::shapes(&Device::default());
+    let Some(lora) = &stage.lora else {
+        let listed = match stage.objective {
+            ObjectiveKind::Text => config.text_config.parameters()?,
+            _ => config.parameters()?,
+        };
+        return Ok((LearningRates::of_stage(stage, &[])?, infos(listed)));
     };
-    Ok(listed.into_iter().map(|param| ParamInfo { path: param.path, shape: param.shape }).collect())
+    let plain = burn_vlm::checkpoint::parameters(&config.init_with(&scope())?);
+    let adapted = config.init_with(&scope().with_adapters(&lora.plan(&plain)?))?;
+    Ok((LearningRates::of_stage(stage, &plain)?, infos(parameter_shapes(&adapted))))
 }
 
-/// A stage's learning rates, checked.
-fn rates_of(name: &str, stage: &StageRecipe, params: &[ParamInfo]) -> Result<LearningRates> {
+/// A stage's learning rates, checked, and its parameters.
+fn rates_of(name: &str, stage: &StageRecipe, config: &VlmConfig) -> Result<(LearningRates, Vec<ParamInfo>)> {
     let of_stage = |error: TrainError| match error {
         TrainError::Recipe(message) => TrainError::Recipe(format!("[stage.{name}]: {message}")),
         other => other,
     };
-    let rates = LearningRates::new(&stage.train).map_err(of_stage)?;
-    rates.check(params).map_err(of_stage)?;
-    Ok(rates)
+    let (rates, params) = parameters(config, stage).map_err(of_stage)?;
+    rates.check(&params).map_err(of_stage)?;
+    Ok((rates, params))
 }
 
 fn stage_estimate(
@@ -178,9 +191,10 @@ fn stage_estimate(
     stage: &StageRecipe,
 ) -> Result<StageEstimate> {
     let config = &shapes.config;
-    let params = parameters(config, stage)?;
-    let rates = rates_of(name, stage, &params)?;
-    let trained = Trained::of(config, &params, &rates, stage.objective);
+    let (rates, params) = rates_of(name, stage, config)?;
+    let halved = stage.lora.as_ref().is_some_and(|lora| lora.base != StoreDtype::F32);
+    let frozen_bytes = if halved { 2 } else { 4 };
+    let trained = Trained { frozen_bytes, ..Trained::of(config, &params, &rates, stage.objective) };
     let sample = samples::estimate(input, shapes, stage)?;
     let samples_per_step = stage.samples_per_step();
     let micro = micro_batch(stage, &sample);

@@ -1,0 +1,280 @@
+//! Stages with adapters, as people run them: trained, resumed, merged, talked to, scored, and what mistakes are told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Of weights that were merged twice, relative to the largest: in the training program's memory, and from its files.
+const MERGED_AGAIN: f32 = 1e-6;
+/// Adapters on the language model, the projector as a whole.
+const LORA: &str = "{ r = 4, alpha = 8, dropout = 0.2, targets = [\"language_model\", \"vision_tower.*.q_proj\"], \
+                    modules_to_save = [\"multi_modal_projector\"] }";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn burn_vlm(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_burn-vlm")).args(args).current_dir(root()).output().unwrap()
+}
+
+fn said(args: &[&str]) -> String {
+    let output = burn_vlm(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn refused(args: &[&str], words: &[&str]) {
+    let output = burn_vlm(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+    for word in words {
+        assert!(error.contains(word), "{args:?} lacks {word:?}: {error}");
+    }
+}
+
+/// A recipe on four pictures that starts from a model of the fixtures.
+fn recipe(folder: &Path, model: &str) -> String {
+    fs::copy(root().join("tests/fixtures/images/cat_451x300.png"), folder.join("cat.png")).unwrap();
+    let line = |id: usize| {
+        format!(
+            "{{\"id\": \"{id}\", \"image\": \"cat.png\", \"conversations\": [{{\"from\": \"human\", \"value\": \"<image>\\nWhat is \
+             this?\"}}, {{\"from\": \"gpt\", \"value\": \"{}\"}}]}}\n",
+            ["a cat", "cat", "the cat", "a grey cat"][id % 4]
+        )
+    };
+    fs::write(folder.join("train.jsonl"), (0..16).map(line).collect::<String>()).unwrap();
+    let source = "[[source]]\nname = \"own\"\npath = \"train.jsonl\"\nformat = \"llava_jsonl\"\nimage_root = \".\"\nlanguage = \"en\"\n";
+    fs::write(folder.join("mixture.toml"), source).unwrap();
+    let from = root().join("tests/fixtures").join(model);
+    let text = format!(
+        "stages = [\"tune\"]\n[model]\nfrom = {from:?}\n[stage.tune]\nobjective = \"vlm\"\nsteps = 4\nbatch = 2\naccumulate = 2\n\
+         log_every = 1\ncheckpoint_every = 2\nkeep_checkpoints = 4\n\
+         train = {{ language_model = 1e-2, vision_tower = 1e-3, multi_modal_projector = 1e-3 }}\nlora = {LORA}\n\
+         [stage.tune.mixture]\nfile = \"mixture.toml\"\n"
+    );
+    let file = folder.join("recipe.toml");
+    fs::write(&file, text).unwrap();
+    file.to_string_lossy().into_owned()
+}
+
+fn tensors(file: &Path) -> Vec<(String, Vec<f32>)> {
+    let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let found = SafeTensors::deserialize(&bytes).unwrap();
+    let values = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let mut tensors: Vec<_> = found.tensors().into_iter().map(|(key, view)| (key, values(view.data()))).collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    tensors
+}
+
+/// The largest difference, relative to the largest value.
+fn difference(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
+    assert_eq!(a.iter().map(|(key, _)| key).collect::<Vec<_>>(), b.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    let relative = |(a, b): (&(String, Vec<f32>), &(String, Vec<f32>))| {
+        let largest = a.1.iter().fold(f32::MIN_POSITIVE, |max, value| max.max(value.abs()));
+        a.1.iter().zip(&b.1).fold(0f32, |max, (a, b)| max.max((a - b).abs())) / largest
+    };
+    a.iter().zip(b).map(relative).fold(0.0, f32::max)
+}
+
+fn losses(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("stages/1-tune/log.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].clone()).collect()
+}
+
+#[test]
+fn a_stage_trains_adapters_and_every_command_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let file = recipe(folder.path(), "llava_clip_llama");
+    let base = root().join("tests/fixtures/llava_clip_llama");
+    let from = base.to_string_lossy().into_owned();
+    let train = |out: &str, more: &[&str]| {
+        said(&[&["train", &file, "--out", out, "--device", "flex", "--fresh"][..], more].concat())
+    };
+    let text = said(&["train", &file, "--device", "flex", "--dry-run"]);
+    // 3 layers: r x (in + out) of q, k, v, o, gate, up, down.
+    let per_layer = 4 * ((48 + 48) + 2 * (48 + 24) + (48 + 48) + 3 * (48 + 88));
+    let counted = format!("{} trainable", thousands(3 * per_layer));
+    assert!(text.lines().any(|line| line.contains("[PARTLY]") && line.contains(&counted)), "{counted}: {text}");
+
+    let text = train(&at("whole"), &[]);
+    assert!(text.contains("adapter") && text.contains("[PARTLY]"), "{text}");
+    let whole = folder.path().join("whole");
+    assert!(!whole.join("base").exists(), "the base is the model that the recipe starts from");
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(whole.join("adapter/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!(config["base_model_name_or_path"], from);
+    assert_eq!((&config["r"], &config["lora_alpha"], &config["lora_dropout"]), (&4.into(), &8.into(), &0.2.into()));
+    assert_eq!(config["modules_to_save"], serde_json::json!(["multi_modal_projector"]));
+    let adapter = tensors(&whole.join("adapter/adapter_model.safetensors"));
+    assert_eq!(adapter.len(), 2 * (3 * 7 + 3) + 4);
+    for (key, values) in adapter.iter().filter(|(key, _)| key.ends_with("lora_B.weight")) {
+        // The tower's last layer is not run: its features are those of the one before.
+        assert_eq!(values.iter().all(|value| *value == 0.0), key.contains("vision_model.encoder.layers.2"), "{key}");
+    }
+
+    // As after a kill behind the second step: bit for bit.
+    let resumed = folder.path().join("resumed");
+    train(&at("resumed"), &["--set", "stage.tune.checkpoint_every=2"]);
+    fs::remove_dir_all(resumed.join("stages/1-tune/step-00000004")).unwrap();
+    fs::remove_dir_all(resumed.join("adapter")).unwrap();
+    fs::remove_dir_all(resumed.join("model")).unwrap();
+    assert!(train(&at("resumed"), &[]).contains("going on from step 2"));
+    assert_eq!(losses(&resumed), losses(&whole));
+    assert_eq!(tensors(&resumed.join("adapter/adapter_model.safetensors")), adapter);
+    let merged_there = tensors(&whole.join("model/model.safetensors"));
+    assert_eq!(tensors(&resumed.join("model/model.safetensors")), merged_there);
+
+    // Merged from the files: the model that the run wrote.
+    let (adapter, merged) = (at("whole/adapter"), at("merged"));
+    said(&["merge", "--model", &from, "--adapter", &adapter, "--out", &merged, "--device", "flex"]);
+    let merged_here = tensors(&folder.path().join("merged/model.safetensors"));
+    assert!(difference(&merged_there, &merged_here) < MERGED_AGAIN);
+    let untouched = tensors(&base.join("model.safetensors"));
+    assert!(merged_here.iter().zip(&untouched).any(|(a, b)| a.1 != b.1));
+    for name in ["tokenizer.json", "chat_template.jinja", "preprocessor_config.json"] {
+        assert!(folder.path().join("merged").join(name).is_file(), "{name}");
+    }
+
+    // The same answer from the merged model, and from the base with its adapter; another one from the base.
+    let picture = "tests/fixtures/images/cat_451x300.png";
+    let answer = |model: &str, more: &[&str]| {
+        let ask = ["chat", "--model", model, "--image", picture, "--prompt", "What is this?", "--max-new-tokens", "8"];
+        said(&[&ask[..], &["--device", "flex", "--quiet"], more].concat())
+    };
+    let adapted = answer(&from, &["--adapter", &adapter]);
+    assert_eq!(answer(&merged, &[]), adapted);
+    assert_ne!(answer(&from, &[]), adapted);
+    answer(&from, &["--adapter", &adapter, "--dtype", "bf16"]);
+    // An adapter that is named as a model says what to do with it.
+    refused(
+        &["chat", "--model", &adapter, "--prompt", "x", "--device", "flex"],
+        &["LoRA adapter", "--adapter", "merge"],
+    );
+    refused(
+        &["chat", "--model", "parts/backbone", "--adapter", &adapter, "--prompt", "x", "--device", "flex"],
+        &["adapter_config.json", "multi_modal_projector"],
+    );
+
+    let questions = at("questions.toml");
+    fs::write(
+        folder.path().join("questions.tsv"),
+        "index\timage_path\tquestion\tA\tB\tanswer\n1\tcat.png\tWhat is this?\ta cat\ta dog\tA\n2\tcat.png\tWhat?\ta bird\ta cat\tB\n",
+    )
+    .unwrap();
+    fs::write(
+        &questions,
+        "[[benchmark]]\nname = \"mine\"\nkind = \"choice\"\nfile = \"questions.tsv\"\nimage_root = \".\"\nlanguage = \"en\"\n",
+    )
+    .unwrap();
+    let out = at("scores");
+    let evaluate = |model: &str, more: &[&str]| {
+        [&["evaluate", &questions, "--model", model, "--device", "flex", "--quiet"][..], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let with = evaluate(&from, &["--adapter", &adapter, "--out", &out]);
+    let table = said(&with.iter().map(String::as_str).collect::<Vec<_>>());
+    let of_merged = evaluate(&merged, &[]);
+    assert_eq!(said(&of_merged.iter().map(String::as_str).collect::<Vec<_>>()), table);
+    let without = evaluate(&from, &["--out", &out]);
+    refused(&without.iter().map(String::as_str).collect::<Vec<_>>(), &["another adapter, or none", "--out"]);
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: usize) -> String {
+    burn_vlm_train::optim::thousands(number)
+}
+
+/// From parts, behind an alignment: the base is written beside the adapter; in bf16, and with DoRA.
+#[test]
+fn a_later_stage_has_a_base_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let short = |stage: &str| {
+        ["steps=3", "batch=4", "log_every=1", "checkpoint_every=1"].map(|key| format!("stage.{stage}.{key}")).to_vec()
+    };
+    let mut settings = [short("align"), short("finetune")].concat();
+    settings.push(
+        "stage.finetune.lora={ r = 2, alpha = 4, dora = true, rslora = true, base = \"bf16\", targets = [\"language_model\"] }".into(),
+    );
+    settings.push("stage.finetune.train={ language_model = 1e-2 }".into());
+    let out = at("run");
+    let mut args = vec!["train", "recipes/tiny.toml", "--device", "flex", "--fresh", "--out", &out];
+    args.extend(settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
+    let text = said(&args);
+    assert!(text.contains("adapter on"), "{text}");
+    let run = folder.path().join("run");
+    let log = |stage: &str| fs::read_to_string(run.join("stages").join(stage).join("log.jsonl")).unwrap();
+    let before = (log("2-finetune"), fs::read(run.join("adapter/adapter_model.safetensors")).unwrap());
+    fs::remove_dir_all(run.join("stages/2-finetune/step-00000003")).unwrap();
+    let again = said(&args);
+    assert!(again.contains("finetune: going on from step 2"), "{again}");
+    let losses = |log: &str| -> Vec<Value> {
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].clone()).collect()
+    };
+    assert_eq!(losses(&log("2-finetune")), losses(&before.0));
+    assert_eq!(fs::read(run.join("adapter/adapter_model.safetensors")).unwrap(), before.1);
+
+    // The base is f32 in its folder, and was rounded to bf16 below the adapter: the weights that are no layer's tell.
+    let (base, merged) = (tensors(&run.join("base/model.safetensors")), tensors(&run.join("model/model.safetensors")));
+    let of = |tensors: &[(String, Vec<f32>)], key: &str| -> Vec<f32> {
+        tensors.iter().find(|(name, _)| name.contains(key)).map(|(_, values)| values.clone()).unwrap()
+    };
+    let is_bf16 = |value: &f32| value.to_bits() & 0xffff == 0;
+    let key = "vision_model.encoder.layers.0.mlp.fc1.weight";
+    let (base_values, merged_values) = (of(&base, key), of(&merged, key));
+    assert!(merged_values.iter().all(is_bf16) && !base_values.iter().all(is_bf16));
+    let rounding = base_values.iter().zip(&merged_values).all(|(a, b)| (a - b).abs() <= a.abs() / 256.0);
+    assert!(rounding, "8 bits of precision");
+    let (base, adapter) = (at("run/base"), at("run/adapter"));
+    let ask = |model: &str, more: &[&str]| {
+        said(
+            &[&["chat", "--model", model, "--prompt", "What is this?", "--device", "flex", "--quiet"][..], more]
+                .concat(),
+        )
+    };
+    assert!(!ask(&base, &["--adapter", &adapter]).is_empty());
+
+    // A run that would begin from the stage's checkpoint cannot take adapters for a model.
+    let other = at("other");
+    let init = at("run/finetune");
+    let mut from = args.clone();
+    from[6] = &other;
+    from.extend(["--init-from", &init]);
+    refused(&from, &["state.safetensors", "adapters", "from"]);
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recipe(folder.path(), "llava_clip_llama");
+    let out = folder.path().join("out").to_string_lossy().into_owned();
+    for (lora, train, words) in [
+        ("{ r = 0, alpha = 8, targets = ['q_proj'] }", "", &["[stage.tune]", "`r = 0`"][..]),
+        ("{ r = 4, alpha = -1, targets = ['q_proj'] }", "", &["`alpha = -1`"]),
+        ("{ r = 4, alpha = 8, dropout = 1.0, targets = ['q_proj'] }", "", &["`dropout = 1`"]),
+        ("{ r = 4, alpha = 8, targets = ['q_prj'] }", "", &["`q_prj`", "language_model", "q_proj"]),
+        ("{ r = 4, alpha = 8, targets = ['language_model'], rank = 3 }", "", &["`rank`"]),
+        ("{ r = 4, alpha = 8, targets = ['language_model'] }", "", &["`multi_modal_projector`", "no adapter"]),
+        ("{ r = 4, alpha = 8, targets = ['q_proj'] }", "{ language_model = 1e-3 }", &["vision_tower", "learning rate"]),
+    ] {
+        let lora = format!("stage.tune.lora={lora}");
+        let mut args = vec!["train", &file, "--device", "flex", "--quiet", "--out", &out, "--set", &lora];
+        let train = format!("stage.tune.train={train}");
+        if train.ends_with('}') {
+            args.extend(["--set", &train]);
+        }
+        refused(&args, words);
+        args.push("--dry-run");
+        refused(&args, words);
+    }
+    let text = ["--set", "stage.tune.objective='text'"];
+    refused(&[&["train", &file, "--device", "flex", "--out", &out][..], &text].concat(), &["`lora` needs `objective"]);
+}
