@@ -14,6 +14,7 @@ mod evaluate;
 mod export;
 mod new_study;
 mod pretrain;
+mod serve;
 mod signals;
 mod study;
 mod train;

@@ -10,7 +10,7 @@
 
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::sample::Media;
+use burn_vlm_data::sample::{Media, pictures};
 use burn_vlm_data::tasks::{ClipItem, ClipQuestion, ClipSettings};
 use serde::{Deserialize, Serialize};
 
