@@ -18,6 +18,7 @@ use crate::export::ExportArgs;
 use crate::merge::MergeArgs;
 use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
+use crate::serve::ServeArgs;
 use crate::signals::stop_at_a_step;
 use crate::train::TrainArgs;
 use crate::{AnyError, BuiltIn, ENCODER, STUDIES};
@@ -36,6 +37,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Evaluate(Box<EvaluateArgs>),
     Chat(Box<ChatArgs>),
+    Serve(Box<ServeArgs>),
     Data(Box<DataArgs>),
     Pretrain(Box<PretrainArgs>),
     Export(Box<ExportArgs>),
@@ -59,6 +61,7 @@ fn help() -> String {
             "--model runs/train/emoji/model --image runs/emoji/images/circle-flags/1f1f0-1f1ff.png",
             "talk to what came out",
         ),
+        ("serve", "--model runs/train/emoji/model", "let other programs talk to it, by OpenAI's chat API"),
         ("evaluate", "questions.toml --model runs/train/emoji/model", "score it on questions of your own"),
     ];
     examples(&lines, "`burn-vlm COMMAND --help` has more of each.")
@@ -167,6 +170,7 @@ fn run(program: Program) -> Result<(), AnyError> {
         Command::Train(args) => crate::train::run(&args),
         Command::Evaluate(args) => crate::evaluate(&args),
         Command::Chat(args) => crate::chat::run(&args),
+        Command::Serve(args) => crate::serve::run(&args),
         Command::Data(args) => crate::run_data(&args, &mut io::stdout()),
         Command::Pretrain(args) => crate::pretrain::run(&args),
         Command::Export(args) => crate::export::run(&args),

@@ -15,6 +15,7 @@ mod export;
 mod merge;
 mod new_study;
 mod pretrain;
+mod serve;
 mod signals;
 mod study;
 mod train;

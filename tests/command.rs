@@ -18,8 +18,8 @@ use clap::Parser;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-const COMMANDS: [&str; 9] =
-    ["study", "train", "evaluate", "chat", "data", "pretrain", "export", "merge", "completions"];
+const COMMANDS: [&str; 10] =
+    ["study", "train", "evaluate", "chat", "serve", "data", "pretrain", "export", "merge", "completions"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -21,6 +21,8 @@ pub struct TextStream<'a> {
     open: usize,
     /// Text that may begin a stop string.
     held: String,
+    /// Bytes of text that the tokens have given, what is held among them.
+    decoded: usize,
     stopped: bool,
 }
 
@@ -28,7 +30,7 @@ impl<'a> TextStream<'a> {
     /// A stream that ends before the first of the stop strings (none: an empty list).
     pub fn new(tokenizer: &'a Tokenizer, stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { tokenizer, stop, ids: Vec::new(), context: 0, open: 0, held: String::new(), stopped: false }
+        Self { tokenizer, stop, ids: Vec::new(), context: 0, open: 0, held: String::new(), decoded: 0, stopped: false }
     }
 
     /// Adds a token and returns the text that is now certain; often empty. Special tokens have no text.
@@ -60,6 +62,11 @@ impl<'a> TextStream<'a> {
         Ok(self.release(rest, true))
     }
 
+    /// Bytes of text that the tokens so far have given: what came out, and what is held back. Where the text of the next token begins.
+    pub fn decoded(&self) -> usize {
+        self.decoded
+    }
+
     /// Whether a stop string has come.
     pub fn stopped(&self) -> bool {
         self.stopped
@@ -71,6 +78,7 @@ impl<'a> TextStream<'a> {
             return String::new();
         }
         self.held.push_str(text);
+        self.decoded += text.len();
         if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.stopped = true;
             self.held.truncate(at);
@@ -132,7 +140,12 @@ mod tests {
         let tokenizer = tokenizer();
         let mut stream = TextStream::new(&tokenizer, &[]);
         let first = tokenizer.encode("猫").unwrap()[0];
-        assert_eq!(stream.push(first).unwrap(), "");
+        assert_eq!((stream.push(first).unwrap(), stream.decoded()), (String::new(), 0));
         assert_eq!(stream.finish().unwrap(), INCOMPLETE.to_string());
+        // What is held back has been decoded.
+        let mut stream = TextStream::new(&tokenizer, &["cab".to_owned()]);
+        let pieces: Vec<String> =
+            tokenizer.encode("a c").unwrap().into_iter().map(|id| stream.push(id).unwrap()).collect();
+        assert_eq!((pieces.concat().as_str(), stream.decoded()), ("a ", 3));
     }
 }

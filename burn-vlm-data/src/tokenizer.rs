@@ -17,6 +17,7 @@ use burn_vlm_base::model_folder::without_tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -387,6 +388,27 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The bytes that a token stands for in a text, which need be no whole characters: a space where the vocabulary writes `\u{2581}` or
+    /// `\u{120}`, one byte for `<0xE2>`. Special and added tokens stand for what they are called.
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        let token = self.token(id)?;
+        if self.inner.get_added_tokens_decoder().contains_key(&id) {
+            return Some(token.into_bytes());
+        }
+        let by_bytes = |decoder: &DecoderWrapper| matches!(decoder, DecoderWrapper::ByteLevel(_));
+        let by_bytes = match self.inner.get_decoder() {
+            Some(DecoderWrapper::Sequence(all)) => all.get_decoders().iter().any(by_bytes),
+            Some(decoder) => by_bytes(decoder),
+            None => false,
+        };
+        if by_bytes && let Some(bytes) = token.chars().map(byte_of).collect() {
+            return Some(bytes);
+        }
+        let byte = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        let byte = byte.filter(|digits| digits.len() == 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        Some(byte.map_or_else(|| token.replace('\u{2581}', " ").into_bytes(), |byte| vec![byte]))
+    }
+
     /// True for the ids of special tokens.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.contains_key(&id)
@@ -474,6 +496,16 @@ pub(crate) fn special_token(file: Option<&Value>, key: &str) -> Result<Option<St
     }
 }
 
+/// The byte that a character of a byte-level vocabulary stands for: printable ones for themselves, the others are numbered from U+0100
+/// on, in their order.
+fn byte_of(character: char) -> Option<u8> {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    match u32::from(character) {
+        code @ 0..=0xFF => u8::try_from(code).ok().filter(|byte| printable(*byte)),
+        code => (0..=u8::MAX).filter(|byte| !printable(*byte)).nth(code as usize - 0x100),
+    }
+}
+
 /// Calls the library with a text. A tokenizer from outside may bring it to a panic, which is an error of the text.
 fn called<T>(text: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TokenizerError> {
     let failed = |reason: String| TokenizerError::Encoding { text: text.chars().take(60).collect(), reason };
@@ -533,6 +565,31 @@ mod tests {
         let ids = first.encode("<|user|><image>\nWas ist das?<|assistant|>Apfel<|end|>").unwrap();
         assert_eq!((ids[0], ids[1], *ids.last().unwrap()), (4, 3, 6));
         assert_eq!(first.decode(&ids, true).unwrap(), "\nWas ist das?Apfel");
+    }
+
+    #[test]
+    fn the_bytes_of_tokens_are_those_of_the_text() {
+        let tokenizer = Tokenizer::train_bpe(["low lower lowest"], 300, &TINY_SPECIAL_TOKENS).unwrap();
+        for text in ["lower  low", "猫 é\u{0}\u{7f}\n\u{ad}", "🐈‍⬛ ¡ÿ"] {
+            let ids = tokenizer.encode(text).unwrap();
+            let bytes: Vec<Vec<u8>> = ids.iter().map(|id| tokenizer.token_bytes(*id).unwrap()).collect();
+            assert_eq!(bytes.concat(), text.as_bytes());
+            assert!(bytes.iter().all(|bytes| !bytes.is_empty()));
+        }
+        // Every byte has its token.
+        let bytes: std::collections::BTreeSet<u8> =
+            (0..300).filter_map(|id| tokenizer.token_bytes(id)).flatten().collect();
+        assert_eq!(bytes.len(), 256);
+        assert_eq!(tokenizer.token_bytes(3).unwrap(), b"<image>");
+        assert_eq!(tokenizer.token_bytes(4000), None);
+        // As SentencePiece writes them: words with their space, bytes by number.
+        let json = r#"{"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+            "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"}]}, "model": {"type": "BPE", "byte_fallback": true, "merges": [],
+            "vocab": {"▁a": 0, "<0xE2>": 1, "<0x0A>": 2, "Ġ": 3}}}"#;
+        let tokenizer = Tokenizer::from_bytes(json.as_bytes(), Path::new("tokenizer.json")).unwrap();
+        let bytes: Vec<Vec<u8>> = (0..4).filter_map(|id| tokenizer.token_bytes(id)).collect();
+        assert_eq!(bytes, [b" a".to_vec(), vec![0xE2], vec![b'\n'], "Ġ".as_bytes().to_vec()]);
     }
 
     #[test]

@@ -14,8 +14,9 @@ mod continuous;
 mod decoding;
 mod prefix;
 
+pub use choose::TokenLogprob;
 pub use config::{GenerationConfig, SAMPLED_AMONG};
-pub use continuous::{ContinuousDecoding, DecodingLimits, EmbedParts, Finished, Request, Step};
+pub use continuous::{ContinuousDecoding, DecodingLimits, EmbedParts, Finished, NewLogprobs, Request, Step};
 pub use decoding::{Decoding, NewToken};
 pub use prefix::{PassLimits, PassNode, PrefixNode, PrefixPass, PrefixTree, PrefixWork, PromptPart};
 

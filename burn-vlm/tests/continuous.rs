@@ -10,7 +10,7 @@ use burn_vlm::ModelError;
 use burn_vlm::generate::{
     ContinuousDecoding, DecodingLimits, Finish, Finished, Generated, GenerationConfig, PromptPart, Request,
 };
-use burn_vlm::language::{LanguageConfig, LanguageModel};
+use burn_vlm::language::{AttentionInput, LanguageConfig, LanguageModel};
 use common::{tiny, values};
 
 /// Dot products of another order, on logits of order 1.
@@ -76,7 +76,7 @@ fn requests(count: usize, seed: u64, config: &GenerationConfig) -> Vec<Request> 
             prompt.truncate(30);
             beginnings.push(prompt.clone());
             let config = GenerationConfig { max_new_tokens: 1 + draw(&mut state, 12), ..config.clone() };
-            Request { id, prompt, symbols: None, config, index: id % 3 }
+            Request { id, prompt, symbols: None, config, index: id % 3, logprobs: None }
         })
         .collect()
 }
@@ -198,13 +198,90 @@ fn requests_may_come_at_any_time() {
     }
 }
 
+/// Those that are taken out are told of no more, wherever they were, and the others do not notice.
+#[test]
+fn requests_may_be_taken_out_at_any_time() {
+    let device = Device::flex();
+    let model = tiny::language(&tiny::qwen2(), 1, &device);
+    let mut requests = requests(24, 9, &GenerationConfig::default());
+    requests[20].config.max_new_tokens = 0;
+    let prompts: Vec<Vec<u32>> = requests.iter().map(|request| request.prompt.clone()).collect();
+    let mut decoding = ContinuousDecoding::new(&model, DecodingLimits { rows: 3, cache_bytes: None }).unwrap();
+    requests.iter().for_each(|request| decoding.push(request.clone()).unwrap());
+    assert!(decoding.remove(20) && !decoding.remove(20), "one without tokens");
+    assert!(decoding.remove(23), "one that waits");
+    let mut gone = vec![20, 23];
+    let mut found: Vec<Option<Generated>> = vec![None; requests.len()];
+    let mut steps = 0;
+    while decoding.unfinished() > 0 {
+        let step = decoding.step::<ModelError>(&mut |parts, tokens| embed(&model, &prompts, parts, tokens)).unwrap();
+        assert!(step.tokens.iter().all(|token| !gone.contains(&token.row)), "{gone:?}: {step:?}");
+        step.finished.into_iter().for_each(|row| assert!(found[row.id].replace(row.generated).is_none()));
+        // One of those that are being written or have been read, in turn.
+        if let Some(token) = step.tokens.get(steps % 3).filter(|token| found[token.row].is_none()) {
+            assert!(decoding.remove(token.row));
+            gone.push(token.row);
+        }
+        steps += 1;
+    }
+    assert!(gone.len() > 6 && gone.len() < 20, "{gone:?}");
+    for (request, found) in requests.iter().zip(found) {
+        let expected = (!gone.contains(&request.id)).then(|| alone(&model, request));
+        assert_eq!(found, expected, "{}", request.id);
+    }
+}
+
+/// By the logits of the whole row, run at once.
+#[test]
+fn log_probabilities_are_the_models_own() {
+    let device = Device::flex();
+    let model = tiny::language(&tiny::gemma2(), 2, &device);
+    let config =
+        GenerationConfig { temperature: 0.7, top_k: Some(9), repetition_penalty: 1.2, seed: 4, ..Default::default() };
+    let mut requests = requests(12, 10, &config);
+    requests[1].config = GenerationConfig { max_new_tokens: 6, ..Default::default() };
+    requests.iter_mut().for_each(|request| request.logprobs = (request.id % 4 != 3).then_some(request.id % 4));
+    let prompts: Vec<Vec<u32>> = requests.iter().map(|request| request.prompt.clone()).collect();
+    let mut decoding = ContinuousDecoding::new(&model, DecodingLimits { rows: 5, cache_bytes: None }).unwrap();
+    requests.iter().for_each(|request| decoding.push(request.clone()).unwrap());
+    let (mut told, mut rows) = (Vec::new(), prompts.clone());
+    while decoding.unfinished() > 0 {
+        let step = decoding.step::<ModelError>(&mut |parts, tokens| embed(&model, &prompts, parts, tokens)).unwrap();
+        let asking = step.tokens.iter().filter(|token| requests[token.row].logprobs.is_some());
+        assert!(asking.eq(step.logprobs.iter().map(|logprobs| &logprobs.token)), "{step:?}");
+        told.extend(step.logprobs);
+        step.finished.iter().for_each(|row| rows[row.id].extend(&row.generated.ids));
+    }
+    let mut next: Vec<usize> = prompts.iter().map(Vec::len).collect();
+    for logprobs in told {
+        let (row, at) = (logprobs.token.row, next[logprobs.token.row]);
+        next[row] += 1;
+        let part = PromptPart { row, start: 0, end: at };
+        let hidden = embed(&model, &rows, &[part], at).unwrap();
+        let hidden = model.forward(hidden, &AttentionInput::contiguous(), None).unwrap();
+        let last = hidden.narrow(1, at - 1, 1).reshape([1, model.hidden_size()]);
+        let expected = values(burn::tensor::activation::log_softmax(model.logits(last), 1));
+        assert_eq!(logprobs.token.id, rows[row][at]);
+        let same = |id: u32, found: f64| (f64::from(expected[id as usize]) - found).abs() < f64::from(ROUNDING);
+        assert!(same(logprobs.token.id, logprobs.logprob), "{logprobs:?}");
+        assert_eq!(logprobs.top.len(), requests[row].logprobs.unwrap());
+        assert!(logprobs.top.iter().all(|top| same(top.id, top.logprob)), "{logprobs:?}");
+        assert!(logprobs.top.is_sorted_by(|a, b| a.logprob >= b.logprob));
+        let best = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert!(logprobs.top.first().is_none_or(|top| expected[top.id as usize] == best));
+    }
+    let asked = |request: &&Request| request.logprobs.is_some();
+    assert!(requests.iter().filter(asked).all(|request| next[request.id] == rows[request.id].len()));
+}
+
 #[test]
 fn bad_requests_are_errors() {
     let device = Device::flex();
     let model = tiny::language(&tiny::qwen2(), 0, &device);
     let limits = DecodingLimits { rows: 2, cache_bytes: None };
     let mut decoding = ContinuousDecoding::new(&model, limits).unwrap();
-    let good = Request { id: 0, prompt: vec![1; 60], symbols: None, config: GenerationConfig::default(), index: 0 };
+    let config = GenerationConfig::default();
+    let good = Request { id: 0, prompt: vec![1; 60], symbols: None, config, index: 0, logprobs: None };
     let mut error = |request: Request| decoding.push(request).unwrap_err().to_string();
     assert!(error(Request { prompt: vec![], ..good.clone() }).contains("no empty one"));
     assert!(error(Request { symbols: Some(vec![1]), ..good.clone() }).contains("60 ids, but 1 symbols"));

@@ -18,14 +18,20 @@
 //! Unusual here:
 //! - a folder is a published checkpoint or a trained run of this library, there is no difference;
 //! - the next turn runs only what was said since: the cache of the earlier turns is kept as far as the tokens agree;
-//! - dropping the answer half-way keeps what was written as the assistant's turn.
+//! - dropping the answer half-way keeps what was written as the assistant's turn;
+//! - many conversations are answered at once by a [`ChatBatch`], which one may join and leave at any time, each with the answer that it
+//!   has alone.
 
 mod answer;
+mod batch;
 mod model;
+mod prompt;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, AnswerStats};
+pub use batch::{AnswerEnd, AnswerPart, AnswerSettings, BatchLimits, ChatBatch, WrittenToken};
 pub use model::{ChatModel, Talker, is_language_model, model_folder};
+pub use prompt::{ChatPrompt, PromptError, Said, SaidPiece};
 pub use session::ChatSession;

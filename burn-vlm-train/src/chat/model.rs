@@ -12,7 +12,7 @@ use burn_vlm::lora::Adapt;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::model_folder::describe;
-use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::VisualCounts;
 use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::processor::Processor;
@@ -163,6 +163,13 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
             Talker::Vlm(model) => Ok((model, self.processor)),
             Talker::Language(model) => Err(words_alone(&self.folder, &model)),
         }
+    }
+
+    /// What stands for a picture or a video among the words, if it is in a text that somebody wrote: the mark, and what it stands for.
+    pub(super) fn mark_in(&self, text: &str) -> Option<(&str, &'static str)> {
+        let video = self.processor.video_token_id().map_or("", |_| VIDEO_PLACEHOLDER);
+        let marks = [(IMAGE_PLACEHOLDER, "picture"), (self.processor.image_token(), "picture"), (video, "video")];
+        marks.into_iter().find(|(mark, _)| !mark.is_empty() && text.contains(mark))
     }
 
     /// The ids of a conversation up to where the answer begins, with as many tokens of pictures and videos as `counts` says.

@@ -28,9 +28,9 @@ use crate::objective::visual_features;
 const FRAMES_AT_A_TIME: usize = 8;
 
 /// A picture or a video of the conversation, encoded once.
-struct Seen {
+pub(super) struct Seen {
     /// `[views, tokens, d_vision]`
-    features: Tensor<3>,
+    pub(super) features: Tensor<3>,
     /// What it is, with its views.
     medium: Medium,
     /// Its tokens in the ids.
@@ -38,6 +38,36 @@ struct Seen {
 }
 
 impl Seen {
+    /// Encodes a processed picture. Where it is tiles they are not yet put together: all pictures of a conversation are, at once.
+    pub(super) fn picture<T: VisionTower, P: Projector>(
+        chat: &ChatModel<T, P>,
+        image: &ProcessedImage,
+    ) -> Result<Self> {
+        let tokens = chat.processor.num_image_tokens(image);
+        let medium = Medium::Picture { tiles: image.tiles, size: size(image) };
+        let seen = visual_features(Visual::of_processed([image], false), chat.vlm()?, &chat.device)?;
+        let features = seen.features.ok_or(ImageError::NoProcessor)?;
+        Ok(Self { features, medium, tokens })
+    }
+
+    /// The features of all that a conversation shows.
+    pub(super) fn together<T: VisionTower, P: Projector>(model: &Vlm<T, P>, all: &[&Self]) -> Result<VisualFeatures> {
+        if all.is_empty() {
+            return Ok(VisualFeatures::default());
+        }
+        let features = Tensor::cat(all.iter().map(|seen| seen.features.clone()).collect(), 0);
+        let config = &model.config;
+        let packing = if config.is_flexible() {
+            let counts: Vec<usize> = all.iter().map(|seen| seen.tokens).collect();
+            Some(Packing::of_padded(&counts, features.dims()[1])?)
+        } else if config.is_tiled() {
+            Some(config.pack(&all.iter().map(|seen| seen.medium).collect::<Vec<_>>())?)
+        } else {
+            None
+        };
+        Ok(VisualFeatures { features: Some(features), packing, tokens: None })
+    }
+
     fn is_video(&self) -> bool {
         matches!(self.medium, Medium::Video { .. })
     }
@@ -175,14 +205,8 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
 
     /// Processes and encodes a picture that is one of `among`.
     fn see(&self, image: &RgbImage, among: usize) -> Result<Seen> {
-        let (model, processor) = (self.chat.vlm()?, &self.chat.processor);
-        let image = processor.process_image(PictureInput::Rgb(image), among)?;
-        let tokens = processor.num_image_tokens(&image);
-        let medium = Medium::Picture { tiles: image.tiles, size: size(&image) };
-        // Not yet put together where they are tiles: all pictures of the conversation are, at once.
-        let seen = visual_features(Visual::of_processed([&image], false), model, &self.chat.device)?;
-        let features = seen.features.ok_or(ImageError::NoProcessor)?;
-        Ok(Seen { features, medium, tokens })
+        self.chat.vlm()?;
+        Seen::picture(self.chat, &self.chat.processor.process_image(PictureInput::Rgb(image), among)?)
     }
 
     /// Asks, with the pictures added since the last question, and gives the answer as an iterator over its text.
@@ -192,14 +216,9 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// mark of a picture in it; the question is then forgotten, its pictures are not.
     pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'a, T, P>> {
         let begin = Instant::now();
-        let video = self.chat.processor.video_token_id().map_or("", |_| VIDEO_PLACEHOLDER);
-        for (mark, what) in
-            [(IMAGE_PLACEHOLDER, "picture"), (self.chat.processor.image_token(), "picture"), (video, "video")]
-        {
-            if !mark.is_empty() && question.contains(mark) {
-                let message = format!("the question contains `{mark}`, which stands for a {what}: leave it out");
-                return Err(TrainError::Data(message));
-            }
+        if let Some((mark, what)) = self.chat.mark_in(question) {
+            let message = format!("the question contains `{mark}`, which stands for a {what}: leave it out");
+            return Err(TrainError::Data(message));
         }
         let shown: String = self.waiting.iter().map(|placeholder| format!("{placeholder}\n")).collect();
         self.turns.push(Turn::user(shown + question));
@@ -264,20 +283,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
 
     /// The features of all pictures.
     pub(super) fn features(&self, model: &Vlm<T, P>) -> Result<VisualFeatures> {
-        if self.images.is_empty() {
-            return Ok(VisualFeatures::default());
-        }
-        let features = Tensor::cat(self.images.iter().map(|image| image.features.clone()).collect(), 0);
-        let config = &model.config;
-        let packing = if config.is_flexible() {
-            let counts: Vec<usize> = self.images.iter().map(|image| image.tokens).collect();
-            Some(Packing::of_padded(&counts, features.dims()[1])?)
-        } else if config.is_tiled() {
-            Some(config.pack(&self.images.iter().map(|image| image.medium).collect::<Vec<_>>())?)
-        } else {
-            None
-        };
-        Ok(VisualFeatures { features: Some(features), packing, tokens: None })
+        Seen::together(model, &self.images.iter().collect::<Vec<_>>())
     }
 
     /// Takes back what an answer leaves: its text, and the cache with the ids that it holds.

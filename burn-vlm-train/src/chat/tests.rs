@@ -1,5 +1,6 @@
 //! A tiny random model in a folder: what it says is noise, but always the same noise.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -8,12 +9,14 @@ use burn_vlm::language::{LanguageConfig, Qwen2Config};
 use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_data::chat_template::TINY_TEMPLATE;
-use burn_vlm_data::conversation::Turn;
+use burn_vlm_data::conversation::{Role, Turn};
 use burn_vlm_data::encode::{EncodeOptions, VisualCounts};
 use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 
-use super::{ChatModel, ChatSession};
+use super::{
+    AnswerEnd, AnswerSettings, BatchLimits, ChatBatch, ChatModel, ChatPrompt, ChatSession, PromptError, Said, SaidPiece,
+};
 use crate::processor::picture_config;
 use crate::recipe::PictureView;
 
@@ -287,4 +290,201 @@ fn chat_reads_what_training_read() {
     let prompt = chat.prompt(&turns[..1], VisualCounts::of_images(&[4])).unwrap();
     assert_eq!(encoded.ids[..prompt.len()], prompt);
     assert!(encoded.labels[..prompt.len()].iter().all(|label| *label < 0));
+}
+
+/// The bytes of a picture's file.
+fn file(seed: u8) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.png");
+    picture(seed).save(&path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+/// What a session says to a conversation with these pictures and questions, each with all pictures before it.
+fn in_a_session(chat: &ChatModel, turns: &[(&[u8], &str)]) -> Vec<String> {
+    let mut session = chat.session();
+    let mut ask = |(pictures, question): &(&[u8], &str)| {
+        pictures.iter().for_each(|seed| drop(session.add_image("picture", &file(*seed)).unwrap()));
+        say(&mut session, question)
+    };
+    turns.iter().map(&mut ask).collect()
+}
+
+/// The same conversation up to its last question, as a batch takes it.
+fn prompt_of(chat: &ChatModel, turns: &[(&[u8], &str)], answers: &[String]) -> ChatPrompt {
+    let files: Vec<Vec<Vec<u8>>> =
+        turns.iter().map(|(pictures, _)| pictures.iter().map(|seed| file(*seed)).collect()).collect();
+    let mut said = Vec::new();
+    for (at, (files, (_, question))) in files.iter().zip(turns).enumerate() {
+        let shown = files.iter().map(|file| SaidPiece::Picture(file));
+        said.push(Said { role: Role::User, pieces: shown.chain([SaidPiece::Text(question)]).collect() });
+        if at + 1 < turns.len() {
+            said.push(Said { role: Role::Assistant, pieces: vec![SaidPiece::Text(&answers[at])] });
+        }
+    }
+    chat.prepare(&said).unwrap()
+}
+
+/// Answers of a batch by their numbers: text, and why they ended.
+type Answers = BTreeMap<usize, (String, Option<AnswerEnd>)>;
+
+fn step(batch: &mut ChatBatch<'_>, answers: &mut Answers) {
+    for part in batch.step().unwrap() {
+        let answer = answers.entry(part.id).or_default();
+        assert_eq!(answer.1, None, "it has ended");
+        answer.0.push_str(&part.text);
+        answer.1 = part.end;
+    }
+}
+
+fn finish(batch: &mut ChatBatch<'_>, answers: &mut Answers) {
+    while batch.unfinished() > 0 {
+        step(batch, answers);
+    }
+}
+
+type Asked<'a> = Vec<(&'a [u8], &'a str)>;
+
+/// Conversations with no, one and several pictures, with and without tiles, joining at any time: each is answered as in a session.
+#[test]
+fn conversations_of_a_batch_are_those_of_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiles = vec![(16, 32), (32, 16), (32, 32)];
+    for tiled in [false, true] {
+        write_model_with(folder.path(), &ImageProcessorConfig::siglip(16), tiled.then(|| tiles.clone()));
+        if tiled {
+            let config = load(folder.path()).vlm().unwrap().config.clone();
+            let image = picture_config(&config, &ImageProcessorConfig::siglip(16), PictureView::Tiles, false);
+            write_model_with(folder.path(), &image, Some(tiles.clone()));
+        }
+        let chat = load(folder.path());
+        let asked: Vec<Asked<'_>> = vec![
+            vec![(&[], "what is this?")],
+            vec![(&[1], "what is this?")],
+            vec![(&[1], "and this?")],
+            vec![(&[200], "what is this?")],
+            vec![(&[1, 200], "what is this?")],
+            vec![(&[1], "what is this?"), (&[200], "and this?")],
+            vec![(&[], "a red apple"), (&[], "what?"), (&[3], "this?")],
+        ];
+        // Features of hardly one picture are kept.
+        let limits = BatchLimits { rows: 3, cache_bytes: None, feature_bytes: 2000 };
+        let mut batch = ChatBatch::new(&chat, limits).unwrap();
+        let settings = AnswerSettings { generation: chat.generation.clone(), ..AnswerSettings::default() };
+        let (mut expected, mut found) = (Answers::new(), Answers::new());
+        for turns in &asked {
+            let answers = in_a_session(&chat, turns);
+            let prompt = prompt_of(&chat, turns, &answers);
+            let ids = batch.push(&prompt, &[settings.clone(), settings.clone()]).unwrap();
+            assert!(batch.feature_bytes() <= limits.feature_bytes);
+            let end = Some(AnswerEnd::Length);
+            expected.extend(ids.into_iter().map(|id| (id, (answers.last().unwrap().clone(), end))));
+            // The first of them are written meanwhile.
+            (0..2).for_each(|_| step(&mut batch, &mut found));
+        }
+        finish(&mut batch, &mut found);
+        assert_eq!(found, expected);
+        assert_eq!(found.values().map(|(text, _)| text).collect::<BTreeSet<_>>().len(), asked.len());
+    }
+}
+
+#[test]
+fn a_batch_ends_answers_where_they_end() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let turns: Asked<'_> = vec![(&[1], "what is this?")];
+    let whole = in_a_session(&chat, &turns).remove(0);
+    let prompt = prompt_of(&chat, &turns, &[]);
+    let settings = |stop: &str, index: usize| AnswerSettings {
+        generation: chat.generation.clone(),
+        stop: vec![stop.to_owned()],
+        logprobs: Some(2),
+        index,
+    };
+    let limits = BatchLimits { rows: 4, cache_bytes: None, feature_bytes: 1 << 20 };
+    let mut batch = ChatBatch::new(&chat, limits).unwrap();
+    assert!(!batch.knows(&prompt));
+    let stop: String = whole.chars().skip(2).take(2).collect();
+    let ids = batch.push(&prompt, &[settings(&stop, 0), settings("never", 0), settings("never", 1)]).unwrap();
+    assert!(batch.knows(&prompt) && batch.feature_bytes() > 0);
+    let (mut written, mut tokens) = (BTreeMap::<usize, usize>::new(), BTreeMap::<usize, usize>::new());
+    let mut texts = Answers::new();
+    while batch.unfinished() > 0 {
+        for part in batch.step().unwrap() {
+            *written.entry(part.id).or_default() += part.written.len();
+            *tokens.entry(part.id).or_default() += part.tokens;
+            assert!(part.written.iter().all(|token| token.logprob < 0.0 && token.top.len() == 2));
+            let text = texts.entry(part.id).or_default();
+            text.0.push_str(&part.text);
+            text.1 = part.end;
+        }
+    }
+    let cut = whole[..whole.find(&stop).unwrap()].to_owned();
+    assert_eq!(texts[&ids[0]], (cut, Some(AnswerEnd::Stop)));
+    assert_eq!(texts[&ids[1]], (whole, Some(AnswerEnd::Length)));
+    assert_ne!(texts[&ids[2]].0, texts[&ids[1]].0, "another answer to the same prompt");
+    // All tokens are told, but for those of the stop text.
+    assert!(written[&ids[0]] < tokens[&ids[0]] && tokens[&ids[0]] < 12, "{written:?} {tokens:?}");
+    assert_eq!((written[&ids[1]], tokens[&ids[1]]), (12, 12));
+    // One that is taken out is told of no more.
+    let ids = batch.push(&prompt, &[settings("never", 0), settings("never", 1)]).unwrap();
+    batch.step().unwrap();
+    batch.remove(ids[0]);
+    batch.remove(99);
+    assert_eq!(batch.unfinished(), 1);
+    let mut rest = Answers::new();
+    finish(&mut batch, &mut rest);
+    assert!(rest.keys().eq([&ids[1]]));
+    batch.push(&prompt, &[settings("never", 0)]).unwrap();
+    batch.clear().unwrap();
+    assert_eq!((batch.unfinished(), batch.step().unwrap().len()), (0, 0));
+    // A bound on keys and values: fewer tokens, or none.
+    let token = chat.model.language_model().cache_bytes();
+    let bounded = |tokens: usize| BatchLimits { cache_bytes: Some(tokens * token), ..limits };
+    let length = prompt.tokens();
+    assert_eq!(chat.most_new_tokens(length, &limits), 128 - length);
+    assert_eq!(chat.most_new_tokens(length, &bounded(2 * length + 4)), 5);
+    assert_eq!(chat.most_new_tokens(length, &bounded(2 * length - 1)), 0);
+    let mut batch = ChatBatch::new(&chat, bounded(2 * length + 4)).unwrap();
+    let id = batch.push(&prompt, &[settings("never", 0)]).unwrap()[0];
+    let mut count = 0;
+    while batch.unfinished() > 0 {
+        count += batch.step().unwrap().iter().map(|part| part.tokens).sum::<usize>();
+    }
+    assert_eq!((count, id), (5, 0));
+}
+
+#[test]
+fn conversations_that_cannot_be_answered_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let chat = load(folder.path());
+    let png = file(1);
+    let user = |pieces: Vec<SaidPiece<'_>>| chat.prepare(&[Said { role: Role::User, pieces }]).map(|_| ()).unwrap_err();
+    for pieces in [vec![SaidPiece::Text("what is <image>?")], vec![SaidPiece::Text("<ima"), SaidPiece::Text("ge>")]] {
+        assert!(matches!(user(pieces), PromptError::Mark { turn: 0, what: "picture", .. }));
+    }
+    let error = user(vec![SaidPiece::Picture(&png), SaidPiece::Picture(b"no picture")]);
+    assert!(
+        matches!(error, PromptError::Picture { number: 1, .. }) && error.to_string().contains("picture 2"),
+        "{error}"
+    );
+    let long = "what is this? ".repeat(60);
+    let error = user(vec![SaidPiece::Text(&long)]);
+    let PromptError::TooLong { tokens, most: 128 } = error else { panic!("{error}") };
+    assert!(error.to_string().contains(&tokens.to_string()) && error.to_string().contains("128"), "{error}");
+    // The template has no place for instructions.
+    let system = [Said { role: Role::System, pieces: vec![SaidPiece::Text("Be short.")] }];
+    assert!(matches!(chat.prepare(&system), Err(PromptError::Conversation(_))));
+    let text = tempfile::tempdir().unwrap();
+    chat.vlm().unwrap().language_model.save_pretrained(text.path(), StoreDtype::F32).unwrap();
+    for name in ["tokenizer.json", "chat_template.jinja"] {
+        std::fs::copy(folder.path().join(name), text.path().join(name)).unwrap();
+    }
+    let alone = load(text.path());
+    let shown = [Said { role: Role::User, pieces: vec![SaidPiece::Picture(&png)] }];
+    assert!(matches!(alone.prepare(&shown), Err(PromptError::NoPictures(_))));
+    let error = ChatBatch::new(&chat, BatchLimits { rows: 0, cache_bytes: None, feature_bytes: 0 }).err().unwrap();
+    assert!(error.to_string().contains("at least one row"), "{error}");
 }

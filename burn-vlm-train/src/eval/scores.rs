@@ -409,7 +409,7 @@ pub(super) fn generate<T: VisionTower, P: Projector>(
                 ..GenerationConfig::default()
             };
             let (prompt, symbols) = (prompts.rows[id].encoded.ids.clone(), symbols[id].clone());
-            decoding.push(Request { id, prompt, symbols: Some(symbols), config, index: id })?;
+            decoding.push(Request { id, prompt, symbols: Some(symbols), config, index: id, logprobs: None })?;
         }
         decoding.run::<TrainError>(&mut |parts, tokens| prompts.embed(parts, tokens), &mut |row| {
             let Finished { id, generated } = row;

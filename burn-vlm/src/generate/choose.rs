@@ -89,6 +89,32 @@ fn pick(candidates: impl Iterator<Item = (usize, f64)>, mut left: f64) -> u32 {
     last as u32
 }
 
+/// How likely a model found a token: the logarithm of its probability, before temperature, penalty and cuts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub id: u32,
+    /// Natural logarithm of its probability.
+    pub logprob: f64,
+}
+
+/// The token's own log-probability, and the `most` likeliest tokens with theirs, equals in the order of their ids.
+pub(super) fn logprobs_of(logits: &[f32], token: u32, most: usize) -> (f64, Vec<TokenLogprob>) {
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - best).exp()).sum();
+    let logprob = |logit: f32| f64::from(logit - best) - sum.ln();
+    let own = logits.get(token as usize).copied().map_or(f64::NEG_INFINITY, logprob);
+    if most == 0 {
+        return (own, Vec::new());
+    }
+    let candidates = logits.iter().enumerate().map(|(token, score)| Candidate { score: f64::from(*score), token });
+    let mut heap: BinaryHeap<Candidate> = candidates.collect();
+    let likeliest = std::iter::from_fn(|| heap.pop()).take(most);
+    let likeliest = likeliest
+        .map(|candidate| TokenLogprob { id: candidate.token as u32, logprob: logprob(candidate.score as f32) });
+    (own, likeliest.collect())
+}
+
 fn penalise(scores: &mut [f64], seen: &[u32], penalty: f64) {
     if penalty == 1.0 {
         return;
@@ -154,6 +180,20 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_equals() {
         assert_eq!(argmax(&[0.0, 2.0, 2.0]), 1);
+    }
+
+    #[test]
+    fn log_probabilities_are_those_of_softmax() {
+        // As above: 0.0889, 0.6572, 0.2418, 0.0120 for the ids 0, 1, 2, 3.
+        let (own, top) = logprobs_of(&LOGITS, 2, 3);
+        let z: f64 = LOGITS.iter().map(|logit| f64::from(*logit).exp()).sum();
+        // Rounding of f64.
+        let same = |found: f64, logit: f64| (found - (logit - z.ln())).abs() < 1e-12;
+        assert!(same(own, 2.0), "{own}");
+        assert_eq!(top.iter().map(|top| top.id).collect::<Vec<u32>>(), [1, 2, 0]);
+        assert!(top.iter().zip([3.0, 2.0, 1.0]).all(|(top, logit)| same(top.logprob, logit)), "{top:?}");
+        assert_eq!(logprobs_of(&LOGITS, 3, 0).1, []);
+        assert_eq!(logprobs_of(&[1.0, 1.0], 1, 9).1.len(), 2);
     }
 
     #[test]

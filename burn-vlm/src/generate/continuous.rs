@@ -6,6 +6,7 @@
 //! - all rows end at the same place of one [`KvCache`], which moves on with every step. Where it reaches the cache's end, the rows
 //!   move to the front together; between, nothing is copied but the row that comes in;
 //! - keys and values, those of prompts being read included, stay within a bound that the caller sets;
+//! - a request may be taken out at any time ([`ContinuousDecoding::remove`]), and its row is free at the next step;
 //! - a token depends on its own row alone, so results are those of one request at a time.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +14,8 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::decoding::{Row, choose_all};
+use super::choose::TokenLogprob;
+use super::decoding::{Choice, Chosen, Row, choose_all};
 use super::{Generated, GenerationConfig, NewToken, PassLimits, PrefixPass, PrefixTree, PrefixWork, PromptPart};
 use crate::error::ModelError;
 use crate::language::{CacheSpan, KvCache, LanguageModel};
@@ -47,6 +49,19 @@ pub struct Request {
     pub config: GenerationConfig,
     /// Its index for sampling: with seed and own tokens, what a sampled token depends on.
     pub index: usize,
+    /// Whether [`Step::logprobs`] tells how likely its tokens are, and how many of the likeliest are named besides.
+    pub logprobs: Option<usize>,
+}
+
+/// How likely a new token was by the model's own probabilities, before temperature, penalty and cuts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewLogprobs {
+    /// The token; `row` is the request's `id`.
+    pub token: NewToken,
+    /// Natural logarithm of its probability.
+    pub logprob: f64,
+    /// The likeliest tokens at its place, as many as the request asks for.
+    pub top: Vec<TokenLogprob>,
 }
 
 /// A request that has ended.
@@ -59,10 +74,12 @@ pub struct Finished {
 }
 
 /// What one step gave.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Step {
     /// New tokens; `row` is the request's `id`.
     pub tokens: Vec<NewToken>,
+    /// Of the tokens whose requests ask for it, how likely they are; in the order of `tokens`.
+    pub logprobs: Vec<NewLogprobs>,
     /// Requests that ended.
     pub finished: Vec<Finished>,
 }
@@ -104,6 +121,22 @@ struct Live {
     step: usize,
     /// Tokens of the longest answer whose keys and values are kept.
     need: usize,
+    logprobs: Option<usize>,
+}
+
+impl Live {
+    fn choice(&mut self) -> Choice<'_> {
+        Choice { row: &mut self.row, config: &self.config, step: self.step, logprobs: self.logprobs }
+    }
+}
+
+impl Step {
+    fn push(&mut self, row: usize, chosen: Option<Chosen>) {
+        let Some(Chosen { id, logprobs }) = chosen else { return };
+        let token = NewToken { row, id };
+        self.tokens.push(token);
+        self.logprobs.extend(logprobs.map(|(logprob, top)| NewLogprobs { token, logprob, top }));
+    }
 }
 
 #[derive(Debug)]
@@ -148,7 +181,7 @@ impl<'a> ContinuousDecoding<'a> {
     /// [`ModelError::Input`] for an empty prompt, other symbols than ids, a config out of range, and a row that the bound on keys and
     /// values cannot hold; [`ModelError::TooLong`] for a prompt beyond the model's positions.
     pub fn push(&mut self, request: Request) -> Result<(), ModelError> {
-        let Request { id, prompt, symbols, config, index } = request;
+        let Request { id, prompt, symbols, config, index, logprobs } = request;
         config.validate()?;
         if prompt.is_empty() {
             return Err(ModelError::Input("generation needs a prompt, and no empty one".into()));
@@ -181,8 +214,23 @@ impl<'a> ContinuousDecoding<'a> {
                 self.limits.cache_bytes.unwrap_or(usize::MAX)
             )));
         }
-        self.waiting.push_back(Waiting { live: Live { id, row, config, step: 0, need }, symbols });
+        self.waiting.push_back(Waiting { live: Live { id, row, config, step: 0, need, logprobs }, symbols });
         Ok(())
+    }
+
+    /// Takes a request out before it has ended: nothing more is told of it, and its place is free at the next step. False if there is
+    /// none of that id.
+    pub fn remove(&mut self, id: usize) -> bool {
+        let before = self.unfinished();
+        self.waiting.retain(|waiting| waiting.live.id != id);
+        self.ready.retain(|ready| ready.live.id != id);
+        self.empty.retain(|finished| finished.id != id);
+        for row in &mut self.live {
+            if row.as_ref().is_some_and(|live| live.id == id) {
+                *row = None;
+            }
+        }
+        self.unfinished() < before
     }
 
     /// Requests that have not ended.
@@ -360,7 +408,7 @@ impl<'a> ContinuousDecoding<'a> {
         for (live, held) in reading.lives {
             // The row is in the tree, so it has been read.
             let Some((token, cache, span)) = held else { continue };
-            step.tokens.extend(token.map(|id| NewToken { row: live.id, id }));
+            step.push(live.id, token);
             match live.row.has_ended(&live.config) {
                 true => step.finished.push(Finished { id: live.id, generated: live.row.finish() }),
                 false => self.ready.push_back(Ready { live, cache, span }),
@@ -392,13 +440,12 @@ impl<'a> ContinuousDecoding<'a> {
         let input = cache.input(1, self.max_positions, &device);
         let hidden = self.model.forward(embeds, &input, Some(cache))?;
         let [_, _, width] = hidden.dims();
-        let lives = self.live.iter_mut().flatten();
-        let lives = lives.map(|live| (&mut live.row, &live.config, live.step));
+        let lives = self.live.iter_mut().flatten().map(Live::choice);
         let chosen = choose_all(self.model, hidden.reshape([rows, width]), lives)?;
         for (live, token) in self.live.iter_mut().zip(chosen) {
             let Some(mut row) = live.take() else { continue };
             row.step += 1;
-            step.tokens.extend(token.map(|id| NewToken { row: row.id, id }));
+            step.push(row.id, token);
             match row.row.has_ended(&row.config) {
                 true => step.finished.push(Finished { id: row.id, generated: row.row.finish() }),
                 false => *live = Some(row),
@@ -409,7 +456,7 @@ impl<'a> ContinuousDecoding<'a> {
 }
 
 /// What a prompt leaves when it has been read: its first token, and where its keys and values are.
-type Held = (Option<u32>, Rc<KvCache>, CacheSpan);
+type Held = (Option<Chosen>, Rc<KvCache>, CacheSpan);
 
 /// Prompts being read.
 struct Reading<'a, 'e, E> {
@@ -451,7 +498,7 @@ impl<E: From<ModelError>> PrefixWork for Reading<'_, '_, E> {
                 lives.push(live);
             }
         }
-        let rows = lives.iter_mut().map(|(live, _)| (&mut live.row, &live.config, live.step));
+        let rows = lives.iter_mut().map(|(live, _)| live.choice());
         let chosen = choose_all(self.model, hidden, rows)?;
         for ((live, token), (.., span)) in lives.into_iter().zip(chosen).zip(&ending) {
             live.0.step = 1;

@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_vlm_base::random::ElementStream;
 
-use super::choose::choose_token;
+use super::choose::{TokenLogprob, choose_token, logprobs_of};
 use super::{Finish, Generated, GenerationConfig, LeftPadded};
 use crate::error::ModelError;
 use crate::language::{AttentionInput, KvCache, LanguageModel};
@@ -112,9 +112,10 @@ impl<'a> Decoding<'a> {
         let [batch, tokens, width] = hidden.dims();
         let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
         let (config, step) = (&self.config, self.step);
-        let chosen = choose_all(self.model, last, self.rows.iter_mut().map(|row| (row, config, step)))?;
-        let chosen = self.rows.iter().zip(chosen).filter_map(|(row, id)| Some(NewToken { row: row.index, id: id? }));
-        let chosen = chosen.collect();
+        let rows = self.rows.iter_mut().map(|row| Choice { row, config, step, logprobs: None });
+        let chosen = choose_all(self.model, last, rows)?;
+        let new = |(row, chosen): (&Row, Option<Chosen>)| Some(NewToken { row: row.index, id: chosen?.id });
+        let chosen = self.rows.iter().zip(chosen).filter_map(new).collect();
         self.step += 1;
         if self.step < self.config.max_new_tokens && self.rows.iter().any(|row| row.stop.is_none()) {
             self.prepare(&device);
@@ -151,6 +152,23 @@ impl Iterator for Decoding<'_> {
     }
 }
 
+/// A row whose next token is to be chosen.
+pub(super) struct Choice<'r> {
+    pub(super) row: &'r mut Row,
+    pub(super) config: &'r GenerationConfig,
+    /// Tokens chosen before.
+    pub(super) step: usize,
+    /// Whether log-probabilities are wanted: the token's own, and those of so many of the likeliest.
+    pub(super) logprobs: Option<usize>,
+}
+
+/// The token of a row.
+pub(super) struct Chosen {
+    pub(super) id: u32,
+    /// Its own log-probability and the likeliest tokens', where they are wanted.
+    pub(super) logprobs: Option<(f64, Vec<TokenLogprob>)>,
+}
+
 /// The next token of each row from its last hidden state, `[rows, hidden]`, by its own rules; `None` for a row that has ended or ends
 /// with it.
 ///
@@ -159,20 +177,26 @@ impl Iterator for Decoding<'_> {
 pub(super) fn choose_all<'r>(
     model: &LanguageModel,
     hidden: Tensor<2>,
-    rows: impl Iterator<Item = (&'r mut Row, &'r GenerationConfig, usize)>,
-) -> Result<Vec<Option<u32>>, ModelError> {
-    let rows: Vec<(&mut Row, &GenerationConfig, usize)> = rows.collect();
+    rows: impl Iterator<Item = Choice<'r>>,
+) -> Result<Vec<Option<Chosen>>, ModelError> {
+    let rows: Vec<Choice<'r>> = rows.collect();
     let logits = model.logits(hidden);
     let unread = |error| ModelError::Read { what: "logits", reason: format!("{error:?}") };
-    if rows.iter().all(|(_, config, _)| config.takes_the_likeliest()) {
+    if rows.iter().all(|choice| choice.config.takes_the_likeliest() && choice.logprobs.is_none()) {
         // Nothing but one number of each row leaves the device.
         let best = logits.argmax(1).into_data().iter::<i64>().collect::<Vec<i64>>();
-        return Ok(rows.into_iter().zip(best).map(|((row, config, _), id)| row.take(id as u32, config)).collect());
+        let take = |(choice, id): (Choice<'r>, i64)| {
+            choice.row.take(id as u32, choice.config).map(|id| Chosen { id, logprobs: None })
+        };
+        return Ok(rows.into_iter().zip(best).map(take).collect());
     }
     let [_, vocabulary] = logits.dims();
     let logits = logits.try_into_vec_as::<f32>().map_err(unread)?;
-    let rows = rows.into_iter().zip(logits.chunks(vocabulary));
-    Ok(rows.map(|((row, config, step), logits)| row.choose(logits, config, step)).collect())
+    let choose = |(choice, logits): (Choice<'r>, &[f32])| {
+        let id = choice.row.choose(logits, choice.config, choice.step)?;
+        Some(Chosen { id, logprobs: choice.logprobs.map(|most| logprobs_of(logits, id, most)) })
+    };
+    Ok(rows.into_iter().zip(logits.chunks(vocabulary)).map(choose).collect())
 }
 
 /// One row on its way.

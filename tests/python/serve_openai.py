@@ -1,0 +1,168 @@
+"""Asks `burn-vlm serve` by openai-python, and compares its answers with those of `burn-vlm chat`.
+
+    pip install openai==3.57.0 pillow
+    python tests/python/serve_openai.py target/release/burn-vlm MODEL
+
+MODEL is a folder that `chat` takes, of a model that is shown pictures: a tiny one is written by
+`cargo test --release --test serve -- --ignored a_tiny_model_for_other_programs`, into the folder BURN_VLM_TINY names.
+"""
+
+import argparse
+import asyncio
+import base64
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+import openai
+from PIL import Image
+
+KEY = "sk-test"
+QUESTIONS = ["What is this?", "and this?", "Was ist das? äöü 猫", "a red apple"]
+TOKENS = 24
+
+
+def picture(number):
+    image = Image.new("RGB", (40, 30))
+    image.putdata([(x * 6, y * 8, number * 50) for y in range(30) for x in range(40)])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shown(data):
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}
+
+
+class Checks:
+    def __init__(self):
+        self.done = 0
+
+    def equal(self, found, expected, what):
+        if found != expected:
+            sys.exit(f"{what}: found {found!r}, expected {expected!r}")
+        self.done += 1
+
+    def true(self, found, what):
+        self.equal(bool(found), True, what)
+
+    def refused(self, kind, status, code, call, what):
+        try:
+            call()
+        except openai.APIStatusError as error:
+            self.equal((type(error), error.status_code, error.code), (kind, status, code), f"{what}: {error}")
+        else:
+            sys.exit(f"{what}: not refused")
+
+
+def chat(program, model, question, *options):
+    """The answer of `chat`, without the line end behind it."""
+    command = [program, "chat", "--model", model, "--quiet", "--device", "flex", "--temperature", "0", "--max-new-tokens", str(TOKENS)]
+    out = subprocess.run([*command, "--prompt", question, *options], check=True, capture_output=True).stdout.decode()
+    return out.removesuffix("\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("model")
+    args = parser.parse_args()
+    command = [args.program, "serve", "--model", args.model, "--name", "tiny", "--port", "0", "--device", "flex", "--quiet", "--batch", "4"]
+    command += ["--api-key-env", "BURN_VLM_KEY", "--queue", "60"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "BURN_VLM_KEY": KEY}, text=True)
+    try:
+        address = server.stdout.readline().split()[2]
+        checks = Checks()
+        with tempfile.TemporaryDirectory() as folder:
+            check(checks, args, address + "/v1", folder)
+        asyncio.run(check_together(checks, address + "/v1"))
+        server.send_signal(signal.SIGTERM)
+        checks.equal(server.wait(timeout=60), 0, "the end")
+    finally:
+        server.kill()
+    print(f"{checks.done} checks passed with openai {openai.__version__}")
+
+
+def check(checks, args, url, folder):
+    client = openai.OpenAI(base_url=url, api_key=KEY, max_retries=0)
+    create = client.chat.completions.create
+
+    def ask(content, **more):
+        return create(**{"model": "tiny", "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": TOKENS, **more})
+
+    checks.equal([model.id for model in client.models.list()], ["tiny"], "models")
+    checks.equal(client.models.retrieve("tiny").id, "tiny", "the model")
+    files = []
+    for number in range(2):
+        files.append(os.path.join(folder, f"{number}.png"))
+        with open(files[-1], "wb") as file:
+            file.write(picture(number))
+    for question in QUESTIONS:
+        checks.equal(ask(question).choices[0].message.content, chat(args.program, args.model, question), question)
+        content = [shown(picture(0)), shown(picture(1)), {"type": "text", "text": question}]
+        expected = chat(args.program, args.model, question, "--image", files[0], "--image", files[1])
+        reply = ask(content)
+        checks.equal(reply.choices[0].message.content, expected, f"{question} with pictures")
+        # Streamed: the same text, and a usage at the end.
+        text, usage, finish = "", None, None
+        for chunk in ask(content, stream=True, stream_options={"include_usage": True}):
+            usage = chunk.usage
+            for choice in chunk.choices:
+                text += choice.delta.content or ""
+                finish = choice.finish_reason or finish
+        checks.equal((text, usage, finish), (expected, reply.usage, reply.choices[0].finish_reason), f"{question}, streamed")
+    # A conversation: an answer goes back as the client has it.
+    first = ask(QUESTIONS[0]).choices[0].message
+    turns = [{"role": "user", "content": QUESTIONS[0]}, first.model_dump(), {"role": "user", "content": QUESTIONS[1]}]
+    checks.true(create(model="tiny", messages=turns, temperature=0, max_tokens=TOKENS).choices[0].message.content, "the second turn")
+    # Log-probabilities are the client's own types.
+    reply = ask(QUESTIONS[0], logprobs=True, top_logprobs=2, n=2)
+    for choice in reply.choices:
+        tokens = choice.logprobs.content
+        text = bytes(byte for token in tokens for byte in token.bytes).decode(errors="replace")
+        checks.equal(text, choice.message.content, "the tokens are the text")
+        checks.true(all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in tokens), "log-probabilities")
+    counts = reply.usage
+    checks.equal(counts.completion_tokens, 2 * len(reply.choices[0].logprobs.content), "tokens of two answers")
+    checks.equal(counts.total_tokens, counts.prompt_tokens + counts.completion_tokens, "all tokens")
+    reply = ask(QUESTIONS[0], max_completion_tokens=3, max_tokens=openai.omit)
+    checks.equal((reply.choices[0].finish_reason, reply.usage.completion_tokens), ("length", 3), "three tokens")
+    sampled = [ask(QUESTIONS[0], temperature=1, seed=seed).choices[0].message.content for seed in (1, 1, 2)]
+    checks.true(sampled[0] == sampled[1] != sampled[2], "seeds")
+    # What is refused.
+    bad, wrong = openai.BadRequestError, "invalid_value"
+    checks.refused(openai.NotFoundError, 404, "model_not_found", lambda: ask("Hi", model="other"), "another model")
+    checks.refused(bad, 400, wrong, lambda: ask("Hi", temperature=-1), "temperature")
+    checks.refused(bad, 400, wrong, lambda: ask("Hi", max_tokens=0), "max_tokens")
+    checks.refused(bad, 400, wrong, lambda: ask("Hi", messages=[]), "no messages")
+    checks.refused(bad, 400, "unsupported_parameter", lambda: ask("Hi", response_format={"type": "json_object"}), "a format")
+    checks.refused(bad, 400, "unknown_parameter", lambda: ask("Hi", extra_body={"max_token": 3}), "an unknown field")
+    remote = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
+    checks.refused(bad, 400, "invalid_image_url", lambda: ask([remote]), "a remote address")
+    checks.refused(bad, 400, "invalid_image", lambda: ask([shown(b"no picture")]), "a broken picture")
+    checks.refused(bad, 400, "context_length_exceeded", lambda: ask("what is this? " * 20_000), "a long conversation")
+    other = openai.OpenAI(base_url=url, api_key="sk-other", max_retries=0)
+    checks.refused(openai.AuthenticationError, 401, "invalid_api_key", lambda: other.models.list(), "another key")
+
+
+async def check_together(checks, url):
+    """Many clients at once get what each gets alone; those that leave do no harm."""
+    async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0) as client:
+
+        def ask(number, **more):
+            content = [shown(picture(number % 3)), {"type": "text", "text": QUESTIONS[number % 4]}]
+            messages = [{"role": "user", "content": content}]
+            return client.chat.completions.create(model="tiny", messages=messages, temperature=0, max_tokens=10 + number, **more)
+
+        alone = [(await ask(number)).choices[0].message.content for number in range(12)]
+        left = await ask(5, stream=True)
+        await left.close()
+        together = await asyncio.gather(*(ask(number) for number in range(12)))
+        checks.equal([reply.choices[0].message.content for reply in together], alone, "together")
+
+
+if __name__ == "__main__":
+    main()
