@@ -19,6 +19,8 @@ use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{Vlm, VlmConfig};
 use burn_vlm_data::image::{ImageProcessorConfig, RgbImage};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 /// Tokens that the tiny models read.
@@ -30,6 +32,7 @@ const ROUNDING: f64 = 1e-4;
 /// Turns with a system's words, so that instructions have a place.
 const TEMPLATE: &str = "{% for message in messages %}\
     {% if message['role'] == 'assistant' %}{{ '<|assistant|>' + message['content'] + '<|end|>' }}\
+    {% elif 'refuse' in message['content'] %}{{ raise_exception('refused as it was asked') }}\
     {% elif message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}\
     {% else %}{{ message['content'] }}{% endif %}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
@@ -69,6 +72,7 @@ fn models() -> &'static Models {
         let words = models.language();
         fs::create_dir(&words).unwrap();
         model.language_model.save_pretrained(&words, StoreDtype::F32).unwrap();
+        never_end(&words);
         for name in ["tokenizer.json", "chat_template.jinja"] {
             fs::copy(folder.join(name), words.join(name)).unwrap();
         }
@@ -115,14 +119,29 @@ fn write_model(folder: &Path) -> Vlm {
     let image = i64::from(tokenizer.image_id().unwrap());
     let model = VlmConfig::new(vision, text, image).init(&Device::flex()).unwrap();
     model.save_pretrained(folder, StoreDtype::F32).unwrap();
+    never_end(folder);
     model
 }
 
-/// `tests/python/serve_openai.py` asks it.
-#[test]
-#[ignore = "writes a model into the folder that BURN_VLM_TINY names"]
-fn a_tiny_model_for_other_programs() {
-    write_model(Path::new(&std::env::var_os("BURN_VLM_TINY").unwrap()));
+/// Takes the special tokens' rows out of the head: others are always likelier, and greedy answers have no end.
+fn never_end(folder: &Path) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let weights = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = weights
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    let head = tensors.iter_mut().find(|(name, ..)| name.ends_with("lm_head.weight")).unwrap();
+    let row = head.3.len() / head.2[0];
+    head.3[..row * TINY_SPECIAL_TOKENS.len()].fill(0);
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    // It says what the file was.
+    fs::remove_file(folder.join("seal.json")).unwrap();
 }
 
 /// A server in a process of its own.
@@ -697,6 +716,11 @@ fn what_is_wrong_is_refused_by_name() {
     let method = served.get("/v1/chat/completions");
     assert_eq!((method.status, method.json()["error"]["code"].as_str()), (405, Some("method_not_allowed")));
     assert!(method.headers.contains("allow: post"), "{}", method.headers);
+    assert_eq!(read(served.send("POST", "/health", "", b"")).json()["error"]["code"], "method_not_allowed");
+    // A conversation that the template refuses, whose folder is no client's matter.
+    let (status, param, code, message) = error(&of(json!("please refuse")));
+    assert_eq!((status, param.as_str(), code.as_str()), (400, "messages", "invalid_conversation"));
+    assert!(message.contains("as it was asked") && !message.contains("tiny/"), "{message}");
     // Nothing of all this has hurt it.
     assert_eq!(served.get("/health").status, 200);
     served.answer(&of(json!("what?")));

@@ -167,7 +167,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
     let address = args.address()?;
     // A port that is taken is told before the model is loaded, and nobody waits at it until then.
     drop(listen(address)?);
-    model_folder(&args.model)?;
+    let folder = model_folder(&args.model)?;
     let chosen = choose(args.place.device)?;
     let begin = Instant::now();
     let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
@@ -204,6 +204,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
     let capacity = usize::from(args.batch) + usize::from(args.queue);
     let server = Arc::new(Server {
         chat,
+        folder,
         name: args.name(),
         limits,
         max_new_tokens: args.max_new_tokens as usize,

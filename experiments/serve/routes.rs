@@ -10,6 +10,7 @@
 //! `/` is left free for a page.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -45,6 +46,8 @@ const SHOWN: usize = 100;
 /// What all requests share.
 pub(super) struct Server {
     pub(super) chat: Arc<ChatModel>,
+    /// Where the model is: no client's matter.
+    pub(super) folder: PathBuf,
     /// What the model is called.
     pub(super) name: String,
     pub(super) limits: BatchLimits,
@@ -80,7 +83,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(server.clone(), with_key))
-        .route("/health", get(health))
+        .route("/health", get(health).fallback(other_method))
         .with_state(server)
 }
 
@@ -140,7 +143,7 @@ impl Server {
         let said: Vec<Said<'_>> = said
             .map(|message| Said { role: message.role, pieces: message.parts.iter().map(Part::piece).collect() })
             .collect();
-        let prompt = self.chat.prepare(&said).map_err(|error| told(error, &request))?;
+        let prompt = self.chat.prepare(&said).map_err(|error| told(error, &request, &self.folder))?;
         let room = self.chat.most_new_tokens(prompt.tokens(), &self.limits);
         if room == 0 {
             let message = format!(
@@ -192,8 +195,8 @@ struct Ready {
 }
 
 /// A conversation that cannot be answered, by the field that is wrong.
-fn told(error: PromptError, request: &ChatRequest) -> ApiError {
-    let message = error.to_string();
+fn told(error: PromptError, request: &ChatRequest, folder: &std::path::Path) -> ApiError {
+    let message = error.to_string().replace(&format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR), "");
     let picture = |number: usize| {
         let parts = request.messages.iter().flat_map(|message| &message.parts);
         let mut fields = parts.filter_map(|part| match part {

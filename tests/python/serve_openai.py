@@ -1,10 +1,10 @@
 """Asks `burn-vlm serve` by openai-python, and compares its answers with those of `burn-vlm chat`.
 
     pip install openai==3.57.0 pillow
-    python tests/python/serve_openai.py target/release/burn-vlm MODEL
+    burn-vlm data export --out runs/emoji --format json && burn-vlm train runs/emoji/recipe.toml
+    python tests/python/serve_openai.py target/release/burn-vlm runs/train/emoji/model
 
-MODEL is a folder that `chat` takes, of a model that is shown pictures: a tiny one is written by
-`cargo test --release --test serve -- --ignored a_tiny_model_for_other_programs`, into the folder BURN_VLM_TINY names.
+The model may be any folder that `chat` takes, of a model that is shown pictures.
 """
 
 import argparse
