@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use burn_vlm_base::guard::guarded;
@@ -76,11 +76,8 @@ pub(super) fn work(
                 Err(_) => return Ok(()),
             }
         }
-        loop {
-            match jobs.try_recv() {
-                Ok(job) => queue.push_back(job),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(job) = jobs.try_recv() {
+            queue.push_back(job);
         }
         let here = |events: &UnboundedSender<Event>| !events.is_closed();
         let count = queue.len();

@@ -304,7 +304,9 @@ fn file(seed: u8) -> Vec<u8> {
 fn in_a_session(chat: &ChatModel, turns: &[(&[u8], &str)]) -> Vec<String> {
     let mut session = chat.session();
     let mut ask = |(pictures, question): &(&[u8], &str)| {
-        pictures.iter().for_each(|seed| drop(session.add_image("picture", &file(*seed)).unwrap()));
+        for seed in *pictures {
+            session.add_image("picture", &file(*seed)).unwrap();
+        }
         say(&mut session, question)
     };
     turns.iter().map(&mut ask).collect()

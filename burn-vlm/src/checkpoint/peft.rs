@@ -104,7 +104,7 @@ impl AdapterConfig {
         for (key, value) in
             keys.iter().filter(|(key, _)| !READ.contains(&key.as_str()) && !IDLE.contains(&key.as_str()))
         {
-            if !asks_for_nothing(value) && !(key == "bias" && value == "none") {
+            if !(asks_for_nothing(value) || (key == "bias" && value == "none")) {
                 return Err(format!("`{key}` is {value}, which is not supported; an adapter without it is read"));
             }
         }
