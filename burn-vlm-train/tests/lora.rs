@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
 use burn_vlm::checkpoint::{
@@ -144,8 +143,7 @@ fn adapters_are_written_as_they_are_read() {
         let folder = tempfile::tempdir().unwrap();
         save_adapter(&with, &plan, folder.path(), Some("the-base")).unwrap();
         let (again, plan_again) = load_adapter(base(model, &device), folder.path(), StoreDtype::F32, &device).unwrap();
-        let dropout = plan_again.config.dropout;
-        assert_eq!((plan_again, dropout), (plan.clone(), plan.config.dropout));
+        assert_eq!(plan_again, plan);
         let theirs = tensors(&adapter(name).join(ADAPTER_WEIGHTS));
         let ours = tensors(&folder.path().join(ADAPTER_WEIGHTS));
         assert_eq!(ours, theirs.into_iter().map(|(key, tensor)| (wrapped(&key), tensor)).collect(), "{name}");
@@ -254,7 +252,6 @@ fn new_adapters_change_nothing_and_dropout_follows_its_seed() {
         // Only adapters have gradients.
         let ids: Vec<_> = parameters(&model).into_iter().filter(|p| !p.name.contains(".lora.")).map(|p| p.id).collect();
         assert!(ids.iter().all(|id| grads.get::<2>(*id).is_none() && grads.get::<1>(*id).is_none()));
-        assert!(model.clone().valid().language_model.hidden_size() > 0);
     }
 }
 
