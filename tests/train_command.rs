@@ -188,7 +188,7 @@ fn all_recipes_are_estimated_for_a_machine_elsewhere() {
             count += 1;
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
     // The published count of parameters, 7,721,324,544, and a row of the embeddings and one of the head.
     let text = dry("parrot.toml", &[]);
     assert_line(&text, &["language model", "Qwen1.5-7B-Chat", "32 layers of width 4096", "151936 token ids"]);
