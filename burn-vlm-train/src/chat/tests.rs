@@ -347,6 +347,11 @@ fn finish(batch: &mut ChatBatch<'_>, answers: &mut Answers) {
 
 type Asked<'a> = Vec<(&'a [u8], &'a str)>;
 
+/// A question with its pictures.
+fn asks<'a>(pictures: &'a [u8], question: &'a str) -> (&'a [u8], &'a str) {
+    (pictures, question)
+}
+
 /// Conversations with no, one and several pictures, with and without tiles, joining at any time: each is answered as in a session.
 #[test]
 fn conversations_of_a_batch_are_those_of_sessions() {
@@ -361,13 +366,13 @@ fn conversations_of_a_batch_are_those_of_sessions() {
         }
         let chat = load(folder.path());
         let asked: Vec<Asked<'_>> = vec![
-            vec![(&[], "what is this?")],
-            vec![(&[1], "what is this?")],
-            vec![(&[1], "and this?")],
-            vec![(&[200], "what is this?")],
-            vec![(&[1, 200], "what is this?")],
-            vec![(&[1], "what is this?"), (&[200], "and this?")],
-            vec![(&[], "a red apple"), (&[], "what?"), (&[3], "this?")],
+            vec![asks(&[], "what is this?")],
+            vec![asks(&[1], "what is this?")],
+            vec![asks(&[1], "and this?")],
+            vec![asks(&[200], "what is this?")],
+            vec![asks(&[1, 200], "what is this?")],
+            vec![asks(&[1], "what is this?"), asks(&[200], "and this?")],
+            vec![asks(&[], "a red apple"), asks(&[], "what?"), asks(&[3], "this?")],
         ];
         // Features of hardly one picture are kept.
         let limits = BatchLimits { rows: 3, cache_bytes: None, feature_bytes: 2000 };
@@ -395,7 +400,7 @@ fn a_batch_ends_answers_where_they_end() {
     let folder = tempfile::tempdir().unwrap();
     write_model(folder.path());
     let chat = load(folder.path());
-    let turns: Asked<'_> = vec![(&[1], "what is this?")];
+    let turns: Asked<'_> = vec![asks(&[1], "what is this?")];
     let whole = in_a_session(&chat, &turns).remove(0);
     let prompt = prompt_of(&chat, &turns, &[]);
     let settings = |stop: &str, index: usize| AnswerSettings {
