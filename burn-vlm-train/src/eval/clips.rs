@@ -308,9 +308,13 @@ mod tests {
         assert_eq!(clips.items.len(), (5 + 3) * 2 * 2);
         assert_eq!(clips.questions().len(), 4 * clips.items.len());
         for asked in clips.questions().chunks(4) {
-            let shown: Vec<usize> = asked.iter().map(|question| question.media.len()).collect();
+            // One video each, none where nothing is shown; pictures in a row, for a model that takes no videos.
+            let shown: Vec<usize> = asked.iter().map(|question| pictures(&question.media).count()).collect();
             assert_eq!(shown, [4, 1, 4, 0]);
-            assert!(asked.iter().all(|question| count_images(&question.turns) == question.media.len()));
+            assert!(asked[..3].iter().all(|question| matches!(question.media[..], [Media::Video(_)])));
+            let as_pictures: Vec<_> = asked.iter().map(|question| question.with_frames_as_pictures()).collect();
+            assert_eq!(as_pictures.iter().map(|question| question.media.len()).collect::<Vec<_>>(), shown);
+            assert_eq!(as_pictures.iter().map(|question| count_images(&question.turns)).collect::<Vec<_>>(), shown);
             assert!(asked[1].id.ends_with("/middle") && !asked[0].id.ends_with('/'), "{}", asked[0].id);
             assert!(asked.iter().all(|question| question.ask == asked[0].ask));
         }
