@@ -1,6 +1,6 @@
 //! The command line that all studies share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm_data::video::{DEFAULT_FRAMES, MAX_CHOSEN, Sampling, VideoError, VideoSettings};
@@ -10,7 +10,21 @@ use burn_vlm_train::run::estimate::Machine;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, ValueEnum};
 
+use crate::AnyError;
 use crate::call;
+
+/// What is there is not written over, nor mixed with something else.
+pub(crate) fn check_empty(folder: &Path) -> Result<(), AnyError> {
+    let mut entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot look into {}: {error}", folder.display()).into()),
+    };
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(format!("{} is not empty; name another folder, or remove it first", folder.display()).into()),
+    }
+}
 
 /// The last line of `--help`.
 pub(crate) const AFTER_HELP: &str =

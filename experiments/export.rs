@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::AnyError;
-use crate::args::{Precision, bytes};
+use crate::args::{Precision, bytes, check_empty};
 use crate::call::examples;
 
 /// Rows of a batch of text.
@@ -84,6 +84,7 @@ pub(crate) struct ExportArgs {
 /// Reads and writes.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let ExportArgs { source, target, .. } = args;
+    check_empty(target)?;
     let file = source.join("config.json");
     let text = std::fs::read_to_string(&file)
         .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;

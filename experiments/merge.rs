@@ -13,7 +13,7 @@ use burn_vlm_train::device::{DeviceChoice, choose};
 use clap::Parser;
 
 use crate::AnyError;
-use crate::args::{Precision, bytes};
+use crate::args::{Precision, bytes, check_empty};
 use crate::call::examples;
 
 /// The end of `--help`.
@@ -44,7 +44,7 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
 
-    /// The folder that is written
+    /// The folder that is written, a new or an empty one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
@@ -63,6 +63,8 @@ pub(crate) struct MergeArgs {
 
 /// Reads, merges and writes.
 pub(crate) fn run(args: &MergeArgs) -> Result<(), AnyError> {
+    // Nor the model or the adapter itself: the next merge would add the adapter once more.
+    check_empty(&args.out)?;
     let device = &choose(args.device)?.device;
     let folder = model_folder(&args.model)?;
     let layers = match is_language_model(&folder)? {

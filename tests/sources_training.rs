@@ -259,7 +259,7 @@ fn what_cannot_be_used_is_listed_and_too_much_stops_the_run() {
     // stopped at the second: 1 % of 48 is less than one, and no more are let pass
     let strict = recipe("skip_limit = { fraction = 0.01, min_count = 1 }", "");
     let error = run(&strict, &folder, &folder.join("strict")).unwrap_err();
-    for part in ["1.00 %", "unreadable_image", "no_answer", "skipped.jsonl", "2 of "] {
+    for part in ["1.00 %", "unreadable_image", "no_answer", "skipped.jsonl", "2 records"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     // a budget that a sample does not fit is a reason, too

@@ -309,6 +309,9 @@ fn what_does_not_fit_is_refused() {
     assert!(error.contains("unexpected: ") && error.contains("layers.7.mlp"), "{error}");
     let error = refused(&keep, &|_| None);
     assert!(error.contains("missing: "), "{error}");
+    // peft leaves such keys out.
+    let error = refused(&|config| config["target_modules"] = json!(["v_proj"]), &same);
+    assert!(error.contains("unexpected: ") && error.contains("`target_modules` does not list"), "{error}");
 
     // A model's folder is no place for adapters, and an adapter is put on once.
     let model = base("llava_clip_llama", &device);

@@ -22,6 +22,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::mixture_file::mixture_file;
 use super::recipe_file::recipe_file;
 use crate::AnyError;
+use crate::args::check_empty;
 use crate::call::{call, examples};
 
 /// The end of `--help`.
@@ -197,19 +198,6 @@ fn group(sample: &Sample, task: usize, seed: u64) -> u64 {
     let picture = sample.pictures().next().map_or(0, |picture| hash_bytes(picture.name().as_bytes()));
     let concept = hash_bytes(sample.group.as_deref().unwrap_or_default().as_bytes());
     mix(mix(seed, task as u64), mix(concept, picture))
-}
-
-/// An existing data set is not written over, nor mixed with another.
-fn check_empty(folder: &Path) -> Result<(), AnyError> {
-    let mut entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("cannot look into {}: {error}", folder.display()).into()),
-    };
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(format!("{} is not empty; name another folder, or remove it first", folder.display()).into()),
-    }
 }
 
 /// Pictures of the corpus as PNG files, encoded once: by what they show, which a name need not tell.

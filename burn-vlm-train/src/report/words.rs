@@ -174,7 +174,7 @@ fn step_sentences(spec: &StudySpec, step: &Step<'_>) -> String {
     text
 }
 
-/// Which differences, the largest ones named: `: En +13.0 in Cloze, ...`.
+/// Which differences, the largest ones named: `: En +13.0 in Cloze / ...`.
 fn named_differences(spec: &StudySpec, differences: &[&Difference]) -> String {
     if differences.is_empty() {
         return String::new();
@@ -185,7 +185,7 @@ fn named_differences(spec: &StudySpec, differences: &[&Difference]) -> String {
     };
     let names: Vec<String> = differences.iter().take(NAMED_DIFFERENCES).map(name).collect();
     let largest = if differences.len() > names.len() { ", the largest being" } else { "" };
-    format!("{largest}: {}", names.join("; "))
+    format!("{largest}: {}", names.join(" / "))
 }
 
 /// How many differences of a step have an interval that excludes 0, and how large they are.

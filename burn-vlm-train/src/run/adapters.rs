@@ -1,7 +1,7 @@
 //! A stage's adapters: put on the model before it, merged into the weights after it.
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{parameters, save_adapter};
+use burn_vlm::checkpoint::{StoreDtype, parameters, save_adapter};
 use burn_vlm::connector::Projector;
 use burn_vlm::count::parameter_shapes;
 use burn_vlm::init::Scope;
@@ -10,7 +10,8 @@ use burn_vlm::vision::VisionTower;
 use burn_vlm::vlm::Vlm;
 use burn_vlm_data::random::mix;
 
-use super::{TrainRun, picture_rule, save_model};
+use super::folder::save_model_as;
+use super::{TrainRun, picture_rule};
 use crate::assemble::Assembled;
 use crate::error::Result;
 use crate::optim::LearningRates;
@@ -47,11 +48,13 @@ pub(super) fn infos(shapes: Vec<burn_vlm::count::ParameterShape>) -> Vec<ParamIn
 }
 
 impl TrainRun<'_> {
-    /// Writes the model that the adapters of stage `number` are made for, unless it is a folder already; what people call it.
+    /// Writes the model that the adapters of stage `number` are made for, unless it is a folder already; what people call it. In the element
+    /// type that it is held in meanwhile: with another one the adapters would be beside other weights than those they were trained on.
     pub(super) fn write_base<T: VisionTower, P: Projector>(
         &self,
         assembled: &Assembled<T, P>,
         number: usize,
+        dtype: StoreDtype,
     ) -> Result<String> {
         let untouched = number == 0
             && assembled.rows_added == 0
@@ -64,7 +67,7 @@ impl TrainRun<'_> {
         }
         let folder = self.out.join("base");
         let image = picture_rule(self.recipe, &assembled.model.config, &assembled.encoder)?;
-        save_model(assembled, &image, &self.parts.backbone, &folder)?;
+        save_model_as(assembled, &image, (&self.parts.backbone, &folder), dtype)?;
         Ok(folder.display().to_string())
     }
 

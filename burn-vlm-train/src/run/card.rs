@@ -2,17 +2,18 @@
 //!
 //! Its head is the YAML that the hub reads. Nothing in it is of the machine or the hour: the same run writes the same card.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm::vlm::VlmType;
 use burn_vlm_base::files::write_atomic;
 
 use super::{DrawnSamples, PartFolders, TrainedStage, stage_folder};
 use crate::error::{Result, TrainError};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, StageRecipe};
 
 /// The file, as the hub names it.
 const FILE: &str = "README.md";
@@ -45,8 +46,7 @@ pub(super) fn write(
     );
     made_of(&mut card, recipe, parts);
     stages.iter().enumerate().zip(&drawn).try_for_each(|((number, stage), drawn)| {
-        let rates = recipe.stage.get(&stage.name);
-        trained(&mut card, number, stage, drawn.as_ref(), rates.map(|stage| &stage.train))
+        trained(&mut card, (number, stage), drawn.as_ref(), recipe.stage.get(&stage.name))
     })?;
     card.push_str(
         "## Scores\n\nThe training run asked no benchmark. `burn-vlm evaluate SUITE.toml --model DIR --out SCORES` does, and writes scores with \
@@ -139,15 +139,28 @@ fn licence(folder: &Path) -> Option<String> {
 /// A stage: what it trained, on what.
 fn trained(
     card: &mut String,
-    number: usize,
-    stage: &TrainedStage,
+    (number, stage): (usize, &TrainedStage),
     drawn: Option<&DrawnSamples>,
-    rates: Option<&BTreeMap<String, f64>>,
+    recipe: Option<&StageRecipe>,
 ) -> Result<()> {
     let _ = writeln!(card, "## Stage {}: {}\n", number + 1, stage.name);
-    if let Some(rates) = rates {
-        let rates: Vec<String> = rates.iter().map(|(part, rate)| format!("`{part}` at {rate:e}")).collect();
-        let _ = writeln!(card, "- Trained: {}; all else is as it was.", rates.join(", "));
+    if let Some(recipe) = recipe {
+        let rates: Vec<String> = recipe.train.iter().map(|(part, rate)| format!("`{part}` at {rate:e}")).collect();
+        let rates = rates.join(", ");
+        let _ = match &recipe.lora {
+            None => writeln!(card, "- Trained: {rates}; all else is as it was."),
+            Some(lora) => {
+                let kind = if lora.dora { "DoRA" } else { "LoRA" };
+                let rounded = if lora.base == StoreDtype::F32 { "" } else { " rounded to bf16 and" };
+                writeln!(
+                    card,
+                    "- Trained: {kind} adapters of rank {} on {}, merged into the weights, which are{rounded} otherwise as they were; learning \
+                     rates: {rates}.",
+                    lora.r,
+                    lora.targets.join(", ")
+                )
+            }
+        };
     }
     if let Some(last) = stage.log.last() {
         let _ = writeln!(
@@ -212,7 +225,7 @@ mod tests {
     #[test]
     fn the_head_has_languages_and_parts() {
         let text = "stages = ['a']\n[model]\nfrom = 'x/My: model'\n[stage.a]\nobjective = 'vlm'\nsteps = 1\nbatch = 1\n\
-                    train = { language_model = 1e-3 }\n";
+                    train = { language_model = 1e-3 }\ndata = { languages = ['en'] }\n";
         let recipe = Recipe::from_table(toml::from_str(text).unwrap()).unwrap();
         let by_language = [("no".to_owned(), 3), (UNTOLD.to_owned(), 1)].into();
         let drawn = [Some(DrawnSamples { samples: 4, by_language, ..DrawnSamples::default() }), None];

@@ -133,9 +133,19 @@ pub fn save_model<T: VisionTower, P: Projector>(
     backbone: &Path,
     folder: &Path,
 ) -> Result<()> {
+    save_model_as(assembled, processor, (backbone, folder), StoreDtype::F32)
+}
+
+/// The same with weights of another element type.
+pub(super) fn save_model_as<T: VisionTower, P: Projector>(
+    assembled: &Assembled<T, P>,
+    processor: &ImageProcessorConfig,
+    (backbone, folder): (&Path, &Path),
+    dtype: StoreDtype,
+) -> Result<()> {
     let Assembled { model, tokenizer, template, .. } = assembled;
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
-    model.save_pretrained(folder, StoreDtype::F32)?;
+    model.save_pretrained(folder, dtype)?;
     copy_words(backbone, folder)?;
     // A template that was made one of videos, too, stands before those of other files.
     if let Some(source) = template.made_source() {

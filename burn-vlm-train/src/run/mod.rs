@@ -267,7 +267,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
                 let objective = Arc::new(VlmObjective::<T, P>::new(samples).with_validation(held_out));
                 let last = number + 1 == recipe.stages.len();
                 let base = match &stage.lora {
-                    Some(_) if last => Some(run.write_base(&assembled, number)?),
+                    Some(lora) if last => Some(run.write_base(&assembled, number, lora.base)?),
                     _ => None,
                 };
                 let (model, plan) = run.with_adapters(assembled.model, &stage, number, &device)?;

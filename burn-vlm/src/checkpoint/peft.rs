@@ -317,13 +317,20 @@ fn match_keys(
             }
         }
     }
+    let named = |layer: &str, names: &[String]| {
+        let mine = names_of(layout, layer);
+        names.iter().any(|name| mine.iter().any(|mine| ends_with_name(mine, name)))
+    };
+    // peft leaves such keys out, so that with them the model would be another than there.
+    for (layer, parts) in &found.adapters {
+        let listed = config.targets.as_ref().is_none_or(|targets| named(layer, targets));
+        if let Some(key) = parts.values().next().filter(|_| !listed || named(layer, &config.excluded)) {
+            found.problems.push(format!("unexpected: {key}, whose layer `target_modules` does not list"));
+        }
+    }
     for layer in linears.iter().filter(|layer| !found.adapters.contains_key(**layer)) {
-        let named = |names: &[String]| {
-            let mine = names_of(layout, layer);
-            names.iter().any(|name| mine.iter().any(|mine| ends_with_name(mine, name)))
-        };
-        let wanted = config.targets.as_ref().is_some_and(|targets| named(targets));
-        if wanted && !named(&config.excluded) && !in_saved(&format!("{layer}.")) {
+        let wanted = config.targets.as_ref().is_some_and(|targets| named(layer, targets));
+        if wanted && !named(layer, &config.excluded) && !in_saved(&format!("{layer}.")) {
             let name = key(&format!("{layer}.lora_A.weight"));
             found.problems.push(format!("missing: {name}, whose layer `target_modules` lists"));
         }
