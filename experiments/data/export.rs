@@ -3,9 +3,8 @@
 //! Samples are in random order, but the translations of one stand together: a limit keeps what languages have in common.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn_vlm_base::files::{create_dir_all, write_atomic};
 use burn_vlm_base::progress::Reporter;
