@@ -61,7 +61,10 @@ fn recipe(folder: &Path, model: &str) -> String {
     file.to_string_lossy().into_owned()
 }
 
-fn tensors(file: &Path) -> Vec<(String, Vec<f32>)> {
+/// A tensor's key and values.
+type Named = (String, Vec<f32>);
+
+fn tensors(file: &Path) -> Vec<Named> {
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let found = SafeTensors::deserialize(&bytes).unwrap();
     let values = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -71,9 +74,9 @@ fn tensors(file: &Path) -> Vec<(String, Vec<f32>)> {
 }
 
 /// The largest difference, relative to the largest value.
-fn difference(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
+fn difference(a: &[Named], b: &[Named]) -> f32 {
     assert_eq!(a.iter().map(|(key, _)| key).collect::<Vec<_>>(), b.iter().map(|(key, _)| key).collect::<Vec<_>>());
-    let relative = |(a, b): (&(String, Vec<f32>), &(String, Vec<f32>))| {
+    let relative = |(a, b): (&Named, &Named)| {
         let largest = a.1.iter().fold(f32::MIN_POSITIVE, |max, value| max.max(value.abs()));
         a.1.iter().zip(&b.1).fold(0f32, |max, (a, b)| max.max((a - b).abs())) / largest
     };

@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn the_head_has_languages_and_parts() {
         let text = "stages = ['a']\n[model]\nfrom = 'x/My: model'\n[stage.a]\nobjective = 'vlm'\nsteps = 1\nbatch = 1\n\
-                    train = { language_model = 1e-3 }\ndata = { languages = ['en'] }\n";
+                    train = { language_model = 1e-3 }\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n";
         let recipe = Recipe::from_table(toml::from_str(text).unwrap()).unwrap();
         let by_language = [("no".to_owned(), 3), (UNTOLD.to_owned(), 1)].into();
         let drawn = [Some(DrawnSamples { samples: 4, by_language, ..DrawnSamples::default() }), None];
