@@ -2,8 +2,8 @@
 transformers' video processor too, in turns in one run.
 
     pip install av numpy pillow decord torch torchvision transformers
-    cargo build -p burn-vlm-data --example video_frames
-    python tests/python/video_rate.py target/debug/examples/video_frames
+    cargo test --release --workspace --no-run          # builds the example too
+    python tests/python/video_rate.py target/release/examples/video_frames
 
 Makes the clip itself (30 s, 1280 x 720, H.264 with two B frames in a row) where the second argument names none. User and system seconds
 of all processes are added up, one decoding thread each. `pixels`: with 384 x 384 normalised pixels, by PyAV and Pillow, and by decord and
