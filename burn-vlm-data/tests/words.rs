@@ -4,7 +4,8 @@ use burn_vlm_data::emoji::{EmojiCorpus, Split, Style};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Picture, Sample};
 use burn_vlm_data::tasks::{
-    Distractors, Purpose, Task, TaskError, TaskSettings, WordItem, WordSettings, WordTasks, training_samples,
+    Distractors, Purpose, Task, TaskError, TaskSettings, Vocabulary, WordItem, WordSettings, WordTasks,
+    training_samples,
 };
 use burn_vlm_data::words::{Level, Script, fold};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,7 +25,9 @@ fn languages() -> Vec<Language> {
 }
 
 fn items(language: Language, distractors: Distractors, purpose: Purpose) -> Vec<WordItem> {
-    WordTasks::new(&corpus(), 0).items(language, (&Level::ALL, distractors), (purpose, 0), 64).unwrap()
+    WordTasks::new(&corpus(), 0)
+        .items(language, (&Level::ALL, distractors), (Vocabulary::Unseen, purpose, 0), 64)
+        .unwrap()
 }
 
 fn samples(language: Language, seed: u64) -> Vec<Sample> {
@@ -102,6 +105,33 @@ fn nothing_asked_leaks_into_training() {
         }
     }
     assert!(asked > 10_000 && icons.len() > 200, "{asked} {}", icons.len());
+}
+
+/// Questions about seen words ask what a stage with as many words trains, for any seed, in fonts and layouts that it does not show; those
+/// for validation ask others.
+#[test]
+fn seen_words_are_those_that_training_draws_first() {
+    const ASKED: usize = 40;
+    let corpus = corpus();
+    let settings = WordSettings { words: 2 * ASKED, ..WordSettings::default() };
+    for (language, seed) in languages().into_iter().zip([0, 1, 2].into_iter().cycle()) {
+        let tasks = WordTasks::new(&corpus, seed);
+        let trained = tasks.training_pictures(language, &settings).unwrap();
+        let words: HashSet<&str> = trained.iter().map(|(word, _)| word.text.as_str()).collect();
+        let fonts: HashSet<String> = trained.iter().map(|(_, picture)| drawn(&picture.description()).font).collect();
+        assert_eq!(words.len(), 2 * ASKED, "{language}");
+        let asked = |purpose| {
+            let of = (Vocabulary::Seen, purpose, ASKED);
+            let items = tasks.items(language, (&[Level::Plain], Distractors::Far), of, 64).unwrap();
+            assert!(items.len() * 2 > ASKED, "{language}: {}", items.len());
+            for item in &items {
+                assert!(item.options.iter().all(|option| words.contains(option.as_str())), "{}", item.id);
+                assert!(!fonts.contains(&drawn(&item.picture.description()).font), "{}", item.id);
+            }
+            items.into_iter().map(|item| item.word).collect::<BTreeSet<String>>()
+        };
+        assert!(asked(Purpose::Test).is_disjoint(&asked(Purpose::Validation)), "{language}");
+    }
 }
 
 /// A word that is asked for in a picture is no word of any answer that other tasks train.

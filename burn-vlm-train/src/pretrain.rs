@@ -19,7 +19,9 @@ use burn_vlm_data::chat_template::{ChatTemplate, TINY_TEMPLATE};
 use burn_vlm_data::emoji::{EmojiCorpus, Split};
 use burn_vlm_data::language::Language;
 use burn_vlm_data::processor::{Processor, ProcessorParts};
-use burn_vlm_data::tasks::{ChoiceItem, Distractors, Pool, Purpose, Task, TaskBuilder, WordItem, WordTasks, prompts};
+use burn_vlm_data::tasks::{
+    ChoiceItem, Distractors, Pool, Purpose, Task, TaskBuilder, Vocabulary, WordItem, WordTasks, prompts,
+};
 use burn_vlm_data::tokenizer::{TINY_SPECIAL_TOKENS, Tokenizer};
 use burn_vlm_data::words::Level;
 
@@ -292,7 +294,12 @@ fn word_retrieval_items(corpus: &EmojiCorpus, data: &DataRecipe) -> Result<Vec<W
     let (tasks, size) = (WordTasks::new(corpus, 0), data.task_settings().words.size);
     for (language, _) in data.languages_of(Task::Words) {
         for distractors in [Distractors::Near, Distractors::Far] {
-            items.extend(tasks.items(language, (&Level::ALL, distractors), (Purpose::Test, RETRIEVED_WORDS), size)?);
+            items.extend(tasks.items(
+                language,
+                (&Level::ALL, distractors),
+                (Vocabulary::Unseen, Purpose::Test, RETRIEVED_WORDS),
+                size,
+            )?);
         }
     }
     Ok(items)

@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
-use crate::nn::precision::cast_to;
+use crate::nn::precision::{activations, cast_to};
 use crate::nn::{Activation, AttentionMask, AttentionOptions, LayerNorm, Linear, Precision, attention, checkpoint};
 
 /// Shape of an encoder.
@@ -201,7 +201,13 @@ impl Encoder {
     /// - `x`: `[batch, tokens, hidden]`, and so is the result
     pub fn forward(&self, x: Tensor<3>, mask: &AttentionMask) -> Tensor<3> {
         let dtype = x.dtype();
-        cast_to(self.layers.iter().fold(self.precision.cast(x), |x, layer| self.layer(layer, x, mask)), dtype)
+        cast_to(self.layers.iter().fold(self.entering(x), |x, layer| self.layer(layer, x, mask)), dtype)
+    }
+
+    /// What the layers are given.
+    fn entering(&self, x: Tensor<3>) -> Tensor<3> {
+        let dtype = activations(x.dtype(), &x.device());
+        self.precision.cast(cast_to(x, dtype))
     }
 
     fn layer(&self, layer: &EncoderLayer, x: Tensor<3>, mask: &AttentionMask) -> Tensor<3> {
@@ -222,7 +228,7 @@ impl Encoder {
         let deepest = indices.iter().copied().max().unwrap_or(0).min(self.layers.len());
         let mut found: Vec<Option<Tensor<3>>> = vec![None; indices.len()];
         let dtype = x.dtype();
-        let mut x = self.precision.cast(x);
+        let mut x = self.entering(x);
         for index in 0..=deepest {
             if index > 0 {
                 x = self.layer(&self.layers[index - 1], x, mask);

@@ -43,4 +43,4 @@ pub use scenes::{CANVAS, IconSize, SceneItem, SceneOptions, SceneQuestion, Scene
 pub use settings::{TaskSettings, WordSettings};
 pub use task::Task;
 pub use training::{training_samples, training_source};
-pub use words::{WordItem, WordTasks};
+pub use words::{Vocabulary, WordItem, WordTasks};

@@ -40,7 +40,7 @@ pub struct WordSettings {
     /// How they are drawn, each as often.
     #[serde(default = "levels")]
     pub levels: Vec<Level>,
-    /// At most so many words of a language; 0 for all.
+    /// At most so many words of a language, the same ones for every seed; 0 for all.
     #[serde(default)]
     pub words: usize,
     /// Pictures of each word.

@@ -20,6 +20,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The most that a distractor's length may differ, in characters.
 const LENGTHS_APART: usize = 1;
+/// Which training words are drawn where not all are, whatever the seed of a run.
+const WORDS_SEED: u64 = 0;
 /// Near distractors are drawn from so many words that are most alike.
 const NEAREST: usize = 6;
 
@@ -30,6 +32,26 @@ pub struct WordTasks<'a> {
     /// What may stand behind words of training, and behind those that are asked about.
     behind: [Vec<PictureId>; 2],
     seed: u64,
+}
+
+/// Whether training shows the words that are asked about. Fonts, layouts and what is behind a word are held out either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vocabulary {
+    /// Words of the training side: of the first [`WordSettings::words`] that a stage draws, if it draws as many as are asked about. The
+    /// ones for validation stand behind those for the test, so that a stage needs twice as many to be asked for both.
+    Seen,
+    /// Held-out words, which are in no training text.
+    Unseen,
+}
+
+impl Vocabulary {
+    /// `"seen"` or `"unseen"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Unseen => "unseen",
+        }
+    }
 }
 
 /// Which of four words is written?
@@ -45,7 +67,9 @@ pub struct WordItem {
     pub level: Level,
     /// The picture, in a font and a layout that training never shows.
     pub picture: DrawnPicture,
-    /// Four words of this language and about this length, all held out.
+    /// Whether training shows the word.
+    pub vocabulary: Vocabulary,
+    /// Four words of this language and about this length, all held out or all among the seen ones that are asked about.
     pub options: [String; 4],
     /// Position of the right option.
     pub answer: usize,
@@ -136,8 +160,8 @@ impl<'a> WordTasks<'a> {
         Ok((word.text.clone(), picture))
     }
 
-    /// Four-way questions about held-out words of a language, in each level: the same words and options in all levels, so that the
-    /// levels are compared on the same questions. `words` of them, 0 for all.
+    /// Four-way questions about words of a language, in each level: the same words and options in all levels, so that the levels are
+    /// compared on the same questions. `words` of them, 0 for all.
     ///
     /// # Errors
     /// A language without words.
@@ -145,26 +169,38 @@ impl<'a> WordTasks<'a> {
         &self,
         language: Language,
         (levels, distractors): (&[Level], Distractors),
-        (purpose, words): (Purpose, usize),
+        (vocabulary, purpose, words): (Vocabulary, Purpose, usize),
         side: u32,
     ) -> Result<Vec<WordItem>, TaskError> {
-        let split = match purpose {
-            Purpose::Test => Split::Test,
-            Purpose::Validation => Split::Validation,
+        let (asked, pool) = match vocabulary {
+            Vocabulary::Unseen => {
+                let split = match purpose {
+                    Purpose::Test => Split::Test,
+                    Purpose::Validation => Split::Validation,
+                };
+                (self.drawn_words(language, split, words)?, self.lexicon.words(language, split).collect())
+            }
+            Vocabulary::Seen => {
+                let asked = self.seen_words(language, purpose, words)?;
+                // Options that training does not show would be told from the right one by that alone.
+                (asked.clone(), asked)
+            }
         };
-        let pool: Vec<&Word> = self.lexicon.words(language, split).collect();
+        let pool: Vec<&Word> = pool;
         let mut items = Vec::new();
-        for word in self.drawn_words(language, split, words)? {
+        for word in asked {
             let mut stream = self.stream(&format!("words/{}", distractors.as_str()), word, 0);
             let Some((options, answer)) = draw_options(word, &pool, distractors, &mut stream) else { continue };
             for &level in levels {
                 let mut stream = self.stream(&format!("words/{}", level.as_str()), word, 0);
                 let picture = self.picture((word, &word.text), level, side, (true, &mut stream));
                 let (purpose, distractors_name) = (purpose.as_str(), distractors.as_str());
+                let known = if vocabulary == Vocabulary::Seen { "seen/" } else { "" };
                 items.push(WordItem {
-                    id: format!("{purpose}/{distractors_name}/{}/{language}", picture.name()),
+                    id: format!("{known}{purpose}/{distractors_name}/{}/{language}", picture.name()),
                     word: word.text.clone(),
                     language,
+                    vocabulary,
                     level,
                     picture,
                     options: options.clone(),
@@ -176,16 +212,34 @@ impl<'a> WordTasks<'a> {
         Ok(items)
     }
 
-    /// The first words in an order that seed and words alone decide.
+    /// Words of one side, at most so many (0: all), in an order that seed and words alone decide. Which training words the first are is
+    /// the same for every seed: that is how a benchmark knows what was trained.
     fn drawn_words(&self, language: Language, split: Split, most: usize) -> Result<Vec<&Word>, TaskError> {
-        let rank = |word: &&Word| mix(self.seed, hash_bytes(fold(&word.text).as_bytes()));
-        let mut words: Vec<&Word> = self.lexicon.words(language, split).collect();
-        if words.is_empty() {
-            return Err(TaskError::NoWords { language, available: self.lexicon.languages().collect() });
+        let mut words = self.words_of(language, split)?;
+        if split == Split::Train && most > 0 {
+            words.sort_by_cached_key(ranked(WORDS_SEED));
+            words.truncate(most);
         }
-        words.sort_by_cached_key(rank);
+        words.sort_by_cached_key(ranked(self.seed));
         if most > 0 {
             words.truncate(most);
+        }
+        Ok(words)
+    }
+
+    /// The training words that are asked about.
+    fn seen_words(&self, language: Language, purpose: Purpose, most: usize) -> Result<Vec<&Word>, TaskError> {
+        let mut words = self.words_of(language, Split::Train)?;
+        words.sort_by_cached_key(ranked(WORDS_SEED));
+        let behind = if purpose == Purpose::Validation { most } else { 0 };
+        let most = if most == 0 { words.len() } else { most };
+        Ok(words.into_iter().skip(behind).take(most).collect())
+    }
+
+    fn words_of(&self, language: Language, split: Split) -> Result<Vec<&Word>, TaskError> {
+        let words: Vec<&Word> = self.lexicon.words(language, split).collect();
+        if words.is_empty() {
+            return Err(TaskError::NoWords { language, available: self.lexicon.languages().collect() });
         }
         Ok(words)
     }
@@ -214,6 +268,11 @@ impl<'a> WordTasks<'a> {
         let decision = mix(self.seed, hash_bytes(purpose.as_bytes()));
         Stream::new(mix(mix(decision, hash_bytes(fold(&word.text).as_bytes())), number as u64))
     }
+}
+
+/// The place of a word in an order.
+fn ranked(seed: u64) -> impl Fn(&&Word) -> u64 {
+    move |word| mix(seed, hash_bytes(fold(&word.text).as_bytes()))
 }
 
 /// What may stand behind words: training pictures for training, test pictures of the scored style for questions.

@@ -1,14 +1,14 @@
-//! Words in pictures: which of four held-out words is written? `kind = "words"`.
+//! Words in pictures: which of four words is written, in a font and a layout that training never shows? `kind = "words"`.
 //!
 //! The question is the picture alone ([`WordItem::turns`]); an option's score is the mean log-likelihood of its tokens, or (`pmi`) that
-//! less the same without the picture, as in [`Cloze`](super::Cloze). Parts that must not be averaged together are the level (how the word
-//! is drawn) and the distractors. The levels ask the same words with the same options.
+//! less the same without the picture, as in [`Cloze`](super::Cloze). Parts that must not be averaged together are whether training shows
+//! the word (where both are asked), the level (how it is drawn) and the distractors. The levels ask the same words with the same options.
 
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, Picture};
-use burn_vlm_data::tasks::{Distractors, Purpose, WordItem, WordSettings, WordTasks};
+use burn_vlm_data::tasks::{Distractors, Purpose, Vocabulary, WordItem, WordSettings, WordTasks};
 use burn_vlm_data::words::{Level, Script, fold};
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,13 @@ pub struct WordsRecipe {
     /// Where the wrong words come from; the first is the headline.
     #[serde(default = "distractors")]
     pub distractors: Vec<Distractors>,
-    /// Words of each language that are asked; 0 for all.
+    /// Held-out words of each language that are asked; 0 for all.
     #[serde(default)]
     pub words: usize,
+    /// Words of each language that training shows in other fonts and layouts, if it draws at least so many (`words` of a stage's words; for
+    /// validation twice as many); none where absent. They are the headline: a model may know a word without being able to spell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seen: usize,
     /// Side of a picture in pixels.
     #[serde(default = "size")]
     pub size: u32,
@@ -46,6 +50,10 @@ pub struct WordsRecipe {
     /// The headline rule; the other one is given too.
     #[serde(default = "likelihood")]
     pub rule: ClozeScore,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn levels() -> Vec<Level> {
@@ -61,8 +69,8 @@ fn size() -> u32 {
 }
 
 impl WordsRecipe {
-    pub(super) const KEYS: [&str; 9] =
-        ["name", "languages", "levels", "distractors", "words", "size", "seed", "validation", "rule"];
+    pub(super) const KEYS: [&str; 10] =
+        ["name", "languages", "levels", "distractors", "words", "seen", "size", "seed", "validation", "rule"];
 }
 
 /// Which word is written?
@@ -86,17 +94,28 @@ impl WordsBenchmark {
         let (Some(level), Some(first)) = (recipe.levels.first(), recipe.distractors.first()) else {
             return Err(wrong("`distractors` is empty; leave it out for both kinds".into()));
         };
-        let headline = subset(*level, *first);
+        let asked: &[(Vocabulary, usize)] = match recipe.seen {
+            0 => &[(Vocabulary::Unseen, recipe.words)],
+            seen => &[(Vocabulary::Seen, seen), (Vocabulary::Unseen, recipe.words)],
+        };
+        let subset = |vocabulary: Vocabulary, level: Level, distractors: Distractors| {
+            let parts = Subset::from([("words", level.as_str()), ("distractors", distractors.as_str())]);
+            if recipe.seen == 0 { parts } else { parts.with("vocabulary", vocabulary.as_str()) }
+        };
+        let headline = subset(asked[0].0, *level, *first);
         let tasks = WordTasks::new(corpus, recipe.seed);
         let purpose = if recipe.validation { Purpose::Validation } else { Purpose::Test };
         let mut items = ChoiceItems::new(&recipe.name, recipe.rule);
         for &language in &recipe.languages {
-            for &distractors in &recipe.distractors {
+            for (&distractors, &(vocabulary, words)) in
+                recipe.distractors.iter().flat_map(|distractors| asked.iter().map(move |asked| (distractors, asked)))
+            {
                 let of = (recipe.levels.as_slice(), distractors);
-                let asked = tasks.items(language, of, (purpose, recipe.words), recipe.size);
-                for item in asked.map_err(|error| wrong(error.to_string()))? {
+                let drawn = tasks.items(language, of, (vocabulary, purpose, words), recipe.size);
+                for item in drawn.map_err(|error| wrong(error.to_string()))? {
                     let media = vec![Media::Image(Picture::Drawn(item.picture.clone()))];
-                    items.push(prediction(&recipe.name, item), (WordItem::turns(), media), vec![Turn::user("")]);
+                    let parts = subset(item.vocabulary, item.level, item.distractors);
+                    items.push(prediction(&recipe.name, item, parts), (WordItem::turns(), media), vec![Turn::user("")]);
                 }
             }
         }
@@ -110,16 +129,12 @@ impl WordsBenchmark {
     }
 }
 
-fn subset(level: Level, distractors: Distractors) -> Subset {
-    Subset::from([("words", level.as_str()), ("distractors", distractors.as_str())])
-}
-
 /// What is known of an item before it is asked. Its group is the word, whatever the level.
-fn prediction(name: &str, item: WordItem) -> Prediction {
+fn prediction(name: &str, item: WordItem, subset: Subset) -> Prediction {
     let script = Script::of(item.language).map_or("", Script::as_str);
     let tags = [("script".to_owned(), script.to_owned())];
     Prediction {
-        subset: subset(item.level, item.distractors),
+        subset,
         language: Some(item.language.tag().to_owned()),
         picture: item.picture.name().to_owned(),
         options: item.options.to_vec(),
@@ -153,8 +168,8 @@ impl Benchmark for WordsBenchmark {
     fn metrics(&self) -> Vec<Metric> {
         self.items.metrics(Explained {
             label: "Words in pictures",
-            first: "A held-out word in a held-out font and layout, without a question: of four words of its language and length the one \
-                    with the highest score is the answer; a word's score is",
+            first: "A word in a held-out font and layout, without a question: of four words of its language and length the one with the \
+                    highest score is the answer; a word's score is",
             other: "The same pictures; a word's score is",
             score: score_words,
         })
@@ -196,6 +211,21 @@ mod tests {
             assert_eq!(options.len(), 1, "{}", item.id);
             assert_eq!(fold(&item.options[item.answer.unwrap()]), item.group);
         }
+    }
+
+    /// Seen words head the report, and no option of theirs is a held-out word; without them nothing is as it was before.
+    #[test]
+    fn seen_words_are_a_part_of_their_own() {
+        let benchmark = open("seen = 12\nlevels = ['plain']").unwrap();
+        let (seen, unseen): (Vec<&Prediction>, Vec<&Prediction>) =
+            benchmark.items.items().iter().partition(|item| item.subset.get("vocabulary") == Some("seen"));
+        assert!(!seen.is_empty() && unseen.len() == 2 * 3 * 2, "{} {}", seen.len(), unseen.len());
+        let headline = benchmark.headline().subset;
+        assert_eq!((headline.get("vocabulary"), headline.get("distractors")), (Some("seen"), Some("far")));
+        let lexicon = burn_vlm_data::words::Lexicon::embedded(&EmojiCorpus::embedded().unwrap());
+        assert!(seen.iter().flat_map(|item| &item.options).all(|option| !lexicon.is_held_out(option)));
+        assert!(unseen.iter().flat_map(|item| &item.options).all(|option| lexicon.is_held_out(option)));
+        assert_eq!(open("").unwrap().headline().subset.get("vocabulary"), None);
     }
 
     /// Hand-worked: the second option is likelier by itself, the first gains by the picture.

@@ -260,11 +260,13 @@ fn place(spec: &StudySpec, difference: &Difference) -> String {
 }
 
 /// Parts of the embedded benchmarks, and what they are.
-const PARTS: [(&str, &str, &str); 4] = [
+const PARTS: [(&str, &str, &str); 6] = [
     ("concepts", "seen", "training shows them, in other styles of drawing"),
     ("concepts", "unseen", "no training sample shows them"),
     ("distractors", "far", "wrong options from anywhere among concepts (or words) of the same kind"),
     ("distractors", "near", "wrong options of the same subgroup, or words that share most letters"),
+    ("vocabulary", "seen", "words that the stages with words train, in other fonts and layouts"),
+    ("vocabulary", "unseen", "words that no training sample of any kind has"),
 ];
 
 /// The parts of benchmarks that a summary has, in words, each with what it is.

@@ -14,7 +14,7 @@ use super::KvCache;
 use super::rope_scaling::RopeFrequencies;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
-use crate::nn::precision::cast_to;
+use crate::nn::precision::{activations, cast_to};
 use crate::nn::{
     Activation, AttentionMask, AttentionOptions, Embedding, HeadWeight, Linear, Precision, RmsNorm, RopeAngles,
     RopeTable, attention, checkpoint, gated, rope,
@@ -304,8 +304,8 @@ impl<L: DecoderLayer> Decoder<L> {
             .with_key_padding(input.padding.clone())
             .with_segments(input.segments.clone())
             .with_until(input.until.clone());
-        // Embeddings that somebody else made, in f32 say, take the weights' element type.
-        let dtype = self.embed_tokens.weight.val().dtype();
+        // Embeddings that somebody else made, in f32 say, take the element type of this model's activations.
+        let dtype = activations(self.embed_tokens.weight.val().dtype(), &embeds.device());
         let mut x = self.precision.cast(cast_to(embeds, dtype));
         for (index, layer) in self.layers.iter().enumerate() {
             collect(&x);

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
+use crate::nn::precision::activations;
 use crate::nn::{HeadWeight, Precision, linear_cross_entropy};
 
 /// Writes the enums of configurations and of decoders, and sends every question to the variant. Of a configuration it asks
@@ -333,8 +334,8 @@ impl LanguageModel {
     /// Bytes of the keys and values of one token, of all layers.
     pub fn cache_bytes(&self) -> usize {
         let LayerShape { layers, kv_heads, head_dim, .. } = each!(self, model => model.config.layer_shape());
-        // Keys and values have the weights' element type.
-        let element = each!(self, model => model.model.embed_tokens.weight.val().dtype().size());
+        let table = each!(self, model => model.model.embed_tokens.weight.val());
+        let element = activations(table.dtype(), &table.device()).size();
         2 * layers * kv_heads * head_dim * element
     }
 

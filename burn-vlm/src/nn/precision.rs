@@ -5,7 +5,7 @@
 //! stay f32, and since the gradient of a cast has the type of what was cast, so do their gradients and the optimizer's
 //! state.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// `precision` of a recipe.
@@ -27,6 +27,27 @@ impl Precision {
             Self::Bf16 => cast_to(x, DType::BF16),
         }
     }
+}
+
+/// Whether what has weights of this element type computes in f32 on this device: half precision on the CPU, where it saves memory and
+/// the reading of weights, while arithmetic has f32 alone. On other devices activations have the type of the weights.
+pub(crate) fn computes_in_f32(weights: DType, device: &Device) -> bool {
+    matches!(weights, DType::BF16 | DType::F16) && on_flex(device)
+}
+
+#[cfg(feature = "flex")]
+fn on_flex(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), burn::backend::DispatchDevice::Flex(_))
+}
+
+#[cfg(not(feature = "flex"))]
+fn on_flex(_device: &Device) -> bool {
+    false
+}
+
+/// The element type of activations beside weights of `weights`.
+pub(crate) fn activations(weights: DType, device: &Device) -> DType {
+    if computes_in_f32(weights, device) { DType::F32 } else { weights }
 }
 
 /// The tensor in another element type; itself if it has that already.

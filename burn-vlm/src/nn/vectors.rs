@@ -35,7 +35,8 @@ impl Vectors {
     /// What this processor has.
     #[cfg(target_arch = "x86_64")]
     pub fn of_processor() -> Self {
-        let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let fused =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         let wide = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")

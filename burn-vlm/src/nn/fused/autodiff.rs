@@ -68,6 +68,10 @@ backward_step!(RotateStep, 1, (FloatTensor<B>, FloatTensor<B>), |state, grad| {
     [B::rotate_kernel(grad, state.0, state.1, true)]
 });
 
+backward_step!(HalfLinearStep, 1, FloatTensor<B>, |weight, grad| {
+    [B::half_linear(grad, B::float_swap_dims(weight, 0, 1))]
+});
+
 /// The one step that asks which gradients are wanted: a frozen head's would be as large as the head.
 #[derive(Debug)]
 struct LinearLossStep;
@@ -225,6 +229,14 @@ impl<B: FusedKernels + Erased, C: CheckpointStrategy> FusedOps for Autodiff<B, C
                 prep.finish((gate, up, activation), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::gated_forward(activation, gate, up)),
+        }
+    }
+
+    fn half_linear_op(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, node), weight) = (x.into_parts(), weight.into_primitive());
+        match HalfLinearStep.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(weight.clone(), B::half_linear(x, weight)),
+            OpsKind::UnTracked(prep) => prep.finish(B::half_linear(x, weight)),
         }
     }
 

@@ -3,12 +3,15 @@
 //! A result is written into the buffer of an input wherever nobody else holds that buffer; large allocations are
 //! what a training step on the CPU would otherwise wait for.
 
+use ::half::slice::HalfFloatSliceExt;
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
-use burn::tensor::{Bytes, DType, Shape};
+use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_flex::{FlexTensor, Layout};
 
+use super::generic::tensor::Float;
 use super::kernels::attention::{self, Ends, Heads, Padding, Problem, Saved, Segments};
+use super::kernels::half::{self, Half, HalfMatrix};
 use super::kernels::norm::{self, Norm};
 use super::kernels::parallel::Buffer;
 use super::kernels::{cross_entropy, elementwise};
@@ -51,6 +54,28 @@ fn transform<R>(source: FlexTensor, f: impl FnOnce(Buffer) -> R) -> (FlexTensor,
     let source = contiguous(source);
     let (target, result) = Buffer::on_copy(elements(&source), f);
     (tensor(target, source.shape()), result)
+}
+
+/// The parameters of a norm for f32 rows: of half precision, which costs nothing beside the rows, as f32.
+fn beside<const N: usize>(x: &FlexTensor, parameters: [FlexTensor; N]) -> [FlexTensor; N] {
+    let halves = [DType::BF16, DType::F16];
+    parameters.map(|tensor| match x.dtype() {
+        DType::F32 if halves.contains(&tensor.dtype()) => Float::<Flex>(tensor).cast(DType::F32),
+        _ => tensor,
+    })
+}
+
+/// A weight of 16-bit floats as the kernel reads it; none where neither its rows nor its columns are contiguous.
+fn half_matrix(weight: &FlexTensor) -> Option<HalfMatrix<'_>> {
+    let layout = weight.layout();
+    let (&[row, column], [rows, columns]) = (layout.strides(), weight.shape().dims()) else { return None };
+    let strides = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);
+    let (bits, kind): (&[u16], Half) = match weight.dtype() {
+        DType::BF16 => (weight.storage::<bf16>().reinterpret_cast(), Half::Bf16),
+        DType::F16 => (weight.storage::<f16>().reinterpret_cast(), Half::F16),
+        _ => return None,
+    };
+    HalfMatrix::new(bits.get(layout.start_offset()..)?, kind, (rows, columns), strides)
 }
 
 /// Targets as i64, whatever the integer type.
@@ -189,6 +214,7 @@ impl FusedKernels for Flex {
     }
 
     fn rms_norm_forward(x: FlexTensor, weight: FlexTensor, eps: f64, offset: bool) -> (FlexTensor, FlexTensor) {
+        let [weight] = beside(&x, [weight]);
         if !all_f32(&[&x, &weight]) {
             return generic::rms_norm_forward::<Self>(x, weight, eps, offset);
         }
@@ -214,6 +240,7 @@ impl FusedKernels for Flex {
     }
 
     fn layer_norm_forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f64) -> (FlexTensor, FlexTensor) {
+        let [weight, bias] = beside(&x, [weight, bias]);
         if !all_f32(&[&x, &weight, &bias]) {
             return generic::layer_norm_forward::<Self>(x, weight, bias, eps);
         }
@@ -271,6 +298,21 @@ impl FusedKernels for Flex {
             transform(up, |up| elementwise::gated_backward(activation, grad, elements(&gate), up))
         });
         [d_gate, d_up]
+    }
+
+    fn half_linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        let [rows, _] = x.shape().dims();
+        let whole = if half_matrix(&weight).is_some() { weight } else { weight.to_contiguous() };
+        match half_matrix(&whole) {
+            Some(matrix) if x.dtype() == DType::F32 => {
+                let x = contiguous(x);
+                tensor(half::multiply(elements(&x), matrix), Shape::from([rows, matrix.columns()]))
+            }
+            _ => {
+                let whole = Float::<Flex>(whole).cast(x.dtype());
+                Float::<Flex>(x).matmul(Float(whole)).0
+            }
+        }
     }
 
     fn rotate_kernel(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, inverse: bool) -> FlexTensor {

@@ -202,6 +202,15 @@ pub trait FusedKernels: Backend {
         generic::gated_backward::<Self>(activation, gate, up, grad)
     }
 
+    /// `x w` with a weight of 16-bit floats, in the element type of `x`; see [`crate::nn::linear()`].
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, input]`; `weight`: `[input, output]`
+    fn half_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let weight = Self::float_cast(weight, x.dtype().into());
+        Self::float_matmul(x, weight)
+    }
+
     /// Rotation of the pairs `(i, i + head_dim/2)`, backwards if `inverse`.
     fn rotate_kernel(
         x: FloatTensor<Self>,

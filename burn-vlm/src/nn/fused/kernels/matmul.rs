@@ -25,6 +25,18 @@ impl<'a> Strided<'a> {
     pub fn new(slice: &'a [f32], row: usize, column: usize) -> Self {
         Self { data: slice.as_ptr(), len: slice.len(), row, column, slice: PhantomData }
     }
+
+    /// One element.
+    ///
+    /// # Safety
+    /// It must lie inside the slice.
+    #[inline(always)]
+    pub unsafe fn element(self, row: usize, column: usize) -> f32 {
+        let at = row * self.row + column * self.column;
+        debug_assert!(at < self.len, "element {at} of {}", self.len);
+        // SAFETY: by the contract.
+        unsafe { *self.data.add(at) }
+    }
 }
 
 /// A matrix with contiguous rows.
@@ -94,6 +106,18 @@ impl<'a> RowsMut<'a> {
     pub fn rows_from(self, first: usize) -> Self {
         let skipped = first * self.row;
         Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
+    }
+
+    /// Where `C` elements of row `row` are, from column `column` on.
+    ///
+    /// # Safety
+    /// They must lie inside the buffer.
+    #[inline(always)]
+    pub unsafe fn block<const C: usize>(self, row: usize, column: usize) -> *mut [f32; C] {
+        let start = row * self.row + column;
+        debug_assert!(start + C <= self.len, "{C} elements from {start} on, of {}", self.len);
+        // SAFETY: by the contract.
+        unsafe { self.data.add(start).cast() }
     }
 
     /// The first `width` elements of row `row`.

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod cross_entropy;
 pub mod elementwise;
+pub mod half;
 pub mod math;
 pub mod matmul;
 pub mod norm;

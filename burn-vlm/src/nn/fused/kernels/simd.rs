@@ -17,6 +17,12 @@ pub trait Isa: Copy {
     /// The largest power of two of columns that fit beside them.
     const COLUMNS: usize;
 
+    /// 16-bit floats as f32: bf16 where `BF16`, else binary16.
+    #[inline(always)]
+    fn widen<const BF16: bool, const C: usize>(bits: [u16; C]) -> [f32; C] {
+        bits.map(widen::<BF16>)
+    }
+
     /// Sum of sixteen lanes, pairwise.
     #[inline(always)]
     fn sum16(lanes: [f32; 16]) -> f32 {
@@ -50,7 +56,7 @@ pub trait Kernel {
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Wide;
-/// AVX2 with fused multiply-add: 16 registers of 8 lanes.
+/// AVX2 with fused multiply-add and conversion of binary16: 16 registers of 8 lanes.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Narrow;
@@ -63,6 +69,32 @@ impl Isa for Wide {
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
+    }
+
+    // The compiler takes the numbers apart, and knows no other way for binary16 than a call for each.
+    #[inline(always)]
+    fn widen<const BF16: bool, const C: usize>(bits: [u16; C]) -> [f32; C] {
+        let mut wide = [0f32; C];
+        let ((bits, bits_tail), (wide_chunks, wide_tail)) = (bits.as_chunks::<16>(), wide.as_chunks_mut::<16>());
+        for (wide, bits) in wide_chunks.iter_mut().zip(bits) {
+            // SAFETY: this type is used only where the instructions were detected; the arrays have the sizes of the registers.
+            unsafe {
+                use std::arch::x86_64::{
+                    __m256i, __m512, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_slli_epi32,
+                };
+                let bits = std::mem::transmute::<[u16; 16], __m256i>(*bits);
+                let floats = if BF16 {
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+                } else {
+                    _mm512_cvtph_ps(bits)
+                };
+                *wide = std::mem::transmute::<__m512, [f32; 16]>(floats);
+            }
+        }
+        for (wide, &bits) in wide_tail.iter_mut().zip(bits_tail) {
+            *wide = widen::<BF16>(bits);
+        }
+        wide
     }
     // The compiler would take the lanes apart.
     #[inline(always)]
@@ -85,7 +117,7 @@ impl Isa for Wide {
     const COLUMNS: usize = 32;
 
     unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         unsafe fn compiled(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
             // SAFETY: passed on.
             unsafe { matmul::matmul::<Wide>(size, a, b, c, accumulate) }
@@ -101,11 +133,38 @@ impl Isa for Narrow {
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
+
+    // The compiler takes the numbers apart, and knows no other way for binary16 than a call for each.
+    #[inline(always)]
+    fn widen<const BF16: bool, const C: usize>(bits: [u16; C]) -> [f32; C] {
+        let mut wide = [0f32; C];
+        let ((bits, bits_tail), (wide_chunks, wide_tail)) = (bits.as_chunks::<8>(), wide.as_chunks_mut::<8>());
+        for (wide, bits) in wide_chunks.iter_mut().zip(bits) {
+            // SAFETY: this type is used only where the instructions were detected; the arrays have the sizes of the registers.
+            unsafe {
+                use std::arch::x86_64::{
+                    __m128i, __m256, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_slli_epi32,
+                };
+                let bits = std::mem::transmute::<[u16; 8], __m128i>(*bits);
+                let floats = if BF16 {
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+                } else {
+                    _mm256_cvtph_ps(bits)
+                };
+                *wide = std::mem::transmute::<__m256, [f32; 8]>(floats);
+            }
+        }
+        for (wide, &bits) in wide_tail.iter_mut().zip(bits_tail) {
+            *wide = widen::<BF16>(bits);
+        }
+        wide
+    }
+
     const EIGHT_ROWS: bool = false;
     const COLUMNS: usize = 16;
 
     unsafe fn matmul(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         unsafe fn compiled(size: (usize, usize, usize), a: Strided, b: Rows, c: RowsMut, accumulate: bool) {
             // SAFETY: passed on.
             unsafe { matmul::matmul::<Narrow>(size, a, b, c, accumulate) }
@@ -139,11 +198,11 @@ impl Isa for Portable {
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         fn wide<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Wide>()
         }
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn narrow<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Narrow>()
         }
@@ -156,6 +215,12 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         }
     }
     kernel.run::<Portable>()
+}
+
+/// A 16-bit float as f32.
+#[inline(always)]
+fn widen<const BF16: bool>(bits: u16) -> f32 {
+    if BF16 { f32::from_bits(u32::from(bits) << 16) } else { half::f16::from_bits(bits).to_f32() }
 }
 
 /// Independent partial results of a reduction.

@@ -3,6 +3,7 @@
 
 mod attention;
 mod checkpointing;
+mod half;
 mod linear_loss;
 #[allow(unsafe_code)]
 mod math;
