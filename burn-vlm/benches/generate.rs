@@ -1,4 +1,5 @@
-//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second.
+//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second, with weights in f32, bf16 and f16;
+//! decode alone and in a batch of eight.
 //!
 //! `cargo bench --workspace --bench generate`
 
@@ -6,10 +7,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::parameters;
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, parameters};
 use burn_vlm::generate::GenerationConfig;
-use burn_vlm::language::{LanguageConfig, Qwen2Config};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use burn_vlm::language::{LanguageConfig, LanguageModel, Qwen2Config};
+use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,32 +40,44 @@ fn prompt(tokens: usize) -> Vec<Vec<u32>> {
     vec![(0..tokens).map(|at| (at * 7919 % 32_000) as u32).collect()]
 }
 
+/// Each element type that weights may be held in; f32 first.
+const DTYPES: [(StoreDtype, &str); 3] =
+    [(StoreDtype::F32, "f32"), (StoreDtype::BF16, "bf16"), (StoreDtype::F16, "f16")];
+
 fn generate(c: &mut Criterion) {
     let device = Device::flex();
     let Ok(model) = config().init(&device) else { return };
     let count: usize = parameters(&model).iter().map(|parameter| parameter.num_elements()).sum();
-    println!("{:.1} M parameters, f32", count as f64 / 1e6);
+    println!("{:.1} M parameters", count as f64 / 1e6);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    model.save_pretrained(folder.path(), StoreDtype::F32).expect("the folder is written");
+    drop(model);
     let mut group = c.benchmark_group("qwen2_100m");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
-
-    group.throughput(Throughput::Elements(PROMPT as u64));
     let one = GenerationConfig { max_new_tokens: 1, ..Default::default() };
-    group.bench_function("prefill", |b| b.iter(|| black_box(model.generate(&prompt(PROMPT), &one, &device))));
-
-    group.throughput(Throughput::Elements(NEW as u64));
     let more = GenerationConfig { max_new_tokens: NEW + 1, ..Default::default() };
-    group.bench_function("decode", |b| {
-        b.iter_batched(
-            || {
-                let mut stream = model.stream(&prompt(SHORT_PROMPT), &more, &device).ok();
-                // The first step is the prefill.
-                stream.as_mut().and_then(Iterator::next);
-                stream
-            },
-            |stream| stream.map(|stream| black_box(stream.finish())),
-            BatchSize::PerIteration,
-        );
-    });
+    for (dtype, name) in DTYPES {
+        let options = LoadOptions { dtype, ..LoadOptions::default() };
+        let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).expect("the folder is read");
+        group.throughput(Throughput::Elements(PROMPT as u64));
+        let prefill = |b: &mut Bencher<'_>| b.iter(|| black_box(model.generate(&prompt(PROMPT), &one, &device)));
+        group.bench_function(format!("prefill/{name}"), prefill);
+        for rows in [1, 8] {
+            group.throughput(Throughput::Elements((rows * NEW) as u64));
+            group.bench_function(format!("decode/{name}/{rows}"), |b| {
+                b.iter_batched(
+                    || {
+                        let mut stream = model.stream(&vec![prompt(SHORT_PROMPT).concat(); rows], &more, &device).ok();
+                        // The first step is the prefill.
+                        stream.as_mut().and_then(Iterator::next);
+                        stream
+                    },
+                    |stream| stream.map(|stream| black_box(stream.finish())),
+                    BatchSize::PerIteration,
+                );
+            });
+        }
+    }
     group.finish();
 }
 
