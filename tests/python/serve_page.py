@@ -181,6 +181,13 @@ def check_chat(browser, address, checks, program, folder, shots):
     expect(page.find("#tip")).to_be_visible()
     numbers = [float(text.removesuffix(" %")) for text in page.find("#tip .number").all_inner_texts()]
     checks.true(len(numbers) == 5 and numbers == sorted(numbers, reverse=True) and sum(numbers) <= 100.5, f"the tip: {numbers}")
+    # The same with the keys.
+    page.tab.keyboard.press("Escape")
+    expect(page.find("#tip")).to_be_hidden()
+    page.find(".said").first.focus()
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.keyboard.press("ArrowRight")
+    checks.equal(page.find(".token.on").inner_text(), page.find(".token").nth(1).inner_text(), "the second word")
     # As the model sees it.
     page.find(".asked .picture").click()
     expect(page.find("#seen .facts")).to_contain_text("25 visual tokens")

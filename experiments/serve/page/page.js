@@ -156,8 +156,19 @@ function listen() {
   on("log", "pointerleave", () => showTip(null));
   document.addEventListener("click", (event) => showTip(tokenOf(event)));
   on("log", "scroll", () => showTip(null));
+  on("log", "keydown", walkTokens);
   document.addEventListener("keydown", (event) => event.key === "Escape" && showTip(null));
   addEventListener("pagehide", () => save());
+}
+
+// With the keys: an answer has the focus, the arrows go from word to word.
+function walkTokens(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const tokens = step && event.target.matches(".said") ? [...event.target.querySelectorAll(".token")] : [];
+  if (tokens.length === 0) return;
+  event.preventDefault();
+  const now = tokens.findIndex((token) => token.classList.contains("on"));
+  showTip(tokens[Math.max(0, Math.min(tokens.length - 1, now + step))]);
 }
 
 function listenToDialogs(on) {

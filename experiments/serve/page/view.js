@@ -194,6 +194,7 @@ function fillAnswer(box, turn, place) {
 
 // Words with their tokens, as far as they came; those that are there already stay, so that a selection does.
 function fillWords(said, answer) {
+  said.tabIndex = answer?.tokens ? 0 : -1;
   if (!answer?.tokens) {
     said.tokens = null;
     if (said.textContent !== (answer?.text ?? "")) said.textContent = answer?.text ?? "";
