@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::StatusCode;
 use futures_core::Stream;
 
@@ -16,6 +16,8 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 const THROWN_AWAY: usize = 64 << 20;
 /// How long that may take.
 const THROWN_AWAY_WITHIN: Duration = Duration::from_secs(5);
+/// A client that sends nothing for so long waits for the answer.
+const SILENT_FOR: Duration = Duration::from_millis(300);
 
 async fn next(stream: &mut BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
@@ -24,13 +26,18 @@ async fn next(stream: &mut BodyDataStream) -> Option<Result<Bytes, axum::Error>>
 /// Reads a body.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 408 after a minute, 400 for one that breaks off.
+/// 413 above `limit` bytes, at once where its header says so, 408 after a minute, 400 for one that breaks off.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let message = format!("the body is larger than {limit} bytes (--body-limit)");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, Some("body_too_large"), message)
     };
+    let announced = HttpBody::size_hint(&body).lower();
     let mut stream = body.into_data_stream();
+    if announced > limit as u64 {
+        throw_away_rest(&mut stream).await;
+        return Err(too_large());
+    }
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(piece) = next(&mut stream).await {
@@ -64,7 +71,7 @@ pub(super) async fn throw_away(body: Body) {
 async fn throw_away_rest(stream: &mut BodyDataStream) {
     let reading = async {
         let mut bytes = 0;
-        while let Some(Ok(piece)) = next(stream).await {
+        while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENT_FOR, next(stream)).await {
             bytes += piece.len();
             if bytes > THROWN_AWAY {
                 break;

@@ -59,19 +59,25 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let left = self.outcome.is_none();
+        let cut = self.outcome.is_none() && self.metrics.is_cut();
+        let left = self.outcome.is_none() && !cut;
         if left {
             self.status(CLIENT_LEFT);
         }
         if self.quiet {
             return;
         }
-        let (what, status, seconds) = (&self.what, self.status.unwrap_or_default(), self.came.elapsed().as_secs_f64());
+        let status = self.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let (what, seconds) = (&self.what, self.came.elapsed().as_secs_f64());
         let tokens = match self.prompt_tokens {
             0 => String::new(),
             read => format!(", read {read} tokens, wrote {}", self.completion_tokens),
         };
-        let outcome = if left { ", the client left" } else { self.outcome.unwrap_or_default() };
+        let outcome = match self.outcome {
+            Some(outcome) => outcome,
+            None if cut => ", cut off by a second signal",
+            None => ", the client left",
+        };
         eprintln!("{what} {status} in {seconds:.3} s{tokens}{outcome}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Metrics {
     first_token: Mutex<Histogram>,
     /// Mean seconds that a request runs, the newest weighing most.
     seconds: Mutex<Option<f64>>,
+    /// The server ends without waiting for anybody.
+    cut: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -112,9 +114,19 @@ impl Metrics {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Features of pictures that are kept.
-    pub(super) fn keeps(&self, bytes: usize) {
-        self.feature_bytes.store(bytes, Ordering::Relaxed);
+    /// A model keeps so many bytes of features of pictures, where it kept `before`.
+    pub(super) fn keeps(&self, before: usize, now: usize) {
+        // Additions wrap around: so does the sum of all models.
+        self.feature_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// The server ends at once: whoever is cut off has not left.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// The first token of a request came so long after the request.
@@ -204,6 +216,10 @@ mod tests {
         let waits = metrics.waits();
         let _runs = metrics.runs();
         drop(waits);
+        // Two models.
+        metrics.keeps(0, 500);
+        metrics.keeps(0, 70);
+        metrics.keeps(500, 30);
         metrics.first_token(Duration::from_millis(30));
         metrics.first_token(Duration::from_secs(500));
         let text = metrics.text();
@@ -214,6 +230,7 @@ mod tests {
             "burn_vlm_completion_tokens_total 3",
             "burn_vlm_requests_waiting 0",
             "burn_vlm_requests_running 1",
+            "burn_vlm_picture_cache_bytes 100",
             "burn_vlm_time_to_first_token_seconds_bucket{le=\"0.025\"} 0",
             "burn_vlm_time_to_first_token_seconds_bucket{le=\"0.05\"} 1",
             "burn_vlm_time_to_first_token_seconds_bucket{le=\"120\"} 1",

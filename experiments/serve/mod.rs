@@ -4,25 +4,30 @@
 //! [`ChatBatch`](burn_vlm_train::chat::ChatBatch), and nobody who trains models is to build a web server with them.
 //!
 //! ```text
-//! client ──► routes: key, place, body ──► request: fields ──► ChatModel::prepare: template, tokens, pixels   (any thread)
+//! client ──► origin ──► routes: key, place, body ──► request: fields ──► ChatModel::prepare: template, tokens, pixels   (any thread)
 //!                                                                  │ Job
 //!                                                                  ▼
-//!        stream or reply ◄── Event ── worker: ChatBatch, one token of every answer a step        (the model's thread)
+//!        stream or reply ◄── Event ── worker: ChatBatch, one token of every answer a step        (a thread for each model)
 //! ```
 //!
 //! Unusual here:
 //! - a client that leaves is noticed by its closed channel, streaming or not, and its place in the batch is free at the next token;
 //! - whoever is told to wait (429) is told how long, and whoever sends a body that is not wanted still sees the answer;
-//! - unknown fields are refused: a `max_token` that is passed over is an answer that nobody asked for.
+//! - unknown fields are refused: a `max_token` that is passed over is an answer that nobody asked for;
+//! - the page at `/` is a part of the program, and the only page of a browser that is answered.
 
 mod body;
 mod error;
+mod inspect;
 mod log;
 mod metrics;
+mod origin;
+mod page;
 mod reply;
 mod request;
 mod routes;
 mod stream;
+mod twice;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -33,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use burn_vlm_data::source::ImageRoot;
 use burn_vlm_train::chat::{BatchLimits, ChatModel, model_folder};
-use burn_vlm_train::device::choose;
+use burn_vlm_train::device::{ChosenDevice, choose};
 use clap::Parser;
 use tokio::sync::Semaphore;
 
@@ -41,7 +46,7 @@ use crate::AnyError;
 use crate::args::{Place, bytes};
 use crate::call::examples;
 use metrics::Metrics;
-use routes::{Server, router};
+use routes::{Hosted, Server, router};
 
 /// How long replies that are written may take to reach their clients at the end.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(10);
@@ -53,13 +58,18 @@ fn help() -> String {
         ("serve", "--model runs/train/emoji/model --name emoji --port 0", "a model trained here, on a free port"),
         (
             "serve",
+            "--model llava-1.5-7b-hf --name base --model llava-1.5-7b-hf --name tuned --adapter tuned=my-lora",
+            "a model beside itself with an adapter, to compare them on the page",
+        ),
+        (
+            "serve",
             "--model TowerVision-2B --host 0.0.0.0 --api-key-env SERVE_KEY",
             "for other machines: SERVE_KEY holds the key that clients send",
         ),
     ];
     let more = "curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\\n  \
                 -d '{\"model\": \"llava-1.5-7b-hf\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n\
-                docs/serving.md has what there is, what differs from OpenAI's API, and an example with openai-python.";
+                A page to talk to the models is at the address itself. docs/serving.md has what there is, what differs from OpenAI's API, and an example with openai-python.";
     examples(&lines, more)
 }
 
@@ -67,13 +77,18 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "serve", max_term_width = 100, after_help = help())]
 pub(crate) struct ServeArgs {
-    /// The model: a checkpoint's folder, or a finished cell of a study
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// The model: a checkpoint's folder, or a finished cell of a study; several times for several
+    #[arg(long, value_name = "DIR", required = true)]
+    model: Vec<PathBuf>,
 
-    /// What clients call it [default: the name of its folder]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    /// What clients call it [default: the name of its folder]; of several models once for each, in their order
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Vec<String>,
+
+    /// A low-rank adapter (LoRA, DoRA) in peft's layout, beside the model's weights. Of several models it is for all, or, as NAME=DIR, for
+    /// the one of that name
+    #[arg(long, value_name = "[NAME=]DIR")]
+    adapter: Vec<String>,
 
     /// The address to listen on. Programs of other machines reach another one only, such as 0.0.0.0
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
@@ -91,11 +106,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 
-    /// Answers that are written at a time
+    /// Answers that are written at a time, of each model
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
 
-    /// Answers that may wait besides; others are refused with 429
+    /// Answers that may wait besides, of each model; others are refused with 429
     #[arg(long, value_name = "N", default_value_t = 64)]
     queue: u16,
 
@@ -103,11 +118,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_new_tokens: u32,
 
-    /// The most memory for keys and values, such as 2GB: fewer answers are written at a time [default: what --batch answers need]
+    /// The most memory for keys and values of each model, such as 2GB: fewer answers are written at a time [default: what --batch answers need]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     cache_memory: Option<u64>,
 
-    /// The most memory for features of pictures that may be asked about again
+    /// The most memory for features of pictures that may be asked about again, of each model
     #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = bytes)]
     picture_cache: u64,
 
@@ -141,12 +156,62 @@ impl ServeArgs {
         found.ok_or_else(|| format!("--host {}: no address", self.host).into())
     }
 
-    /// The model's name: that of its folder.
-    fn name(&self) -> String {
-        let folder = self.model.canonicalize().unwrap_or_else(|_| self.model.clone());
-        let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        self.name.clone().or_else(|| part(&folder)).unwrap_or_else(|| "model".to_owned())
+    /// The models' names: those of their folders, unless others are given.
+    fn names(&self) -> Result<Vec<String>, AnyError> {
+        let own = |model: &PathBuf| {
+            let folder = model.canonicalize().unwrap_or_else(|_| model.clone());
+            folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+        };
+        let (models, given) = (self.model.len(), self.name.len());
+        if given > 0 && given != models {
+            return Err(format!(
+                "--name is given {given} times for {models} models: name each of them, in the order of --model"
+            )
+            .into());
+        }
+        let names = if given > 0 { self.name.clone() } else { self.model.iter().map(own).collect() };
+        match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            Some((_, name)) => Err(format!(
+                "two models are called `{name}`: give each a name of its own with --name, in the order of --model"
+            )
+            .into()),
+            None => Ok(names),
+        }
     }
+
+    /// The adapter of each model.
+    fn adapters(&self, names: &[String]) -> Result<Vec<Option<PathBuf>>, AnyError> {
+        let mut adapters: Vec<Option<PathBuf>> = vec![None; names.len()];
+        for given in &self.adapter {
+            let after = |name: &String| given.strip_prefix(name.as_str())?.strip_prefix('=');
+            let named = names.iter().enumerate().find_map(|(at, name)| Some((at, after(name)?)));
+            let (models, folder) = match named {
+                Some((at, folder)) => (at..at + 1, Path::new(folder)),
+                None => (0..names.len(), Path::new(given)),
+            };
+            if !folder.is_dir() {
+                let why = match given.split_once('=') {
+                    Some((name, _)) if named.is_none() => format!("there is no model `{name}` ({})", names.join(", ")),
+                    _ => "there is no such folder".to_owned(),
+                };
+                return Err(format!("--adapter {given}: {why}").into());
+            }
+            for at in models {
+                if adapters[at].replace(folder.to_owned()).is_some() {
+                    return Err(format!("--adapter {given}: the model `{}` has an adapter already", names[at]).into());
+                }
+            }
+        }
+        Ok(adapters)
+    }
+}
+
+/// A name that clients can write.
+fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.trim() != text || text.chars().any(char::is_control) {
+        return Err("expected a name without spaces around it, such as emoji or org/emoji".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, AnyError> {
@@ -161,51 +226,38 @@ fn size(bytes: u64) -> usize {
 pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
     let key = args.key()?;
     let root = |folder: &PathBuf| {
-        ImageRoot::new(folder, false).map_err(|error| format!("--image-root {}: {error}", folder.display()))
+        ImageRoot::closed(folder).map_err(|error| format!("--image-root {}: {error}", folder.display()))
     };
     let image_root = args.image_root.as_ref().map(root).transpose()?;
     let address = args.address()?;
     // A port that is taken is told before the model is loaded, and nobody waits at it until then.
     drop(listen(address)?);
-    let folder = model_folder(&args.model)?;
+    let names = args.names()?;
+    let adapters = args.adapters(&names)?;
+    // What is no model is told before another one is loaded.
+    args.model.iter().try_for_each(|model| model_folder(model).map(drop))?;
     let chosen = choose(args.place.device)?;
-    let begin = Instant::now();
-    let chat: ChatModel = ChatModel::load_as(&args.model, &chosen.device, args.place.dtype.store())?;
-    if !chat.unread_settings.is_empty() {
-        eprintln!(
-            "warning: generation_config.json asks for {}, which this program does not do",
-            chat.unread_settings.join(", ")
-        );
-    }
     if !address.ip().is_loopback() && key.is_none() {
         eprintln!(
             "warning: {address} is reached from other machines, and whoever reaches it may ask: set a key with --api-key-env"
         );
     }
-    eprintln!("{} on {}, loaded in {:.1} s", args.model.display(), chosen.choice, begin.elapsed().as_secs_f64());
     let limits = BatchLimits {
         rows: usize::from(args.batch),
         cache_bytes: args.cache_memory.map(size),
         feature_bytes: size(args.picture_cache),
     };
-    let (chat, metrics, broken) = (Arc::new(chat), Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
-    let (jobs, waiting) = std::sync::mpsc::channel();
-    {
-        let (chat, metrics, broken) = (chat.clone(), metrics.clone(), broken.clone());
-        let work = move || {
-            if let Err(message) = worker::work(&chat, limits, &waiting, &metrics) {
-                eprintln!("error: the model's thread has ended: {message}");
-                broken.store(true, Ordering::Relaxed);
-            }
-        };
-        // It ends with the program.
-        std::thread::Builder::new().name("model".into()).spawn(work)?;
-    }
+    let metrics = Arc::new(Metrics::default());
     let capacity = usize::from(args.batch) + usize::from(args.queue);
+    let mut models = Vec::with_capacity(names.len());
+    for ((name, folder), adapter) in names.into_iter().zip(&args.model).zip(adapters) {
+        let chat = load(folder, adapter.as_deref(), &chosen, args)?;
+        models.push(host(name, model_folder(folder)?, chat, adapter.is_some(), (limits, capacity), &metrics)?);
+    }
+    let own_name = (address.ip().is_loopback() && key.is_none()).then(|| args.host.clone());
     let server = Arc::new(Server {
-        chat,
-        folder,
-        name: args.name(),
+        places: Arc::new(Semaphore::new(capacity * models.len())),
+        models,
         limits,
         max_new_tokens: args.max_new_tokens as usize,
         body_limit: size(args.body_limit),
@@ -213,11 +265,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
         key,
         quiet: args.quiet,
         metrics,
-        places: Arc::new(Semaphore::new(capacity)),
         capacity,
-        jobs,
         ending: AtomicBool::new(false),
-        broken,
+        own_name,
         created: reply::now(),
     });
     let preparing = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -228,10 +278,51 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
         .enable_io()
         .enable_time()
         .build()?;
-    runtime.block_on(serve(server, listen(address)?))?;
+    let served = runtime.block_on(serve(server, listen(address)?));
     // Not waited for: a client that does not read its reply.
     runtime.shutdown_background();
-    Ok(())
+    served
+}
+
+/// Loads a model, and says so.
+fn load(folder: &Path, adapter: Option<&Path>, chosen: &ChosenDevice, args: &ServeArgs) -> Result<ChatModel, AnyError> {
+    let begin = Instant::now();
+    let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.store())?;
+    if !chat.unread_settings.is_empty() {
+        eprintln!(
+            "warning: generation_config.json asks for {}, which this program does not do",
+            chat.unread_settings.join(", ")
+        );
+    }
+    let with = adapter.map_or_else(String::new, |adapter| format!(" with {}", adapter.display()));
+    let (folder, seconds) = (folder.display(), begin.elapsed().as_secs_f64());
+    eprintln!("{folder}{with} on {}, loaded in {seconds:.1} s", chosen.choice);
+    Ok(chat)
+}
+
+/// Gives a model its thread, which ends with the program.
+fn host(
+    name: String,
+    folder: PathBuf,
+    chat: ChatModel,
+    adapted: bool,
+    (limits, capacity): (BatchLimits, usize),
+    metrics: &Arc<Metrics>,
+) -> Result<Hosted, AnyError> {
+    let (chat, broken) = (Arc::new(chat), Arc::new(AtomicBool::new(false)));
+    let (jobs, waiting) = std::sync::mpsc::channel();
+    let work = {
+        let (name, chat, metrics, broken) = (name.clone(), chat.clone(), metrics.clone(), broken.clone());
+        move || {
+            if let Err(message) = worker::work(&chat, limits, &waiting, &metrics) {
+                eprintln!("error: the thread of the model {name} has ended: {message}");
+                broken.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::Builder::new().name("model".into()).spawn(work)?;
+    let places = Arc::new(Semaphore::new(capacity));
+    Ok(Hosted { name, chat, folder, adapted, places, jobs, broken })
 }
 
 /// Serves until a signal asks for an end, then finishes what is running.
@@ -242,7 +333,9 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
     {
         use std::io::Write;
         let mut out = std::io::stdout();
-        writeln!(out, "listening on http://{} with the model {}", listener.local_addr()?, server.name)?;
+        let names: Vec<&str> = server.models.iter().map(|model| model.name.as_str()).collect();
+        let what = if names.len() == 1 { "model" } else { "models" };
+        writeln!(out, "listening on http://{} with the {what} {}", listener.local_addr()?, names.join(", "))?;
         out.flush()?;
     }
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
@@ -259,7 +352,7 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
     server.ending.store(true, Ordering::Relaxed);
     eprintln!("ending: what is running is finished, nothing new is taken (once more to end at once)");
     let last = async {
-        let all = u32::try_from(server.capacity).unwrap_or(u32::MAX);
+        let all = u32::try_from(server.all_places()).unwrap_or(u32::MAX);
         let done = server.places.acquire_many(all).await;
         let _ = close.send(());
         drop(done);
@@ -268,7 +361,10 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
     tokio::select! {
         ended = serving => Ok(ended?),
         () = last => Ok(()),
-        () = signals.next() => Err("ended before the answers under way".into()),
+        () = signals.next() => {
+            server.metrics.cut();
+            Err("ended before the answers under way".into())
+        }
     }
 }
 
@@ -326,8 +422,36 @@ mod tests {
 
     #[test]
     fn a_model_is_called_as_its_folder() {
-        assert_eq!(args(&[]).name(), "tiny");
-        assert_eq!(args(&["--name", "org/tiny"]).name(), "org/tiny");
+        assert_eq!(args(&[]).names().unwrap(), ["tiny"]);
+        assert_eq!(args(&["--name", "org/tiny"]).names().unwrap(), ["org/tiny"]);
         assert!(args(&[]).address().unwrap().ip().is_loopback());
+        for wrong in ["", " ", " tiny", "a\nb"] {
+            let error = ServeArgs::try_parse_from(["serve", "--model", "m", "--name", wrong]).unwrap_err().to_string();
+            assert!(error.contains("such as emoji"), "{error}");
+        }
+        assert!(ServeArgs::try_parse_from(["serve"]).unwrap_err().to_string().contains("--model"));
+    }
+
+    #[test]
+    fn several_models_have_names_and_adapters_of_their_own() {
+        let several = args(&["--model", "other/tiny"]);
+        assert!(several.names().unwrap_err().to_string().contains("`tiny`"));
+        let error = args(&["--model", "b", "--name", "a"]).names().unwrap_err().to_string();
+        assert!(error.contains("1 times for 2 models"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        let both = ["--model", "b", "--name", "a", "--name", "b=c"];
+        let adapters = |more: &[&str]| {
+            let args = args(&[&both[..], more].concat());
+            args.adapters(&args.names().unwrap()).map_err(|error| error.to_string())
+        };
+        let own = Some(folder.path().to_owned());
+        assert_eq!(adapters(&[]), Ok(vec![None, None]));
+        assert_eq!(adapters(&["--adapter", &path]), Ok(vec![own.clone(), own.clone()]));
+        assert_eq!(adapters(&["--adapter", &format!("a={path}")]), Ok(vec![own.clone(), None]));
+        assert_eq!(adapters(&["--adapter", &format!("b=c={path}")]), Ok(vec![None, own]));
+        assert!(adapters(&["--adapter", &path, "--adapter", &format!("a={path}")]).unwrap_err().contains("already"));
+        assert!(adapters(&["--adapter", &format!("x={path}")]).unwrap_err().contains("no model `x` (a, b=c)"));
+        assert!(adapters(&["--adapter", "nowhere"]).unwrap_err().contains("no such folder"));
     }
 }

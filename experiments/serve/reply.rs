@@ -18,6 +18,8 @@ pub(super) struct Head {
     pub(super) prompt_tokens: usize,
     /// Whether the request asks for log-probabilities.
     pub(super) logprobs: bool,
+    /// If the request asks for it, how the experts are mixed for each of its pictures.
+    pub(super) routing: Option<Vec<Vec<f32>>>,
 }
 
 /// Seconds since 1970.
@@ -93,7 +95,7 @@ impl Head {
             })
         };
         let tokens = answers.iter().map(Gathered::tokens).sum();
-        json!({
+        let completion = json!({
             "id": self.id,
             "object": "chat.completion",
             "created": self.created,
@@ -101,7 +103,15 @@ impl Head {
             "choices": answers.iter().enumerate().map(choice).collect::<Vec<Value>>(),
             "usage": self.usage(tokens),
             "system_fingerprint": fingerprint(),
-        })
+        });
+        self.with_routing(completion)
+    }
+
+    fn with_routing(&self, mut reply: Value) -> Value {
+        if let Some(routing) = &self.routing {
+            reply["routing"] = json!(routing);
+        }
+        reply
     }
 
     /// A piece of a reply. Where usage is asked for, every piece has it: null, but for the last.
@@ -120,10 +130,12 @@ impl Head {
         chunk
     }
 
-    /// The first piece of an answer.
+    /// The first piece of an answer; of the first one it has the routing.
     pub(super) fn first_chunk(&self, answer: usize, usage: Option<Value>) -> Value {
         let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-        self.chunk(json!([{ "index": answer, "delta": delta, "logprobs": null, "finish_reason": null }]), usage)
+        let choices = json!([{ "index": answer, "delta": delta, "logprobs": null, "finish_reason": null }]);
+        let chunk = self.chunk(choices, usage);
+        if answer == 0 { self.with_routing(chunk) } else { chunk }
     }
 
     /// New text.

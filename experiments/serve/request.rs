@@ -12,6 +12,7 @@ use burn_vlm_train::chat::SaidPiece;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::twice;
 
 /// Most pictures of a request: their pixels are held until it is answered.
 const MOST_PICTURES: usize = 64;
@@ -25,7 +26,7 @@ const MOST_TEMPERATURE: f64 = 2.0;
 const SHOWN: usize = 60;
 
 /// Fields that are read.
-const READ: [&str; 18] = [
+const READ: [&str; 19] = [
     "model",
     "messages",
     "max_tokens",
@@ -44,6 +45,7 @@ const READ: [&str; 18] = [
     "response_format",
     "frequency_penalty",
     "presence_penalty",
+    "routing",
 ];
 
 /// Fields that say nothing about the text.
@@ -76,6 +78,8 @@ const NOT_DONE: [&str; 11] = [
 /// What a client asks for.
 #[derive(Debug)]
 pub(super) struct ChatRequest {
+    /// Which of the models.
+    pub(super) model: usize,
     pub(super) messages: Vec<Message>,
     pub(super) max_tokens: Option<usize>,
     pub(super) temperature: Option<f64>,
@@ -89,6 +93,8 @@ pub(super) struct ChatRequest {
     pub(super) include_usage: bool,
     /// Whether log-probabilities are wanted, and of how many of the likeliest tokens.
     pub(super) logprobs: Option<usize>,
+    /// Whether it is asked how the experts are mixed.
+    pub(super) routing: bool,
 }
 
 /// A message, its parts in their order.
@@ -125,8 +131,8 @@ pub(super) type ReadFile<'a> = dyn Fn(&str) -> Result<Vec<u8>, String> + 'a;
 /// Most of what a request may ask for, and who answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowed<'a> {
-    /// The model's name.
-    pub(super) model: &'a str,
+    /// The models' names.
+    pub(super) models: &'a [&'a str],
     /// Most answers of a request.
     pub(super) n: usize,
 }
@@ -137,7 +143,7 @@ impl ChatRequest {
     /// Reads a body. `file` reads pictures that are files of the server.
     ///
     /// # Errors
-    /// 404 for another model; 400 for all else, naming the field.
+    /// 404 for another model; 400 for all else, a key that stands twice among it, naming the field.
     pub(super) fn parse(body: &[u8], allowed: Allowed<'_>, file: &ReadFile<'_>) -> Result<Self> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let status = axum::http::StatusCode::BAD_REQUEST;
@@ -148,14 +154,16 @@ impl ChatRequest {
             let message = format!("the body is {}, expected an object", kind(&value));
             return Err(ApiError::new(status, Some("invalid_value"), message));
         };
+        if let Some(path) = twice::find(body) {
+            let path: String = path.chars().take(SHOWN).collect();
+            let message = format!("`{path}` stands twice in the body: which of them counts is a guess, leave one out");
+            return Err(ApiError { code: Some("repeated_parameter"), ..ApiError::field(path, message) });
+        }
         let fields = Fields { at: String::new(), map };
         check_names(&fields)?;
         let model = fields.text("model")?.ok_or_else(|| fields.missing("model"))?;
-        if model != allowed.model {
-            let message = format!("there is no model {}; this server has `{}`", shown(model), allowed.model);
-            let error = ApiError::new(axum::http::StatusCode::NOT_FOUND, Some("model_not_found"), message);
-            return Err(ApiError { param: Some("model".into()), ..error });
-        }
+        let found = allowed.models.iter().position(|name| *name == model);
+        let model = found.ok_or_else(|| no_model(model, allowed.models))?;
         let temperature = fields.number("temperature", 0.0..=MOST_TEMPERATURE, "0 to 2")?;
         let top_p = fields.number("top_p", f64::MIN_POSITIVE..=1.0, "more than 0 and at most 1")?;
         let repetition_penalty = fields.number("repetition_penalty", f64::MIN_POSITIVE..=f64::MAX, "more than 0")?;
@@ -169,6 +177,7 @@ impl ChatRequest {
         let stream = fields.flag("stream")?.unwrap_or(false);
         let n = fields.count("n", 1, allowed.n as u64)?.map_or(1, |n| n as usize);
         Ok(Self {
+            model,
             messages: messages(&fields, file)?,
             max_tokens: max_tokens(&fields)?,
             temperature,
@@ -181,6 +190,7 @@ impl ChatRequest {
             stream,
             include_usage: include_usage(&fields, stream)?,
             logprobs: logprobs(&fields)?,
+            routing: fields.flag("routing")?.unwrap_or(false),
         })
     }
 }
@@ -295,6 +305,14 @@ fn wrong_type(path: &str, expected: &str, found: &Value) -> ApiError {
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN).collect();
     if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
+}
+
+/// The error for a model that is not there.
+pub(super) fn no_model(name: &str, models: &[&str]) -> ApiError {
+    let here: Vec<String> = models.iter().map(|model| format!("`{model}`")).collect();
+    let message = format!("there is no model {}; this server has {}", shown(name), here.join(", "));
+    let error = ApiError::new(axum::http::StatusCode::NOT_FOUND, Some("model_not_found"), message);
+    ApiError { param: Some("model".into()), ..error }
 }
 
 /// Whether a value asks for nothing.
@@ -565,7 +583,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const ALLOWED: Allowed<'_> = Allowed { model: "tiny", n: 8 };
+    const ALLOWED: Allowed<'_> = Allowed { models: &["tiny", "other/tiny"], n: 8 };
 
     fn parse(body: &Value) -> Result<ChatRequest> {
         let file = |name: &str| if name == "a.png" { Ok(vec![7]) } else { Err(format!("no file {name:?}")) };
@@ -602,10 +620,12 @@ mod tests {
             "seed": -1, "stream": true, "stream_options": {"include_usage": true}, "logprobs": true, "top_logprobs": 4,
             "repetition_penalty": 1.5, "user": "me", "tools": [], "tool_choice": "none", "presence_penalty": 0,
             "logit_bias": {}, "response_format": {"type": "text"}, "modalities": ["text"], "audio": null,
+            "model": "other/tiny", "routing": true,
         })))
         .unwrap();
         let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User]);
+        assert_eq!((request.model, request.routing), (1, true));
         let Part::Picture { field, bytes } = &request.messages[1].parts[0] else { panic!("{request:?}") };
         assert_eq!((field.as_str(), bytes.as_slice()), ("messages[1].content[0].image_url.url", &[1, 2][..]));
         assert!(
@@ -666,6 +686,7 @@ mod tests {
             (json!({"messages": null}), "messages", "missing"),
             (json!({"model": null}), "model", "missing"),
             (json!({"model": 5}), "model", "a number"),
+            (json!({"routing": 1}), "routing", "a number"),
             (message(json!({"role": "robot", "content": "Hi"})), "messages[0].role", "robot"),
             (message(json!({"role": "tool", "content": "Hi"})), "messages[0].role", "tool"),
             (message(json!({"content": "Hi"})), "messages[0].role", "missing"),
@@ -710,6 +731,18 @@ mod tests {
         assert!(error.message.contains("65 pictures"), "{error:?}");
         let error = refused(json!({"model": "other"}));
         assert_eq!((error.status.as_u16(), error.code), (404, Some("model_not_found")));
+        assert!(error.message.contains("`tiny`, `other/tiny`"), "{error:?}");
+        for (body, path) in [
+            (r#"{"model": "tiny", "seed": 1, "messages": [], "seed": 1}"#, "seed"),
+            (
+                r#"{"model": "tiny", "messages": [{"role": "user", "content": "a", "content": "b"}]}"#,
+                "messages[0].content",
+            ),
+        ] {
+            let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &|_| Err(String::new())).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(path)), "{error:?}");
+            assert!(error.code == Some("repeated_parameter") && error.message.contains(path), "{error:?}");
+        }
         for body in ["", "{", "[]", "3", "{\"model\": \"tiny\", }"] {
             let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &|_| Err(String::new())).unwrap_err();
             assert_eq!(error.status.as_u16(), 400, "{body}");

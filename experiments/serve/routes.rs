@@ -2,12 +2,15 @@
 //!
 //! | address | what |
 //! |---|---|
+//! | `GET /` | a page to talk to the models; needs no key |
 //! | `POST /v1/chat/completions` | an answer |
-//! | `GET /v1/models`, `/v1/models/NAME` | the model's name |
+//! | `POST /v1/inspect` | what the model is shown of the pictures |
+//! | `GET /v1/models`, `/v1/models/NAME` | the models' names, and what they can do |
 //! | `GET /health` | whether requests are taken; needs no key |
 //! | `GET /metrics` | counters for Prometheus |
 //!
-//! `/` is left free for a page.
+//! A request has a place among all that are taken, whatever it asks, before its body is read; once that says which model is asked, it needs
+//! one of that model's places besides, one for each of its answers.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
@@ -24,6 +27,7 @@ use axum::{Json, Router};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_base::files::read_regular;
 use burn_vlm_data::source::{ImageRoot, Limits};
+use burn_vlm_data::tokenizer::Tokenizer;
 use burn_vlm_train::chat::{AnswerSettings, BatchLimits, ChatModel, ChatPrompt, PromptError, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -31,25 +35,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body;
 use super::error::ApiError;
+use super::inspect::inspection;
 use super::log::Record;
 use super::metrics::Metrics;
 use super::reply::{Gathered, Head, now};
-use super::request::{Allowed, ChatRequest, Part};
+use super::request::{Allowed, ChatRequest, Part, no_model};
 use super::stream::EventStream;
 use super::worker::{Event, Job};
+use super::{origin, page};
 
 /// Most answers of a request, where there are places for so many.
 const MOST_ANSWERS: usize = 64;
 /// Characters of a path in the log.
 const SHOWN: usize = 100;
 
+/// A model that a server has, and the way to its thread.
+pub(super) struct Hosted {
+    /// What it is called.
+    pub(super) name: String,
+    pub(super) chat: Arc<ChatModel>,
+    /// Where it is: no client's matter.
+    pub(super) folder: PathBuf,
+    /// Whether an adapter is beside its weights.
+    pub(super) adapted: bool,
+    /// Answers that it takes, those that wait included: [`Server::capacity`].
+    pub(super) places: Arc<Semaphore>,
+    pub(super) jobs: Sender<Job>,
+    /// Its thread has ended.
+    pub(super) broken: Arc<AtomicBool>,
+}
+
 /// What all requests share.
 pub(super) struct Server {
-    pub(super) chat: Arc<ChatModel>,
-    /// Where the model is: no client's matter.
-    pub(super) folder: PathBuf,
-    /// What the model is called.
-    pub(super) name: String,
+    pub(super) models: Vec<Hosted>,
     pub(super) limits: BatchLimits,
     /// Tokens of an answer whose request does not say how many.
     pub(super) max_new_tokens: usize,
@@ -61,15 +79,14 @@ pub(super) struct Server {
     pub(super) key: Option<blake3::Hash>,
     pub(super) quiet: bool,
     pub(super) metrics: Arc<Metrics>,
-    /// Answers that are taken, those that wait included.
+    /// Requests that are taken: as many as all models together have places.
     pub(super) places: Arc<Semaphore>,
-    /// How many there are.
+    /// How many places a model has.
     pub(super) capacity: usize,
-    pub(super) jobs: Sender<Job>,
     /// Nothing new is taken.
     pub(super) ending: AtomicBool,
-    /// The model's thread has ended.
-    pub(super) broken: Arc<AtomicBool>,
+    /// What this machine is called, where the server is for it alone and asks for no key.
+    pub(super) own_name: Option<String>,
     pub(super) created: u64,
 }
 
@@ -77,13 +94,16 @@ pub(super) struct Server {
 pub(super) fn router(server: Arc<Server>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/inspect", post(inspect))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
         .route("/metrics", get(metrics))
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(server.clone(), with_key))
+        .route("/", get(the_page).fallback(other_method))
         .route("/health", get(health).fallback(other_method))
+        .layer(middleware::from_fn_with_state(server.clone(), from_here))
         .with_state(server)
 }
 
@@ -110,11 +130,27 @@ impl Server {
         }
     }
 
-    fn places(&self, count: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    /// The models' names.
+    fn names(&self) -> Vec<&str> {
+        self.models.iter().map(|model| model.name.as_str()).collect()
+    }
+
+    /// Most answers of a request.
+    fn most_answers(&self) -> usize {
+        self.capacity.min(MOST_ANSWERS)
+    }
+
+    /// How many requests are taken at a time.
+    pub(super) fn all_places(&self) -> usize {
+        self.capacity * self.models.len()
+    }
+
+    /// Places for `count` answers, of all that there are or of a model's.
+    fn places(&self, places: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.places.clone().try_acquire_many_owned(count).map_err(|_| {
+        places.clone().try_acquire_many_owned(count).map_err(|_| {
             let message = format!(
-                "all {} places are taken ({} answers are written at a time, the others wait): try again later",
+                "all {} places of the model are taken ({} answers are written at a time, the others wait): try again later",
                 self.capacity, self.limits.rows
             );
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("queue_full"), message);
@@ -131,20 +167,24 @@ impl Server {
         read_regular(&path, Limits::default().max_entry_bytes).map_err(|error| error.to_string())
     }
 
-    /// What a request asks for, ready for the model's thread. Takes time: pictures are decoded here.
-    fn prepare(&self, body: &[u8], first: OwnedSemaphorePermit) -> Result<Ready, ApiError> {
-        let allowed = Allowed { model: &self.name, n: self.capacity.min(MOST_ANSWERS) };
+    /// What a body asks, and which model.
+    fn parse(&self, body: &[u8]) -> Result<(ChatRequest, &Hosted), ApiError> {
+        let allowed = Allowed { models: &self.names(), n: self.most_answers() };
         let request = ChatRequest::parse(body, allowed, &|name| self.file(name))?;
-        let mut places = vec![first];
-        if request.n > 1 {
-            places.push(self.places(request.n - 1)?);
+        let model = self.models.get(request.model).ok_or_else(|| ApiError::internal("a model that is not there"))?;
+        Ok((request, model))
+    }
+
+    /// What a request asks for, ready for the model's thread. Takes time: pictures are decoded here.
+    fn prepare(&self, body: &[u8], taken: OwnedSemaphorePermit) -> Result<Ready, ApiError> {
+        let (request, model) = self.parse(body)?;
+        let places = vec![taken, self.places(&model.places, request.n)?];
+        if request.routing && model.chat.experts() == 0 {
+            let message = format!("`routing`: the model `{}` has no experts that words choose among", model.name);
+            return Err(ApiError::unsupported("routing", message));
         }
-        let said = request.messages.iter();
-        let said: Vec<Said<'_>> = said
-            .map(|message| Said { role: message.role, pieces: message.parts.iter().map(Part::piece).collect() })
-            .collect();
-        let prompt = self.chat.prepare(&said).map_err(|error| told(error, &request, &self.folder))?;
-        let room = self.chat.most_new_tokens(prompt.tokens(), &self.limits);
+        let prompt = model.conversation(&request)?;
+        let room = model.chat.most_new_tokens(prompt.tokens(), &self.limits);
         if room == 0 {
             let message = format!(
                 "the conversation has {} tokens, pictures included, which with one token of an answer is more than the memory for keys \
@@ -154,7 +194,7 @@ impl Server {
             );
             return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::field("messages", message) });
         }
-        let own = &self.chat.generation;
+        let own = &model.chat.generation;
         let generation = GenerationConfig {
             max_new_tokens: request.max_tokens.unwrap_or(self.max_new_tokens).min(room),
             temperature: request.temperature.unwrap_or(own.temperature),
@@ -169,27 +209,43 @@ impl Server {
             AnswerSettings { generation, stop, logprobs: request.logprobs, index }
         };
         Ok(Ready {
+            model: request.model,
             prompt,
             answers: (0..request.n).map(answer).collect(),
             places,
             logprobs: request.logprobs.is_some(),
+            routing: request.routing,
             stream: request.stream,
             include_usage: request.include_usage,
         })
     }
 }
 
+impl Hosted {
+    /// A request's conversation, as the model reads it.
+    fn conversation(&self, request: &ChatRequest) -> Result<ChatPrompt, ApiError> {
+        let said = request.messages.iter();
+        let said: Vec<Said<'_>> = said
+            .map(|message| Said { role: message.role, pieces: message.parts.iter().map(Part::piece).collect() })
+            .collect();
+        self.chat.prepare(&said).map_err(|error| told(error, request, &self.folder))
+    }
+}
+
 /// A number that is another for every request.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
 /// A request that has been read.
 struct Ready {
+    /// Which model is asked.
+    model: usize,
     prompt: ChatPrompt,
     answers: Vec<AnswerSettings>,
     places: Vec<OwnedSemaphorePermit>,
     logprobs: bool,
+    routing: bool,
     stream: bool,
     include_usage: bool,
 }
@@ -235,8 +291,25 @@ async fn with_key(State(server): State<Arc<Server>>, request: Request, next: Nex
     }
 }
 
+/// Lets nobody in but programs and the page of this server.
+async fn from_here(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    match origin::check(request.headers(), server.own_name.as_deref()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let record = server.record(&request);
+            body::throw_away(request.into_body()).await;
+            end(record, error)
+        }
+    }
+}
+
+async fn the_page(State(server): State<Arc<Server>>, request: Request) -> Response {
+    end(server.record(&request), page::page())
+}
+
 async fn health(State(server): State<Arc<Server>>) -> Response {
-    let (status, word) = if server.broken.load(Ordering::Relaxed) {
+    let broken = server.models.iter().any(|model| model.broken.load(Ordering::Relaxed));
+    let (status, word) = if broken {
         (StatusCode::INTERNAL_SERVER_ERROR, "broken")
     } else if server.ending.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "ending")
@@ -250,23 +323,43 @@ async fn metrics(State(server): State<Arc<Server>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.metrics.text()).into_response()
 }
 
-fn described(server: &Server) -> Value {
-    json!({ "id": server.name, "object": "model", "created": server.created, "owned_by": "burn-vlm" })
+/// A model as OpenAI's API has it, and what its clients cannot know: under a name of its own what it can do, and how it answers those who
+/// do not say.
+fn described(server: &Server, model: &Hosted) -> Value {
+    let GenerationConfig { temperature, top_k, top_p, repetition_penalty, .. } = &model.chat.generation;
+    json!({
+        "id": model.name,
+        "object": "model",
+        "created": server.created,
+        "owned_by": "burn-vlm",
+        "burn_vlm": {
+            "pictures": model.chat.model.vlm().is_some(),
+            "experts": model.chat.experts(),
+            "adapter": model.adapted,
+            "context": model.chat.model.language_model().config().max_position_embeddings(),
+            "max_tokens": server.max_new_tokens,
+            "max_n": server.most_answers(),
+            "body_limit": server.body_limit,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+        },
+    })
 }
 
 async fn models(State(server): State<Arc<Server>>, request: Request) -> Response {
     let record = server.record(&request);
-    end(record, Json(json!({ "object": "list", "data": [described(&server)] })))
+    let all: Vec<Value> = server.models.iter().map(|model| described(&server, model)).collect();
+    end(record, Json(json!({ "object": "list", "data": all })))
 }
 
 async fn model(State(server): State<Arc<Server>>, Path(name): Path<String>, request: Request) -> Response {
     let record = server.record(&request);
-    if name == server.name {
-        return end(record, Json(described(&server)));
+    match server.models.iter().find(|model| model.name == name) {
+        Some(model) => end(record, Json(described(&server, model))),
+        None => end(record, no_model(&name, &server.names())),
     }
-    let message = format!("there is no model {:?}; this server has `{}`", shorten(&name), server.name);
-    let error = ApiError::new(StatusCode::NOT_FOUND, Some("model_not_found"), message);
-    end(record, ApiError { param: Some("model".into()), ..error })
 }
 
 fn shorten(text: &str) -> String {
@@ -276,7 +369,8 @@ fn shorten(text: &str) -> String {
 async fn nowhere(State(server): State<Arc<Server>>, request: Request) -> Response {
     let record = server.record(&request);
     let message = format!(
-        "there is nothing at {:?}; there is POST /v1/chat/completions, GET /v1/models, /health and /metrics",
+        "there is nothing at {:?}; there is POST /v1/chat/completions and /v1/inspect, GET /v1/models, /health and /metrics, and a page \
+         at /",
         shorten(request.uri().path())
     );
     body::throw_away(request.into_body()).await;
@@ -295,61 +389,92 @@ async fn chat(State(server): State<Arc<Server>>, request: Request) -> Response {
     let mut record = server.record(&request);
     match begin(&server, request, &mut record).await {
         Err(error) => end(record, error),
-        Ok(Begun { head, events, answers, stream: true, include_usage }) => {
+        Ok(Begun { head, tokenizer, events, answers, stream: true, include_usage }) => {
             record.status(StatusCode::OK.as_u16());
-            let tokenizer = server.chat.processor.tokenizer().clone();
             EventStream::new(head, tokenizer, (events, answers), include_usage, record).into_response()
         }
-        Ok(Begun { head, events, answers, .. }) => match gather(events, answers, &mut record).await {
-            Ok(answers) => end(record, Json(head.completion(&answers, server.chat.processor.tokenizer()))),
+        Ok(Begun { head, tokenizer, events, answers, .. }) => match gather(events, answers, &mut record).await {
+            Ok(answers) => end(record, Json(head.completion(&answers, &tokenizer))),
             Err(error) => end(record, error),
         },
     }
 }
 
+async fn inspect(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let record = server.record(&request);
+    match look(&server, request).await {
+        Ok(inspection) => end(record, Json(inspection)),
+        Err(error) => end(record, error),
+    }
+}
+
+/// What a model is shown of a conversation.
+async fn look(server: &Arc<Server>, request: Request) -> Result<Value, ApiError> {
+    let (place, bytes) = received(server, request).await?;
+    let looking = server.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        // Given back when the pictures are.
+        let _place = place;
+        let (request, model) = looking.parse(&bytes)?;
+        let prompt = model.conversation(&request)?;
+        inspection(&model.chat, &model.name, &request, &prompt)
+    });
+    looked.await.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))?
+}
+
 /// A request in the batch.
 struct Begun {
     head: Head,
+    tokenizer: Arc<Tokenizer>,
     events: UnboundedReceiver<Event>,
     answers: usize,
     stream: bool,
     include_usage: bool,
 }
 
-/// Takes a request, or says why not, up to where its answers begin.
-async fn begin(server: &Arc<Server>, request: Request, record: &mut Record) -> Result<Begun, ApiError> {
+/// A place for a request and its body, or why not.
+async fn received(server: &Server, request: Request) -> Result<(OwnedSemaphorePermit, Vec<u8>), ApiError> {
     let (parts, body) = request.into_parts();
-    let place = match taken(server, &parts.headers) {
-        Ok(place) => place,
+    match taken(server, &parts.headers) {
+        Ok(place) => Ok((place, body::read(body, server.body_limit).await?)),
         Err(error) => {
             body::throw_away(body).await;
-            return Err(error);
+            Err(error)
         }
-    };
+    }
+}
+
+/// Takes a request, or says why not, up to where its answers begin.
+async fn begin(server: &Arc<Server>, request: Request, record: &mut Record) -> Result<Begun, ApiError> {
     let waits = server.metrics.waits();
-    let bytes = body::read(body, server.body_limit).await?;
+    let (place, bytes) = received(server, request).await?;
     let preparing = server.clone();
     let ready = tokio::task::spawn_blocking(move || preparing.prepare(&bytes, place)).await;
     let ready = ready.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))??;
-    let Ready { prompt, answers, places, logprobs, stream, include_usage } = ready;
+    let Ready { model, prompt, answers, places, logprobs, routing, stream, include_usage } = ready;
+    let model = server.models.get(model).ok_or_else(|| ApiError::internal("a model that is not there"))?;
     record.read(prompt.tokens());
-    let head = Head {
+    let mut head = Head {
         id: format!("chatcmpl-{:016x}", random()),
         created: now(),
-        model: server.name.clone(),
+        model: model.name.clone(),
         prompt_tokens: prompt.tokens(),
         logprobs,
+        routing: None,
     };
     let (sender, mut events) = unbounded_channel();
     let count = answers.len();
-    let job = Job { prompt, answers, events: sender, places, waits, came: record.came() };
+    let job = Job { prompt, answers, routing, events: sender, places, waits, came: record.came() };
     let gone = || ApiError::internal("the model's thread has ended; start the server again");
-    server.jobs.send(job).map_err(|_| gone())?;
+    model.jobs.send(job).map_err(|_| gone())?;
     match events.recv().await {
-        Some(Event::Failed(message)) => Err(ApiError::internal(message)),
-        Some(_) => Ok(Begun { head, events, answers: count, stream, include_usage }),
-        None => Err(gone()),
+        Some(Event::Begun(weights)) => head.routing = weights,
+        Some(Event::Failed(message)) => return Err(ApiError::internal(message)),
+        // Parts come behind it.
+        Some(Event::Part { .. }) | None => return Err(gone()),
     }
+    let tokenizer = model.chat.processor.tokenizer().clone();
+    Ok(Begun { head, tokenizer, events, answers: count, stream, include_usage })
 }
 
 /// A place for a request, whatever it asks.
@@ -364,7 +489,7 @@ fn taken(server: &Server, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, A
         let message = format!("the body is {:?}; send the header `Content-Type: application/json`", shorten(kind));
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"), message));
     }
-    server.places(1)
+    server.places(&server.places, 1)
 }
 
 /// All answers of a request, whole.
@@ -382,7 +507,7 @@ async fn gather(
                     answer.add(part);
                 }
             }
-            Some(Event::Begun) => {}
+            Some(Event::Begun(_)) => {}
             Some(Event::Failed(message)) => return Err(ApiError::internal(message)),
             None => return Err(ApiError::internal("the model's thread has ended; start the server again")),
         }

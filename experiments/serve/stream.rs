@@ -83,7 +83,7 @@ impl EventStream {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Begun => {}
+            Event::Begun(_) => {}
             Event::Failed(message) => self.fail(&message),
             Event::Part { answer, part } => {
                 self.tokens += part.tokens;

@@ -1,4 +1,4 @@
-//! The thread that has the model: it takes requests from a channel, writes all answers under way token by token in one batch, and sends
+//! The thread that has a model, one for each: it takes requests from a channel, writes all answers under way token by token in one batch, and sends
 //! every request its parts.
 //!
 //! Between two tokens of the batch it takes in what has come and takes out whoever has left. A request whose pictures have to be encoded
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use burn_vlm_base::guard::guarded;
 use burn_vlm_train::chat::{AnswerPart, AnswerSettings, BatchLimits, ChatBatch, ChatModel, ChatPrompt};
+use burn_vlm_train::error::TrainError;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -21,6 +22,8 @@ pub(super) struct Job {
     pub(super) prompt: ChatPrompt,
     /// One for each answer.
     pub(super) answers: Vec<AnswerSettings>,
+    /// Whether it asks how the experts are mixed.
+    pub(super) routing: bool,
     /// Where its parts go; closed when the client has left.
     pub(super) events: UnboundedSender<Event>,
     /// Its places among the requests that the server takes, given back with the job.
@@ -33,8 +36,8 @@ pub(super) struct Job {
 /// What becomes of a request.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It is in the batch.
-    Begun,
+    /// It is in the batch; how the experts are mixed for each of its pictures, if it asks for that.
+    Begun(Option<Vec<Vec<f32>>>),
     /// More of an answer.
     Part {
         /// Which of the request's answers.
@@ -69,6 +72,7 @@ pub(super) fn work(
     let mut batch = ChatBatch::new(chat, limits).map_err(|error| error.to_string())?;
     let mut queue: VecDeque<Job> = VecDeque::new();
     let mut running: Vec<Running> = Vec::new();
+    let mut kept = 0;
     loop {
         if running.is_empty() && queue.is_empty() {
             match jobs.recv() {
@@ -99,7 +103,7 @@ pub(super) fn work(
                 Ok(request) => running.extend(request),
                 Err(words) => fail(&mut batch, &mut running, &words, metrics)?,
             }
-            metrics.keeps(batch.feature_bytes());
+            metrics.keeps(std::mem::replace(&mut kept, batch.feature_bytes()), batch.feature_bytes());
             if !quick {
                 break;
             }
@@ -120,9 +124,13 @@ pub(super) fn work(
 /// # Errors
 /// A panic, which may leave the batch half changed.
 fn begin(batch: &mut ChatBatch<'_>, job: Job, metrics: &Arc<Metrics>) -> Result<Option<Running>, String> {
-    let Job { prompt, answers, events, places, waits, came } = job;
+    let Job { prompt, answers, routing, events, places, waits, came } = job;
     let begun = Instant::now();
-    let pushed = guarded(|| batch.push(&prompt, &answers)).map_err(|words| format!("the model failed: {words}"));
+    let pushed = guarded(|| {
+        let weights = if routing { batch.routing(&prompt)? } else { None };
+        Ok::<_, TrainError>((batch.push(&prompt, &answers)?, weights))
+    });
+    let pushed = pushed.map_err(|words| format!("the model failed: {words}"));
     let failed = match &pushed {
         Ok(Ok(_)) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -133,10 +141,10 @@ fn begin(batch: &mut ChatBatch<'_>, job: Job, metrics: &Arc<Metrics>) -> Result<
         // Whoever has left needs no message.
         let _ = events.send(Event::Failed(message));
     }
-    let Ok(left) = pushed? else { return Ok(None) };
+    let Ok((left, weights)) = pushed? else { return Ok(None) };
     drop(waits);
     metrics.reads(prompt.tokens());
-    let _ = events.send(Event::Begun);
+    let _ = events.send(Event::Begun(weights));
     let first = left.first().copied().unwrap_or_default();
     let (_places, _runs) = (places, metrics.runs());
     Ok(Some(Running { events, left, first, came, begun, has_begun_to_write: false, _places, _runs }))

@@ -139,6 +139,44 @@ impl ImageProcessor {
         Ok(processed)
     }
 
+    /// The views of a processed picture as colours again, the whole picture first: what the vision tower is shown.
+    pub fn views(&self, image: &ProcessedImage) -> Vec<RgbImage> {
+        let values = (3 * image.height * image.width).max(1);
+        image.data.chunks_exact(values).map(|pixels| self.colours(pixels, (image.height, image.width))).collect()
+    }
+
+    /// Rows and columns of the tiles of a processed picture, that of the whole picture not counted; `None` where it is not tiled.
+    pub fn tile_grid(&self, image: &ProcessedImage) -> Option<(usize, usize)> {
+        let pinpoints = self.config.image_grid_pinpoints.as_ref()?;
+        let (height, width) = image.original_size;
+        let size = if self.config.pads_to_square() { (height.max(width), height.max(width)) } else { (height, width) };
+        let canvas = tiles::best_resolution(size, pinpoints);
+        let tile = self.config.tile().max(1);
+        let (rows, columns) = ((canvas.0 / tile) as usize, (canvas.1 / tile) as usize);
+        (rows * columns + 1 == image.tiles).then_some((rows, columns))
+    }
+
+    /// Normalised pixels `[3, height, width]` as colours again.
+    fn colours(&self, pixels: &[f32], (height, width): (usize, usize)) -> RgbImage {
+        let config = &self.config;
+        let colour = |channel: usize, value: f32| {
+            let mut value = f64::from(value);
+            if config.do_normalize {
+                value = value * config.image_std[channel] + config.image_mean[channel];
+            }
+            if config.do_rescale {
+                value /= config.rescale_factor;
+            }
+            // A cast from a float keeps to the range of its type.
+            value.round() as u8
+        };
+        let plane = width * height;
+        RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            let at = y as usize * width + x as usize;
+            [0, 1, 2].map(|channel| colour(channel, pixels[channel * plane + at])).into()
+        })
+    }
+
     /// A picture resized and cropped in 8 bits, as a video's frame is: neither padded to a square nor cut into tiles. What
     /// [`Self::normalise`] makes of it is what [`Self::process`] makes of the picture where the configuration asks for neither.
     ///
@@ -313,6 +351,25 @@ mod tests {
         let pixels = ImageProcessor::new(config).unwrap().process(&gradient(4, 3)).unwrap();
         assert_eq!(pixels.data[..30].iter().sum::<f32>(), 0.0);
         assert_eq!(pixels.data[200 + 4 * 10..200 + 5 * 10], [0., 0., 0., 255., 255., 255., 255., 0., 0., 0.]);
+    }
+
+    /// Of a picture that is cut into tiles without being resized, the tiles are its parts, pixel by pixel.
+    #[test]
+    fn views_are_what_the_tower_is_shown() {
+        let mut config = ImageProcessorConfig::siglip(4);
+        config.image_grid_pinpoints = Some(vec![crate::image::GridPinpoint(4, 8), crate::image::GridPinpoint(8, 4)]);
+        let processor = ImageProcessor::new(config).unwrap();
+        let image = gradient(8, 4);
+        let processed = processor.process_tiles(&image).unwrap();
+        assert_eq!(processor.tile_grid(&processed), Some((1, 2)));
+        let views = processor.views(&processed);
+        assert_eq!(views.len(), 3);
+        for (tile, left) in views[1..].iter().zip([0, 4]) {
+            assert_eq!(*tile, ::image::imageops::crop_imm(&image, left, 0, 4, 4).to_image());
+        }
+        let whole = ImageProcessor::new(ImageProcessorConfig::clip(4)).unwrap();
+        let processed = whole.process_tiles(&gradient(4, 4)).unwrap();
+        assert_eq!((whole.views(&processed), whole.tile_grid(&processed)), (vec![gradient(4, 4)], None));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct ImageRoot {
     root: PathBuf,
     /// Links may lead out.
     allow_links: bool,
+    /// Whoever reads here has an option for that, which an error may name.
+    has_option: bool,
     /// What is looked up here.
     of: Of,
 }
@@ -68,9 +70,17 @@ impl ImageRoot {
         let root = folder.canonicalize()?;
         if root.is_dir() {
             let given = std::path::absolute(folder)?;
-            return Ok(Self { given, root, allow_links, of: Of::Pictures });
+            return Ok(Self { given, root, allow_links, has_option: true, of: Of::Pictures });
         }
         Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is not a folder"))
+    }
+
+    /// As [`Self::new`] for a folder whose links never lead out of it; no error names an option that would let them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn closed(folder: &Path) -> Result<Self, std::io::Error> {
+        Ok(Self { has_option: false, ..Self::new(folder, false)? })
     }
 
     /// The same folder, in which videos and their frames are looked up.
@@ -151,10 +161,11 @@ impl ImageRoot {
         if self.allow_links || found.starts_with(&self.root) {
             return Ok(found);
         }
-        Err(escape(&format!(
-            "a link leads out of the {}; `allow_links = true` of the source (--allow-links) follows it",
-            self.of.words()
-        )))
+        let help = match self.has_option {
+            true => "; `allow_links = true` of the source (--allow-links) follows it",
+            false => ", which is not followed here; put the file itself there",
+        };
+        Err(escape(&format!("a link leads out of the {}{help}", self.of.words())))
     }
 }
 
@@ -236,6 +247,11 @@ mod tests {
             assert!(reason.kind == SkipKind::PathEscape && reason.detail.contains("allow_links"), "{out}: {reason}");
         }
         assert!(images.file("in.png").is_ok());
+        let closed = ImageRoot::closed(&root).unwrap();
+        let reason = closed.file("out.png").unwrap_err();
+        assert!(reason.kind == SkipKind::PathEscape && reason.detail.contains("a link leads out"), "{reason}");
+        assert!(!reason.detail.contains("allow"), "{reason}");
+        assert!(closed.file("in.png").is_ok());
         // Followed where allowed; what is no link stays where it is.
         let images = ImageRoot::new(&root, true).unwrap();
         for good in ["out.png", "up/secret.png", "in.png", &absolute] {

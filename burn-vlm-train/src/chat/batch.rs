@@ -17,7 +17,7 @@ use burn_vlm::generate::{
     TokenLogprob,
 };
 use burn_vlm::vision::{VisionEncoder, VisionTower};
-use burn_vlm::vlm::VlmInput;
+use burn_vlm::vlm::{Vlm, VlmInput};
 use burn_vlm_data::sample::MediaKey;
 use burn_vlm_data::text_stream::TextStream;
 
@@ -256,15 +256,44 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
         Ok(())
     }
 
+    /// How the experts of a connector that reads text are mixed for each picture of a prompt, `[pictures, experts]`, rows sum to 1: the
+    /// weights by which [`Self::push`] mixes them. `None` where the model has no experts. Pictures that are not known are encoded here.
+    ///
+    /// # Errors
+    /// A picture that cannot be encoded.
+    pub fn routing(&mut self, prompt: &ChatPrompt) -> Result<Option<Vec<Vec<f32>>>> {
+        let chat = self.chat;
+        let Some(model) = chat.model.vlm().filter(|model| model.multi_modal_projector.reads_text()) else {
+            return Ok(None);
+        };
+        let input = self.input(model, prompt)?;
+        // None without pictures.
+        let Some(routing) = model.routing(&input)? else { return Ok(Some(Vec::new())) };
+        let [_, experts] = routing.weights.dims();
+        let weights: Vec<f32> = routing.weights.into_data().iter::<f32>().collect();
+        Ok(Some(weights.chunks(experts.max(1)).map(<[f32]>::to_vec).collect()))
+    }
+
     /// What the decoder's first layer takes, `[1, tokens, hidden]`.
     fn embed(&mut self, prompt: &ChatPrompt) -> Result<Embedded> {
+        let chat = self.chat;
+        match chat.model.vlm() {
+            Some(model) => Ok(model.embed(&self.input(model, prompt)?)?),
+            None => Ok(chat.model.language_model().embed(self.ids(prompt))),
+        }
+    }
+
+    fn ids(&self, prompt: &ChatPrompt) -> Tensor<2, Int> {
+        let ids: Vec<i64> = prompt.ids.iter().map(|id| i64::from(*id)).collect();
+        Tensor::from_data(TensorData::new(ids, [1, prompt.ids.len()]), &self.chat.device)
+    }
+
+    /// A prompt with the features of its pictures.
+    fn input(&mut self, model: &Vlm<T, P>, prompt: &ChatPrompt) -> Result<VlmInput> {
         let shown = prompt.pictures.iter().map(|picture| self.see(picture)).collect::<Result<Vec<Arc<Seen>>>>()?;
         self.features.shrink();
-        let ids: Vec<i64> = prompt.ids.iter().map(|id| i64::from(*id)).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, prompt.ids.len()]), &self.chat.device);
-        let Some(model) = self.chat.model.vlm() else { return Ok(self.chat.model.language_model().embed(ids)) };
         let features = Seen::together(model, &shown.iter().map(Arc::as_ref).collect::<Vec<&Seen>>())?;
-        Ok(model.embed(&VlmInput::new(ids).with_features(features))?)
+        Ok(VlmInput::new(self.ids(prompt)).with_features(features))
     }
 
     fn see(&mut self, picture: &PromptPicture) -> Result<Arc<Seen>> {

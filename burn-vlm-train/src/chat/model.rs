@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, load_adapter};
-use burn_vlm::connector::{Connector, Projector};
+use burn_vlm::connector::{Connector, ConnectorConfig, Projector};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::LanguageModel;
 use burn_vlm::lora::Adapt;
@@ -162,6 +162,15 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         match self.model {
             Talker::Vlm(model) => Ok((model, self.processor)),
             Talker::Language(model) => Err(words_alone(&self.folder, &model)),
+        }
+    }
+
+    /// How many experts the words around a picture choose among (Parrot); 0 where none are.
+    pub fn experts(&self) -> usize {
+        let connector = self.model.vlm().map(|model| &model.multi_modal_projector);
+        match connector.filter(|connector| connector.reads_text()).map(Projector::config) {
+            Some(ConnectorConfig::Parrot(config)) => config.num_experts,
+            _ => 0,
         }
     }
 

@@ -106,6 +106,11 @@ impl ChatPrompt {
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
+
+    /// The pictures in their order: as the vision tower is shown them, and how many tokens each has.
+    pub fn pictures(&self) -> impl Iterator<Item = (&ProcessedImage, usize)> {
+        self.pictures.iter().map(|picture| (&picture.image, picture.tokens))
+    }
 }
 
 impl<T: VisionTower, P: Projector> ChatModel<T, P> {

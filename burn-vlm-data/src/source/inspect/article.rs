@@ -138,30 +138,8 @@ fn decoded(picture: &Picture, limits: &DecodeLimits) -> Result<DynamicImage, Ski
 fn seen(tower: &ImageProcessor, name: &str, image: DynamicImage) -> Result<(Vec<String>, String), String> {
     let image = to_rgb(image, tower.config().background);
     let seen = tower.process_tiles(&image).map_err(|error| error.of(name).to_string())?;
-    let (height, width) = (seen.height, seen.width);
-    let views = seen.data.chunks_exact(3 * height * width).map(|pixels| thumbnail(shown(tower, pixels, width, height)));
-    Ok((views.collect::<Result<_, _>>()?, format!("{width} x {height}")))
-}
-
-/// Normalised pixels `[3, height, width]` as colours again.
-fn shown(tower: &ImageProcessor, pixels: &[f32], width: usize, height: usize) -> RgbImage {
-    let config = tower.config();
-    let colour = |channel: usize, value: f32| {
-        let mut value = f64::from(value);
-        if config.do_normalize {
-            value = value * config.image_std[channel] + config.image_mean[channel];
-        }
-        if config.do_rescale {
-            value /= config.rescale_factor;
-        }
-        // A cast from a float keeps to the range of its type.
-        value.round() as u8
-    };
-    let plane = width * height;
-    RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let at = y as usize * width + x as usize;
-        [0, 1, 2].map(|channel| colour(channel, pixels[channel * plane + at])).into()
-    })
+    let views = tower.views(&seen).into_iter().map(thumbnail);
+    Ok((views.collect::<Result<_, _>>()?, format!("{} x {}", seen.width, seen.height)))
 }
 
 /// The picture as a small JPEG in base64.
