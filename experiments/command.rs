@@ -26,7 +26,7 @@ use crate::{AnyError, BuiltIn, ENCODER, STUDIES};
 /// Vision-language models: compare, train, score and talk to them
 #[derive(Debug, Parser)]
 #[command(name = "burn-vlm", version, max_term_width = 100, after_help = help())]
-struct Program {
+pub(crate) struct Program {
     #[command(subcommand)]
     command: Command,
 }
@@ -180,6 +180,17 @@ fn run(program: Program) -> Result<(), AnyError> {
             clap_complete::generate(shell, &mut Program::command(), "burn-vlm", &mut text);
             io::stdout().write_all(&text)?;
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+impl Program {
+    /// The study that `study` names.
+    pub(crate) fn study(&self) -> Option<&str> {
+        match &self.command {
+            Command::Study(study) => study.which.as_deref(),
+            _ => None,
         }
     }
 }

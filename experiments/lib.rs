@@ -1,4 +1,6 @@
 //! The studies of burn-vlm: one command line for all of them, their TOML files, and their recorded results.
+//!
+//! The book begins with [a first study](https://github.com/burn-vlm/burn-vlm/blob/main/docs/first-study.md).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -15,6 +17,8 @@ mod export;
 mod merge;
 mod new_study;
 mod pretrain;
+#[cfg(test)]
+mod printed;
 mod serve;
 mod signals;
 mod study;

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vlm::checkpoint::Pretrained;
 use burn_vlm::vision::{VisionConfig, VisionEncoder};
+use burn_vlm::vlm::{VisualFeatures, Vlm};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::emoji::EmojiCorpus;
-use burn_vlm_data::image::ImageProcessorConfig;
+use burn_vlm_data::image::{ImageProcessor, ImageProcessorConfig};
+use burn_vlm_data::prepare::Visual;
 use burn_vlm_data::processor::PictureInput;
 use burn_vlm_data::sample::Picture;
 use burn_vlm_experiments::{AnyError, ENCODER, StudyArgs, TrainArgs, execute, run_training};
+use burn_vlm_train::assemble::{Assembled, assemble};
 use burn_vlm_train::chat::ChatModel;
 use burn_vlm_train::eval::{Kept, Scorer, Shown};
+use burn_vlm_train::objective::visual_features;
 use burn_vlm_train::pictures::{processor_for, processor_of};
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::Recipe;
@@ -126,6 +130,29 @@ fn losses(trained: &Trained) -> Vec<f32> {
 fn close(found: &[f32], expected: &[f32]) {
     let near = |(a, b): (&f32, &f32)| (a - b).abs() <= ROUNDING * b.abs();
     assert!(found.len() == expected.len() && found.iter().zip(expected).all(near), "{found:?}, expected {expected:?}");
+}
+
+/// What docs/checkpoints.md shows.
+fn features_of(folder: &Path, bytes: &[u8], vlm: &Vlm) -> Result<VisualFeatures, AnyError> {
+    let device = Device::flex();
+    let processor = ImageProcessor::from_folder(folder)?;
+    let image = processor.process_tiles_bytes("photo.jpg", bytes)?;
+    let visual = Visual::of_processed([&image], false);
+    let seen = visual_features(visual, vlm, &device)?;
+    assert_eq!(image.patch_grid(), Some((4, 5)));
+    Ok(seen)
+}
+
+#[test]
+fn a_picture_is_as_many_features_as_it_has_patches() {
+    let recipe = recipe(&encoder(), "visual_tokens = { normalize = true }", "", "");
+    let backbone = root().join("parts/backbone");
+    let parts: Assembled = assemble(&recipe.model, &encoder(), &backbone, 0, &Device::flex()).unwrap();
+    let (picture, patches) = pictures().swap_remove(0);
+    let seen = features_of(&encoder(), &fs::read(picture).unwrap(), &parts.model).unwrap();
+    let [images, most, _] = seen.features.unwrap().dims();
+    // Padded to the encoder's budget.
+    assert!(images == 1 && most >= patches, "{images} {most}");
 }
 
 /// A model of pictures of all shapes: the features of the frozen tower computed once and in every step, layouts, the folder that comes

@@ -283,7 +283,7 @@ fn the_documented_example_trains() {
     fs::copy(root().join("tests/fixtures/images/cat_451x300.png"), at("images/cat.png")).unwrap();
     fs::write(at("my.toml"), block(&document, "recipe")).unwrap();
     for name in ["captions.toml", "conversations.toml"] {
-        fs::write(at(name), block(&document, name)).unwrap();
+        fs::write(at(name), block(&document, &format!("mixture: {name}"))).unwrap();
     }
     let lines = |question: &str, languages: [(&str, &str); 2]| -> String {
         let line = |index: usize| {

@@ -14,6 +14,8 @@
 //! - [`shorten`]: values from outside in messages, cut to a length that can be read;
 //! - [`random`]: seeded choices that are the same everywhere;
 //! - [`tiling`]: into which tiles a picture is cut, and how many visual tokens they give.
+//!
+//! The book has a page on [how the crates belong together](https://github.com/burn-vlm/burn-vlm/blob/main/docs/architecture.md).
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -17,6 +17,10 @@
 //!
 //! The crate knows no tensor library: it ends at plain vectors. Everything random is a pure function of a seed and a
 //! position ([`random`]), so that an interrupted run continues exactly.
+//!
+//! The book has pages on [your own data](https://github.com/burn-vlm/burn-vlm/blob/main/docs/own-data.md), [sources](https://github.com/burn-vlm/burn-vlm/blob/main/docs/sources.md),
+//! [pictures](https://github.com/burn-vlm/burn-vlm/blob/main/docs/image-processing.md) and
+//! [videos](https://github.com/burn-vlm/burn-vlm/blob/main/docs/video.md).
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

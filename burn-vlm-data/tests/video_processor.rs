@@ -6,7 +6,8 @@ use burn_vlm_data::encode::{EncodeOptions, VisualCounts};
 use burn_vlm_data::image::{DecodeLimits, ImageProcessor, ImageProcessorConfig, RgbImage, decode, to_rgb};
 use burn_vlm_data::processor::{PictureInput, Processor, ProcessorError};
 use burn_vlm_data::video::{
-    FrameCache, Sampling, VideoError, VideoOptions, VideoProcessor, VideoProcessorConfig, VideoReader,
+    FrameCache, ProcessedVideo, Sampling, VideoError, VideoOptions, VideoProcessor, VideoProcessorConfig, VideoReader,
+    VideoRecord,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -376,6 +377,27 @@ fn frames_are_kept_on_disk() {
     assert!(cache.get(&key).is_none());
     std::fs::write(&kept, &bytes).unwrap();
     assert_eq!(cache.get(&key).unwrap().record, fresh.1);
+}
+
+/// What docs/video.md shows.
+fn chosen(model: &Path, clip: &Path) -> Result<(ProcessedVideo, VideoRecord), Box<dyn std::error::Error>> {
+    let reader = VideoReader::default();
+    let processor = VideoProcessor::from_folder(model)?;
+    let rule = Sampling::Linspace { frames: 32 };
+    let (pixels, record) = processor.process_path(&reader, clip, &rule, None)?;
+    Ok((pixels, record))
+}
+
+#[test]
+fn frames_are_chosen_by_a_models_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip");
+    folder_of_frames(&clip, &[10, 20, 30]);
+    let config = VideoProcessorConfig::onevision(16).unwrap().to_json();
+    std::fs::write(folder.path().join("video_preprocessor_config.json"), config.to_string()).unwrap();
+    let (pixels, record) = chosen(folder.path(), &clip).unwrap();
+    assert_eq!((pixels.frames, pixels.height, pixels.width), (32, 16, 16));
+    assert_eq!((record.indices.len(), record.indices.first(), record.indices.last()), (32, Some(&0), Some(&2)));
 }
 
 #[test]

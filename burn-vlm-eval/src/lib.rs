@@ -19,6 +19,9 @@
 //! | [`translation`], [`cxmi`] | BLEU, chrF and TER as sacreBLEU has them; what a picture is worth to a translation |
 //! | `judge` (a feature) | asking a model at an endpoint what replies are worth |
 //! | [`ask`], [`error`] | what a model is asked for; what can be wrong |
+//!
+//! The book has pages on [the benchmarks and their rules](https://github.com/burn-vlm/burn-vlm/blob/main/docs/evaluation.md) and on
+//! [the strict rules](https://github.com/burn-vlm/burn-vlm/blob/main/docs/strict-rules.md).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -58,11 +61,6 @@ pub mod yes_no;
 pub use error::BenchmarkError;
 pub use published::{Answer, Asked, Flag, Item, Items, JudgePrompt, MetricInfo, Published, Scored, Verdict};
 pub use rules::{PromptStyle, Rules};
-
-/// The program in the docs compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/evaluation.md")]
-struct Docs;
 
 /// The mean of some values; 0 for none.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {

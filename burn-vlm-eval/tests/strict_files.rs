@@ -7,8 +7,10 @@ use burn_vlm_data::language::Language;
 use burn_vlm_eval::file::FileRecipe;
 use burn_vlm_eval::reading::FileLanguage;
 use burn_vlm_eval::strict::{self, Kind};
-use burn_vlm_eval::{Answer, BenchmarkError, Flag, Items, PromptStyle, Rules, benchmarks};
+use burn_vlm_eval::{Answer, BenchmarkError, Flag, Items, PromptStyle, Published, Rules, benchmarks};
 use serde_json::json;
+
+use signs::Signs;
 
 /// A picture of one pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -185,4 +187,65 @@ fn rows_that_cannot_be_used_are_refused_with_their_place() {
     let folder = folder("rows.tsv", &[choice, "1|Which?|one|two|A|PNG", "1|Which?|one|two|B|PNG"]);
     let error = read(folder.path(), &recipe("rows.tsv", ""), Kind::Choice).unwrap_err().to_string();
     assert!(error.contains("\"1\""), "{error}");
+}
+
+/// The benchmark of docs/evaluation.md.
+mod signs {
+    use std::path::Path;
+
+    use burn_vlm_eval::file::FileRecipe;
+    use burn_vlm_eval::reading::FileLanguage;
+    use burn_vlm_eval::strict::{self, Kind};
+    use burn_vlm_eval::{
+        Answer, Asked, BenchmarkError, Item, Items, MetricInfo, PromptStyle, Published, Rules, Scored,
+    };
+
+    /// Multiple choice about street signs: `signs_en.tsv`, `signs_de.tsv`, ..
+    pub struct Signs;
+
+    impl Published for Signs {
+        fn name(&self) -> &'static str {
+            "signs"
+        }
+
+        fn about(&self) -> &'static str {
+            "Signs (you, next year): multiple choice about street signs"
+        }
+
+        fn rules(&self) -> &'static [Rules] {
+            &[Rules::BurnVlm]
+        }
+
+        fn read(&self, file: &FileRecipe, base: &Path, _: Rules) -> Result<Items, BenchmarkError> {
+            strict::read(file, base, FileLanguage::Named, Kind::Choice)
+        }
+
+        fn question(&self, item: &Item, _: PromptStyle) -> Asked {
+            Kind::Choice.question(item)
+        }
+
+        fn score(&self, items: &[Item], answers: &[Answer], _: Rules, _: PromptStyle) -> Scored {
+            Kind::Choice.score(items, answers)
+        }
+
+        fn metrics(&self, items: &[Item], _: Rules) -> Vec<MetricInfo> {
+            Kind::Choice.metrics(items)
+        }
+    }
+}
+
+#[test]
+fn a_benchmark_of_ones_own_is_a_trait() {
+    let rows = ["index|question|A|B|answer|image", "1|Was ist das?|Stopp|Vorfahrt|A|PNG", "2|Und das?|30|50|B|PNG"];
+    let folder = folder("signs_de.tsv", &rows);
+    let read = Signs.read(&recipe("signs_de.tsv", ""), folder.path(), Rules::BurnVlm).unwrap();
+    assert!(read.items.iter().all(|item| item.language == Some(Language::parse("de").unwrap())));
+    let asked = Signs.question(&read.items[0], PromptStyle::BurnVlm).text;
+    assert_eq!(asked, "Was ist das?\nA. Stopp\nB. Vorfahrt\nAntworte nur mit dem Buchstaben.");
+    let scored = Signs.score(&read.items, &replies(&["A", "Das ist A."]), Rules::BurnVlm, PromptStyle::BurnVlm);
+    let right: Vec<f64> = scored.verdicts.iter().flatten().map(|verdict| verdict.scores[0].1).collect();
+    assert_eq!(right, [1.0, 0.0]);
+    assert_eq!(Signs.metrics(&read.items, Rules::BurnVlm)[0].key, "accuracy");
+    assert!(benchmarks::find(Signs.name()).is_none() && Signs.about().contains("signs"));
+    assert_eq!(Signs.rules(), [Rules::BurnVlm]);
 }

@@ -16,6 +16,10 @@
 //! | [`stats`], [`report`], [`analysis`] | intervals; tables, plots and pages; what a connector's experts do |
 //! | `learn` (feature `burn-train`) | the same under the traits of burn-train, and its dashboard on our loop |
 //! | [`error`] | what can go wrong |
+//!
+//! The book has pages on [a first study](https://github.com/burn-vlm/burn-vlm/blob/main/docs/first-study.md), on
+//! [training](https://github.com/burn-vlm/burn-vlm/blob/main/docs/training.md), on
+//! [studies](https://github.com/burn-vlm/burn-vlm/blob/main/docs/studies.md) and on [reading a report](https://github.com/burn-vlm/burn-vlm/blob/main/docs/reading-a-report.md).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -137,6 +137,28 @@ fn shards_have_an_index_and_are_not_larger_than_asked_for() {
     }
 }
 
+/// What docs/checkpoints.md shows.
+fn in_half(dir: &Path, out: &Path) -> Result<[Vlm; 2], CheckpointError> {
+    let device = Device::flex();
+    let model = Vlm::load_pretrained(dir, &device)?;
+    let options = LoadOptions { dtype: StoreDtype::BF16, ..LoadOptions::default() };
+    let half = Vlm::load_pretrained_with(dir, &device, &options)?;
+    let options = SaveOptions { dtype: StoreDtype::BF16, companions: Some(dir.into()), ..SaveOptions::default() };
+    half.save_pretrained_with(out, &options)?;
+    Ok([model, half])
+}
+
+#[test]
+fn a_model_in_half_the_memory_is_written_in_half_the_size() {
+    let (dir, out) = (fixtures().join("llava_clip_llama"), tempfile::tempdir().unwrap());
+    let [model, half] = in_half(&dir, out.path()).unwrap();
+    assert_eq!(parameters(&model).len(), parameters(&half).len());
+    let size = |file: &Path| file.metadata().unwrap().len();
+    let (whole, written) = (size(&dir.join("model.safetensors")), size(&out.path().join("model.safetensors")));
+    assert!(written < whole * 6 / 10, "{written} of {whole} bytes");
+    assert!(out.path().join("tokenizer.json").is_file());
+}
+
 #[test]
 fn a_model_is_replaced_in_a_folder_that_holds_other_things() {
     let device = Device::flex();
