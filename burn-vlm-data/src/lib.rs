@@ -19,7 +19,9 @@
 //! position ([`random`]), so that an interrupted run continues exactly.
 
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+// FFmpeg's libraries are the one place where it is allowed, by name.
+#![cfg_attr(not(feature = "libav"), forbid(unsafe_code))]
+#![cfg_attr(feature = "libav", deny(unsafe_code))]
 
 pub mod batching;
 mod braces;
