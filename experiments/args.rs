@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_vlm::checkpoint::StoreDtype;
-use burn_vlm_data::video::{DEFAULT_FRAMES, MAX_CHOSEN, Sampling, VideoError, VideoSettings};
+use burn_vlm_data::video::{DEFAULT_FRAMES, Decoder, MAX_CHOSEN, Sampling, VideoError, VideoOptions, VideoSettings};
 use burn_vlm_train::ablation::Shard;
 use burn_vlm_train::device::DeviceChoice;
 use burn_vlm_train::run::estimate::Machine;
@@ -64,6 +64,14 @@ pub(crate) struct FrameArgs {
     #[arg(long, value_name = "F")]
     fps: Option<f64>,
 
+    /// Frames a second of folders of frames, which have no clock, for `--fps`
+    #[arg(long, value_name = "F")]
+    folder_fps: Option<f64>,
+
+    /// What decodes video files [default: programs]
+    #[arg(long, value_enum, value_name = "DECODER")]
+    video_decoder: Option<VideoDecoder>,
+
     /// Keep resized frames in this folder, 4 GB at most
     #[arg(long, value_name = "DIR")]
     frame_cache: Option<PathBuf>,
@@ -78,6 +86,15 @@ pub(crate) enum FrameRule {
     Transformers5,
     #[value(name = "transformers-4")]
     Transformers4,
+}
+
+/// `--video-decoder`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VideoDecoder {
+    /// ffmpeg and ffprobe
+    Programs,
+    /// FFmpeg's libraries in this process, in a build with the feature libav
+    Libav,
 }
 
 impl FrameRule {
@@ -108,7 +125,12 @@ impl FrameArgs {
             (Some(FrameRule::Transformers4), None) => Sampling::Transformers4 { frames },
         };
         sampling.check()?;
-        Ok(VideoSettings { sampling, cache: self.frame_cache.clone(), ..VideoSettings::default() })
+        let decoder = match self.video_decoder {
+            None | Some(VideoDecoder::Programs) => Decoder::Programs,
+            Some(VideoDecoder::Libav) => Decoder::Libav,
+        };
+        let reading = VideoOptions { folder_fps: self.folder_fps, decoder, ..VideoOptions::default() };
+        Ok(VideoSettings { sampling, cache: self.frame_cache.clone(), reading, ..VideoSettings::default() })
     }
 }
 
@@ -290,6 +312,9 @@ mod tests {
         let error = of(&["--frame-rule", "transformers-5", "--fps", "2"]).unwrap_err();
         assert!(error.contains("--fps 2 with --frame-rule transformers-5"), "{error}");
         assert!(of(&["--fps", "0"]).unwrap_err().contains("fps"));
+        let args = Shown::try_parse_from(["x", "--folder-fps", "2", "--video-decoder", "libav"]);
+        let reading = args.unwrap_or_else(|error| panic!("{error}")).frames.settings().unwrap().reading;
+        assert_eq!((reading.folder_fps, reading.decoder), (Some(2.0), Decoder::Libav));
     }
 
     #[test]

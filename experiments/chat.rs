@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use burn_vlm::checkpoint::other_base;
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_base::files::read_regular;
 use burn_vlm_data::source::Limits;
-use burn_vlm_data::video::{Clip, Clips, VideoReader};
-use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession};
+use burn_vlm_data::video::{Clip, Clips, VideoReader, VideoSettings};
+use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession, model_folder};
 use burn_vlm_train::device::choose;
+use burn_vlm_train::error::TrainError;
 use clap::Parser;
 use rustyline::error::ReadlineError;
 
@@ -125,9 +127,12 @@ impl ChatArgs {
         for image in &self.image {
             picture_bytes(image)?;
         }
-        self.frames.settings()?;
+        let VideoSettings { sampling, reading, .. } = self.frames.settings()?;
         for video in &self.video {
-            VideoReader::default().open(video)?.info()?;
+            let mut video = VideoReader::new(reading.clone()).open(video)?;
+            let name = video.name().to_owned();
+            let info = video.info()?;
+            sampling.indices(&name, info.decoded.unwrap_or(info.frames), info.fps)?;
         }
         Ok(())
     }
@@ -156,6 +161,11 @@ pub fn chat() -> ExitCode {
 
 pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     args.check()?;
+    if let Some(adapter) = &args.adapter
+        && let Some(warning) = other_base(adapter, &model_folder(&args.model)?)?
+    {
+        eprintln!("warning: {warning}");
+    }
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
     let mut chat =
@@ -189,7 +199,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     }
     let mut total = Total::default();
     let result = match &args.prompt {
-        Some(prompt) => question(prompt).and_then(|text| answer(&mut session, &text, &mut total)),
+        Some(prompt) => question(prompt).and_then(|text| answer(&mut session, &text, args.quiet, &mut total)),
         None => converse(&mut session, clips.as_ref(), args.quiet, &mut total),
     };
     if !args.quiet {
@@ -254,7 +264,8 @@ fn numbers(indices: &[usize]) -> String {
 }
 
 /// Asks and prints the answer as it comes.
-fn answer(session: &mut ChatSession<'_>, question: &str, total: &mut Total) -> Result<(), AnyError> {
+fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mut Total) -> Result<(), AnyError> {
+    let most = session.generation.max_new_tokens;
     let mut answer = session.ask(question)?;
     let mut out = std::io::stdout();
     for piece in answer.by_ref() {
@@ -262,7 +273,15 @@ fn answer(session: &mut ChatSession<'_>, question: &str, total: &mut Total) -> R
         out.flush()?;
     }
     writeln!(out)?;
-    total.add(answer.stats());
+    let stats = answer.stats();
+    if stats.new_tokens == 0 && !quiet {
+        let why = match most {
+            0 => "no token was asked for (--max-new-tokens 0)",
+            _ => "the model ended its turn at once",
+        };
+        eprintln!("wrote nothing: {why}; the prompt has {} tokens", stats.prompt_tokens);
+    }
+    total.add(stats);
     Ok(())
 }
 
@@ -276,8 +295,11 @@ fn converse(
     if !quiet && std::io::stdin().is_terminal() {
         eprintln!("{COMMANDS}");
     }
+    let piped = !std::io::stdin().is_terminal();
+    let mut number = 0;
     let mut editor = rustyline::DefaultEditor::new()?;
     loop {
+        number += 1;
         let line = match editor.readline("> ") {
             Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
@@ -306,22 +328,18 @@ fn converse(
                 Ok(())
             }
             "/image" | "/video" if rest.trim().is_empty() => {
-                eprintln!("{command} needs a file: /image cat.jpg, /video clip.mp4");
-                Ok(())
+                Err(format!("{command} needs a file: /image cat.jpg, /video clip.mp4").into())
             }
             "/video" => show_video(session, Path::new(rest.trim()), clips, quiet),
             "/image" => show(session, Path::new(rest.trim()), quiet),
-            other if other.starts_with('/') => {
-                eprintln!("unknown command {other}: {COMMANDS}");
-                Ok(())
-            }
-            _ => answer(session, line, total),
+            other if other.starts_with('/') => Err(format!("unknown command {other}: {COMMANDS}").into()),
+            _ => answer(session, line, quiet, total),
         };
-        // A picture that cannot be read, say: the conversation goes on where somebody sees that. Where nobody does, the next question
-        // would be asked without it.
+        // A picture or a video that cannot be read, say: the conversation goes on where somebody sees that. Where nobody does, the next
+        // question would be asked without it.
         if let Err(error) = result {
-            if matches!(command, "/image" | "/video") && !std::io::stdin().is_terminal() {
-                return Err(error);
+            if piped {
+                return Err(TrainError::within(format!("standard input, line {number}"))(error).into());
             }
             eprintln!("{}", crate::explain(&*error));
         }
@@ -346,16 +364,12 @@ impl Total {
     }
 
     fn print(&self) {
-        if self.answers == 0 {
+        if self.answers == 0 || self.sum.new_tokens == 0 {
             return;
         }
         let (read, seconds) = (self.sum.prompt_tokens - self.sum.reused_tokens, self.sum.prefill.as_secs_f64());
         let later = self.sum.new_tokens.saturating_sub(self.answers);
         let decode = self.sum.decode.as_secs_f64();
-        if self.sum.new_tokens == 0 {
-            eprintln!("wrote nothing: the prompt has {} tokens, and no token was asked for", self.sum.prompt_tokens);
-            return;
-        }
         let rate =
             if later == 0 { String::new() } else { format!(" ({:.1} tokens/s)", later as f64 / decode.max(1e-9)) };
         eprintln!(

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{SaveOptions, StoreDtype, load_adapter};
+use burn_vlm::checkpoint::{SaveOptions, StoreDtype, load_adapter, other_base};
 use burn_vlm::language::LanguageModel;
 use burn_vlm::lora::{Adapt, merge};
 use burn_vlm::vlm::Vlm;
@@ -67,6 +67,9 @@ pub(crate) fn run(args: &MergeArgs) -> Result<(), AnyError> {
     check_empty(&args.out)?;
     let device = &choose(args.device)?.device;
     let folder = model_folder(&args.model)?;
+    if let Some(warning) = other_base(&args.adapter, &folder)? {
+        eprintln!("warning: {warning}");
+    }
     let layers = match is_language_model(&folder)? {
         true => merged::<LanguageModel>(args, &folder, device)?,
         false => merged::<Vlm>(args, &folder, device)?,

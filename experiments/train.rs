@@ -10,6 +10,7 @@ use burn_vlm::nn::Precision;
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
+use burn_vlm_train::error::TrainError;
 use burn_vlm_train::pretrain::Context;
 use burn_vlm_train::recipe::read_recipe;
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, estimate_run, matmul_rate, matmul_rate_of};
@@ -168,7 +169,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
         let assumptions = Assumptions { text_tokens: args.text_tokens, picture: args.picture };
         let input =
             EstimateInput { context: &context, recipe: &recipe, base, parts: &parts, shapes: &SHAPES, assumptions };
-        let estimate = estimate_run(&input)?;
+        let estimate = estimate_run(&input).map_err(TrainError::in_recipe(&file))?;
         let here = || Machine::timed(device_rate(&chosen, recipe.compute.precision));
         let machine = args.elsewhere.machine().unwrap_or_else(here);
         return Ok(format!("{}\n\n{}", file.display(), estimate.on(&machine).to_string().trim_end()));
@@ -200,7 +201,7 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     });
     drop(dashboard);
     reporter.captured().iter().for_each(|line| printer.line(line));
-    let trained = trained?;
+    let trained = trained.map_err(TrainError::in_recipe(&file))?;
     printer.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained, recipe.video.is_some()))
 }

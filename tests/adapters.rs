@@ -163,6 +163,45 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
         &["adapter_config.json", "multi_modal_projector"],
     );
 
+    // Beside other weights than those that it was trained on it is warned of: by the record, and without one by the name.
+    let other = |more: &[&str]| {
+        let ask = [
+            "chat",
+            "--model",
+            &merged,
+            "--adapter",
+            &adapter,
+            "--prompt",
+            "x",
+            "--max-new-tokens",
+            "1",
+            "--device",
+            "flex",
+        ];
+        said(&[&ask[..], more].concat())
+    };
+    let warned = other(&[]);
+    assert!(warned.contains("warning: ") && warned.contains(&format!("trained on the weights of {from}")), "{warned}");
+    let twice = said(&["merge", "--model", &merged, "--adapter", &adapter, "--out", &at("twice"), "--device", "flex"]);
+    assert!(twice.contains("warning: ") && twice.contains("are others"), "{twice}");
+    fs::rename(whole.join("adapter/base.json"), at("base.json")).unwrap();
+    let warned = other(&["--quiet"]);
+    assert!(warned.contains("`base_model_name_or_path`") && warned.contains("llava_clip_llama"), "{warned}");
+    fs::rename(at("base.json"), whole.join("adapter/base.json")).unwrap();
+    // Of keys that do not fit, the first are named.
+    let mut wide = config.clone();
+    wide["r"] = 8.into();
+    fs::create_dir(at("wide")).unwrap();
+    let weights = "adapter_model.safetensors";
+    fs::copy(whole.join("adapter").join(weights), folder.path().join("wide").join(weights)).unwrap();
+    fs::write(folder.path().join("wide/adapter_config.json"), wide.to_string()).unwrap();
+    let output = burn_vlm(&["chat", "--model", &from, "--adapter", &at("wide"), "--prompt", "x", "--device", "flex"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let keys = 2 * (3 * 7 + 3);
+    assert!(error.contains(&format!("{keys} keys ({keys} of another shape)")), "{error}");
+    assert_eq!(error.matches("shape: ").count(), 5, "{error}");
+    assert!(error.contains(&format!("and {} more", keys - 5)), "{error}");
+
     let questions = at("questions.toml");
     fs::write(
         folder.path().join("questions.tsv"),
@@ -184,6 +223,9 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     };
     let with = evaluate(&from, &["--adapter", &adapter, "--out", &out]);
     let table = said(&with.iter().map(String::as_str).collect::<Vec<_>>());
+    let beside_others = evaluate(&merged, &["--adapter", &adapter]);
+    let warned = said(&beside_others.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(warned.contains("are others"), "{warned}");
     let of_merged = evaluate(&merged, &[]);
     assert_eq!(said(&of_merged.iter().map(String::as_str).collect::<Vec<_>>()), table);
     let without = evaluate(&from, &["--out", &out]);
@@ -266,10 +308,18 @@ fn mistakes_are_told_before_anything_is_trained() {
         ("{ r = 0, alpha = 8, targets = ['q_proj'] }", "", &["[stage.tune]", "`r = 0`"][..]),
         ("{ r = 4, alpha = -1, targets = ['q_proj'] }", "", &["`alpha = -1`"]),
         ("{ r = 4, alpha = 8, dropout = 1.0, targets = ['q_proj'] }", "", &["`dropout = 1`"]),
-        ("{ r = 4, alpha = 8, targets = ['q_prj'] }", "", &["`q_prj`", "language_model", "q_proj"]),
+        (
+            "{ r = 4, alpha = 8, targets = ['q_prj'] }",
+            "",
+            &["recipe.toml: ", "[stage.tune]: `lora`: `targets`: ", "`q_prj`", "language_model", "q_proj"],
+        ),
         ("{ r = 4, alpha = 8, targets = ['language_model'], rank = 3 }", "", &["`rank`"]),
         ("{ r = 4, alpha = 8, targets = ['language_model'] }", "", &["`multi_modal_projector`", "no adapter"]),
-        ("{ r = 4, alpha = 8, targets = ['q_proj'] }", "{ language_model = 1e-3 }", &["vision_tower", "learning rate"]),
+        (
+            "{ r = 4, alpha = 8, targets = ['q_proj'] }",
+            "{ language_model = 1e-3 }",
+            &["[stage.tune]: ", "vision_tower", "learning rate"],
+        ),
     ] {
         let lora = format!("stage.tune.lora={lora}");
         let mut args = vec!["train", &file, "--device", "flex", "--quiet", "--out", &out, "--set", &lora];

@@ -1,8 +1,9 @@
 //! `burn-vlm` as it is typed: its help, its completions, a study of a user's own, the score of a model, and what mistakes are told.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -422,6 +423,61 @@ fn a_model_is_trained_and_scored() {
     // Its replies are another model's.
     let mixed = ["evaluate", &questions, "--model", &copy, "--out", &scores, "--device", "flex", "--quiet"];
     refused(1, &mixed, &["has the replies of", "name another folder"]);
+}
+
+/// What a conversation in a file says, its answers aside.
+fn piped(lines: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command.args(args).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), text(&output.stderr))
+}
+
+/// Where nobody sees an error, what follows it would be asked without what is missing: it ends the conversation, and has its line.
+#[test]
+fn a_conversation_in_a_file_ends_at_its_first_error() {
+    let model = "tests/fixtures/llava_clip_llama";
+    let ask = ["chat", "--model", model, "--device", "flex", "--max-new-tokens", "1"];
+    for (line, words) in [
+        ("/image nowhere.png", &["cannot read the picture nowhere.png"][..]),
+        ("/video nowhere.mp4", &["nowhere.mp4"]),
+        ("/video", &["/video needs a file"]),
+        ("/vido clip.mp4", &["unknown command /vido"]),
+    ] {
+        let (code, said) = piped(&format!("What?\n\n{line}\nWhat?\n"), &ask);
+        assert_eq!(code, Some(1), "{line}: {said}");
+        for word in ["error: standard input, line 3: "].iter().chain(words) {
+            assert!(said.contains(word), "{line} lacks {word}: {said}");
+        }
+    }
+    let (code, said) = piped("What?\n/help\n/new\nWhat?", &ask);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// A model that ends its turn at once is told from one that was asked for nothing.
+#[test]
+fn an_empty_answer_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(root().join("tests/fixtures/llava_clip_llama")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_file() {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let every: Vec<u32> = (0..2048).collect();
+    fs::write(folder.path().join("generation_config.json"), serde_json::json!({ "eos_token_id": every }).to_string())
+        .unwrap();
+    let model = folder.path().to_string_lossy().into_owned();
+    let ask = |more: &[&str]| {
+        let output = burn_vlm(&[&["chat", "--model", &model, "--prompt", "What?", "--device", "flex"], more].concat());
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    assert!(ask(&[]).contains("wrote nothing: the model ended its turn at once"));
+    assert!(ask(&["--max-new-tokens", "0"]).contains("wrote nothing: no token was asked for (--max-new-tokens 0)"));
 }
 
 /// The shipped backbone without an encoder: `chat` talks to it, `export --texts` writes what it makes of texts, and what needs

@@ -368,6 +368,151 @@ fn what_cannot_be_shown_is_one_error_at_the_start() {
         "{error}"
     );
     assert!(!error.contains("unreadable_video"), "{error}");
+    // Also where features would be computed of the others first, which takes minutes.
+    let (error, said) =
+        run_with(&recipe(PARTS, &none, "views = 1"), folder, &folder.join("views"), &out.join("features"));
+    let error = error.err().unwrap();
+    assert!(
+        error.contains("no-such-ffprobe") && error.contains("0.gif") && !said.contains("features of"),
+        "{error}, {said}"
+    );
+    // GIFs need no program.
+    fs::write(folder.join("clips/0.gif"), clip(0, true)).unwrap();
+    run(&recipe(PARTS, &none, "views = 1"), folder, &folder.join("gifs")).unwrap();
+}
+
+/// The command where no program is to be found; its exit code and all that it says.
+fn evaluate_without_programs(folder: &Path, model: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command.current_dir(folder).env("PATH", folder).args(["evaluate", "questions.toml", "--frames", "2"]).args(more);
+    let output = command.arg("--model").arg(model).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), said)
+}
+
+/// Clips of questions that cannot be read are counted skips, up to the limit, as pictures are; and a missing program is no reason to skip.
+#[test]
+fn questions_about_clips_that_cannot_be_read_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(folder);
+    let trained =
+        run(&recipe(PARTS, "sampling = { rule = \"linspace\", frames = 2 }", ""), folder, &folder.join("model"))
+            .unwrap();
+    let mut names = vec!["0.gif", "7.gif", "1.gif"];
+    // All its packets are there, and none of them decodes: only decoding tells.
+    let late = folder.join("clips/late.mp4");
+    let made = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=96x64:rate=10:duration=2",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "mpeg4",
+        ])
+        .arg(&late)
+        .status();
+    match made.is_ok_and(|status| status.success()) {
+        true => {
+            let mut bytes = fs::read(&late).unwrap();
+            let data = bytes.windows(4).position(|four| four == b"mdat").unwrap() + 4;
+            let end = bytes.windows(4).position(|four| four == b"moov").unwrap() - 4;
+            bytes[data..end].fill(0);
+            fs::write(&late, bytes).unwrap();
+            names.push("late.mp4");
+        }
+        false => println!("a clip that only decoding finds: skipped, ffmpeg is not there"),
+    }
+    let bad = names.len() - 2;
+    let ask = |names: &[&str], allowed: usize| {
+        let row = |(index, name): (usize, &&str)| format!("{index}\t{name}\tWhere to?\tleft\tright\tB\n");
+        let rows: String = names.iter().enumerate().map(row).collect();
+        fs::write(folder.join("q.tsv"), format!("index\tvideo\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
+        let table = format!(
+            "[[benchmark]]\nname = \"clips\"\nkind = \"choice\"\nfile = \"q.tsv\"\nvideo_root = \"clips\"\nlanguage = \"en\"\n\
+             max_skipped = {allowed}\n"
+        );
+        fs::write(folder.join("questions.toml"), table).unwrap();
+    };
+    let evaluate = |out: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_burn-vlm"))
+            .current_dir(folder)
+            .args(["evaluate", "questions.toml", "--frames", "2", "--out", out, "--model"])
+            .arg(&trained.model)
+            .output()
+            .unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    ask(&names, 0);
+    let (code, said) = evaluate("none");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("`max_skipped` allows 0") && said.contains("q.tsv, line 3 (id \"1\"): unreadable_video: "),
+        "{said}"
+    );
+    assert!(!folder.join("none/results.json").exists(), "{said}");
+    ask(&names, bad);
+    let (code, said) = evaluate("some");
+    assert_eq!(code, Some(0), "{said}");
+    let read = |file: &str| fs::read_to_string(folder.join("some").join(file)).unwrap();
+    for name in names.iter().filter(|name| !["0.gif", "1.gif"].contains(name)) {
+        for text in [&said, &read("report.html"), &read("scores.json"), &read("results.json")] {
+            assert!(text.contains("left out: ") && text.contains(name), "{name}: {text}");
+        }
+    }
+    let results: serde_json::Value = serde_json::from_str(&read("results.json")).unwrap();
+    assert_eq!(results["n-samples"]["clips"], json!({ "original": 2, "effective": 2 }));
+    assert_eq!((read("predictions.jsonl").lines().count(), read("replies.jsonl").lines().count()), (2, 2));
+    if bad > 1 {
+        ask(&names, 1);
+        let (code, said) = evaluate("some");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("2 of 4 rows cannot be used, `max_skipped` allows 1") && said.contains("late.mp4"),
+            "{said}"
+        );
+    }
+    // A missing program is told before anything else, whatever may be skipped; GIFs need none.
+    fs::write(folder.join("clips/late.mp4"), "some other file").unwrap();
+    ask(&["0.gif", "late.mp4"], 2);
+    let (code, said) = evaluate_without_programs(folder, &trained.model, &["--out", "absent"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ffprobe") && said.contains("apt-get install") && said.contains("late.mp4"), "{said}");
+    ask(&["0.gif", "1.gif"], 0);
+    let (code, said) = evaluate_without_programs(folder, &trained.model, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    // A folder has no clock: what to do is told before the model is loaded, and done.
+    fs::create_dir(folder.join("clips/frames")).unwrap();
+    for level in 0..6u8 {
+        let frame = image::RgbImage::from_pixel(16, 16, image::Rgb([40 * level; 3]));
+        frame.save(folder.join(format!("clips/frames/{level}.png"))).unwrap();
+    }
+    let chat = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+        command.current_dir(folder).args([
+            "chat",
+            "--prompt",
+            "Where to?",
+            "--max-new-tokens",
+            "2",
+            "--video",
+            "clips/frames",
+        ]);
+        let output = command.args(more).arg("--model").arg(&trained.model).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = chat(&["--fps", "1"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("clips/frames") && said.contains("--folder-fps") && !said.contains("loaded in"), "{said}");
+    let (code, said) = chat(&["--fps", "1", "--folder-fps", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3 of 6 frames by fps") && said.contains(": 0 2 4"), "{said}");
 }
 
 /// A run that goes on names what is not as it was: a key of the recipe, a clip.

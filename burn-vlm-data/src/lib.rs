@@ -23,7 +23,9 @@
 //! [videos](https://github.com/burn-vlm/burn-vlm/blob/main/docs/video.md).
 
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+// FFmpeg's libraries are the one place where it is allowed, by name.
+#![cfg_attr(not(feature = "libav"), forbid(unsafe_code))]
+#![cfg_attr(feature = "libav", deny(unsafe_code))]
 
 pub mod batching;
 mod braces;

@@ -5,7 +5,7 @@
 //! are those that the drawn indices tell.
 
 use burn_vlm_data::image::RgbImage;
-use burn_vlm_data::video::{SampledFrames, Sampling, VideoOptions, VideoReader, sample_frames};
+use burn_vlm_data::video::{Decoder, SampledFrames, Sampling, VideoOptions, VideoReader, sample_frames};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -31,8 +31,13 @@ fn has_ffmpeg() -> bool {
     there("ffmpeg") && there("ffprobe")
 }
 
-fn reader(background: [u8; 3]) -> VideoReader {
-    VideoReader::new(VideoOptions { background, ..VideoOptions::default() })
+/// What decodes: the programs, and the libraries where they are built in.
+fn decoders() -> Vec<Decoder> {
+    if cfg!(feature = "libav") { vec![Decoder::Programs, Decoder::Libav] } else { vec![Decoder::Programs] }
+}
+
+fn reader(decoder: Decoder, background: [u8; 3]) -> VideoReader {
+    VideoReader::new(VideoOptions { decoder, background, ..VideoOptions::default() })
 }
 
 /// What a frame says: eight blocks along the top, the most significant bit first.
@@ -80,7 +85,15 @@ fn is_built_in(clip: &str) -> bool {
 #[test]
 fn every_clip_shows_the_right_frames() {
     let Some((folder, expected)) = fixtures() else { return };
-    let programs = has_ffmpeg();
+    for decoder in decoders() {
+        let checked = every_clip(decoder, &folder, &expected);
+        assert!(checked == 26 || !has_ffmpeg(), "{decoder:?}: {checked} clips");
+    }
+}
+
+/// How many clips were looked at.
+fn every_clip(decoder: Decoder, folder: &std::path::Path, expected: &Value) -> usize {
+    let programs = has_ffmpeg() || decoder == Decoder::Libav;
     let mut checked = 0;
     for (clip, what) in expected["clips"].as_object().unwrap() {
         if !is_built_in(clip) && !programs {
@@ -88,7 +101,7 @@ fn every_clip_shows_the_right_frames() {
             continue;
         }
         // Pillow lays transparent pixels on black.
-        let reader = reader([0; 3]);
+        let reader = reader(decoder, [0; 3]);
         let path = folder.join(clip);
         let decoded = &what["decoded"];
         if decoded.is_null() {
@@ -147,10 +160,10 @@ fn every_clip_shows_the_right_frames() {
                 furthest = furthest.max(difference);
             }
         }
-        println!("{clip}: {all} frames, means within {furthest:.2} of 255");
+        println!("{decoder:?}: {clip}: {all} frames, means within {furthest:.2} of 255");
         checked += 1;
     }
-    assert!(checked == 26 || !programs, "{checked} clips");
+    checked
 }
 
 /// The rule of the training code, by its own rate.
@@ -169,9 +182,15 @@ fn the_training_rule_on_every_clip() {
         }
         for bound in [4, 8, 32] {
             let rule = Sampling::Fps { fps: 1.0, upper_bound: Some(bound), force: false };
-            let found = sampled(&reader([255; 3]), &folder.join(clip), &rule).unwrap();
-            let right = numbers(&what["indices"]["fork_1fps_upbound"][bound.to_string()]);
-            assert_eq!(found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(), right, "{clip}");
+            for decoder in decoders() {
+                let found = sampled(&reader(decoder, [255; 3]), &folder.join(clip), &rule).unwrap();
+                let right = numbers(&what["indices"]["fork_1fps_upbound"][bound.to_string()]);
+                assert_eq!(
+                    found.record.indices.iter().map(|i| *i as u64).collect::<Vec<_>>(),
+                    right,
+                    "{decoder:?}: {clip}"
+                );
+            }
         }
     }
 }
@@ -195,12 +214,14 @@ fn the_times_of_frames() {
             .iter()
             .filter_map(Value::as_f64)
             .collect();
-        let mut source = reader([255; 3]).open(folder.join(clip)).unwrap();
-        let info = source.info().unwrap();
-        assert_eq!(info.times.len(), right.len(), "{clip}");
-        for (found, right_time) in info.times.iter().zip(&right) {
-            let (found, wanted) = (found - info.times[0], right_time - right[0]);
-            assert!((found - wanted).abs() <= CLOSE, "{clip}: {found}, expected {wanted}");
+        for decoder in decoders() {
+            let mut source = reader(decoder, [255; 3]).open(folder.join(clip)).unwrap();
+            let info = source.info().unwrap();
+            assert_eq!(info.times.len(), right.len(), "{decoder:?}: {clip}");
+            for (found, right_time) in info.times.iter().zip(&right) {
+                let (found, wanted) = (found - info.times[0], right_time - right[0]);
+                assert!((found - wanted).abs() <= CLOSE, "{decoder:?}: {clip}: {found}, expected {wanted}");
+            }
         }
     }
 }
@@ -230,8 +251,8 @@ fn turned_or_as_stored() {
         return;
     }
     let path = folder.join("h264_rotate90.mp4");
-    for turn in [true, false] {
-        let reader = VideoReader::new(VideoOptions { turn, ..VideoOptions::default() });
+    for (decoder, turn) in decoders().into_iter().flat_map(|decoder| [(decoder, true), (decoder, false)]) {
+        let reader = VideoReader::new(VideoOptions { decoder, turn, ..VideoOptions::default() });
         let found = sampled(&reader, &path, &Sampling::Linspace { frames: 3 }).unwrap();
         let size = if turn { (96, 160) } else { (160, 96) };
         assert_eq!(found.record.size, size);
@@ -244,7 +265,47 @@ fn turned_or_as_stored() {
 #[test]
 fn frames_of_a_folder_in_the_order_of_their_numbers() {
     let Some((folder, _)) = fixtures() else { return };
-    let found = sampled(&reader([255; 3]), &folder.join("frames"), &Sampling::Linspace { frames: 12 }).unwrap();
+    let found =
+        sampled(&reader(Decoder::Programs, [255; 3]), &folder.join("frames"), &Sampling::Linspace { frames: 12 })
+            .unwrap();
     let shown: Vec<u64> = found.iter().map(|frame| drawn(frame, false)).collect();
     assert_eq!(shown, (0..12).collect::<Vec<u64>>());
+}
+
+/// Pixels of the libraries are those of the programs, where these are of the same version: sought or decoded through.
+#[test]
+#[cfg(feature = "libav")]
+fn the_libraries_give_the_pixels_of_the_programs() {
+    let Some((folder, expected)) = fixtures() else { return };
+    if !has_ffmpeg() {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    for (clip, what) in expected["clips"].as_object().unwrap() {
+        if what["decoded"].is_null() || is_built_in(clip) {
+            continue;
+        }
+        let of = |decoder| {
+            let found =
+                sampled(&reader(decoder, [255; 3]), &folder.join(clip), &Sampling::Linspace { frames: 8 }).unwrap();
+            let frames: Vec<RgbImage> = found.iter().cloned().collect();
+            (found.record, frames)
+        };
+        let ((programs, theirs), (libraries, ours)) = (of(Decoder::Programs), of(Decoder::Libav));
+        let record = |record: &burn_vlm_data::video::VideoRecord| {
+            (
+                record.indices.clone(),
+                record.counted,
+                record.decoded,
+                record.size,
+                record.codec.clone(),
+                record.damage.is_some(),
+            )
+        };
+        assert_eq!(record(&programs), record(&libraries), "{clip}");
+        for (index, (theirs, ours)) in programs.indices.iter().zip(theirs.iter().zip(&ours)) {
+            let most = theirs.as_raw().iter().zip(ours.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert_eq!((theirs.dimensions(), most), (ours.dimensions(), Some(0)), "{clip}: frame {index}");
+        }
+    }
 }

@@ -18,6 +18,8 @@ use burn_vlm_data::language::Language;
 use burn_vlm_data::source::{Fields, Format, LanguageRule, Limits, Skip, SourceConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::error::BenchmarkError;
+
 /// What the cells of a table mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +139,26 @@ impl FileRecipe {
     /// Whether questions in a language are wanted.
     pub fn asks_in(&self, language: Option<Language>) -> bool {
         self.languages.is_empty() || language.is_some_and(|language| self.languages.contains(&language))
+    }
+
+    /// All that is left out: what could not be used when the file was read, and `more`, questions whose pictures or videos turn out
+    /// to be unreadable later, of `asked`.
+    ///
+    /// # Errors
+    /// More than [`Self::max_skipped`] in all; no question that is left.
+    pub fn leave_out(&self, before: &[Skip], more: &[Skip], asked: usize) -> Result<Vec<Skip>, BenchmarkError> {
+        let (name, rows) = (self.name.clone(), before.len() + asked);
+        let skipped = [before, more].concat();
+        if skipped.len() > self.max_skipped {
+            return Err(BenchmarkError::Skipped { name, rows, allowed: self.max_skipped, skipped });
+        }
+        match more.last() {
+            Some(last) if more.len() == asked => Err(BenchmarkError::Empty {
+                name,
+                why: Some(format!("nothing that they show can be read, such as {last}")),
+            }),
+            _ => Ok(skipped),
+        }
     }
 
     /// The language that the data means by a tag.

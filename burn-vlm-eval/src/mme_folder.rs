@@ -67,7 +67,7 @@ pub(crate) fn read(file: &FileRecipe, base: &Path) -> Result<Items, BenchmarkErr
     notes.extend(unseen_note(file));
     let ids = items.iter().map(|item| item.id.clone()).collect();
     let (items, key) = (drawn(file, items, Together::Group)?, hasher.finalize().to_hex().to_string());
-    Ok(Items { items, key, notes, ..Items::default() }.of_rows(ids))
+    Ok(Items { items, key, notes, skipped, ..Items::default() }.of_rows(ids))
 }
 
 fn unreadable(file: &FileRecipe, path: &Path, reason: &str) -> BenchmarkError {

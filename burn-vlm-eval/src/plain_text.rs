@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
         }
         let ids = items.iter().map(|item| item.id.clone()).collect();
         let (items, key) = (drawn(file, items, Together::Group)?, hasher.finalize().to_hex().to_string());
-        Ok(Items { items, key, notes, ..Items::default() }.of_rows(ids))
+        Ok(Items { items, key, notes, skipped, ..Items::default() }.of_rows(ids))
     }
 }
 

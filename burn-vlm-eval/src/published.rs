@@ -6,6 +6,7 @@ use std::path::Path;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::Media;
+use burn_vlm_data::source::Skip;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -97,6 +98,8 @@ pub struct Items {
     pub notes: Vec<String>,
     /// Ids (`part/index`) of rows that the files have and nobody is asked: the rules do not count them, or they are not drawn.
     pub unasked: Vec<String>,
+    /// Rows that cannot be used and are left out, as the file's recipe allows; the notes name them.
+    pub skipped: Vec<Skip>,
 }
 
 /// How an item is asked.

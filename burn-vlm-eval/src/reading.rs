@@ -194,7 +194,7 @@ pub fn read(
         notes.push(format!("{}: {uncounted} rows {others}", file.name));
     }
     notes.extend(unseen_note(file));
-    Ok(Items { items: drawn(file, items, how.together)?, key, notes, ..Items::default() }.of_rows(ids))
+    Ok(Items { items: drawn(file, items, how.together)?, key, notes, skipped, ..Items::default() }.of_rows(ids))
 }
 
 /// Reads the table with those of the columns that it has.

@@ -232,6 +232,22 @@ impl TrainError {
         move |error| Self::Within { what, source: error.into() }
     }
 
+    /// For `map_err`: a recipe's mistake that is in this stage; other errors as they are.
+    pub fn in_stage(name: &str) -> impl Fn(Self) -> Self {
+        move |error| match error {
+            Self::Recipe(message) => Self::Recipe(format!("[stage.{name}]: {message}")),
+            other => other,
+        }
+    }
+
+    /// For `map_err`: a recipe's mistake, of the recipe in this file; other errors as they are.
+    pub fn in_recipe(file: &Path) -> impl Fn(Self) -> Self {
+        move |error| match error {
+            Self::Recipe(_) => Self::within(file.display().to_string())(error),
+            other => other,
+        }
+    }
+
     /// A file whose content is wrong.
     pub fn invalid(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Self::Invalid { path: path.as_ref().to_path_buf(), message: message.into() }

@@ -38,6 +38,8 @@ const BATCH: usize = 128;
 
 /// File of a bank in its folder.
 const FILE: &str = "features.safetensors";
+/// What a store calls it.
+const PART: &str = "features";
 
 /// Pictures by their content, in an order that depends on nothing else.
 pub type PictureSet = BTreeMap<MediaKey, Picture>;
@@ -218,6 +220,14 @@ impl BankKey<'_> {
     }
 }
 
+/// Whether the bank of some pictures is in a store, so that no picture needs to be decoded for it.
+///
+/// # Errors
+/// As [`stored_bank`].
+pub fn is_stored(store: &PartStore, key: &BankKey<'_>, pictures: &PictureSet) -> Result<bool> {
+    Ok(store.has(&key.hash(pictures)?, PART))
+}
+
 /// Reads the bank of some pictures from a store, or computes it.
 ///
 /// # Errors
@@ -238,6 +248,6 @@ pub fn stored_bank<T: VisionTower, P: Projector>(
         save(&compute(model, processor, pictures, key.views, device, told)?, &folder.join(FILE))
     };
     let hash = key.hash(pictures)?;
-    let folder = store.get_or_make(&hash, "features", reporter, |making| make(&making.folder()).map_err(Into::into))?;
+    let folder = store.get_or_make(&hash, PART, reporter, |making| make(&making.folder()).map_err(Into::into))?;
     Ok(Arc::new(load(&folder.join(FILE))?))
 }

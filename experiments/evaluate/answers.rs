@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_vlm::checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
+use burn_vlm::checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, other_base};
 use burn_vlm_base::files::{create_dir_all, list_dir, read_json_if_there, write_json_atomic};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
 use burn_vlm_base::stop;
-use burn_vlm_data::processor::Processor;
-use burn_vlm_data::sample::{Media, Picture, Video};
-use burn_vlm_data::video::Clips;
 use burn_vlm_eval::cxmi::cxmi;
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{Answer, Item};
@@ -20,13 +17,14 @@ use burn_vlm_train::chat::{ChatModel, model_folder};
 use burn_vlm_train::device::choose;
 use burn_vlm_train::error::TrainError;
 use burn_vlm_train::eval::{
-    Benchmarks, Question, ReplyLog, Scorer, ShownVideo, ask, match_predictions, question_key, read_predictions,
+    Benchmarks, Question, ReplyLog, Scorer, Unreadable, ask, match_predictions, question_key, read_predictions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EvaluateArgs;
 use super::questions::Wanted;
+use super::videos::{Place, Videos};
 use crate::AnyError;
 
 /// What an evaluation's folder is of.
@@ -41,6 +39,8 @@ const NOT_MODEL: [&str; 3] = ["seal.json", "summary.json", "scores.json"];
 /// Answers to everything.
 pub(super) struct Answers {
     by_benchmark: BTreeMap<String, Vec<Answer>>,
+    /// By benchmark, the questions that are not asked, since what they show cannot be read: the answers are those of the others.
+    pub(super) unreadable: BTreeMap<String, Unreadable>,
     /// By benchmark, what pictures are worth, where that was asked.
     pub(super) picture_use: BTreeMap<String, Value>,
     /// What answered.
@@ -115,77 +115,15 @@ fn imported(args: &EvaluateArgs, benchmarks: &Benchmarks) -> Result<Answers, Any
     }
     let from: Vec<String> = args.predictions.iter().map(|path| path.display().to_string()).collect();
     let by_benchmark = matched.answers;
-    let (from, device, picture_use) = (from.join(", "), "none".to_owned(), BTreeMap::new());
-    Ok(Answers { by_benchmark, picture_use, from, device, batch: 0, notes })
+    let (from, device) = (from.join(", "), "none".to_owned());
+    let (picture_use, unreadable) = Default::default();
+    Ok(Answers { by_benchmark, unreadable, picture_use, from, device, batch: 0, notes })
 }
 
 /// Questions that are asked together: a benchmark's own, or those that tell what its pictures are worth.
-struct List<'a> {
-    name: String,
-    questions: Cow<'a, [Question]>,
-}
-
-/// What shows the video files that questions are about.
-struct Videos {
-    clips: Arc<Clips>,
-    /// By list and question, as the data has them.
-    of: BTreeMap<(usize, usize), Vec<Video>>,
-}
-
-impl Videos {
-    /// Puts the chosen frames into the place of videos; `None` where no question is about one.
-    ///
-    /// # Errors
-    /// A model that is shown no videos, a video that cannot be read.
-    fn of(args: &EvaluateArgs, model: &Path, lists: &mut [List<'_>]) -> Result<Option<Self>, AnyError> {
-        let shows = |question: &Question| question.media.iter().any(|medium| matches!(medium, Media::Video(_)));
-        if !lists.iter().any(|list| list.questions.iter().any(shows)) {
-            return Ok(None);
-        }
-        let folder = model_folder(model)?;
-        let frames = Processor::from_folder(&folder)?.frame_processor();
-        let frames = frames.map_err(|error| format!("{}: {error}", folder.display()))?;
-        let clips = Clips::new(&args.frames.settings()?, frames, Path::new(""))?;
-        let mut of = BTreeMap::new();
-        for (number, list) in lists.iter_mut().enumerate().filter(|(_, list)| list.questions.iter().any(shows)) {
-            for (at, question) in list.questions.to_mut().iter_mut().enumerate() {
-                let videos = question.media.iter().filter_map(|medium| match medium {
-                    Media::Video(video) => Some(video.clone()),
-                    Media::Image(_) => None,
-                });
-                of.insert((number, at), videos.collect());
-                let shown = clips.show(&question.media, false);
-                question.media =
-                    shown.map_err(|reason| format!("{}, {}: {reason}", list.name, question.id))?.into_owned();
-            }
-        }
-        Ok(Some(Self { clips, of }))
-    }
-
-    /// Which frames of a question's videos were shown.
-    fn shown(&self, question: (usize, usize)) -> Vec<ShownVideo> {
-        let one = |video: &Video| match video {
-            Video::Clip(clip) => Some(ShownVideo { name: clip.name(), record: (*self.clips.known(clip)?).clone() }),
-            // What was shown was decoded; only which of them is asked here.
-            Video::Frames(frames) => {
-                Some(ShownVideo { name: name_of_list(frames), record: self.clips.record_of_list(frames).ok()? })
-            }
-        };
-        self.of.get(&question).into_iter().flatten().filter_map(one).collect()
-    }
-}
-
-/// What a list of frames is called: the folder that all of them lie in, else its first frame.
-fn name_of_list(frames: &[Picture]) -> String {
-    let folder = |picture: &Picture| match picture {
-        Picture::File { path, .. } => path.parent().map(Path::to_owned),
-        _ => None,
-    };
-    let first = frames.first().and_then(folder);
-    match first.filter(|first| frames.iter().all(|frame| folder(frame).as_ref() == Some(first))) {
-        Some(folder) => folder.display().to_string(),
-        None => frames.first().map(Picture::name).unwrap_or_default(),
-    }
+pub(super) struct List<'a> {
+    pub(super) name: String,
+    pub(super) questions: Cow<'a, [Question]>,
 }
 
 /// One question with its hash.
@@ -210,16 +148,28 @@ fn of_model(
         true => with_and_without(benchmarks, &mut lists)?,
         false => Vec::new(),
     };
-    let videos = Videos::of(args, model, &mut lists)?;
+    let mut videos = Videos::of(args, model, &mut lists)?;
     let mut keyed = Vec::new();
     for (list, List { name, questions }) in lists.iter().enumerate() {
-        for (number, question) in questions.iter().enumerate() {
+        for (number, question) in questions.iter().enumerate().filter(|(number, _)| videos.can_show(list, *number)) {
             keyed.push(Keyed { list, number, key: question_key(name, question)? });
         }
     }
+    let keys: BTreeMap<Place, &str> =
+        keyed.iter().map(|keyed| ((keyed.list, keyed.number), keyed.key.as_str())).collect();
+    let mut notes = Vec::new();
+    if let Some(adapter) = &args.adapter {
+        let warning = other_base(adapter, &model_folder(model)?)?;
+        warning.iter().for_each(|warning| reporter.warn(warning));
+        notes.extend(warning);
+    }
     let chosen = choose(args.place.device)?;
     let mut log = open_log(args, model, reporter)?;
-    let missing = missing(args, &lists, &keyed, &log);
+    let mut missing = missing(args, &lists, &keyed, &log);
+    // A clip that is none is told before the model is loaded, as a picture is; what only decoding tells, when its turn comes.
+    videos.look(&lists, &mut missing)?;
+    videos.keep_answered(|place| is_answered(&keys, &log, place));
+    videos.check(benchmarks, &lists)?;
     let left: usize = missing.iter().map(Vec::len).sum();
     if !log.is_empty() {
         reporter.line(&format!("{} replies are there already, {left} questions are left", log.len()));
@@ -233,38 +183,51 @@ fn of_model(
         let processor = Arc::new(processor.with_limits(benchmarks.limits()));
         let cache = args.cache_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let scorer = Scorer::new(&vlm, &chosen.device, processor, None, batch).with_cache_memory(cache);
-        let keys: BTreeMap<(usize, usize), &str> =
-            keyed.iter().map(|keyed| ((keyed.list, keyed.number), keyed.key.as_str())).collect();
         for ((at, list), numbers) in lists.iter().enumerate().zip(&missing) {
             if numbers.is_empty() {
                 continue;
             }
             reporter.line(&format!("{}: {} questions", list.name, numbers.len()));
             let bar = reporter.bar(&list.name, numbers.len() as u64);
-            ask(
-                &scorer,
-                (&list.name, &list.questions),
-                numbers,
-                &mut |number, reply| {
-                    let question = &list.questions[number];
-                    let shown = videos.as_ref().map(|videos| videos.shown((at, number))).unwrap_or_default();
-                    log.add_with(keys[&(at, number)], &question.id, reply, shown)?;
-                    if stop::asked() { Err(TrainError::Stopped) } else { Ok(()) }
-                },
-                &mut |progress| bar.set_tokens_of(progress.done as u64, progress.total as u64, progress.written as u64),
-            )?;
+            let (mut done, mut written) = (0, 0);
+            for mut portion in videos.portions(at, numbers) {
+                let of_bar = portion.len();
+                if videos.decode(at, &mut portion) {
+                    videos.keep_answered(|place| is_answered(&keys, &log, place));
+                    videos.check(benchmarks, &lists)?;
+                }
+                let mut so_far = (0, 0);
+                ask(
+                    &scorer,
+                    (&list.name, &list.questions),
+                    &portion,
+                    &mut |number, reply| {
+                        let question = &list.questions[number];
+                        let shown = videos.shown((at, number));
+                        log.add_with(keys[&(at, number)], &question.id, reply, shown)?;
+                        if stop::asked() { Err(TrainError::Stopped) } else { Ok(()) }
+                    },
+                    &mut |progress| {
+                        so_far = (progress.done, progress.written);
+                        let (done, written) = (done + progress.done, written + progress.written);
+                        bar.set_tokens_of(done as u64, numbers.len() as u64, written as u64);
+                    },
+                )?;
+                (done, written) = (done + of_bar, written + so_far.1);
+            }
         }
     }
+    let unreadable = videos.unreadable(&lists);
     if let Some(shard) = args.shard {
+        unreadable.values().flatten().for_each(|(_, reason)| reporter.warn(&format!("not asked about: {reason}")));
         reporter.line(&format!("shard {shard} is done; when all are, the same command without --shard scores them"));
         return Ok(None);
     }
     let mut answers: Vec<Vec<Answer>> = vec![Vec::new(); lists.len()];
-    for Keyed { list, key, .. } in &keyed {
+    for Keyed { list, key, .. } in keyed.iter().filter(|keyed| videos.can_show(keyed.list, keyed.number)) {
         answers[*list].push(Answer { reply: log.get(key).cloned(), judge: None });
     }
     let mut picture_use = BTreeMap::new();
-    let mut notes = Vec::new();
     for (name, items, first) in asked_twice {
         let found = cxmi(items, &answers[first], &answers[first + 1]);
         notes.push(format!(
@@ -283,7 +246,12 @@ fn of_model(
     let by_benchmark =
         lists.iter().map(|list| list.name.clone()).zip(answers).take(benchmarks.iter().count()).collect();
     let (from, device) = (called(args, model), chosen.choice.to_string());
-    Ok(Some(Answers { by_benchmark, picture_use, from, device, batch, notes }))
+    Ok(Some(Answers { by_benchmark, unreadable, picture_use, from, device, batch, notes }))
+}
+
+/// Whether there is a reply to a question.
+fn is_answered(keys: &BTreeMap<Place, &str>, log: &ReplyLog, place: &Place) -> bool {
+    keys.get(place).is_some_and(|key| log.get(key).is_some())
 }
 
 /// The model, and its adapter, for people.

@@ -6,6 +6,7 @@ mod compare;
 mod judge;
 mod output;
 mod questions;
+mod videos;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -198,6 +199,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
         reporter.line(&format!("took {}", show_duration(began.elapsed())));
         return Ok(());
     };
+    let benchmarks = benchmarks.without(&answers.unreadable)?;
     judge::judge(args, &benchmarks, &mut answers, &reporter)?;
     let evaluated = score(&benchmarks, &answers)?;
     let scores = scores(&benchmarks, &evaluated)?;

@@ -69,8 +69,8 @@ pub struct Clips {
     known: Mutex<Known>,
 }
 
-/// Videos whose resized frames are held at once: their frames are asked for one by one, and more threads than this wait for the disk.
-const HELD: usize = 16;
+/// Videos whose resized frames [`Clips`] holds at once: their frames are asked for one by one, and more threads than this wait for the disk.
+pub const HELD_VIDEOS: usize = 16;
 
 /// What was found out before: samples are drawn again and again.
 #[derive(Default)]
@@ -114,7 +114,9 @@ impl Clips {
         let cache = settings.cache.as_ref().map(open).transpose()?;
         let options = &settings.reading;
         let looks = (&settings.sampling, frames.config().frames(), options.background, options.turn);
-        let looks = serde_json::to_string(&looks).map_err(|error| {
+        // Which frames of a folder are chosen may depend on it.
+        let rate = options.folder_fps.map_or_else(String::new, |fps| format!(" {fps}"));
+        let looks = serde_json::to_string(&looks).map(|looks| looks + &rate).map_err(|error| {
             let found = error.to_string();
             ImageError::Config { key: "video", expected: "a configuration that can be written as JSON", found }
         })?;
@@ -205,6 +207,26 @@ impl Clips {
         Ok(self.remember(key, &sampled.record))
     }
 
+    /// Whether a file is there and has frames, without decoding them where its container tells.
+    ///
+    /// # Errors
+    /// A file that cannot be read, has no frames, or is beyond the limits.
+    pub fn look(&self, clip: &Clip) -> Result<(), SkipReason> {
+        if self.known(clip).is_none() {
+            clip.open(&self.reader)?.info()?;
+        }
+        Ok(())
+    }
+
+    /// Decodes the chosen frames of a file and holds them, until those of [`HELD_VIDEOS`] others are.
+    ///
+    /// # Errors
+    /// As [`Self::show`].
+    pub fn hold(&self, clip: &Clip) -> Result<(), SkipReason> {
+        let key = self.key(clip)?;
+        self.frames_in(&self.decoded(key), clip, key).map(drop)
+    }
+
     /// What was chosen of a file that was decoded before.
     pub fn known(&self, clip: &Clip) -> Option<Arc<VideoRecord>> {
         self.known_record(self.key(clip).ok()?)
@@ -240,7 +262,10 @@ impl Clips {
     }
 
     /// What the video is; the file is hashed once.
-    fn key(&self, clip: &Clip) -> Result<MediaKey, SkipReason> {
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn key(&self, clip: &Clip) -> Result<MediaKey, SkipReason> {
         let Clip::File(path) = clip else { return clip.key() };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).keys.get(path).copied();
         if let Some(known) = known {
@@ -285,7 +310,7 @@ impl Clips {
         }
         let decoded = Arc::new(Decoded::new());
         known.held.push_back((key, decoded.clone()));
-        if known.held.len() > HELD {
+        if known.held.len() > HELD_VIDEOS {
             known.held.pop_front();
         }
         decoded

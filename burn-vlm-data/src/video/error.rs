@@ -41,6 +41,11 @@ pub enum VideoError {
         /// The program.
         program: String,
     },
+    /// The libraries are wanted and not built in.
+    #[error(
+        "`decoder = \"libav\"` needs a build with the feature `libav` of burn-vlm-data: leave it out, so that the programs read video files"
+    )]
+    NoLibav,
     /// A program could not read the file.
     #[error("video {name}: {program} {reason}")]
     Program {
@@ -136,6 +141,20 @@ pub enum VideoError {
         expected: String,
         /// What is there.
         found: String,
+    },
+    /// Nothing says how many frames a second there are, which the rule needs.
+    #[error(
+        "video {name}: nothing says how many frames a second it has, and {rule} is to choose {fps} of each second: choose by their number \
+         alone (linspace: `--frames` without `--fps`), or, of a folder of frames, say its rate (`--folder-fps`, `folder_fps` of `reading` \
+         in a recipe's [video])"
+    )]
+    NoRate {
+        /// The video's name.
+        name: String,
+        /// The rule.
+        rule: &'static str,
+        /// Frames that are wanted of a second.
+        fps: f64,
     },
     /// A frame cannot be decoded or processed.
     #[error("video {name}: frame {index}: {cause}")]

@@ -9,7 +9,7 @@
 use super::ffprobe::{CONTAINERS, Probe, file_argument, probe};
 use super::program::{Patience, Program};
 use super::source::{End, FrameSource};
-use super::{VideoError, VideoInfo, VideoOptions};
+use super::{Decoder, VideoError, VideoInfo, VideoOptions};
 use crate::image::RgbImage;
 use ::image::{ImageFormat, guess_format};
 use std::collections::HashMap;
@@ -253,20 +253,20 @@ impl FrameSource for FfmpegSource {
 
 /// Frames that one process reads.
 #[derive(Debug, PartialEq)]
-struct Run {
+pub(super) struct Run {
     /// Places among the wanted frames.
-    places: Range<usize>,
+    pub(super) places: Range<usize>,
     /// Which of the frames that the process decodes is the first wanted one.
-    first: usize,
+    pub(super) first: usize,
     /// From when on it decodes, in seconds; from the beginning where absent.
-    from: Option<f64>,
+    pub(super) from: Option<f64>,
 }
 
 /// Splits the wanted frames where they are so far apart that seeking pays.
 ///
 /// Decoding begins at the last key frame that is shown before the wanted one, and is told to give nothing that is shown before that: where
 /// frames are shown before the key frame that they come behind (open groups), they could not be decoded, and would not be numbered.
-fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
+pub(super) fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
     let least = SEEK_COSTS / (f64::from(probe.info.width) * f64::from(probe.info.height)).max(1.0);
     let far = probe.info.key_interval.map(|interval| (interval * SEEK_BEYOND).max(least));
     let mut runs: Vec<Run> = Vec::new();
@@ -370,7 +370,13 @@ fn passthrough(
 
 /// What the program `ffmpeg` calls itself: another version may decode to other pixels.
 pub(super) fn version(options: &VideoOptions) -> Result<String, VideoError> {
-    version_of(&options.ffmpeg, options)
+    match options.decoder {
+        Decoder::Programs => version_of(&options.ffmpeg, options),
+        #[cfg(feature = "libav")]
+        Decoder::Libav => Ok(super::libav::version()),
+        #[cfg(not(feature = "libav"))]
+        Decoder::Libav => Err(VideoError::NoLibav),
+    }
 }
 
 /// The same of either program.

@@ -83,7 +83,7 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
 }
 
 /// The size that the program would not decode: it then ends with an error, or without saying how large frames are.
-fn refused_size(messages: &str) -> Option<(u32, u32)> {
+pub(super) fn refused_size(messages: &str) -> Option<(u32, u32)> {
     let (_, after) = messages.split_once("Picture size ")?;
     let (size, _) = after.split_once(" exceeds specified max pixel count")?;
     let (width, height) = size.split_once('x')?;
@@ -92,30 +92,38 @@ fn refused_size(messages: &str) -> Option<(u32, u32)> {
 
 /// What the lines say.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     /// Times of the packets that are shown, where all have one.
     times: Vec<f64>,
-    shown: usize,
+    pub(super) shown: usize,
     packets: usize,
     keys: usize,
     /// Times of the key frames among them.
     key_times: Vec<f64>,
-    stream: Option<Stream>,
+    pub(super) stream: Option<Stream>,
+    /// The container's names.
     format: String,
 }
 
 #[derive(Debug, Default)]
-struct Stream {
-    codec: String,
-    width: u32,
-    height: u32,
-    rate: Option<f64>,
-    turned: bool,
+pub(super) struct Stream {
+    pub(super) codec: String,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) rate: Option<f64>,
+    /// Width and height change places.
+    pub(super) turned: bool,
     /// Frames that the header promises.
-    promised: Option<usize>,
+    pub(super) promised: Option<usize>,
 }
 
 impl Found {
+    /// Nothing yet, of a container of these names.
+    #[cfg(feature = "libav")]
+    pub(super) fn of(format: &str) -> Self {
+        Self { format: format.to_owned(), ..Self::default() }
+    }
+
     /// Takes in a line such as `packet|pts_time=1.300000|flags=K_`. Of a transport stream the stream's line comes twice, behind the name
     /// of its programme.
     fn line(&mut self, line: &str) {
@@ -128,7 +136,7 @@ impl Found {
             (key, value)
         });
         match kind {
-            "packet" => self.packet(values),
+            "packet" => self.packet_of(values),
             "stream" => self.stream = Some(Stream::of(values)),
             "format" => {
                 self.format = values.filter(|(key, _)| *key == "format_name").map(|(_, name)| name).collect();
@@ -137,7 +145,7 @@ impl Found {
         }
     }
 
-    fn packet<'l>(&mut self, values: impl Iterator<Item = (&'l str, &'l str)>) {
+    fn packet_of<'l>(&mut self, values: impl Iterator<Item = (&'l str, &'l str)>) {
         let (mut time, mut flags) = (None, "");
         for (key, value) in values {
             match key {
@@ -146,17 +154,22 @@ impl Found {
                 _ => {}
             }
         }
+        self.packet(time, flags.contains('K'), flags.contains('D'));
+    }
+
+    /// Takes in a packet: when it is shown, whether it is a key frame, and whether it is decoded for the sake of others alone.
+    pub(super) fn packet(&mut self, time: Option<f64>, key: bool, discarded: bool) {
         self.packets += 1;
-        self.keys += usize::from(flags.contains('K'));
-        // D: decoded for the sake of others, not shown.
-        if !flags.contains('D') {
+        self.keys += usize::from(key);
+        if !discarded {
             self.shown += 1;
             self.times.extend(time);
-            self.key_times.extend(time.filter(|_| flags.contains('K')));
+            self.key_times.extend(time.filter(|_| key));
         }
     }
 
-    fn probe(self, name: &str, options: &VideoOptions, complaint: String) -> Result<Probe, VideoError> {
+    /// What is known when all is taken in.
+    pub(super) fn probe(self, name: &str, options: &VideoOptions, complaint: String) -> Result<Probe, VideoError> {
         let name = || name.to_owned();
         let said = saying(&complaint);
         let Some(stream) = self.stream else {

@@ -21,6 +21,8 @@ mod ffprobe;
 mod folder;
 mod gif;
 mod info;
+#[cfg(feature = "libav")]
+mod libav;
 mod options;
 mod processor;
 mod program;
@@ -31,14 +33,16 @@ mod webp;
 
 pub use cache::{FrameCache, FrameKey};
 pub use clip::Clip;
-pub use clips::{Clips, DEFAULT_FRAMES, VideoSettings};
+pub use clips::{Clips, DEFAULT_FRAMES, HELD_VIDEOS, VideoSettings};
 pub use config::VideoProcessorConfig;
 pub use error::VideoError;
 pub use ffmpeg::FfmpegSource;
 pub use folder::FolderSource;
 pub use gif::GifSource;
 pub use info::VideoInfo;
-pub use options::{VideoLimits, VideoOptions};
+#[cfg(feature = "libav")]
+pub use libav::LibavSource;
+pub use options::{Decoder, VideoLimits, VideoOptions};
 pub use processor::{ProcessedVideo, VideoProcessor};
 pub use program::end_programs;
 pub use sampling::{MAX_CHOSEN, Sampling};

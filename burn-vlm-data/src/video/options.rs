@@ -36,6 +36,24 @@ impl Default for VideoLimits {
     }
 }
 
+/// What decodes video files that are neither GIF nor WebP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoder {
+    /// The programs `ffmpeg` and `ffprobe`.
+    #[default]
+    Programs,
+    /// FFmpeg's libraries in this process, where the crate is built with its feature `libav`. What a damaged file makes a decoder do, it does
+    /// to this process.
+    Libav,
+}
+
+impl Decoder {
+    fn is_programs(&self) -> bool {
+        *self == Self::Programs
+    }
+}
+
 /// How videos are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +66,9 @@ pub struct VideoOptions {
     pub turn: bool,
     /// Frames a second of a folder of frames, which does not say; without it such a folder has no times.
     pub folder_fps: Option<f64>,
+    /// What decodes.
+    #[serde(skip_serializing_if = "Decoder::is_programs")]
+    pub decoder: Decoder,
     /// The program `ffmpeg`: a name that is looked for in PATH, or a path.
     pub ffmpeg: PathBuf,
     /// The program `ffprobe`, likewise.
@@ -61,6 +82,7 @@ impl Default for VideoOptions {
             background: [u8::MAX; 3],
             turn: true,
             folder_fps: None,
+            decoder: Decoder::Programs,
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
         }

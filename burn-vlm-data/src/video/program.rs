@@ -85,8 +85,14 @@ impl Patience {
         Self { left, whole: limits.seconds }
     }
 
+    /// Whether nothing is left.
+    #[cfg(feature = "libav")]
+    pub(super) fn is_over(&self) -> bool {
+        self.left.is_zero()
+    }
+
     /// Takes away what has passed since `begin`.
-    fn spend(&mut self, begin: Instant) {
+    pub(super) fn spend(&mut self, begin: Instant) {
         self.left = self.left.saturating_sub(begin.elapsed());
     }
 }
@@ -222,11 +228,7 @@ impl<'p> Program<'p> {
 
     /// What the program said last, in one line.
     pub(super) fn said(&self) -> String {
-        let text = self.messages();
-        let lines: Vec<&str> = text.lines().map(|line| plain(line.trim())).filter(|line| !line.is_empty()).collect();
-        let last = lines[lines.len().saturating_sub(2)..].join(" | ");
-        let printable: Vec<char> = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        printable[printable.len().saturating_sub(SHOWN)..].iter().collect()
+        last_words(&self.messages())
     }
 
     fn too_slow(&self) -> VideoError {
@@ -322,6 +324,14 @@ impl Drop for Program<'_> {
         // There is nobody to tell.
         let _status = self.end();
     }
+}
+
+/// The last of what was said, in one line.
+pub(super) fn last_words(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(|line| plain(line.trim())).filter(|line| !line.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(2)..].join(" | ");
+    let printable: Vec<char> = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    printable[printable.len().saturating_sub(SHOWN)..].iter().collect()
 }
 
 /// A message without what says which part of the program wrote it, `[mov,mp4 @ 0x55d0c8]`: addresses differ from run to run.

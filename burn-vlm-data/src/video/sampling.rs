@@ -182,13 +182,7 @@ impl Sampling {
             }
             Self::Fps { fps: wanted, upper_bound, force } => {
                 let Some(rate) = fps else {
-                    return Err(VideoError::Rule {
-                        key: "fps",
-                        expected: format!(
-                            "a video that says how many frames a second it has ({name}), or another rule"
-                        ),
-                        found: wanted.to_string(),
-                    });
+                    return Err(VideoError::NoRate { name: name.to_owned(), rule: self.name(), fps: wanted });
                 };
                 let step = step(rate, wanted);
                 let count = total.div_ceil(step);

@@ -1,6 +1,8 @@
 //! The trait of what gives frames, opening files, and reading the frames that a rule chooses.
 
-use super::{Clip, FfmpegSource, FolderSource, GifSource, Sampling, VideoError, VideoInfo, VideoOptions, WebpSource};
+use super::{
+    Clip, Decoder, FfmpegSource, FolderSource, GifSource, Sampling, VideoError, VideoInfo, VideoOptions, WebpSource,
+};
 use crate::image::RgbImage;
 use burn_vlm_base::files::read_regular;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use tempfile::TempPath;
 
 /// How reading frames ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +105,9 @@ impl VideoReader {
     /// # Errors
     /// [`VideoError::NoProgram`] where it or `ffprobe` is not there, and what else starting them may fail with.
     pub fn programs(&self) -> Result<String, VideoError> {
+        if self.options.decoder != Decoder::Programs {
+            return super::ffmpeg::version(&self.options);
+        }
         super::ffmpeg::version_of(&self.options.ffprobe, &self.options)?;
         super::ffmpeg::version_of(&self.options.ffmpeg, &self.options)
     }
@@ -129,7 +135,24 @@ impl VideoReader {
             _ if head.is_empty() => Err(fail("the file is empty".to_owned())),
             Kind::Gif => Ok(Box::new(GifSource::new(name.clone(), whole()?, &self.options))),
             Kind::Webp => Ok(Box::new(WebpSource::new(name.clone(), whole()?, &self.options))),
-            Kind::Other => Ok(Box::new(FfmpegSource::open(name, path, &self.options))),
+            Kind::Other => match self.options.decoder {
+                Decoder::Programs => Ok(Box::new(FfmpegSource::open(name, path, &self.options))),
+                #[cfg(feature = "libav")]
+                Decoder::Libav => Ok(Box::new(super::LibavSource::open(name, path, &self.options))),
+                #[cfg(not(feature = "libav"))]
+                Decoder::Libav => Err(VideoError::NoLibav),
+            },
+        }
+    }
+
+    /// A temporary file of what is neither GIF nor WebP.
+    fn open_temporary(&self, name: &str, path: TempPath) -> Result<Box<dyn FrameSource>, VideoError> {
+        match self.options.decoder {
+            Decoder::Programs => Ok(Box::new(FfmpegSource::temporary(name.to_owned(), path, &self.options))),
+            #[cfg(feature = "libav")]
+            Decoder::Libav => Ok(Box::new(super::LibavSource::temporary(name.to_owned(), path, &self.options))),
+            #[cfg(not(feature = "libav"))]
+            Decoder::Libav => Err(VideoError::NoLibav),
         }
     }
 
@@ -155,7 +178,7 @@ impl VideoReader {
                     Ok(file.into_temp_path())
                 });
                 let path = written.map_err(|error| fail(format!("a temporary file for it: {error}")))?;
-                Ok(Box::new(FfmpegSource::temporary(name.to_owned(), path, &self.options)))
+                self.open_temporary(name, path)
             }
         }
     }

@@ -18,6 +18,7 @@ use image::{Delay, Frame, RgbaImage};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 /// Frame `n` of a clip is grey of this level.
@@ -249,6 +250,42 @@ fn inspection_decodes_videos_and_shows_strips() {
     assert!(html.contains("3 of 9 frames by linspace, 24 x 16"), "{html}");
     // Without decoding the file is only looked for.
     assert_eq!(inspect(&source, None, InspectOptions { decode: false, ..options }).unwrap().usable(), 2);
+}
+
+/// What can be shown in part alone is said where the figures are, each file once. Where ffmpeg is not there, nothing makes such a clip.
+#[test]
+fn inspection_names_videos_that_are_not_whole() {
+    let folder = files::temporary();
+    let whole = folder.join("whole.mkv");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=6", "-pix_fmt", "yuv420p"])
+        .arg(&whole)
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    let bytes = fs::read(&whole).unwrap();
+    fs::create_dir_all(folder.join("clips")).unwrap();
+    let mut records = vec![json!({"video": "a.gif", "conversations": turns("<video>\nWhat?")})];
+    for number in 0..5 {
+        // Each has other bytes: the same are one video.
+        let cut = &bytes[..bytes.len() * (5 + number % 4) / 10];
+        fs::write(folder.join(format!("clips/cut{number}.mkv")), cut).unwrap();
+        let record = json!({"video": format!("cut{number}.mkv"), "conversations": turns("<video>\nWhat?")});
+        records.extend([record.clone(), record]);
+    }
+    let source: Arc<dyn Source> = Arc::new(FileSource::open(write_json(&folder, &json!(records))).unwrap());
+    let found = inspect(&source, None, InspectOptions { frames: 3, ..InspectOptions::default() }).unwrap();
+    let (count, named) = found.not_whole.clone().unwrap();
+    assert_eq!((found.usable(), count, named.len()), (11, 4, 3));
+    assert!(named[0].contains("cut0.mkv: ffprobe said: "), "{named:?}");
+    let said = found.to_string();
+    let line = said.lines().find(|line| line.contains("not whole")).unwrap();
+    assert!(
+        line.trim_start().starts_with("warning") && line.contains("4 videos") && line.ends_with("and 1 more"),
+        "{line}"
+    );
 }
 
 /// A file, a list of more frames than are shown and one of fewer, and a folder of frames.

@@ -2,7 +2,7 @@
 
 use super::{linspace, sampled};
 use burn_vlm_data::image::RgbImage;
-use burn_vlm_data::video::{FrameSource, VideoLimits, VideoOptions, VideoReader, sample_frames};
+use burn_vlm_data::video::{Decoder, FrameSource, VideoLimits, VideoOptions, VideoReader, sample_frames};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,13 +30,22 @@ const LARGE_GREYS: &str = "color=s=64x48:r=10,format=gray,geq=lum='mod(4*N\\,252
 /// Every frame has a grey of its own: its number, in steps of four levels, beside the noise of the coder.
 const GREYS: &str = "color=s=64x48:r=10,format=gray,geq=lum='mod(4*N\\,252)'";
 
-fn open(path: impl AsRef<Path>) -> Box<dyn FrameSource> {
-    VideoReader::default().open(path).unwrap()
+/// What decodes: the programs, and the libraries where they are built in.
+fn decoders() -> Vec<Decoder> {
+    if cfg!(feature = "libav") { vec![Decoder::Programs, Decoder::Libav] } else { vec![Decoder::Programs] }
 }
 
-/// All frames of a clip, read without seeking.
+fn reader(decoder: Decoder, limits: VideoLimits) -> VideoReader {
+    VideoReader::new(VideoOptions { decoder, limits, ..VideoOptions::default() })
+}
+
+fn open(decoder: Decoder, path: impl AsRef<Path>) -> Box<dyn FrameSource> {
+    reader(decoder, VideoLimits::default()).open(path).unwrap()
+}
+
+/// All frames of a clip, read by the programs without seeking.
 fn all<T>(path: &Path, make: impl Fn(RgbImage) -> T) -> Vec<T> {
-    let mut source = open(path);
+    let mut source = open(Decoder::Programs, path);
     let frames = source.info().unwrap().frames;
     let found = sample_frames(source.as_mut(), &linspace(frames), &mut |_, frame| Ok(make(frame))).unwrap();
     assert_eq!(found.distinct.len(), frames);
@@ -101,24 +110,26 @@ fn sought_frames_are_the_right_ones() {
     }
     for name in names {
         let right = all(&path(name), |frame| blake3::hash(frame.as_raw()));
-        let mut source = open(path(name));
-        let info = source.info().unwrap().clone();
-        let interval = info.key_interval.unwrap();
-        assert!((7.0..=9.0).contains(&interval), "{name}: {interval}");
-        for count in [2, 3, 4] {
-            let found = sampled(source.as_mut(), linspace(count)).unwrap();
-            let apart = (info.frames - 1) / (count - 1);
-            assert!(apart as f64 > 2.0 * interval && apart >= 110, "{name}: not sought");
-            for (index, frame) in found.record.indices.iter().zip(found.iter()) {
-                assert!(
-                    blake3::hash(frame.as_raw()) == right[*index],
-                    "{name}: {count} frames: frame {index} is another"
-                );
+        for decoder in decoders() {
+            let mut source = open(decoder, path(name));
+            let info = source.info().unwrap().clone();
+            let interval = info.key_interval.unwrap();
+            assert!((7.0..=9.0).contains(&interval), "{name}: {interval}");
+            for count in [2, 3, 4] {
+                let found = sampled(source.as_mut(), linspace(count)).unwrap();
+                let apart = (info.frames - 1) / (count - 1);
+                assert!(apart as f64 > 2.0 * interval && apart >= 110, "{name}: not sought");
+                for (index, frame) in found.record.indices.iter().zip(found.iter()) {
+                    assert!(
+                        blake3::hash(frame.as_raw()) == right[*index],
+                        "{decoder:?}: {name}: {count} frames: frame {index} is another"
+                    );
+                }
             }
+            println!("{decoder:?}: {name}: {} frames", info.frames);
         }
-        println!("{name}: {} frames", info.frames);
     }
-    let times = open(path("rate.mp4")).info().unwrap().times.clone();
+    let times = open(Decoder::Programs, path("rate.mp4")).info().unwrap().times.clone();
     assert!((times[20] - times[10] - 1.0).abs() < 0.05 && (times[130] - times[120] - 3.0).abs() < 0.25, "{times:?}");
 }
 
@@ -132,14 +143,18 @@ fn a_file_of_ten_hours() {
     if !ffmpeg(&coder, &path) {
         return;
     }
-    let mut clip = open(&path);
-    let info = clip.info().unwrap();
-    assert_eq!((info.frames, info.times.last().copied()), (36_000, Some(35_999.0)));
-    assert_eq!(sampled(clip.as_mut(), linspace(8)).unwrap().distinct.len(), 8);
-    let limits = VideoLimits { max_frames: 10_000, ..VideoLimits::default() };
-    let mut limited = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() }).open(&path).unwrap();
-    let error = limited.info().unwrap_err().to_string();
-    assert!(error.contains("long.mp4") && error.contains("more than 10000 frames"), "{error}");
+    for decoder in decoders() {
+        let mut clip = open(decoder, &path);
+        let info = clip.info().unwrap();
+        assert_eq!((info.frames, info.times.last().copied()), (36_000, Some(35_999.0)));
+        assert_eq!(sampled(clip.as_mut(), linspace(8)).unwrap().distinct.len(), 8);
+        let limits = VideoLimits { max_frames: 10_000, ..VideoLimits::default() };
+        let error = reader(decoder, limits).open(&path).unwrap().info().unwrap_err().to_string();
+        assert!(error.contains("long.mp4") && error.contains("more than 10000 frames"), "{error}");
+        let limits = VideoLimits { seconds: 0.0, ..VideoLimits::default() };
+        let error = reader(decoder, limits).open(&path).unwrap().info().unwrap_err().to_string();
+        assert!(error.contains("longer than the 0 s"), "{error}");
+    }
 }
 
 #[test]
@@ -162,7 +177,10 @@ fn names_are_names() {
     ] {
         let path = folder.path().join(name);
         std::fs::copy(&plain, &path).unwrap();
-        assert_eq!(sampled(open(&path).as_mut(), linspace(5)).unwrap().distinct.len(), 5, "{name}");
+        for decoder in decoders() {
+            let found = sampled(open(decoder, &path).as_mut(), linspace(5)).unwrap();
+            assert_eq!(found.distinct.len(), 5, "{decoder:?}: {name}");
+        }
     }
 }
 
@@ -184,8 +202,10 @@ fn lists_of_other_files_are_refused() {
     for list in lists {
         let path = folder.path().join("list.mp4");
         std::fs::write(&path, &list).unwrap();
-        let error = open(&path).info().unwrap_err().to_string();
-        assert!(error.contains("list.mp4"), "{error}");
+        for decoder in decoders() {
+            let error = open(decoder, &path).info().unwrap_err().to_string();
+            assert!(error.contains("list.mp4"), "{error}");
+        }
     }
 }
 
@@ -199,11 +219,18 @@ fn bytes_damage_and_limits() {
         return;
     }
     let bytes = std::fs::read(&path).unwrap();
-    let reader = VideoReader::default();
-    let found = sampled(reader.open_bytes("memory", &bytes).unwrap().as_mut(), linspace(30)).unwrap();
-    assert!(found.distinct == all(&path, |frame| frame));
+    for decoder in decoders() {
+        damage_and_limits(decoder, &path, &bytes);
+    }
+}
+
+fn damage_and_limits(decoder: Decoder, path: &Path, bytes: &[u8]) {
+    let reader = |limits| reader(decoder, limits);
+    let whole = reader(VideoLimits::default());
+    let found = sampled(whole.open_bytes("memory", bytes).unwrap().as_mut(), linspace(30)).unwrap();
+    assert!(found.distinct == all(path, |frame| frame));
     for length in [12, 40, bytes.len() / 3, bytes.len() / 2, bytes.len() - 20] {
-        match sampled(reader.open_bytes("half", &bytes[..length]).unwrap().as_mut(), linspace(30)) {
+        match sampled(whole.open_bytes("half", &bytes[..length]).unwrap().as_mut(), linspace(30)) {
             Ok(half) => {
                 let decoded = half.record.decoded.unwrap_or(half.record.counted);
                 assert!(decoded <= 30 && half.distinct.len() <= decoded, "{length}");
@@ -212,12 +239,16 @@ fn bytes_damage_and_limits() {
             Err(error) => assert!(error.to_string().contains("half"), "{error}"),
         }
     }
-    let error = sampled(reader.open_bytes("words", &b"hello ".repeat(500)).unwrap().as_mut(), linspace(2)).unwrap_err();
+    let error = sampled(whole.open_bytes("words", &b"hello ".repeat(500)).unwrap().as_mut(), linspace(2)).unwrap_err();
     assert!(error.to_string().contains("words"), "{error}");
-    let limits = VideoLimits { max_pixels: 64 * 48 - 1, ..VideoLimits::default() };
-    let small = VideoReader::new(VideoOptions { limits, ..VideoOptions::default() });
-    let error = small.open(&path).unwrap().info().unwrap_err().to_string();
-    assert!(error.contains("64 x 48"), "{error}");
+    // A transport stream's header says nothing of its frames.
+    let stream = path.with_extension("ts");
+    assert!(ffmpeg(&["-i", path.to_str().unwrap(), "-c", "copy"], &stream));
+    for path in [path, &stream] {
+        let small = reader(VideoLimits { max_pixels: 64 * 48 - 1, ..VideoLimits::default() });
+        let error = small.open(path).unwrap().info().unwrap_err().to_string();
+        assert!(error.contains("64 x 48"), "{decoder:?}: {error}");
+    }
 }
 
 /// A cover on a piece of music is no video.
@@ -247,8 +278,10 @@ fn attached_pictures_are_no_video() {
     if !ffmpeg(&arguments, &path) {
         return;
     }
-    let error = open(&path).info().unwrap_err().to_string();
-    assert!(error.contains("no video stream"), "{error}");
+    for decoder in decoders() {
+        let error = open(decoder, &path).info().unwrap_err().to_string();
+        assert!(error.contains("no video stream"), "{error}");
+    }
 }
 
 /// Frames that change their size in the middle all come as large as the first.
@@ -266,10 +299,12 @@ fn a_size_that_changes() {
     make("128x96", &large);
     let joined = folder.path().join("joined.ts");
     std::fs::write(&joined, [std::fs::read(small).unwrap(), std::fs::read(large).unwrap()].concat()).unwrap();
-    let found = sampled(open(&joined).as_mut(), linspace(8)).unwrap();
-    assert_eq!(found.iter().count(), 8);
-    for frame in found.iter() {
-        let [red, green, blue] = frame.get_pixel(30, 20).0;
-        assert!(frame.dimensions() == (64, 48) && red > 230 && green < 20 && blue < 20);
+    for decoder in decoders() {
+        let found = sampled(open(decoder, &joined).as_mut(), linspace(8)).unwrap();
+        assert_eq!(found.iter().count(), 8);
+        for frame in found.iter() {
+            let [red, green, blue] = frame.get_pixel(30, 20).0;
+            assert!(frame.dimensions() == (64, 48) && red > 230 && green < 20 && blue < 20, "{decoder:?}");
+        }
     }
 }

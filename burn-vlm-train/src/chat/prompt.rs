@@ -47,7 +47,7 @@ pub enum PromptError {
     #[error("this is a language model alone ({0}), which is shown no pictures")]
     NoPictures(&'static str),
     /// A picture that cannot be read, or that the model does not take.
-    #[error("picture {}: {source}", number + 1)]
+    #[error("{}", of_picture(*number, source))]
     Picture {
         /// Which, from 0.
         number: usize,
@@ -101,6 +101,14 @@ pub struct ChatPrompt {
     pub(super) pictures: Vec<PromptPicture>,
 }
 
+/// What is wrong with a picture, which some of the errors name themselves.
+fn of_picture(number: usize, source: &ImageError) -> String {
+    match source {
+        ImageError::Decode { .. } | ImageError::TooLarge { .. } => source.to_string(),
+        other => format!("picture {}: {other}", number + 1),
+    }
+}
+
 impl ChatPrompt {
     /// Number of tokens, those of the pictures included.
     pub fn tokens(&self) -> usize {
@@ -131,7 +139,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let mut pictures = Vec::with_capacity(among);
         for (number, &bytes) in files.iter().enumerate() {
             let wrong = |source| PromptError::Picture { number, source };
-            let name = format!("picture {}", number + 1);
+            let name = (number + 1).to_string();
             let image =
                 self.processor.process_image(PictureInput::File { name: &name, bytes }, among).map_err(wrong)?;
             let tokens = self.processor.num_image_tokens(&image);

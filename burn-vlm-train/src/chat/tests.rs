@@ -474,9 +474,10 @@ fn conversations_that_cannot_be_answered_say_why() {
     }
     let error = user(vec![SaidPiece::Picture(&png), SaidPiece::Picture(b"no picture")]);
     assert!(
-        matches!(error, PromptError::Picture { number: 1, .. }) && error.to_string().contains("picture 2"),
+        matches!(error, PromptError::Picture { number: 1, .. }) && error.to_string().starts_with("picture 2: "),
         "{error}"
     );
+    assert_eq!(error.to_string().matches("picture 2").count(), 1, "{error}");
     let long = "what is this? ".repeat(60);
     let error = user(vec![SaidPiece::Text(&long)]);
     let PromptError::TooLong { tokens, most: 128 } = error else { panic!("{error}") };

@@ -4,10 +4,13 @@
 //! [`evaluate`](super::evaluate). Questions in a file need no code, see [`Benchmarks::open`](super::Benchmarks::open).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn};
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, Video, image_turns};
+use burn_vlm_data::source::SkipReason;
 use serde::{Deserialize, Serialize};
 
 use burn_vlm_eval::ask::{Ask, Reply};
@@ -28,6 +31,9 @@ pub struct Question {
     /// What is wanted of the model.
     pub ask: Ask,
 }
+
+/// Questions that are not asked since what they show cannot be read, by their numbers, each with why.
+pub type Unreadable = BTreeMap<usize, SkipReason>;
 
 /// What a score means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +91,18 @@ pub trait Benchmark: Send + Sync {
     /// training.
     fn amend(&self, _prediction: &mut Prediction) {}
 
+    /// The same without some of its questions: they count neither as right nor as wrong, and [`Self::notes`] name them. Pictures are looked at
+    /// when a benchmark is opened; that a video cannot be read may turn out when the first question about it is to be asked.
+    ///
+    /// # Errors
+    /// More than may be left out. Unless a benchmark says otherwise, that is any.
+    fn without(&self, unreadable: &Unreadable) -> Result<Arc<dyn Benchmark>> {
+        let first = unreadable.iter().find_map(|(number, reason)| Some((self.questions().get(*number)?, reason)));
+        let what = first.map_or_else(String::new, |(question, reason)| format!("{}: {reason}; ", question.id));
+        let message = format!("{what}a benchmark of this kind can do without no question");
+        Err(BenchmarkError::Setting { name: self.name().to_owned(), message }.into())
+    }
+
     /// Changes when the same replies would be scored otherwise (another answer key): part of what makes a cell. Questions are
     /// covered already.
     fn key(&self) -> String {
@@ -137,6 +155,12 @@ impl Question {
         let media = self.media.iter().flat_map(picture).collect();
         Cow::Owned(Self { turns, media, ..self.clone() })
     }
+}
+
+/// The questions that are left.
+pub(super) fn readable(questions: &[Question], unreadable: &Unreadable) -> Vec<Question> {
+    let left = questions.iter().enumerate().filter(|(number, _)| !unreadable.contains_key(number));
+    left.map(|(_, question)| question.clone()).collect()
 }
 
 /// As many replies as questions?

@@ -42,7 +42,7 @@ mod text;
 mod words;
 mod yes_no;
 
-pub use benchmark::{Benchmark, Metric, Question};
+pub use benchmark::{Benchmark, Metric, Question, Unreadable};
 pub use burn_vlm_eval::BenchmarkError;
 pub use burn_vlm_eval::ask::{Ask, Reply};
 pub use burn_vlm_eval::file::{Cells, FileRecipe};

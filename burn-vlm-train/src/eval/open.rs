@@ -22,7 +22,7 @@ use super::replies::question_key;
 use super::scenes::{Scenes, ScenesRecipe};
 use super::words::{WordsBenchmark, WordsRecipe};
 use super::yes_no::YesNo;
-use super::{Benchmark, BenchmarkError, Metric, Prediction};
+use super::{Benchmark, BenchmarkError, Metric, Prediction, Unreadable};
 use crate::ablation::{Column, hint};
 use crate::error::{Result, TrainError};
 use crate::recipe::{EvaluationRecipe, from_table};
@@ -209,6 +209,18 @@ impl Benchmarks {
     /// The benchmarks.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Benchmark> {
         self.0.iter().map(|benchmark| &**benchmark)
+    }
+
+    /// The same without the questions whose pictures or videos cannot be read, by the benchmarks' names.
+    ///
+    /// # Errors
+    /// As [`Benchmark::without`].
+    pub fn without(&self, unreadable: &BTreeMap<String, Unreadable>) -> Result<Self> {
+        let one = |benchmark: &Arc<dyn Benchmark>| match unreadable.get(benchmark.name()) {
+            Some(unreadable) if !unreadable.is_empty() => benchmark.without(unreadable),
+            _ => Ok(benchmark.clone()),
+        };
+        self.0.iter().map(one).collect::<Result<_>>().map(Self)
     }
 
     /// All metrics, in the order of the report.

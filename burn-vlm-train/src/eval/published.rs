@@ -8,20 +8,22 @@
 //! rules = "lmms-eval"           # whose rules the numbers follow; a default stands in docs/evaluation.md
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::image::DecodeLimits;
-use burn_vlm_eval::file::FileRecipe;
+use burn_vlm_data::source::{Skip, SkipReason};
+use burn_vlm_eval::file::{FileRecipe, skip_notes};
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{
     Answer, Asked, Item, Items, JudgePrompt, MetricInfo, PromptStyle, Published, Rules, Scored, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
-use super::benchmark::check_replies;
-use super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, distinct};
+use super::benchmark::{check_replies, readable};
+use super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, Unreadable, distinct};
 use crate::error::Result;
 
 /// Columns that reports take scores apart by.
@@ -53,6 +55,8 @@ pub struct PublishedBenchmark {
     style: PromptStyle,
     read: Items,
     questions: Vec<Question>,
+    /// Rows of items that are not asked, since what they show cannot be read.
+    unreadable: BTreeSet<u64>,
 }
 
 impl PublishedRecipe {
@@ -102,7 +106,8 @@ impl PublishedBenchmark {
         }
         let read = spec.read(&recipe.file, base, rules)?;
         let questions = read.items.iter().map(|item| recipe.question(item, spec.question(item, style))).collect();
-        Ok(Self { spec, base: base.to_owned(), rules, style, read, questions, recipe })
+        let unreadable = BTreeSet::new();
+        Ok(Self { spec, base: base.to_owned(), rules, style, read, questions, unreadable, recipe })
     }
 
     /// What is published.
@@ -135,7 +140,8 @@ impl PublishedBenchmark {
     /// # Errors
     /// Files that cannot be read under them.
     pub fn score_under(&self, rules: Rules, answers: &[Answer]) -> Result<Scored, BenchmarkError> {
-        let read = self.spec.read(&self.recipe.file, &self.base, rules)?;
+        let mut read = self.spec.read(&self.recipe.file, &self.base, rules)?;
+        read.items.retain(|item| !self.unreadable.contains(&item.row));
         let by_row: BTreeMap<u64, &Answer> = self.read.items.iter().map(|item| item.row).zip(answers).collect();
         let theirs: Vec<Answer> =
             read.items.iter().map(|item| by_row.get(&item.row).copied().cloned().unwrap_or_default()).collect();
@@ -271,6 +277,34 @@ impl Benchmark for PublishedBenchmark {
 
     fn language_of(&self, question: usize) -> Option<String> {
         Some(self.read.items.get(question)?.language?.tag().to_owned())
+    }
+
+    fn without(&self, unreadable: &Unreadable) -> Result<Arc<dyn Benchmark>> {
+        let file = &self.recipe.file;
+        let skip = |(number, SkipReason { kind, detail }): (&usize, &SkipReason)| {
+            let item = self.read.items.get(*number)?;
+            let (source, place) = (file.name.clone(), format!("question {}", item.id));
+            let (record, file, id) = (item.row, file.file.clone(), None);
+            Some(Skip { source, record, file, place, id, reason: *kind, detail: detail.clone() })
+        };
+        let more: Vec<Skip> = unreadable.iter().filter_map(skip).collect();
+        let mut read = self.read.clone();
+        read.skipped = file.leave_out(&read.skipped, &more, read.items.len())?;
+        read.notes.extend(skip_notes(&file.name, &more));
+        let (left, gone): (Vec<_>, Vec<_>) =
+            read.items.into_iter().enumerate().partition(|(number, _)| !unreadable.contains_key(number));
+        read.items = left.into_iter().map(|(_, item)| item).collect();
+        let rows = gone.into_iter().map(|(_, item)| item.row);
+        Ok(Arc::new(Self {
+            spec: self.spec,
+            recipe: self.recipe.clone(),
+            base: self.base.clone(),
+            rules: self.rules,
+            style: self.style,
+            read,
+            questions: readable(&self.questions, unreadable),
+            unreadable: self.unreadable.iter().copied().chain(rows).collect(),
+        }))
     }
 
     fn key(&self) -> String {

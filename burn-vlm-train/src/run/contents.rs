@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ablation::{hash_table, parse_toml};
 use crate::error::{Result, TrainError};
+use crate::objective::HeldOut;
 use crate::recipe::StageRecipe;
 
 /// `data.json`
@@ -143,6 +144,18 @@ pub(super) fn videos_of(mixed: &Mixed, reader: &VideoReader) -> Videos {
     let folder = common_folder(&paths);
     found.files = paths.iter().map(|path| FileState::of_video(path, &folder)).collect();
     found
+}
+
+/// The first video that programs read of the samples that a stage is validated on.
+pub(super) fn validated_by_program(held_out: &HeldOut, reader: &VideoReader) -> Option<String> {
+    let mut records = held_out.groups.iter().flat_map(|group| {
+        let all = 0..group.records.len();
+        all.map(move |rank| (group.source, group.records.get(rank)))
+    });
+    records.find_map(|(source, record)| {
+        let sample = held_out.sources.get(source)?.get(record).ok()?;
+        sample.clips().find(|clip| reader.needs_programs(clip)).map(Clip::name)
+    })
 }
 
 /// The deepest folder that all of these lie in: with the data it may be moved.

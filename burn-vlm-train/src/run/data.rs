@@ -17,7 +17,7 @@ use burn_vlm_data::source::{
 use burn_vlm_data::tasks::{Task, training_source};
 use burn_vlm_data::video::{VideoReader, VideoSettings};
 
-use super::contents::{DataState, videos_of};
+use super::contents::{DataState, validated_by_program, videos_of};
 use super::drawn::DrawnSamples;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
@@ -52,7 +52,7 @@ pub struct StageData {
     pub video: VideoSettings,
     /// Where relative paths begin.
     pub base: PathBuf,
-    /// The first video that the programs `ffmpeg` and `ffprobe` read.
+    /// The first video that the programs `ffmpeg` and `ffprobe` read, to train or to validate on.
     pub by_program: Option<String>,
     /// For `data.json`.
     state: DataState,
@@ -237,6 +237,9 @@ fn stage_of(
     DrawnSamples::of(&mixed, &languages, (steps * stage.samples_per_step()) as u64).write(folder)?;
     let held_out = stage.validation().map(|validation| held_out_samples(&validation, stage, base, &mixed, &held_out));
     let held_out = held_out.transpose().map_err(|e| TrainError::within(format!("[stage.{name}.validation]"))(e))?;
+    // What is held out of the sources was looked at with them.
+    let own_file = held_out.as_ref().filter(|_| stage.validation().is_some_and(|validation| validation.file.is_some()));
+    let by_program = by_program.or_else(|| validated_by_program(own_file?, &reader));
     // Of a stage that goes on, what it knew: a newer version may know more.
     let known = before.as_ref().filter(|_| !may_change).unwrap_or(&state);
     let text = serde_json::to_string(known).map_err(|e| TrainError::invalid(&file, e.to_string()))?;

@@ -42,6 +42,7 @@ pub use samples::{sources_objective, stage_objective, stage_samples, text_sample
 pub(crate) use shared::taken;
 pub use shared::{SharedStages, TakenStage};
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +60,7 @@ use burn_vlm_data::plain::PromptTemplate;
 use burn_vlm_data::prepare::{FeatureBank, Views};
 use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
+use burn_vlm_data::video::Clips;
 
 use self::extend::{Extending, chain};
 use self::shared::Beginning;
@@ -66,7 +68,7 @@ use crate::ablation::PartStore;
 use crate::assemble::{Assembled, assemble_recipe, is_whole, part_folder, tower_is_frozen};
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
-use crate::features::{BankKey, Shown, feature_bytes, pictures_of, stored_bank};
+use crate::features::{BankKey, Shown, feature_bytes, is_stored, pictures_of, stored_bank};
 use crate::log::StepLog;
 use crate::objective::{SampleMaker, SampleStream, TextObjective, VlmObjective};
 use crate::pictures::processor_for;
@@ -276,7 +278,7 @@ pub fn train_parts<T: VisionTower, P: Projector>(
                 let (model, result) = train_stage(&stage_run, objective, model)?;
                 assembled.model = match plan {
                     None => model,
-                    Some(plan) => run.merged(model, &plan, (&stage, base.as_deref()), &device)?,
+                    Some(plan) => run.merged(model, &plan, (&stage, base.as_ref()), &device)?,
                 };
                 result
             }
@@ -374,6 +376,16 @@ pub(crate) fn picture_rule(recipe: &Recipe, config: &VlmConfig, encoder: &Path) 
     Ok(picture_config(config, &image, view, whole))
 }
 
+/// Whether what reads the videos of a stage is there. Else every sample with one would be left out, one by one.
+fn check_programs(name: &str, data: &StageData, clips: Option<&Clips>) -> Result<()> {
+    match (&data.by_program, clips) {
+        (Some(video), Some(clips)) => {
+            clips.reader().programs().map(drop).map_err(TrainError::within(format!("[stage.{name}]: {video}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A stage with its data open.
 struct OpenStage {
     data: StageData,
@@ -436,7 +448,7 @@ impl TrainRun<'_> {
         extending: Option<&Extending>,
     ) -> Result<Vec<OpenStage>> {
         let origin = DataOrigin::new(self.context, self.recipe, self.base);
-        let mut opened = Vec::new();
+        let mut all = Vec::new();
         let mut begun: Vec<&StageRecipe> = Vec::new();
         for (number, name) in self.recipe.stages.iter().enumerate() {
             let stage =
@@ -446,39 +458,44 @@ impl TrainRun<'_> {
                     "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
                 )));
             }
-            let (rates, params) = adapters::stage_params(stage, &assembled.model)?;
-            rates.check(&params)?;
+            adapters::stage_params(stage, &assembled.model)
+                .and_then(|(rates, params)| rates.check(&params))
+                .map_err(TrainError::in_stage(name))?;
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
             let seed = mix(self.recipe.seed, number as u64 + 1);
-            let mut data = match extending.is_some_and(|extending| extending.number == number) {
+            let data = match extending.is_some_and(|extending| extending.number == number) {
                 false => open_stage_data(name, stage, origin, &folder, seed)?,
                 true => data::open_extended_data(name, stage, origin, &folder, seed)?,
             };
             begun.push(stage);
-            let frozen = tower_is_frozen(begun.iter().copied());
-            let samples = self.samples(&data, assembled, frozen, seed)?;
-            // Else every sample with a video would be left out, one by one.
-            if let (Some(video), None, Some(clips)) = (&data.by_program, &samples.maker.bank, &samples.maker.clips) {
-                clips.reader().programs().map_err(TrainError::within(format!("[stage.{name}]: {video}")))?;
+            all.push((number, (name.as_str(), stage), data, tower_is_frozen(begun.iter().copied()), seed));
+        }
+        // Those with videos first: that a program is missing is told before the features of other stages are computed, which takes minutes.
+        all.sort_by_key(|(_, _, data, ..)| data.by_program.is_none());
+        let mut opened = BTreeMap::new();
+        for (number, (name, stage), mut data, frozen, seed) in all {
+            let samples = self.samples(name, &data, assembled, (frozen, seed))?;
+            if samples.maker.bank.is_none() {
+                check_programs(name, &data, samples.maker.clips.as_deref())?;
             }
             // A first sample tells whether mask, template and lengths fit the data at all.
             let first = samples.sample(0)?;
             fits_memory(name, &data.stage, first.image_bytes() as u64, total_memory())?;
             let lines = if stage.mixture.is_some() || data.held_out.is_some() { data.describe() } else { Vec::new() };
             let held_out = data.held_out.take();
-            opened.push(OpenStage { data, samples, held_out, lines });
+            opened.insert(number, OpenStage { data, samples, held_out, lines });
         }
-        Ok(opened)
+        Ok(opened.into_values().collect())
     }
 
     /// The samples of a stage, with the features of a frozen tower where they are to be kept.
     fn samples<T: VisionTower, P: Projector>(
         &self,
+        name: &str,
         data: &StageData,
         assembled: &Assembled<T, P>,
-        frozen: bool,
-        seed: u64,
+        (frozen, seed): (bool, u64),
     ) -> Result<SampleStream> {
         let stage = &data.stage;
         let config = &assembled.model.config;
@@ -495,7 +512,7 @@ impl TrainRun<'_> {
         }
         // Frames are not augmented.
         let views = if augment && !takes_videos { Views::Augmented(views) } else { Views::Plain };
-        let bank = self.bank(data, assembled, (&samples.maker, &image), views, megabytes)?;
+        let bank = self.bank((name, data), assembled, (&samples.maker, &image), views, megabytes)?;
         samples.maker.bank = bank;
         Ok(samples)
     }
@@ -504,7 +521,7 @@ impl TrainRun<'_> {
     /// they would be too large.
     fn bank<T: VisionTower, P: Projector>(
         &self,
-        data: &StageData,
+        (name, data): (&str, &StageData),
         assembled: &Assembled<T, P>,
         (maker, image): (&SampleMaker, &ImageProcessorConfig),
         views: Views,
@@ -545,6 +562,9 @@ impl TrainRun<'_> {
         let key = BankKey { encoder: &encoder, config, image: &image, views, precision };
         let store = PartStore::new(self.features);
         let device = self.context.device.clone();
+        if !is_stored(&store, &key, &pictures)? {
+            check_programs(name, data, maker.clips.as_deref())?;
+        }
         stored_bank(&store, &key, &assembled.model, processor, &pictures, (&device, self.reporter)).map(Some)
     }
 }

@@ -12,6 +12,7 @@
 //! Weights only. The checkpoints of a training run, optimizer state included, are `burn-vlm-train`'s: safetensors too, keyed by the
 //! parameters' paths.
 
+mod adapter_base;
 mod chunks;
 mod config;
 mod folder;
@@ -24,6 +25,7 @@ mod pretrained;
 mod reader;
 mod save;
 
+pub use adapter_base::{other_base, record_base};
 pub use folder::{SaveOptions, copy_words};
 pub use keys::{Parameter, parameters};
 pub(crate) use load::wildcard;
@@ -78,11 +80,11 @@ pub enum CheckpointError {
         source: ModelError,
     },
     /// The keys of file and model differ.
-    #[error("{path}: the weights do not fit the model: {summary}\n  {list}", path = path.display(), summary = summary(problems), list = problems.join("\n  "))]
+    #[error("{path}: the weights do not fit the model: {summary}\n  {list}", path = path.display(), summary = summary(problems), list = listed(problems).join("\n  "))]
     Keys {
         /// The file or folder.
         path: PathBuf,
-        /// One line a key.
+        /// One line a key, of which the message has the first of each kind.
         problems: Vec<String>,
     },
     /// The device does not compute in the element type that parameters were asked to have.
@@ -109,15 +111,34 @@ pub enum CheckpointError {
     },
 }
 
+/// Keys of a kind that a message names; the rest are counted.
+const NAMED: usize = 5;
+/// What lines about keys begin with, and what is said of their number.
+const KINDS: [(&str, &str); 4] = [
+    ("missing: ", "missing"),
+    ("unexpected: ", "unexpected"),
+    ("shape: ", "of another shape"),
+    ("duplicate: ", "twice"),
+];
+
+/// The first lines of each kind, and how many more there are.
+fn listed(problems: &[String]) -> Vec<String> {
+    let mut named = [0; KINDS.len() + 1];
+    let is_named = |problem: &&String| {
+        let kind = KINDS.iter().position(|(start, _)| problem.starts_with(start)).unwrap_or(KINDS.len());
+        named[kind] += 1;
+        named[kind] <= NAMED
+    };
+    let mut lines: Vec<String> = problems.iter().filter(is_named).cloned().collect();
+    if lines.len() < problems.len() {
+        lines.push(format!("and {} more", problems.len() - lines.len()));
+    }
+    lines
+}
+
 /// `12 keys missing, 1 with another shape`, of lines that begin with their kind.
 fn summary(problems: &[String]) -> String {
-    let kinds = [
-        ("missing: ", "missing"),
-        ("unexpected: ", "unexpected"),
-        ("shape: ", "of another shape"),
-        ("duplicate: ", "twice"),
-    ];
-    let counts = kinds.iter().filter_map(|(start, name)| {
+    let counts = KINDS.iter().filter_map(|(start, name)| {
         let count = problems.iter().filter(|problem| problem.starts_with(start)).count();
         (count > 0).then(|| format!("{count} {name}"))
     });

@@ -24,9 +24,9 @@ fn sampled<T>(
     Ok(sample_frames(source.as_mut(), &Sampling::Linspace { frames }, make)?)
 }
 
-/// Whether the chosen frames can be decoded.
-pub(super) fn check(clip: &Clip, frames: usize) -> Result<(), SkipReason> {
-    sampled(clip, frames, &mut |_, _| Ok(())).map(drop)
+/// Whether the chosen frames can be decoded; what is wrong with a file that is shown all the same.
+pub(super) fn check(clip: &Clip, frames: usize) -> Result<Option<String>, SkipReason> {
+    sampled(clip, frames, &mut |_, _| Ok(())).map(|sampled| sampled.record.damage)
 }
 
 /// A frame as a small JPEG in base64.

@@ -31,6 +31,8 @@ const BATCH: u64 = 32;
 /// The most skipped records that an [`Inspection`] keeps, so that memory does not grow with data that is bad throughout.
 pub const KEPT_SKIPS: usize = 1000;
 
+/// The most videos that are not whole and are named.
+const NAMED: usize = 3;
 /// The most names of unread fields that are counted apart.
 const UNREAD_NAMES: usize = 100;
 /// What the others are called.
@@ -90,6 +92,9 @@ pub struct Inspection {
     pub repeated: u64,
     /// Samples with a picture whose pixels are all there, but not the end of its file, and the first such picture.
     pub without_end: Option<(u64, String)>,
+    /// Videos, by their bytes, that are cut off or damaged and shown as far as they go: how many, and the first with what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_whole: Option<(u64, Vec<String>)>,
     /// What cannot be used, by reason.
     pub summary: SkipSummary,
     /// The first [`KEPT_SKIPS`] records that cannot be used; [`inspect_with`] is told of all.
@@ -127,6 +132,8 @@ struct Look {
     tokens: Option<(u64, u64)>,
     /// The first picture that lacks its end.
     without_end: Option<String>,
+    /// Videos that are not whole, with what is wrong.
+    not_whole: Vec<(MediaKey, String)>,
 }
 
 /// Looks at all records of a source. With a reader, tokens are counted, and conversations that cannot be encoded are found.
@@ -195,7 +202,7 @@ impl Look {
         options: InspectOptions,
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
-        let mut without_end = None;
+        let (mut without_end, mut not_whole) = (None, Vec::new());
         let mut keys = Vec::new();
         for picture in sample.pictures() {
             if options.decode {
@@ -208,8 +215,10 @@ impl Look {
             }
         }
         for clip in sample.clips().filter(|_| options.decode) {
-            clips::check(clip, options.frames)?;
-            keys.push(clip.key()?);
+            let damage = clips::check(clip, options.frames)?;
+            let key = clip.key()?;
+            not_whole.extend(damage.map(|damage| (key, format!("{}: {damage}", clip.name()))));
+            keys.push(key);
         }
         let tokens = match reader {
             None => None,
@@ -232,6 +241,7 @@ impl Look {
             characters: sample.turns.iter().map(|turn| turn.text.chars().count() as u64).sum(),
             tokens,
             without_end,
+            not_whole,
         })
     }
 }
@@ -254,6 +264,7 @@ impl Inspection {
             notes: source.notes(),
             repeated: 0,
             without_end: None,
+            not_whole: None,
             summary: SkipSummary::default(),
             skipped: Vec::new(),
             first_seen: HashMap::new(),
@@ -273,6 +284,11 @@ impl Inspection {
         *self.pictures.entry(look.pictures).or_default() += 1;
         if look.videos > 0 {
             *self.videos.entry(look.videos).or_default() += 1;
+        }
+        for (_, video) in look.not_whole.into_iter().filter(|(key, _)| !self.first_seen.contains_key(key)) {
+            let (count, named) = self.not_whole.get_or_insert_default();
+            *count += 1;
+            named.extend(Some(video).filter(|_| *count <= NAMED as u64));
         }
         for key in look.keys {
             match self.first_seen.entry(key) {
@@ -353,6 +369,13 @@ impl Inspection {
         rows.extend(self.summary.reasons.iter().map(reason));
         rows.extend(self.without_end.iter().map(|(count, name)| {
             let value = format!("{count} samples with a PNG cut off behind its last pixels, first: {name}");
+            ("warning".to_owned(), value)
+        }));
+        rows.extend(self.not_whole.iter().map(|(count, named)| {
+            let more = count.saturating_sub(named.len() as u64);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let value =
+                format!("{count} videos are not whole and are shown as far as they go: {}{more}", named.join("; "));
             ("warning".to_owned(), value)
         }));
         rows.extend(self.notes.iter().map(|note| ("note".to_owned(), note.clone())));

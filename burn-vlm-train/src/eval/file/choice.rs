@@ -1,6 +1,7 @@
 //! `kind = "choice"`: multiple choice from a file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::image::DecodeLimits;
@@ -13,12 +14,12 @@ use burn_vlm_eval::{Rules, mean};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::benchmark::check_replies;
+use super::super::benchmark::{check_replies, readable};
 use super::super::prediction::argmax;
 use super::super::{
-    Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, distinct,
+    Ask, Benchmark, BenchmarkError, Metric, NamedScore, OptionScores, Prediction, Question, Reply, Unreadable, distinct,
 };
-use super::{Common, answers, check_tokens, read};
+use super::{Common, Rows, answers, check_tokens, read};
 use crate::error::Result;
 
 /// Letters of options.
@@ -70,11 +71,10 @@ impl ChoiceRecipe {
 pub struct Choice {
     recipe: ChoiceRecipe,
     questions: Vec<Question>,
-    items: Vec<ChoiceItem>,
-    key: String,
-    notes: Vec<String>,
+    rows: Rows<ChoiceItem>,
 }
 
+#[derive(Clone)]
 struct ChoiceItem {
     common: Common,
     options: Vec<String>,
@@ -95,9 +95,9 @@ impl Choice {
             Ok(ChoiceItem { common, options, answer })
         };
         let own: Vec<&str> = LETTERS.into_iter().chain(OPTION_LISTS).collect();
-        let (items, key, notes) = read(&recipe.file, base, &own, make, |item| &item.common)?;
-        let questions = items.iter().map(|item| Self::question(&recipe, item)).collect();
-        Ok(Self { recipe, questions, items, key, notes })
+        let rows = read(&recipe.file, base, &own, make, |item| &item.common)?;
+        let questions = rows.items.iter().map(|item| Self::question(&recipe, item)).collect();
+        Ok(Self { recipe, questions, rows })
     }
 
     fn question(recipe: &ChoiceRecipe, item: &ChoiceItem) -> Question {
@@ -199,7 +199,7 @@ impl Benchmark for Choice {
             prediction.scores = vec![NamedScore::right(name, chosen == Some(item.answer))];
             Ok(prediction)
         };
-        self.items.iter().zip(&self.questions).zip(replies).map(predict).collect()
+        self.rows.items.iter().zip(&self.questions).zip(replies).map(predict).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -215,21 +215,27 @@ impl Benchmark for Choice {
                  it holds (VLMEvalKit's rules without a judge); a reply that means no option is wrong."
             }
         };
-        let chance = mean(self.items.iter().map(|item| 100.0 / item.options.len() as f64));
+        let chance = mean(self.rows.items.iter().map(|item| 100.0 / item.options.len() as f64));
         let name = self.recipe.file.name.clone();
         vec![Metric { label: name.clone(), name, explanation: explanation.into(), chance: Some(chance) }]
     }
 
     fn language_of(&self, question: usize) -> Option<String> {
-        Some(self.items.get(question)?.common.language.tag().to_owned())
+        Some(self.rows.items.get(question)?.common.language.tag().to_owned())
     }
 
     fn languages(&self) -> Vec<String> {
-        distinct(self.items.iter().map(|item| item.common.language.tag()))
+        distinct(self.rows.items.iter().map(|item| item.common.language.tag()))
+    }
+
+    fn without(&self, unreadable: &Unreadable) -> Result<Arc<dyn Benchmark>> {
+        let rows = self.rows.without(&self.recipe.file, unreadable, |item| &item.common)?;
+        let (recipe, questions) = (self.recipe.clone(), readable(&self.questions, unreadable));
+        Ok(Arc::new(Self { recipe, questions, rows }))
     }
 
     fn key(&self) -> String {
-        self.key.clone()
+        self.rows.key.clone()
     }
 
     fn limits(&self) -> DecodeLimits {
@@ -237,6 +243,6 @@ impl Benchmark for Choice {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.notes.clone()
+        self.rows.notes.clone()
     }
 }

@@ -18,21 +18,28 @@ pub use choice::{Choice, ChoiceProtocol, ChoiceRecipe};
 pub use short_answer::{ShortAnswer, ShortAnswerRecipe};
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_vlm_base::shorten::shorten;
 use burn_vlm_data::conversation::IMAGE_PLACEHOLDER;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::sample::{Media, VIDEO_PLACEHOLDER, resolve_numbered};
-use burn_vlm_data::source::{Row, SkipKind, SkipReason, answer_texts, place_media};
+use burn_vlm_data::source::{Place, Row, Skip, SkipKind, SkipReason, answer_texts, place_media};
 use burn_vlm_eval::file::{Cells, FileRecipe, skip_notes};
 use burn_vlm_eval::table::{Names, Table, draw, refuse, shown, text_of};
 use serde_json::Value;
 
-use super::{BenchmarkError, Prediction, Question};
+use super::{BenchmarkError, Prediction, Question, Unreadable};
 
 /// What every row of a file has.
+#[derive(Clone)]
 struct Common {
     id: String,
+    /// Its number among all rows.
+    record: u64,
+    /// Where it stands.
+    file: Arc<Path>,
+    place: Place,
     language: Language,
     question: String,
     media: Vec<Media>,
@@ -43,7 +50,7 @@ struct Common {
 }
 
 impl Common {
-    fn of(recipe: &FileRecipe, row: &Row) -> Result<Self, SkipReason> {
+    fn of(recipe: &FileRecipe, record: u64, row: &Row) -> Result<Self, SkipReason> {
         let name = recipe.fields.question.as_deref().unwrap_or(QUESTION);
         let question = text_of(row, name).filter(|text| !text.trim().is_empty());
         let question = question.ok_or_else(|| refuse(format!("no {name}")))?;
@@ -62,7 +69,21 @@ impl Common {
         };
         let key = own.clone().unwrap_or_else(|| row.id.clone());
         let group = own.or_else(|| shown(&media)).unwrap_or_else(|| row.id.clone());
-        Ok(Self { id: row.id.clone(), language, question, media, key, group })
+        let (id, file, place) = (row.id.clone(), row.file.clone(), row.place.clone());
+        Ok(Self { id, record, file, place, language, question, media, key, group })
+    }
+
+    /// The row as one that is left out.
+    fn skip(&self, benchmark: &str, reason: &SkipReason) -> Skip {
+        Skip {
+            source: benchmark.to_owned(),
+            record: self.record,
+            file: self.file.display().to_string(),
+            place: self.place.to_string(),
+            id: Some(self.id.clone()),
+            reason: reason.kind,
+            detail: reason.detail.clone(),
+        }
     }
 
     fn prediction(&self, benchmark: &str, question: &Question) -> Prediction {
@@ -125,6 +146,35 @@ fn unread_note(recipe: &FileRecipe, table: &Table, own: &[&str]) -> Option<Strin
     ))
 }
 
+/// The rows of a file that are asked about.
+struct Rows<T> {
+    items: Vec<T>,
+    /// Hash of what was read.
+    key: String,
+    notes: Vec<String>,
+    /// Those that cannot be used.
+    skipped: Vec<Skip>,
+}
+
+impl<T: Clone> Rows<T> {
+    /// Without those whose pictures or videos cannot be read.
+    fn without(
+        &self,
+        recipe: &FileRecipe,
+        unreadable: &Unreadable,
+        common: impl Fn(&T) -> &Common,
+    ) -> Result<Self, BenchmarkError> {
+        let skip =
+            |(number, reason): (&usize, &SkipReason)| Some(common(self.items.get(*number)?).skip(&recipe.name, reason));
+        let more: Vec<Skip> = unreadable.iter().filter_map(skip).collect();
+        let skipped = recipe.leave_out(&self.skipped, &more, self.items.len())?;
+        let left = self.items.iter().enumerate().filter(|(number, _)| !unreadable.contains_key(number));
+        let items = left.map(|(_, item)| item.clone()).collect();
+        let notes = self.notes.iter().cloned().chain(skip_notes(&recipe.name, &more)).collect();
+        Ok(Self { items, key: self.key.clone(), notes, skipped })
+    }
+}
+
 /// Reads the rows that have a question and an answer; `own` are the columns of the kind.
 fn read<T>(
     recipe: &FileRecipe,
@@ -132,7 +182,7 @@ fn read<T>(
     own: &[&str],
     make: impl Fn(Common, &Row) -> Result<T, SkipReason>,
     common: impl Fn(&T) -> &Common,
-) -> Result<(Vec<T>, String, Vec<String>), BenchmarkError> {
+) -> Result<Rows<T>, BenchmarkError> {
     check_language(recipe)?;
     let mut table = Table::read(recipe.source(), base, recipe.max_skipped)?;
     if recipe.cells == Cells::Vlmevalkit {
@@ -149,8 +199,8 @@ fn read<T>(
     let unread = unread_note(recipe, &table, own);
     let key = table.key.clone();
     let mut names = Names::default();
-    let (items, skipped) = table.items(|_, row| {
-        let common = Common::of(recipe, &row)?;
+    let (items, skipped) = table.items(|record, row| {
+        let common = Common::of(recipe, record, &row)?;
         names.note(common.language.tag(), &common.id, (&row.file, row.place.to_string()))?;
         make(common, &row).map(Some)
     })?;
@@ -161,7 +211,8 @@ fn read<T>(
         return Err(BenchmarkError::Empty { name: recipe.name.clone(), why });
     }
     let items = draw(items, recipe.limit, recipe.seed, of);
-    Ok((items, key, skip_notes(&recipe.name, &skipped).into_iter().chain(unread).collect()))
+    let notes = skip_notes(&recipe.name, &skipped).into_iter().chain(unread).collect();
+    Ok(Rows { items, key, notes, skipped })
 }
 
 /// The language is told in exactly one way.

@@ -1,15 +1,18 @@
 //! `kind = "short_answer"`: short answers from a file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_vlm_data::image::DecodeLimits;
 use burn_vlm_data::source::Row;
 use burn_vlm_eval::file::FileRecipe;
 use serde::{Deserialize, Serialize};
 
-use super::super::benchmark::check_replies;
-use super::super::{Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, distinct};
-use super::{Common, answers, check_tokens, read};
+use super::super::benchmark::{check_replies, readable};
+use super::super::{
+    Ask, Benchmark, BenchmarkError, Metric, NamedScore, Prediction, Question, Reply, Unreadable, distinct,
+};
+use super::{Common, Rows, answers, check_tokens, read};
 use crate::error::Result;
 use crate::stats::{chrf, exact_match};
 
@@ -42,11 +45,10 @@ impl ShortAnswerRecipe {
 pub struct ShortAnswer {
     recipe: ShortAnswerRecipe,
     questions: Vec<Question>,
-    items: Vec<AnswerItem>,
-    key: String,
-    notes: Vec<String>,
+    rows: Rows<AnswerItem>,
 }
 
+#[derive(Clone)]
 struct AnswerItem {
     common: Common,
     references: Vec<String>,
@@ -63,7 +65,7 @@ impl ShortAnswer {
             let (references, _) = answers(&recipe.file, row)?;
             Ok(AnswerItem { common, references })
         };
-        let (items, key, notes) = read(&recipe.file, base, &[], make, |item| &item.common)?;
+        let rows = read(&recipe.file, base, &[], make, |item| &item.common)?;
         let question = |item: &AnswerItem| {
             let Common { id, language, question, media, .. } = &item.common;
             let request = recipe.instruction.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();
@@ -71,8 +73,8 @@ impl ShortAnswer {
             let id = format!("{}/{id}/{language}", recipe.file.name);
             Question::new(id, format!("{question}{request}"), media.clone(), ask)
         };
-        let questions = items.iter().map(question).collect();
-        Ok(Self { recipe, questions, items, key, notes })
+        let questions = rows.items.iter().map(question).collect();
+        Ok(Self { recipe, questions, rows })
     }
 
     fn chrf(&self) -> String {
@@ -103,7 +105,7 @@ impl Benchmark for ShortAnswer {
                 ..item.common.prediction(name, question)
             })
         };
-        self.items.iter().zip(&self.questions).zip(replies).map(predict).collect()
+        self.rows.items.iter().zip(&self.questions).zip(replies).map(predict).collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -125,15 +127,21 @@ impl Benchmark for ShortAnswer {
     }
 
     fn language_of(&self, question: usize) -> Option<String> {
-        Some(self.items.get(question)?.common.language.tag().to_owned())
+        Some(self.rows.items.get(question)?.common.language.tag().to_owned())
     }
 
     fn languages(&self) -> Vec<String> {
-        distinct(self.items.iter().map(|item| item.common.language.tag()))
+        distinct(self.rows.items.iter().map(|item| item.common.language.tag()))
+    }
+
+    fn without(&self, unreadable: &Unreadable) -> Result<Arc<dyn Benchmark>> {
+        let rows = self.rows.without(&self.recipe.file, unreadable, |item| &item.common)?;
+        let (recipe, questions) = (self.recipe.clone(), readable(&self.questions, unreadable));
+        Ok(Arc::new(Self { recipe, questions, rows }))
     }
 
     fn key(&self) -> String {
-        self.key.clone()
+        self.rows.key.clone()
     }
 
     fn limits(&self) -> DecodeLimits {
@@ -141,6 +149,6 @@ impl Benchmark for ShortAnswer {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.notes.clone()
+        self.rows.notes.clone()
     }
 }

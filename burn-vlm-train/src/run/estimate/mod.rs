@@ -175,12 +175,8 @@ fn parameters(config: &VlmConfig, stage: &StageRecipe) -> Result<(LearningRates,
 
 /// A stage's learning rates, checked, and its parameters.
 fn rates_of(name: &str, stage: &StageRecipe, config: &VlmConfig) -> Result<(LearningRates, Vec<ParamInfo>)> {
-    let of_stage = |error: TrainError| match error {
-        TrainError::Recipe(message) => TrainError::Recipe(format!("[stage.{name}]: {message}")),
-        other => other,
-    };
-    let (rates, params) = parameters(config, stage).map_err(of_stage)?;
-    rates.check(&params).map_err(of_stage)?;
+    let (rates, params) = parameters(config, stage).map_err(TrainError::in_stage(name))?;
+    rates.check(&params).map_err(TrainError::in_stage(name))?;
     Ok((rates, params))
 }
 

@@ -1,0 +1,57 @@
+//! Which weights an adapter was made for: a warning where the model is another one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_vlm::checkpoint::{ADAPTER_CONFIG, other_base, record_base};
+
+/// A folder of weights that begin with `text`.
+fn model(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let folder = folder.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("model.safetensors"), text).unwrap();
+    fs::write(folder.join("config.json"), "{}").unwrap();
+    folder
+}
+
+#[test]
+fn a_record_tells_other_weights_under_the_same_name_and_the_same_under_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    let config = r#"{"peft_type": "LORA", "base_model_name_or_path": "org/nowhere"}"#;
+    fs::write(adapter.join(ADAPTER_CONFIG), config).unwrap();
+    let base = model(folder.path(), "base", "weights");
+    record_base(&adapter, &base).unwrap();
+    assert_eq!(other_base(&adapter, &base).unwrap(), None, "the record goes before the name");
+    assert_eq!(other_base(&adapter, &model(folder.path(), "moved", "weights")).unwrap(), None);
+    let other = model(folder.path(), "other", "Weights");
+    let warning = other_base(&adapter, &other).unwrap().unwrap();
+    assert!(warning.contains(&base.display().to_string()) && warning.contains("other are others"), "{warning}");
+}
+
+#[test]
+fn without_a_record_the_name_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    let say = |base: &str| {
+        let config = serde_json::json!({ "peft_type": "LORA", "base_model_name_or_path": base });
+        fs::write(adapter.join(ADAPTER_CONFIG), config.to_string()).unwrap();
+    };
+    let same = model(folder.path(), "LLaVA-1.5-7b-hf", "x");
+    let cached = model(folder.path(), "models--llava-hf--llava-1.5-7b-hf/snapshots/abc", "x");
+    let named = model(folder.path(), "mine", "x");
+    fs::write(named.join("config.json"), r#"{"_name_or_path": "llava-hf/llava-1.5-7b-hf"}"#).unwrap();
+    let other = model(folder.path(), "TowerVision-2B", "x");
+    say("llava-hf/llava-1.5-7b-hf");
+    for model in [&same, &cached, &named] {
+        assert_eq!(other_base(&adapter, model).unwrap(), None, "{}", model.display());
+    }
+    let warning = other_base(&adapter, &other).unwrap().unwrap();
+    assert!(warning.contains("`llava-hf/llava-1.5-7b-hf`") && warning.contains("TowerVision-2B"), "{warning}");
+    say(&other.display().to_string());
+    assert_eq!(other_base(&adapter, &other).unwrap(), None);
+    fs::write(adapter.join(ADAPTER_CONFIG), r#"{"peft_type": "LORA", "base_model_name_or_path": null}"#).unwrap();
+    assert_eq!(other_base(&adapter, &other).unwrap(), None, "nothing is said");
+}
