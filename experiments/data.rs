@@ -6,6 +6,7 @@ mod looking;
 mod mixture_file;
 mod questions;
 mod recipe_file;
+mod score;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Command {
     Inspect(Box<inspect::InspectArgs>),
     Export(export::ExportArgs),
     Questions(questions::QuestionsArgs),
+    Score(Box<score::ScoreArgs>),
 }
 
 /// Runs `examples/data` with the command line of this process.
@@ -60,5 +62,6 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Inspect(args) => inspect::run(args, out, &reporter),
         Command::Export(args) => export::run(args, out, &reporter),
         Command::Questions(args) => questions::run(args, out),
+        Command::Score(args) => score::run(args, out, &reporter),
     }
 }

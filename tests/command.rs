@@ -67,7 +67,7 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
             assert!(help.contains(&format!("Examples:\n  burn-vlm {command}")), "{help}");
         }
     }
-    for command in ["inspect", "export", "questions"] {
+    for command in ["inspect", "export", "questions", "score"] {
         assert!(said(&["data", command, "--help"]).contains(&format!("Examples:\n  burn-vlm data {command}")));
     }
     assert!(said(&["--version"]).starts_with("burn-vlm "));

@@ -11,6 +11,7 @@
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`video`]: video files -> chosen frames -> normalised pixels
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
+//! - [`comet`]: pairs of texts for translation metrics, and the error spans that come of them
 //! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
 //! - [`batching`]: batches by real length within a budget of tokens, and packed rows
@@ -31,6 +32,7 @@ pub mod batching;
 mod braces;
 pub mod chat_template;
 pub mod collate;
+pub mod comet;
 pub mod conversation;
 #[cfg(feature = "burn-dataset")]
 pub mod dataset;

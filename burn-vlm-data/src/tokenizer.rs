@@ -10,6 +10,7 @@
 //!   are not cut at each vowel sign.
 
 mod patterns;
+mod sentencepiece;
 
 use burn_vlm_base::files::{FileError, write_atomic};
 use burn_vlm_base::guard::guarded;

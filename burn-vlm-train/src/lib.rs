@@ -7,6 +7,7 @@
 //! | [`study`] | a cell of an ablation: trained by `run`, asked by `eval`, summarised |
 //! | [`eval`] | benchmarks: what is asked and what the replies are worth |
 //! | [`chat`] | talking to a model |
+//! | [`quality`] | scores of translations by COMETKiwi and XCOMET |
 //! | [`trainer`] | the loop of one stage, with [`optim`], [`checkpoint`], [`log`], [`watch`] (validation) and [`device`] |
 //! | [`objective`] | from a source's samples to a batch and its loss |
 //! | [`processor`], [`pictures`], [`features`] | what stands before the tensor, and the features of a frozen tower, computed once |
@@ -42,6 +43,7 @@ pub mod params;
 pub mod pictures;
 pub mod pretrain;
 pub mod processor;
+pub mod quality;
 pub mod recipe;
 pub mod report;
 pub mod run;

@@ -3,7 +3,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`vision`] | image encoders: SigLIP 1 and 2, CLIP, Chinese-CLIP, the enum [`VisionEncoder`](vision::VisionEncoder) |
-//! | [`text`] | the text towers of the dual encoders |
+//! | [`text`] | the text towers of the dual encoders; XLM-RoBERTa and XLM-RoBERTa-XL |
+//! | [`comet`] | the translation metrics COMETKiwi and XCOMET |
 //! | [`dual`] | contrastive dual encoders (SigLIP, CLIP) and their losses |
 //! | [`language`] | decoders: Gemma 2, Llama, Mistral, Qwen 2, the enum [`LanguageModel`](language::LanguageModel), the KV cache |
 //! | [`connector`] | from visual features to the decoder's embedding space: LLaVA's MLP, Parrot's experts, pixel shuffle |
@@ -33,6 +34,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod comet;
 pub mod connector;
 pub mod count;
 pub mod dual;

@@ -7,10 +7,11 @@
 //! contains a word. A word that no name contains is a failure, and so is a folder without expected outputs.
 //!
 //! The form of a folder (docs/checkpoints.md has more): what transformers reads (config.json with weights,
-//! preprocessor_config.json, tokenizer.json with a chat template), `expected.safetensors` and `expected.json` with inputs and
+//! preprocessor_config.json, tokenizer.json with a chat template) or COMET (hparams.yaml, checkpoints, the encoder's folder), `expected.safetensors` and `expected.json` with inputs and
 //! outputs by the names that the folders here have, README.txt with how it was made. Pictures are files of `images` beside the
 //! folder, in the order in which README.txt lists them.
 
+mod comet;
 #[path = "../../burn-vlm/tests/common/mod.rs"]
 mod common;
 mod dual;
@@ -77,8 +78,8 @@ fn main() -> ExitCode {
 }
 
 /// Files that say what a folder is.
-const KINDS: [&str; 4] =
-    ["config.json", "preprocessor_config.json", "tokenizer.json", "video_preprocessor_config.json"];
+const KINDS: [&str; 5] =
+    ["config.json", "preprocessor_config.json", "tokenizer.json", "video_preprocessor_config.json", "hparams.yaml"];
 /// Files with outputs.
 const EXPECTED: [&str; 3] = ["expected.safetensors", "expected.json", versions::FILE];
 
@@ -126,7 +127,9 @@ fn check(folder: &Path) {
     let has_expected = has_any(folder, &EXPECTED);
     assert!(has_expected, "{}: none of {}: nothing to compare with", folder.display(), EXPECTED.join(", "));
     let fixture = Fixture::open_dir(folder);
-    let kind = if folder.join("config.json").is_file() {
+    let kind = if folder.join("hparams.yaml").is_file() {
+        "comet".to_string()
+    } else if folder.join("config.json").is_file() {
         fixture.json("config.json")["model_type"].as_str().unwrap_or("config.json without model_type").to_string()
     } else if folder.join("preprocessor_config.json").is_file() {
         "image processor".to_string()
@@ -139,9 +142,10 @@ fn check(folder: &Path) {
     let read: &[&str] = match (of_versions, kind.as_str()) {
         (true, _) => &[versions::FILE, versions::AS_LOADED],
         (_, "llava_onevision") => &["expected.safetensors", "expected.json", onevision::VERSIONS],
-        (_, "llava" | "llava_next" | "parrot_qwen2" | "tokenizer" | "gemma2" | "llama" | "mistral" | "qwen2") => {
-            &["expected.safetensors", "expected.json"]
-        }
+        (
+            _,
+            "llava" | "llava_next" | "parrot_qwen2" | "tokenizer" | "gemma2" | "llama" | "mistral" | "qwen2" | "comet",
+        ) => &["expected.safetensors", "expected.json"],
         _ => &["expected.safetensors"],
     };
     let unread = unread(folder, read);
@@ -155,6 +159,7 @@ fn check(folder: &Path) {
         "llava" | "llava_next" => vlm::check(fixture),
         "llava_onevision" => onevision::check(fixture),
         "parrot_qwen2" => parrot::check(fixture),
+        "comet" => comet::check(fixture),
         "image processor" => processor::check(fixture),
         "tokenizer" => tokenizer::check(fixture),
         other => panic!("{}: no check for this kind: {other}", folder.display()),

@@ -48,6 +48,32 @@ impl FileSource {
         rows
     }
 
+    /// The same without the pictures, which need not be there: for who works on texts alone.
+    ///
+    /// # Errors
+    /// One result a record: why it cannot be read, or that its language is not known.
+    pub fn texts(&self, records: &[u64]) -> Vec<Result<Row, Box<Skip>>> {
+        let inside = records.partition_point(|record| *record < self.len());
+        let raw = self.records.read(&records[..inside], false);
+        let text = |(raw, record): (Result<RawRecord, RawSkip>, &u64)| {
+            raw.and_then(|raw| self.text(raw)).map_err(|raw| Box::new(self.skip(raw, *record)))
+        };
+        let mut rows: Vec<_> = raw.into_iter().zip(records).map(text).collect();
+        rows.extend(records[inside..].iter().map(|record| Err(Box::new(self.no_such_record(*record)))));
+        rows
+    }
+
+    fn text(&self, raw: RawRecord) -> Result<Row, RawSkip> {
+        let given = self.interpreter.given_id(&raw.fields);
+        let id = given.clone().unwrap_or_else(|| made_up_id(&raw));
+        let others = self.interpreter.others(&raw.fields, &raw.unread);
+        let RawRecord { file, place, fields, .. } = raw;
+        match self.interpreter.language(&fields) {
+            Ok(language) => Ok(Row { id, file, place, fields, media: Vec::new(), language, others }),
+            Err(reason) => Err(RawSkip { file, place, id: given, reason }),
+        }
+    }
+
     fn row(&self, raw: RawRecord) -> Result<Row, RawSkip> {
         let given = self.interpreter.given_id(&raw.fields);
         let id = given.clone().unwrap_or_else(|| made_up_id(&raw));

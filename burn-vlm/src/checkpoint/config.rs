@@ -12,6 +12,8 @@ use crate::error::ModelError;
 
 /// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
 const MAX_SIZE: u64 = 1 << 22;
+/// The most repetitions of anything, where the file with the tensors is not at hand.
+const MAX_REPEATED: usize = 1024;
 /// Keys that say how often something is repeated: each repetition needs tensors in the file.
 const COUNTS: [&str; 2] = ["num_hidden_layers", "num_experts"];
 /// How keys end that say how large something is.
@@ -25,6 +27,13 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
         return Err(CheckpointError::format(path, LFS_POINTER));
     }
     serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
+}
+
+/// A part's config.json as its type, its sizes checked against reason: for whoever has the weights elsewhere.
+pub(crate) fn read_config<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
+    let json: Value = read_json(path)?;
+    check_sizes(&json, path, MAX_REPEATED)?;
+    from_value(json, path)
 }
 
 /// What makes a folder a model.

@@ -9,6 +9,8 @@
 //!
 //! Low-rank adapters have a folder of their own, in peft's layout ([`load_adapter`], [`save_adapter`]).
 //!
+//! Files of `torch.save` are read where one is named ([`TensorSource::open`]), never run, and not written.
+//!
 //! Weights only. The checkpoints of a training run, optimizer state included, are `burn-vlm-train`'s: safetensors too, keyed by the
 //! parameters' paths.
 
@@ -24,6 +26,8 @@ mod peft;
 mod pretrained;
 mod reader;
 mod save;
+mod text;
+mod torch;
 
 pub use adapter_base::{other_base, record_base};
 pub use folder::{SaveOptions, copy_words};
@@ -35,6 +39,7 @@ pub use pretrained::{Layout, Pretrained, load_tower};
 pub use reader::{StoredTensor, TensorSource};
 pub use save::{StoreDtype, save_parameters};
 
+pub(crate) use config::read_config;
 pub(crate) use keys::Path as ParameterPath;
 
 use std::path::{Path, PathBuf};

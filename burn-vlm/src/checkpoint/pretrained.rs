@@ -14,7 +14,7 @@ use super::config::CONFIG;
 use super::folder::{copy_companions, publish};
 use super::save::save_shards;
 use super::{CheckpointError, LoadOptions, SaveOptions, StoreDtype, TensorSource, load_parameters_with};
-use super::{config, original, parrot};
+use super::{config, original, parrot, text};
 use crate::connector::Projector;
 use crate::dual::{DualConfig, DualEncoder};
 use crate::error::ModelError;
@@ -44,6 +44,11 @@ pub enum Layout {
     Llava,
     /// The authors' Parrot checkpoints, LLaVA's original names with the vision tower inside.
     Parrot,
+    /// A text encoder alone: `roberta.*` or no prefix; heads are skipped.
+    Text,
+    /// COMET's checkpoints: the encoder below `encoder.model.`, the estimator numbered with its activations and dropouts; what they hold
+    /// for training is skipped.
+    Comet,
 }
 
 /// Where a VLM's files keep the language model: 4.x and 5.x, then module names.
@@ -116,6 +121,8 @@ impl Layout {
                 Some(renamed.unwrap_or_else(|| key.to_string()))
             }
             Self::Parrot => Some(parrot::module_name(key)),
+            Self::Text => text::module_name(key),
+            Self::Comet => text::comet_name(key),
         }
     }
 
@@ -129,6 +136,8 @@ impl Layout {
                 None => name.to_string(),
             },
             Self::Parrot => parrot::file_key(name),
+            Self::Text => text::file_key(name),
+            Self::Comet => text::comet_key(name),
         }
     }
 

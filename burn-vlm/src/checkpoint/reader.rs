@@ -1,4 +1,4 @@
-//! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists.
+//! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists; and a file of `torch.save` where one is named.
 //!
 //! Unusual here: files are read by position, in chunks that several threads fetch and convert at once, and are not mapped
 //! into memory. A mapped file that somebody truncates kills the process (SIGBUS) where a read returns an error; and since
@@ -15,8 +15,8 @@ use burn_vlm_base::seal::{SEAL, Seal};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::CheckpointError;
 use super::chunks::{Element, read_transposed, read_values};
+use super::{CheckpointError, torch};
 
 /// What is wrong with a file that git-lfs has not fetched.
 pub(super) const LFS_POINTER: &str =
@@ -41,6 +41,8 @@ pub struct StoredTensor {
     file: usize,
     /// First byte, from the start of the file.
     pub(super) start: u64,
+    /// Whether its values do not stand in the file in row-major order, which torch allows.
+    scattered: bool,
 }
 
 /// The tensors of a checkpoint; the values stay on disk until they are read.
@@ -54,7 +56,8 @@ pub struct TensorSource {
 }
 
 impl TensorSource {
-    /// Opens a safetensors file, or a folder with `model.safetensors` or its index. Headers are read and checked.
+    /// Opens a safetensors file, a file of `torch.save` (`.ckpt`, `.pt`, `.bin`: told by its content, and nothing in it is run), or a
+    /// folder with `model.safetensors` or its index. Headers are read and checked.
     ///
     /// # Errors
     /// [`CheckpointError::NoWeights`], [`CheckpointError::Io`], [`CheckpointError::Format`] for a truncated or corrupt file.
@@ -141,14 +144,33 @@ impl TensorSource {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        match torch_start(path)? {
+            Some(torch::OLD_START) => return Err(CheckpointError::format(path, torch::OLD)),
+            Some(torch::START) => return self.add_torch(path),
+            _ => {}
+        }
         let (opened, data, header) = read_header(path)?;
         let file = self.files.len();
         self.files.push((path.to_path_buf(), opened));
         for (key, info) in header.tensors() {
             let start = data + info.data_offsets.0 as u64;
-            let tensor = StoredTensor { dtype: info.dtype, shape: info.shape.clone(), file, start };
+            let tensor = StoredTensor { dtype: info.dtype, shape: info.shape.clone(), file, start, scattered: false };
             if self.tensors.insert(key.clone(), tensor).is_some() {
                 return Err(CheckpointError::format(path, format!("`{key}` is in two shards")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors of a file of `torch.save`.
+    fn add_torch(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let opened = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
+        let tensors = torch::read(path, &opened)?;
+        let file = self.files.len();
+        self.files.push((path.to_path_buf(), opened));
+        for torch::TorchTensor { key, dtype, shape, start, scattered } in tensors {
+            if self.tensors.insert(key.clone(), StoredTensor { dtype, shape, file, start, scattered }).is_some() {
+                return Err(CheckpointError::format(path, format!("`{key}` is there twice")));
             }
         }
         Ok(())
@@ -195,6 +217,12 @@ impl TensorSource {
             let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
             return Err(CheckpointError::format(path, reason));
         }
+        if tensor.scattered {
+            let reason = format!(
+                "`{key}` is a transposed or sliced view, whose values are not read; save it with `.contiguous()`"
+            );
+            return Err(CheckpointError::format(path, reason));
+        }
         let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
         let result = match (transposed, tensor.shape.as_slice()) {
             (true, &[rows, columns]) => read_transposed(rows, columns, read),
@@ -204,6 +232,17 @@ impl TensorSource {
             }
         };
         result.map_err(CheckpointError::io(path, "reading"))
+    }
+}
+
+/// The first bytes of a file; none of a shorter one.
+fn torch_start(path: &Path) -> Result<Option<[u8; 4]>, CheckpointError> {
+    let mut start = [0; 4];
+    let mut file = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
+    match file.read_exact(&mut start) {
+        Ok(()) => Ok(Some(start)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(CheckpointError::io(path, "reading")(error)),
     }
 }
 

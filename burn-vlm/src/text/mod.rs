@@ -1,10 +1,20 @@
-//! Text towers of the dual encoders.
+//! Text towers of the dual encoders, and the multilingual encoders that translation metrics stand on ([`TextEncoder`]).
 
 mod clip;
+mod encoder;
+mod roberta;
 mod siglip;
+mod xlm_roberta;
+mod xlm_roberta_xl;
 
 pub use clip::{ClipTextConfig, ClipTextModel};
+pub use encoder::{TextEncoder, TextEncoderConfig};
+pub use roberta::{Dense, RobertaEmbeddings, RobertaSelfAttention};
 pub use siglip::{SiglipTextConfig, SiglipTextModel};
+pub use xlm_roberta::{
+    NormedDense, PostNormAttention, PostNormEncoder, PostNormLayer, XlmRobertaConfig, XlmRobertaModel,
+};
+pub use xlm_roberta_xl::{PreNormAttention, PreNormEncoder, PreNormLayer, XlmRobertaXlConfig, XlmRobertaXlModel};
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
