@@ -1,9 +1,11 @@
 //! The `data` command: what is in a source or mixture, and a first data set to try it on.
 
+mod agreement;
 mod export;
 mod inspect;
 mod looking;
 mod mixture_file;
+mod mt_score;
 mod questions;
 mod recipe_file;
 mod score;
@@ -26,11 +28,13 @@ fn help() -> String {
             "a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file",
         ),
         ("data", "inspect runs/emoji/mixture.toml --html runs/page.html", "what is in it, and a page to look at"),
+        ("data", "agreement ratings.csv --out runs/agreement", "how far annotators agree"),
+        ("data", "mt-score pairs.tsv --language de --out runs/scores", "BLEU, chrF and TER of translations"),
     ];
-    examples(&lines, "`data inspect --help`, `data export --help` and `data questions --help` have more.")
+    examples(&lines, "Each command has its own `--help`, such as `data agreement --help`.")
 }
 
-/// Look at training data before it is trained on, or write some to begin with
+/// Look at training data before it is trained on, write some to begin with, and measure what annotators and translators made
 #[derive(Debug, Parser)]
 #[command(name = "data", max_term_width = 100, after_help = help())]
 pub struct DataArgs {
@@ -44,6 +48,8 @@ enum Command {
     Export(export::ExportArgs),
     Questions(questions::QuestionsArgs),
     Score(Box<score::ScoreArgs>),
+    Agreement(Box<agreement::AgreementArgs>),
+    MtScore(Box<mt_score::MtScoreArgs>),
 }
 
 /// Runs `examples/data` with the command line of this process.
@@ -63,5 +69,7 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Export(args) => export::run(args, out, &reporter),
         Command::Questions(args) => questions::run(args, out),
         Command::Score(args) => score::run(args, out, &reporter),
+        Command::Agreement(args) => agreement::run(args, out),
+        Command::MtScore(args) => mt_score::run(args, out),
     }
 }

@@ -378,3 +378,153 @@ fn mistakes_are_errors_that_say_what_to_do() {
         assert!(error.contains(word), "{line:?}: {error}");
     }
 }
+
+/// Ratings of two questions in two languages, with a missing one, and one item that nobody but one rated.
+const RATINGS: &str = "item,annotator,fluency,verdict,lang\n\
+    q1,ann,5,good,de\nq1,bob,4,good,de\nq2,ann,2,bad,de\nq2,bob,2,good,de\nq3,ann,1,bad,de\nq3,bob,,bad,de\n\
+    q1,ann,3,good,fr\nq1,bob,3,good,fr\nq2,ann,4,good,fr\nq2,bob,5,good,fr\nq3,ann,2,good,fr\nq3,bob,2,good,fr\n";
+
+#[test]
+fn agreement_is_reported_by_column_and_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "ratings.csv");
+    fs::write(&file, RATINGS).unwrap();
+    let out = path(folder.path(), "out");
+    let options = ["--label", "fluency,verdict", "--level", "fluency=ordinal", "--scale", "fluency=1,2,3,4,5"];
+    let text = ok(&[&["agreement", &file, "--out", &out, "--by", "lang", "--resamples", "50"], &options[..]].concat());
+    for part in ["## fluency, de", "## verdict, fr", "quadratic weights", "undefined, agreement 1.0", "--scale"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("agreement.json")).unwrap()).unwrap();
+    let columns = json["columns"].as_array().unwrap();
+    let names: Vec<_> = columns.iter().map(|column| (column["column"].as_str(), column["group"].as_str())).collect();
+    let wanted = [("fluency", "de"), ("fluency", "fr"), ("verdict", "de"), ("verdict", "fr")];
+    assert_eq!(names, wanted.map(|(column, group)| (Some(column), Some(group))));
+    let measure = |column: &Value, key: &str| {
+        column["measures"].as_array().unwrap().iter().find(|measure| measure["key"] == key).unwrap().clone()
+    };
+    // By hand: of two items that both rated one is the same; 5 against 4 and 2 against 2 on a scale of five.
+    assert_eq!(measure(&columns[0], "percent_mean_over_items")["value"], 0.5);
+    assert_eq!((columns[0]["items_with_two"].as_u64(), columns[0]["missing"].as_u64()), (Some(2), Some(1)));
+    let linear = measure(&columns[0], "cohen_mean_linear")["value"].as_f64().unwrap();
+    // Observed distance (1 + 0) / 2, by chance (1 + 3 + 2 + 0) / 4.
+    assert!((linear - (1.0 - 0.5 / 1.5)).abs() < 1e-12, "{linear}");
+    assert_eq!(measure(&columns[2], "percent_mean_over_items")["value"], 2.0 / 3.0);
+    let alpha = measure(&columns[3], "alpha");
+    assert!(alpha["value"].is_null() && alpha["undefined"].as_str().unwrap().contains("agreement 1.0"));
+    assert!(alpha.get("interval").is_none());
+    assert_eq!((&columns[0]["scale_declared"], &columns[2]["scale_declared"]), (&true.into(), &false.into()));
+    assert_eq!(fs::read_to_string(Path::new(&out).join("agreement.md")).unwrap().matches("## ").count(), 4);
+
+    // The same of a table with a column an annotator, and of JSON.
+    let wide = path(folder.path(), "wide.tsv");
+    fs::write(&wide, "item\tann\tbob\nq1\tgood\tgood\nq2\tbad\tgood\nq3\tbad\tbad\n").unwrap();
+    let lines = path(folder.path(), "r.jsonl");
+    let record = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        serde_json::json!({"item": cells[0], "annotator": cells[1], "label": cells[3]}).to_string() + "\n"
+    };
+    fs::write(&lines, RATINGS.lines().filter(|line| line.ends_with(",de")).map(record).collect::<String>()).unwrap();
+    for (line, name) in [(vec!["agreement", &wide, "--wide"], "a"), (vec!["agreement", &lines], "b")] {
+        let out = path(folder.path(), name);
+        ok(&[&line[..], &["--out", &out, "--resamples", "50"]].concat());
+        let json: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("agreement.json")).unwrap()).unwrap();
+        assert_eq!(json["columns"][0]["measures"], columns[2]["measures"]);
+        assert_eq!(json["columns"][0]["pairs"], columns[2]["pairs"]);
+    }
+}
+
+#[test]
+fn bad_ratings_are_errors_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |text: &str, more: &[&str], words: &[&str]| {
+        let file = path(folder.path(), "r.csv");
+        fs::write(&file, text).unwrap();
+        let out = path(folder.path(), "out");
+        let (_, result) = run(&[&["agreement", &file, "--out", &out], more].concat());
+        let error = result.unwrap_err();
+        words.iter().for_each(|word| assert!(error.contains(word), "{text:?}: {word}: {error}"));
+        assert!(!Path::new(&out).exists(), "{text:?}");
+    };
+    let head = "item,annotator,label\n";
+    let rows = |rows: &str| format!("{head}{rows}");
+    fails(&rows("i,a,x\ni,b,maybe\n"), &["--scale", "x,y"], &["r.csv, line 3", "\"maybe\"", "x, y"]);
+    fails(&rows("i,a,x\ni,a,y\ni,b,x\n"), &[], &["r.csv, line 3", "already", "line 2"]);
+    fails(&rows("i,a,x\nj,a,y\n"), &[], &["r.csv", "all 2 ratings", "\"a\"", "two annotators"]);
+    fails(&rows("i,a,\nj,b,\n"), &[], &["r.csv", "no rating"]);
+    fails(&rows(""), &[], &["r.csv", "no row"]);
+    fails(&rows("i,,x\n"), &[], &["line 2", "\"annotator\""]);
+    fails(&rows("i,a,x\ni,b,1\n"), &["--level", "interval"], &["line 2", "no number", "interval"]);
+    fails(&rows("i,a,-1\ni,b,1\n"), &["--level", "ratio"], &["line 2", "below 0"]);
+    fails(&rows("i,a,low\ni,b,high\n"), &["--level", "ordinal"], &["--scale high,low"]);
+    fails(&rows("i,a,x\n"), &["--level", "cardinal"], &["\"cardinal\"", "nominal"]);
+    fails(&rows("i,a,x\n"), &["--level", "lable=ordinal"], &["\"lable\"", "label"]);
+    fails(&rows("i,a,x\n"), &["--scale", "x,y,x"], &["\"x\" stands twice"]);
+    fails(&rows("i,a,x\n"), &["--label", "verdict"], &["no column \"verdict\"", "annotator, label"]);
+    fails(&rows("i,a,x\n"), &["--label", "label,label"], &["\"label\" twice"]);
+    fails(&rows("i,a,x\n"), &["--by", "lang"], &["no column \"lang\""]);
+    fails(&rows("i,a\n"), &[], &["line 2", "2 cells, expected 3"]);
+    let full = path(folder.path(), "full");
+    fs::create_dir(&full).unwrap();
+    fs::write(Path::new(&full).join("x"), "").unwrap();
+    assert!(run(&["agreement", "r.csv", "--out", &full]).1.unwrap_err().contains("not empty"));
+}
+
+/// Two languages; a table for both, every sentence, signatures as sacreBLEU's.
+#[test]
+fn translations_are_scored_by_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "pairs.tsv");
+    let rows = "hypothesis\treference\tother\tlang\nDer Hund läuft schnell davon.\tDer Hund läuft schnell weg.\t\tde\n\
+        一只绿色的鸟。\t一只绿色的鸟。\t绿鸟\tzh\n\tEin Haus am See.\tHaus\tde\n";
+    fs::write(&file, rows).unwrap();
+    let out = path(folder.path(), "out");
+    let line = ["mt-score", &file, "--language-field", "lang", "--reference", "reference,other", "--resamples", "100"];
+    let text = ok(&[&line[..], &["--out", &out]].concat());
+    for part in [
+        "| mean of languages |",
+        "nrefs:var|bs:100|seed:12345|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0 (de)",
+        "tok:zh|",
+        "case:lc|tok:tercom|norm:yes|punct:yes|asian:yes|version:2.6.0 (zh-Hans)",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("scores.json")).unwrap()).unwrap();
+    let languages = json["languages"].as_array().unwrap();
+    let of = |tag: &str| languages.iter().find(|language| language["language"] == tag).unwrap();
+    assert_eq!((of("de")["segments"].as_u64(), of("de")["empty_hypotheses"].as_u64()), (Some(2), Some(1)));
+    let chinese = &of("zh-Hans")["metrics"];
+    assert!((chinese["bleu"]["score"].as_f64().unwrap() - 100.0).abs() < 1e-9);
+    assert_eq!(chinese["ter"]["score"], 0.0);
+    let lines = fs::read_to_string(Path::new(&out).join("segments.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["line"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!((lines[2]["chrf"].as_f64(), lines[2]["bleu"].as_f64()), (Some(0.0), Some(0.0)));
+    // One edit of five words.
+    assert_eq!(lines[0]["ter"], 20.0);
+    let mean = json["mean_of_languages"]["chrf"].as_f64().unwrap();
+    let both = ["de", "zh-Hans"].map(|tag| of(tag)["metrics"]["chrf"]["score"].as_f64().unwrap());
+    assert!((mean - (both[0] + both[1]) / 2.0).abs() < 1e-9);
+
+    let fails = |text: &str, more: &[&str], words: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let out = path(folder.path(), "failed");
+        let error = run(&[&["mt-score", &file, "--out", &out], more].concat()).1.unwrap_err();
+        words.iter().for_each(|word| assert!(error.contains(word), "{text:?}: {word}: {error}"));
+        assert!(!Path::new(&out).exists());
+    };
+    let one = "hypothesis\treference\nx\ty\n";
+    fails(one, &["--language", "ja"], &["ja-mecab", "--mecab-ja DIR", "--tokenizer ja=char"]);
+    fails(one, &["--language", "ja", "--mecab-ja", "nowhere"], &["nowhere", "sys.dic", "ipadic"]);
+    fails(one, &["--language", "de", "--tokenizer", "spm"], &["\"spm\"", "13a"]);
+    fails(one, &["--language", "de", "--tokenizer", "ja=char"], &["ja", "no row"]);
+    fails(one, &["--language", "de", "--hypothesis", "mt"], &["no column \"mt\"", "hypothesis, reference"]);
+    fails("hypothesis\treference\nx\t\n", &["--language", "de"], &["line 2", "no reference"]);
+    let tagged = "hypothesis\treference\tlang\nx\ty\tklingon\n";
+    fails(tagged, &["--language-field", "lang"], &["line 2", "klingon"]);
+    assert!(DataArgs::try_parse_from(["data", "mt-score", "x.tsv", "--out", "o"]).is_err());
+    // By characters it needs no dictionary.
+    fs::write(&file, one).unwrap();
+    let out = path(folder.path(), "characters");
+    ok(&["mt-score", &file, "--out", &out, "--language", "ja", "--tokenizer", "ja=char", "--resamples", "0"]);
+}

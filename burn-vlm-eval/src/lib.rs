@@ -16,6 +16,8 @@
 //! | [`strict`] | burn-vlm's own rules: one strict reader for all languages |
 //! | [`clean`] | what is done to a reply before it is scored |
 //! | [`plain_text`] | files with one sentence a line, which belong together line by line |
+//! | [`agreement`], [`resample`] | how far annotators agree; drawing with replacement |
+//! | [`columns`] | tables of named columns: CSV, TSV, JSONL |
 //! | [`translation`], [`cxmi`] | BLEU, chrF and TER as sacreBLEU has them; what a picture is worth to a translation |
 //! | `judge` (a feature) | asking a model at an endpoint what replies are worth |
 //! | [`ask`], [`error`] | what a model is asked for; what can be wrong |
@@ -25,11 +27,13 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod agreement;
 pub mod ask;
 pub mod benchmarks;
 mod cc_ocr_folder;
 pub mod circular;
 pub mod clean;
+pub mod columns;
 pub mod cxmi;
 pub mod error;
 pub mod file;
@@ -47,6 +51,7 @@ pub mod plain_text;
 pub mod published;
 pub mod reading;
 pub mod reply;
+pub mod resample;
 pub mod rows;
 pub mod rules;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::plain_text::{Reader, empty_line, plain_name};
 use crate::published::{Answer, Asked, Flag, Item, Items, MetricInfo, Published, Scored, Verdict};
 use crate::rules::{PromptStyle, Rules};
 use crate::translation::tokenize::strip;
-use crate::translation::{Bleu, Chrf, Tokenizer, ter};
+use crate::translation::{Bleu, Chrf, Smoothing, Ter, Tokenizer};
 
 /// The language that is translated from.
 const SOURCE: &str = "en";
@@ -26,8 +26,9 @@ const MAX_NEW_TOKENS: usize = 128;
 const CHRF: &str = "chrf";
 const BLEU: &str = "bleu";
 /// Sentences by themselves: orders that are too long for them are left out.
-const SENTENCE_BLEU: Bleu = Bleu { lower: false, tokenizer: Tokenizer::V13a, effective_order: true };
-const SENTENCE_CHRF: Chrf = Chrf { lower: false, words: 0 };
+const SENTENCE_BLEU: Bleu =
+    Bleu { lower: false, tokenizer: Tokenizer::V13a, effective_order: true, smoothing: Smoothing::Exponential };
+const SENTENCE_CHRF: Chrf = Chrf::DEFAULT;
 
 /// Multi30K.
 pub(super) struct Multi30k;
@@ -204,28 +205,29 @@ fn verdict(item: &Item, answer: &Answer, reply: &str) -> Verdict {
 /// All scores of a corpus, with what sacreBLEU prints and signs.
 fn corpus(pairs: &[(&str, &str)]) -> Value {
     let mut all = Map::new();
-    let plain = Bleu { lower: false, tokenizer: Tokenizer::V13a, effective_order: false };
     for (name, settings) in [
-        ("bleu", plain),
-        ("bleu_lc", Bleu { lower: true, ..plain }),
-        ("bleu_intl", Bleu { tokenizer: Tokenizer::International, ..plain }),
-        ("bleu_char", Bleu { tokenizer: Tokenizer::Characters, ..plain }),
+        ("bleu", Bleu::DEFAULT),
+        ("bleu_lc", Bleu { lower: true, ..Bleu::DEFAULT }),
+        ("bleu_intl", Bleu { tokenizer: Tokenizer::International, ..Bleu::DEFAULT }),
+        ("bleu_char", Bleu { tokenizer: Tokenizer::Characters, ..Bleu::DEFAULT }),
     ] {
         let score = settings.corpus(pairs.iter().copied());
         let mut entry = entry(score.score, score.text(), settings.signature());
         // The others follow from the settings.
-        if let (true, Value::Object(details)) = (settings == plain, score.details()) {
+        if let ("bleu", Value::Object(details)) = (name, score.details()) {
             entry.extend(details);
         }
         all.insert(name.to_owned(), entry.into());
     }
-    for (name, lower, words) in [("chrf", false, 0), ("chrf++", false, 2), ("chrf_lc", true, 0)] {
-        let settings = Chrf { lower, words };
+    for (name, settings) in
+        [("chrf", Chrf::DEFAULT), ("chrf++", Chrf::PLUS_PLUS), ("chrf_lc", Chrf { lower: true, ..Chrf::DEFAULT })]
+    {
         let score = settings.corpus(pairs.iter().copied());
         all.insert(name.to_owned(), entry(score, settings.text(score), settings.signature()).into());
     }
-    let score = ter::corpus(pairs.iter().copied());
-    all.insert("ter".to_owned(), entry(score, ter::text(score), ter::signature()).into());
+    let ter = Ter::default();
+    let score = ter.corpus(pairs.iter().copied());
+    all.insert("ter".to_owned(), entry(score, ter.text_of(score), ter.signature()).into());
     all.into()
 }
 

@@ -1,9 +1,11 @@
-//! BLEU (Papineni et al., 2002) as sacreBLEU computes it: exponential smoothing, orders 1 to 4.
+//! BLEU (Papineni et al., 2002) as sacreBLEU computes it: orders 1 to 4, and the smoothings of Chen and Cherry (2014).
+
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use super::tokenize::Tokenizer;
-use super::{VERSION, case, matches, ngrams};
+use super::{Metric, case, matches, ngrams, or_empty, yes};
 
 /// The longest run of words.
 const ORDERS: usize = 4;
@@ -11,7 +13,7 @@ const ORDERS: usize = 4;
 const LOG_OF_ZERO: f64 = -9_999_999_999.0;
 
 /// What BLEU is computed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bleu {
     /// Texts are made lower case first.
     pub lower: bool,
@@ -19,6 +21,47 @@ pub struct Bleu {
     pub tokenizer: Tokenizer,
     /// Orders that the hypothesis is too short for are left out: for sentences by themselves.
     pub effective_order: bool,
+    /// What an order without a match counts.
+    pub smoothing: Smoothing,
+}
+
+/// What an order counts in which the references have nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Smoothing {
+    /// Half of one match, the next such order a quarter, and so on: sacreBLEU's `exp`, the default.
+    #[default]
+    Exponential,
+    /// That much of a match: `floor`.
+    Floor(f64),
+    /// That much is added to the matches and the runs of every order but the first: `add-k`.
+    Add(f64),
+    /// Nothing, and so the whole score: `none`.
+    None,
+}
+
+impl Smoothing {
+    /// The names of sacreBLEU.
+    pub const NAMES: [&str; 4] = ["exp", "floor", "add-k", "none"];
+
+    /// sacreBLEU's smoothing of a name, with its default value.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "exp" => Some(Self::Exponential),
+            "floor" => Some(Self::Floor(0.1)),
+            "add-k" => Some(Self::Add(1.0)),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+
+    fn signature(self) -> String {
+        match self {
+            Self::Exponential => "exp".to_owned(),
+            Self::Floor(value) => format!("floor[{value:.2}]"),
+            Self::Add(value) => format!("add-k[{value:.2}]"),
+            Self::None => "none".to_owned(),
+        }
+    }
 }
 
 /// Counts of some sentences, from which their score follows.
@@ -26,9 +69,9 @@ pub struct Bleu {
 pub struct BleuCounts {
     /// Words of the hypotheses.
     pub hypothesis: u64,
-    /// Words of the references.
+    /// Words of the references, of several the length nearest to the hypothesis's.
     pub reference: u64,
-    /// Runs of each order that the reference has too.
+    /// Runs of each order that a reference has too.
     pub correct: [u64; ORDERS],
     /// Runs of each order in the hypotheses.
     pub total: [u64; ORDERS],
@@ -41,47 +84,80 @@ pub struct BleuScore {
     pub score: f64,
     /// The counts.
     pub counts: BleuCounts,
+    /// What smoothing added to matches and runs of every order but the first.
+    pub added: f64,
     /// The precision of each order in percent, smoothed.
     pub precisions: [f64; ORDERS],
     /// The brevity penalty.
     pub brevity: f64,
 }
 
+impl Metric for Bleu {
+    type Counts = BleuCounts;
+
+    fn counts(&self, hypothesis: &str, references: &[&str]) -> BleuCounts {
+        let words = |text: &str| match self.lower {
+            true => self.tokenizer.words(&text.to_lowercase()),
+            false => self.tokenizer.words(text),
+        };
+        let hypothesis = words(hypothesis);
+        let references: Vec<Vec<String>> = or_empty(references).iter().map(|reference| words(reference)).collect();
+        let lengths = references.iter().map(|reference| reference.len() as u64);
+        let ours = hypothesis.len() as u64;
+        let mut counts = BleuCounts {
+            hypothesis: ours,
+            // Of two that are as near the shorter one.
+            reference: lengths.min_by_key(|length| (ours.abs_diff(*length), *length)).unwrap_or(0),
+            ..BleuCounts::default()
+        };
+        for (order, (correct, total)) in (1..).zip(counts.correct.iter_mut().zip(&mut counts.total)) {
+            let ours = ngrams(&hypothesis, order);
+            let mut theirs: HashMap<&[String], u64> = HashMap::new();
+            for (run, count) in references.iter().flat_map(|reference| ngrams(reference, order)) {
+                let most = theirs.entry(run).or_default();
+                *most = count.max(*most);
+            }
+            *correct = matches(&ours, &theirs);
+            *total = ours.values().sum();
+        }
+        counts
+    }
+
+    fn sum<'a>(&self, counts: impl Iterator<Item = &'a BleuCounts>) -> BleuCounts {
+        counts.fold(BleuCounts::default(), |mut sum, counts| {
+            sum.add(counts);
+            sum
+        })
+    }
+
+    fn value(&self, sum: &BleuCounts) -> f64 {
+        self.score(*sum).score
+    }
+
+    fn settings(&self) -> String {
+        let (case, effective) = (case(self.lower), yes(self.effective_order));
+        let (tokenizer, smoothing) = (self.tokenizer.signature(), self.smoothing.signature());
+        format!("case:{case}|eff:{effective}|tok:{tokenizer}|smooth:{smoothing}")
+    }
+}
+
 impl Bleu {
-    /// How sacreBLEU names the settings.
+    /// sacreBLEU's default: case counts, `13a`, exponential smoothing, all orders.
+    pub const DEFAULT: Self =
+        Self { lower: false, tokenizer: Tokenizer::V13a, effective_order: false, smoothing: Smoothing::Exponential };
+
+    /// How sacreBLEU names the settings, with one reference.
     pub fn signature(&self) -> String {
-        let effective = if self.effective_order { "yes" } else { "no" };
-        let (case, tokenizer) = (case(self.lower), self.tokenizer.signature());
-        format!("nrefs:1|case:{case}|eff:{effective}|tok:{tokenizer}|smooth:exp|version:{VERSION}")
+        self.signed(Some(1), None)
     }
 
     /// The score of a corpus of hypotheses, each with its reference.
     pub fn corpus<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> BleuScore {
         let mut sum = BleuCounts::default();
         for (hypothesis, reference) in pairs {
-            sum.add(&self.counts(hypothesis, reference));
+            sum.add(&self.counts(hypothesis, &[reference]));
         }
         self.score(sum)
-    }
-
-    /// The counts of one sentence.
-    pub fn counts(&self, hypothesis: &str, reference: &str) -> BleuCounts {
-        let words = |text: &str| match self.lower {
-            true => self.tokenizer.words(&text.to_lowercase()),
-            false => self.tokenizer.words(text),
-        };
-        let (hypothesis, reference) = (words(hypothesis), words(reference));
-        let mut counts = BleuCounts {
-            hypothesis: hypothesis.len() as u64,
-            reference: reference.len() as u64,
-            ..BleuCounts::default()
-        };
-        for (order, (correct, total)) in (1..).zip(counts.correct.iter_mut().zip(&mut counts.total)) {
-            let ours = ngrams(&hypothesis, order);
-            *correct = matches(&ours, &ngrams(&reference, order));
-            *total = ours.values().sum();
-        }
-        counts
     }
 
     /// The score of counts.
@@ -94,30 +170,36 @@ impl Bleu {
         };
         let mut precisions = [0.0; ORDERS];
         if correct.iter().all(|count| *count == 0) {
-            return BleuScore { score: 0.0, counts, precisions, brevity };
+            return BleuScore { score: 0.0, counts, added: 0.0, precisions, brevity };
         }
+        let added = if let Smoothing::Add(value) = self.smoothing { value } else { 0.0 };
         // Each order without a match halves what the next one gets.
-        let mut smoothing = 1.0;
+        let mut halved = 1.0;
         let mut orders = ORDERS;
         for (order, (precision, (correct, total))) in
             (1..).zip(precisions.iter_mut().zip(correct.into_iter().zip(total)))
         {
-            if total == 0 {
+            let added = if order > 1 { added } else { 0.0 };
+            let (correct, total) = (correct as f64 + added, total as f64 + added);
+            if total == 0.0 {
                 break;
             }
             if self.effective_order {
                 orders = order;
             }
-            *precision = if correct == 0 {
-                smoothing *= 2.0;
-                100.0 / (smoothing * total as f64)
-            } else {
-                100.0 * correct as f64 / total as f64
+            *precision = match self.smoothing {
+                _ if correct != 0.0 => 100.0 * correct / total,
+                Smoothing::Exponential => {
+                    halved *= 2.0;
+                    100.0 / (halved * total)
+                }
+                Smoothing::Floor(value) => 100.0 * value / total,
+                Smoothing::Add(_) | Smoothing::None => 0.0,
             };
         }
         let logarithm = |precision: &f64| if *precision == 0.0 { LOG_OF_ZERO } else { precision.ln() };
         let sum: f64 = precisions.iter().take(orders).map(logarithm).sum();
-        BleuScore { score: brevity * (sum / orders as f64).exp(), counts, precisions, brevity }
+        BleuScore { score: brevity * (sum / orders as f64).exp(), counts, added, precisions, brevity }
     }
 }
 
@@ -156,9 +238,21 @@ impl BleuScore {
             "bp": self.brevity,
             "sys_len": self.counts.hypothesis,
             "ref_len": self.counts.reference,
-            "counts": self.counts.correct,
-            "totals": self.counts.total,
+            "counts": self.smoothed(self.counts.correct),
+            "totals": self.smoothed(self.counts.total),
         })
+    }
+}
+
+impl BleuScore {
+    /// Counts as sacreBLEU prints them, with what smoothing added to them.
+    fn smoothed(&self, counts: [u64; ORDERS]) -> Vec<Value> {
+        let with = |(order, count): (usize, u64)| match order {
+            0 => json!(count),
+            _ if self.added == 0.0 => json!(count),
+            _ => json!(count as f64 + self.added),
+        };
+        counts.into_iter().enumerate().map(with).collect()
     }
 }
 
@@ -166,7 +260,7 @@ impl BleuScore {
 mod tests {
     use super::*;
 
-    const CORPUS: Bleu = Bleu { lower: false, tokenizer: Tokenizer::V13a, effective_order: false };
+    const CORPUS: Bleu = Bleu::DEFAULT;
 
     #[test]
     fn nothing_in_common_nothing_there_and_everything() {
@@ -193,5 +287,32 @@ mod tests {
         let wanted = (75.0 * (100.0 / 3.0) * (50.0 / 2.0) * 25.0_f64).powf(0.25);
         assert!((found.score - wanted).abs() < 1e-9, "{found:?}");
         assert_eq!(found.counts.correct, [3, 1, 0, 0]);
+    }
+
+    /// By hand, from the same counts: 3 of 4, 1 of 3, 0 of 2, 0 of 1.
+    #[test]
+    fn every_smoothing_counts_missing_orders_in_its_way() {
+        let score = |smoothing| Bleu { smoothing, ..CORPUS }.corpus([("a b x c", "a b c d")]);
+        let found = score(Smoothing::Floor(0.1));
+        let wanted = (75.0 * (100.0 / 3.0) * 5.0 * 10.0_f64).powf(0.25);
+        assert!((found.score - wanted).abs() < 1e-9, "{found:?}");
+        let found = score(Smoothing::Add(1.0));
+        let wanted = (75.0 * 50.0 * (100.0 / 3.0) * 50.0_f64).powf(0.25);
+        assert!((found.score - wanted).abs() < 1e-9, "{found:?}");
+        assert_eq!(found.details()["totals"], json!([4, 4.0, 3.0, 2.0]));
+        assert_eq!(score(Smoothing::None).score, 0.0);
+        for (name, end) in Smoothing::NAMES.into_iter().zip(["exp", "floor[0.10]", "add-k[1.00]", "none"]) {
+            let smoothing = Smoothing::named(name).unwrap();
+            let signature = Bleu { smoothing, ..CORPUS }.signature();
+            assert!(signature.contains(&format!("|smooth:{end}|")), "{signature}");
+        }
+    }
+
+    /// Of the runs the most that one reference has, never the sum; of two lengths that are as near the shorter one.
+    #[test]
+    fn several_references() {
+        let counts = CORPUS.counts("a a a b", &["a a c d e", "a b c"]);
+        assert_eq!((counts.reference, counts.correct), (3, [3, 2, 0, 0]));
+        assert_eq!(CORPUS.signed(Some(2), None), "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0");
     }
 }

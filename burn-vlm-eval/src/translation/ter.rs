@@ -4,8 +4,8 @@
 //! Unusual here: which runs are moved is a greedy search with Tercom's limits, so that the number is no minimum; the
 //! distance is computed in a band around the diagonal only.
 
-use super::VERSION;
-use super::tokenize::split;
+use super::tokenize::{is_space, split, tercom_normalized};
+use super::{Metric, case, or_empty, yes};
 
 /// The longest run that is moved.
 const LONGEST_RUN: usize = 10;
@@ -18,36 +18,129 @@ const TRIES: usize = 1000;
 /// More than any distance.
 const UNREACHED: u64 = 10_000_000_000_000_000;
 
-/// How sacreBLEU names the settings.
-pub fn signature() -> String {
-    format!("nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:{VERSION}")
+/// Scripts of ideographs that are cut into characters. Kana stay together: the expressions that would cut them are anchored to a
+/// beginning that normalisation has put a space before.
+const IDEOGRAPHS: [(char, char); 6] = [
+    ('\u{4e00}', '\u{9fff}'),
+    ('\u{3200}', '\u{4dbf}'),
+    ('\u{31c0}', '\u{31ef}'),
+    ('\u{2e80}', '\u{2eff}'),
+    ('\u{f900}', '\u{faff}'),
+    ('\u{fe30}', '\u{fe4f}'),
+];
+/// Marks of Chinese and Japanese, and full-width ones.
+const ASIAN_MARKS: &str = "\u{3001}\u{3002}\u{ff61}\u{ff62}\u{ff63}\u{ff64}\u{ff65}\u{30fb}\u{ff0e}\u{ff0c}\u{ff1f}\u{ff1a}\u{ff1b}\u{ff01}\u{ff02}\u{ff08}\u{ff09}";
+
+/// What TER is computed with. All `false` is sacreBLEU's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ter {
+    /// Upper case is another word than lower case.
+    pub cased: bool,
+    /// Marks are words of their own.
+    pub normalized: bool,
+    /// Marks are removed.
+    pub no_punctuation: bool,
+    /// With `normalized`, ideographs are words of their own; with `no_punctuation`, the marks of Chinese and Japanese are removed too. By
+    /// itself it does nothing.
+    pub asian: bool,
 }
 
-/// The line that sacreBLEU prints.
-pub fn text(score: f64) -> String {
-    format!("TER = {score:.2}")
+/// Counts of some segments.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TerCounts {
+    /// Edits to the reference that takes the fewest.
+    pub edits: u64,
+    /// Words of the reference, of several the mean.
+    pub words: f64,
 }
 
-/// The score of a corpus of hypotheses, each with its reference, in percent; may be above 100.
-pub fn corpus<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> f64 {
-    let (mut edits, mut words) = (0, 0);
-    for (hypothesis, reference) in pairs {
-        let (more, length) = sentence(hypothesis, reference);
-        edits += more;
-        words += length;
+impl Metric for Ter {
+    type Counts = TerCounts;
+
+    fn counts(&self, hypothesis: &str, references: &[&str]) -> TerCounts {
+        let references = or_empty(references);
+        let hypothesis = self.text(hypothesis);
+        let edits = references.iter().map(|reference| edits(&hypothesis, &self.text(reference)));
+        let (fewest, words) =
+            edits.fold((u64::MAX, 0), |(fewest, sum), (edits, words)| (fewest.min(edits), sum + words));
+        TerCounts { edits: fewest, words: words as f64 / references.len() as f64 }
     }
-    match (edits, words) {
-        (0, 0) => 0.0,
-        (_, 0) => 100.0,
-        (edits, words) => 100.0 * (edits as f64 / words as f64),
+
+    fn sum<'a>(&self, counts: impl Iterator<Item = &'a TerCounts>) -> TerCounts {
+        counts.fold(TerCounts::default(), |sum, more| TerCounts {
+            edits: sum.edits + more.edits,
+            words: sum.words + more.words,
+        })
+    }
+
+    /// May be above 100.
+    fn value(&self, sum: &TerCounts) -> f64 {
+        match (sum.edits, sum.words > 0.0) {
+            (edits, true) => 100.0 * (edits as f64 / sum.words),
+            (0, false) => 0.0,
+            (_, false) => 100.0,
+        }
+    }
+
+    fn settings(&self) -> String {
+        let Self { cased, normalized, no_punctuation, asian } = *self;
+        let [normalized, marks, asian] = [normalized, !no_punctuation, asian].map(yes);
+        format!("case:{}|tok:tercom|norm:{normalized}|punct:{marks}|asian:{asian}", case(!cased))
     }
 }
 
-/// Edits of one sentence, and words of its reference.
-pub fn sentence(hypothesis: &str, reference: &str) -> (u64, u64) {
-    let (hypothesis, reference) = (hypothesis.to_lowercase(), reference.to_lowercase());
-    let reference: Vec<&str> = split(&reference).collect();
-    let mut words: Vec<&str> = split(&hypothesis).collect();
+impl Ter {
+    /// What Chinese and Japanese need, whose words no space parts: `normalized` and `asian`.
+    pub const ASIAN: Self = Self { cased: false, normalized: true, no_punctuation: false, asian: true };
+
+    /// How sacreBLEU names the settings, with one reference.
+    pub fn signature(&self) -> String {
+        self.signed(Some(1), None)
+    }
+
+    /// The line that sacreBLEU prints.
+    pub fn text_of(&self, score: f64) -> String {
+        format!("TER = {score:.2}")
+    }
+
+    /// The score of a corpus of hypotheses, each with its reference, in percent; may be above 100.
+    pub fn corpus<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> f64 {
+        let counts: Vec<_> =
+            pairs.into_iter().map(|(hypothesis, reference)| self.counts(hypothesis, &[reference])).collect();
+        self.of_all(&counts)
+    }
+
+    /// The text that is cut at white space.
+    fn text(&self, text: &str) -> String {
+        let text = text.trim_end_matches(is_space);
+        let mut text = if self.cased { text.to_owned() } else { text.to_lowercase() };
+        if self.normalized && !text.is_empty() {
+            text = tercom_normalized(&text);
+            if self.asian {
+                let stands_alone = |c: char| is_asian_mark(c) || IDEOGRAPHS.iter().any(|(a, b)| (*a..=*b).contains(&c));
+                let mut apart = String::with_capacity(2 * text.len());
+                for c in text.chars() {
+                    if stands_alone(c) { apart.extend([' ', c, ' ']) } else { apart.push(c) }
+                }
+                text = apart;
+            }
+        }
+        if self.no_punctuation {
+            let kept = |c: &char| !matches!(c, '.' | ',' | '?' | ':' | ';' | '!' | '"' | '(' | ')');
+            text = text.chars().filter(|c| kept(c) && !(self.asian && is_asian_mark(*c))).collect();
+        }
+        text
+    }
+}
+
+fn is_asian_mark(c: char) -> bool {
+    matches!(c, '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301f}') || ASIAN_MARKS.contains(c)
+}
+
+/// Edits from the words of one text to those of another, and how many the other has.
+fn edits(hypothesis: &str, reference: &str) -> (u64, u64) {
+    let reference: Vec<&str> = split(reference).collect();
+    let mut words: Vec<&str> = split(hypothesis).collect();
     if reference.is_empty() {
         return (words.len() as u64, 0);
     }
@@ -288,10 +381,26 @@ mod tests {
             ("a x c", "a b c d", 2),
             ("Schnee. den durch rennen Hunde Zwei", "Zwei Hunde rennen durch den Schnee.", 5),
         ] {
-            assert_eq!(sentence(hypothesis, reference).0, edits, "{hypothesis} / {reference}");
+            assert_eq!(Ter::default().counts(hypothesis, &[reference]).edits, edits, "{hypothesis} / {reference}");
         }
-        assert_eq!(corpus([("", "")]), 0.0);
-        assert_eq!(corpus([("a", "")]), 100.0);
+        assert_eq!(Ter::default().corpus([("", "")]), 0.0);
+        assert_eq!(Ter::default().corpus([("a", "")]), 100.0);
+        // Of two references the fewer edits, and the mean length.
+        let counts = Ter::default().counts("a b c", &["a b x y", "a c b"]);
+        assert_eq!(counts, TerCounts { edits: 1, words: 3.5 });
+    }
+
+    /// What sacreBLEU 2.6.0's tokenizer makes of these, read from its source.
+    #[test]
+    fn texts_are_normalised_as_published() {
+        let words = |ter: Ter, text: &str| split(&ter.text(text)).collect::<Vec<_>>().join(" ");
+        let normalized = Ter { normalized: true, ..Ter::default() };
+        assert_eq!(words(normalized, "Tom's 3,5-kg dog, x.y\n-z &amp;"), "tom 's 3,5 - kg dog , x . yz &");
+        assert_eq!(words(Ter::ASIAN, "茶色の犬が、走る。"), "茶 色 の 犬 が 、 走 る 。");
+        assert_eq!(words(Ter::ASIAN, "ボールを"), "ボールを");
+        let removed = Ter { no_punctuation: true, asian: true, ..Ter::default() };
+        assert_eq!(words(removed, "(a) b. 「犬」。 c-d"), "a b 犬 c-d");
+        assert_eq!(words(Ter { cased: true, ..Ter::default() }, " A  b "), "A b");
     }
 
     #[test]
@@ -307,9 +416,9 @@ mod tests {
     #[test]
     fn lengths_that_differ_much_are_bounded() {
         let long = "x ".repeat(3000);
-        assert_eq!(sentence(&long, "a b").0, 3000);
-        assert_eq!(sentence("a b", &long).0, 3000);
+        assert_eq!(edits(&long, "a b").0, 3000);
+        assert_eq!(edits("a b", &long).0, 3000);
         let same = "a b ".repeat(200);
-        assert_eq!(sentence(&same, &same).0, 0);
+        assert_eq!(edits(&same, &same).0, 0);
     }
 }

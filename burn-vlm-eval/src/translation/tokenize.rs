@@ -1,14 +1,45 @@
 //! How a sentence is cut into words before its runs of words are compared.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
+
+use super::mecab::Mecab;
 
 /// Separators that Python's `split` knows and Unicode's white space lacks.
 const SEPARATORS: std::ops::RangeInclusive<char> = '\u{1c}'..='\u{1f}';
 
-/// A tokenizer of sacreBLEU's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What XML writes for marks, in the order in which it is undone.
+const ENTITIES: [(&str, &str); 4] = [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+
+/// Scripts that `zh` cuts into characters. sacreBLEU writes two more, of the supplementary planes, with `\u20000`, which Python reads
+/// as two characters: what they match is `U+2001` to `U+2A6D` (with quotation marks, arrows, signs of currencies) and a few of
+/// Kangxi's radicals, while the rare ideographs of these planes stay together.
+const CHINESE: [(char, char); 20] = [
+    ('\u{3400}', '\u{4db5}'),
+    ('\u{4e00}', '\u{9fbb}'),
+    ('\u{f900}', '\u{fa2d}'),
+    ('\u{fa30}', '\u{fa6a}'),
+    ('\u{fa70}', '\u{fad9}'),
+    ('\u{2001}', '\u{2a6d}'),
+    ('\u{ff00}', '\u{ffef}'),
+    ('\u{2e80}', '\u{2eff}'),
+    ('\u{3000}', '\u{303f}'),
+    ('\u{31c0}', '\u{31ef}'),
+    ('\u{2f00}', '\u{2fdf}'),
+    ('\u{2ff0}', '\u{2fff}'),
+    ('\u{3100}', '\u{312f}'),
+    ('\u{31a0}', '\u{31bf}'),
+    ('\u{fe10}', '\u{fe1f}'),
+    ('\u{fe30}', '\u{fe4f}'),
+    ('\u{2600}', '\u{26ff}'),
+    ('\u{2700}', '\u{27bf}'),
+    ('\u{3200}', '\u{32ff}'),
+    ('\u{3300}', '\u{33ff}'),
+];
+
+/// A tokenizer of sacreBLEU's. Those of sentence pieces (`spm`, `flores101`, `flores200`) need models that are not here.
+#[derive(Debug, Clone)]
 pub enum Tokenizer {
     /// `13a`, as in WMT's `mteval-v13a`: ASCII marks stand alone, but for dots and commas between digits; the default.
     V13a,
@@ -16,25 +47,54 @@ pub enum Tokenizer {
     International,
     /// `char`: every character is a word.
     Characters,
+    /// `zh`: ideographs and the marks of Chinese are words, the rest is cut as `13a` does.
+    Chinese,
+    /// `none`: what stands between white space.
+    Whitespace,
+    /// `ja-mecab` or `ko-mecab`: words of a dictionary.
+    Mecab(Arc<Mecab>),
 }
 
 impl Tokenizer {
+    /// Those that need no dictionary, by the names that [`Self::named`] knows.
+    pub const NAMES: [&str; 5] = ["13a", "intl", "char", "zh", "none"];
+
+    /// A tokenizer that needs no dictionary, by sacreBLEU's name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "13a" => Some(Self::V13a),
+            "intl" => Some(Self::International),
+            "char" => Some(Self::Characters),
+            "zh" => Some(Self::Chinese),
+            "none" => Some(Self::Whitespace),
+            _ => None,
+        }
+    }
+
     /// The name in signatures.
-    pub fn signature(self) -> &'static str {
+    pub fn signature(&self) -> &'static str {
         match self {
             Self::V13a => "13a",
             Self::International => "intl",
             Self::Characters => "char",
+            Self::Chinese => "zh",
+            Self::Whitespace => "none",
+            Self::Mecab(mecab) => mecab.dictionary().signature(),
         }
     }
 
     /// The words.
-    pub fn words(self, text: &str) -> Vec<String> {
+    pub fn words(&self, text: &str) -> Vec<String> {
         let text = text.trim_end_matches(is_space);
+        let owned = |text: &str| split(text).map(str::to_owned).collect();
         match self {
-            Self::V13a => split(&v13a(text)).map(str::to_owned).collect(),
-            Self::International => split(&international(text)).map(str::to_owned).collect(),
+            Self::V13a => owned(&v13a(text)),
+            Self::International => owned(&international(text)),
             Self::Characters => text.chars().filter(|c| !is_space(*c)).map(String::from).collect(),
+            Self::Chinese => owned(&chinese(text)),
+            Self::Whitespace => owned(text),
+            // A word of a dictionary may be white space, or hold some.
+            Self::Mecab(mecab) => mecab.words(strip(text)).into_iter().flat_map(split).map(str::to_owned).collect(),
         }
     }
 }
@@ -56,15 +116,46 @@ pub fn strip(text: &str) -> &str {
 
 fn v13a(text: &str) -> String {
     let mut text = text.replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
-    for (entity, mark) in [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")] {
+    for (entity, mark) in ENTITIES {
         text = text.replace(entity, mark);
     }
     // The spaces around let a mark at either end be one that no digit touches.
-    let mut chars = vec![' '];
-    for c in text.chars() {
-        if stands_alone(c) { chars.extend([' ', c, ' ']) } else { chars.push(c) }
+    points_apart(&marks_apart(&format!(" {text} ")))
+}
+
+fn chinese(text: &str) -> String {
+    let mut apart = String::with_capacity(2 * text.len());
+    for c in strip(text).chars() {
+        if CHINESE.iter().any(|(first, last)| (*first..=*last).contains(&c)) {
+            apart.extend([' ', c, ' ']);
+        } else {
+            apart.push(c);
+        }
     }
-    chars.push(' ');
+    points_apart(&marks_apart(&apart))
+}
+
+/// What Tercom's normalisation makes of a text: lines joined, entities as marks, ASCII marks and the English possessive apart.
+pub(super) fn tercom_normalized(text: &str) -> String {
+    let mut text = text.replace("\n-", "").replace('\n', " ");
+    for (entity, mark) in ENTITIES {
+        text = text.replace(entity, mark);
+    }
+    points_apart(&marks_apart(&format!(" {text} ")).replace("'s ", " 's "))
+}
+
+/// Marks that stand alone, with spaces around.
+fn marks_apart(text: &str) -> String {
+    let mut apart = String::with_capacity(2 * text.len());
+    for c in text.chars() {
+        if stands_alone(c) { apart.extend([' ', c, ' ']) } else { apart.push(c) }
+    }
+    apart
+}
+
+/// Dots and commas that are not between digits, and hyphens after one, with spaces around.
+fn points_apart(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
     let digit = |c: char| c.is_ascii_digit();
     let point = |c: char| matches!(c, '.' | ',');
     let chars = rewrite_pairs(&chars, |a, b| !digit(a) && point(b), |a, b| [a, ' ', b, ' ']);
@@ -132,7 +223,7 @@ fn is_of(class: &Option<Regex>, c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn joined(tokenizer: Tokenizer, text: &str) -> String {
+    fn joined(tokenizer: &Tokenizer, text: &str) -> String {
         tokenizer.words(text).join(" ")
     }
 
@@ -152,10 +243,25 @@ mod tests {
             ("a\u{1c}b\u{a0}c", "a b c", "a b c"),
             ("  ", "", ""),
         ];
-        for (text, v13a, international) in cases {
-            assert_eq!(joined(Tokenizer::V13a, text), v13a, "{text}");
-            assert_eq!(joined(Tokenizer::International, text), international, "{text}");
+        let chinese = [
+            ("我有2,5只狗，x.y z-1-2。", "我 有 2,5 只 狗 ， x . y z-1 - 2 。"),
+            (".a “b” 5€ →", ". a “ b ” 5 € →"),
+            // Nothing stands before and behind the text, where 13a has a space.
+            (".5 a5.", ".5 a5."),
+            ("\u{20000}\u{20001}x", "\u{20000}\u{20001}x"),
+        ];
+        for (text, wanted) in chinese {
+            assert_eq!(joined(&Tokenizer::Chinese, text), wanted, "{text}");
         }
-        assert_eq!(joined(Tokenizer::Characters, "ab c\u{301} "), "a b c \u{301}");
+        for (text, v13a, international) in cases {
+            assert_eq!(joined(&Tokenizer::V13a, text), v13a, "{text}");
+            assert_eq!(joined(&Tokenizer::International, text), international, "{text}");
+        }
+        assert_eq!(joined(&Tokenizer::Characters, "ab c\u{301} "), "a b c \u{301}");
+        assert_eq!(joined(&Tokenizer::Whitespace, " a,b \u{1c}c "), "a,b c");
+        for name in Tokenizer::NAMES {
+            assert_eq!(Tokenizer::named(name).map(|tokenizer| tokenizer.signature()), Some(name));
+        }
+        assert!(Tokenizer::named("ja-mecab").is_none());
     }
 }

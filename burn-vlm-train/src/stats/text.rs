@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 /// are no word n-grams, and orders for which either side is too short do not count ("effective order"). Characters are
 /// Unicode scalar values. Two empty texts score 0, as in sacrebleu.
 pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
-    Chrf { lower: false, words: 0 }.corpus([(hypothesis, reference)])
+    Chrf::DEFAULT.corpus([(hypothesis, reference)])
 }
 
 /// Whether two texts are the same after [`normalise`].
