@@ -148,7 +148,7 @@ fn delimited(text: &str, separator: char) -> Parsed {
             return Err((line, message));
         }
     }
-    let row = |(line, cells): (usize, Vec<String>)| match cells.len() == names.len() {
+    let row = |(line, cells): Line| match cells.len() == names.len() {
         true => Ok(ColumnsRow { line, cells: cells.into_iter().map(Some).collect() }),
         false => Err((line, format!("{} cells, expected {} as in the first line", cells.len(), names.len()))),
     };
@@ -156,9 +156,12 @@ fn delimited(text: &str, separator: char) -> Parsed {
     Ok((names, rows))
 }
 
+/// The cells of a row, and the line that it begins on.
+type Line = (usize, Vec<String>);
+
 /// Rows of cells with the line that each begins on; blank lines are none. A cell in quotation marks may hold anything, with `""` for
 /// one mark.
-fn split_rows(text: &str, separator: char) -> Result<Vec<(usize, Vec<String>)>, (usize, String)> {
+fn split_rows(text: &str, separator: char) -> Result<Vec<Line>, (usize, String)> {
     let mut rows = Vec::new();
     let (mut cells, mut cell, mut line, mut begin) = (Vec::new(), String::new(), 1, 1);
     let mut quoted = false;

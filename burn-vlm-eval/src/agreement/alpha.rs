@@ -115,7 +115,7 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::super::Scale;
-    use super::super::ratings::tests::{on, table};
+    use super::super::ratings::tests::table;
     use super::*;
 
     /// The example of Krippendorff's note, section C to F: nominal 0.743, ordinal 0.815, interval 0.849, ratio 0.797.

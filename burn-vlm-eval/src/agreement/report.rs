@@ -170,7 +170,7 @@ pub fn report(ratings: &Ratings, options: ReportOptions) -> Report {
         let name = if *key == "alpha" { format!("{name}, {}", level.as_str()) } else { (*name).to_owned() };
         let interval = intervals.as_ref().and_then(|intervals| intervals.get(at)).copied();
         Measure {
-            key: *key,
+            key,
             name,
             value: found.ok(),
             undefined: found.err(),

@@ -50,12 +50,6 @@ impl<'a> HalfMatrix<'a> {
         (extent <= bits.len()).then_some(Self { bits, kind, rows, columns, stride, transposed })
     }
 
-    /// The matrix with rows and columns exchanged.
-    #[must_use]
-    pub fn transpose(self) -> Self {
-        Self { rows: self.columns, columns: self.rows, transposed: !self.transposed, ..self }
-    }
-
     /// Number of columns.
     pub fn columns(&self) -> usize {
         self.columns
