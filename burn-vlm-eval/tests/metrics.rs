@@ -423,12 +423,12 @@ fn configuration(
         let details = details.details();
         for (key, wanted) in object(wanted) {
             if let Some(number) = key.strip_prefix("tokenized_ref_") {
+                // The tokenizer's own output: sacreBLEU lowers the case before it.
                 let reference = &segments.first[number.parse::<usize>().unwrap()];
-                let reference = if bleu.lower { reference.to_lowercase() } else { reference.clone() };
                 let words: Vec<&str> = wanted.as_str().unwrap().split_whitespace().collect();
                 check.same(
                     &format!("{name}.{key}"),
-                    bleu.tokenizer.words(&reference),
+                    bleu.tokenizer.words(reference),
                     words.iter().map(|w| (*w).to_owned()).collect(),
                 );
                 continue;

@@ -169,13 +169,7 @@ pub fn report(ratings: &Ratings, options: ReportOptions) -> Report {
         let found = statistic(ratings, level);
         let name = if *key == "alpha" { format!("{name}, {}", level.as_str()) } else { (*name).to_owned() };
         let interval = intervals.as_ref().and_then(|intervals| intervals.get(at)).copied();
-        Measure {
-            key,
-            name,
-            value: found.ok(),
-            undefined: found.err(),
-            interval: interval.filter(|_| found.is_ok()),
-        }
+        Measure { key, name, value: found.ok(), undefined: found.err(), interval: interval.filter(|_| found.is_ok()) }
     });
     let sizes: Vec<usize> = ratings.rows().map(|row| row.iter().flatten().count()).collect();
     let annotators = ratings.annotators().len();
