@@ -167,7 +167,7 @@ fn what_is_stale_is_found() {
     assert!(part("", "[compute]\ngradient_checkpoint = true").is_err());
     assert!(part(": stage.align.data", "tasks = { captions = 1.0 }").is_err());
     assert!(read("mixture", "[[source]]\nname = \"a\"\npath = \"a.json\"\nimages = \"b\"").is_err());
-    let benchmark = "[[benchmark]]\nname = \"a\"\nkind = \"choice\"\nfile = \"a.tsv\"\n";
+    let benchmark = "[[benchmark]]\nname = \"a\"\nkind = \"choice\"\nfile = \"a.tsv\"\nlanguage = \"de\"\n";
     assert_eq!(read("questions", benchmark), Ok(()));
     assert!(read("questions", &format!("{benchmark}grup_column = \"b\"")).is_err());
     assert!(read("part of a study", "[presets.tiny.patch.model]\nencodr = \"siglip1\"").is_err());
