@@ -476,7 +476,7 @@ fn translations_are_scored_by_language() {
     let folder = tempfile::tempdir().unwrap();
     let file = path(folder.path(), "pairs.tsv");
     let rows = "hypothesis\treference\tother\tlang\nDer Hund läuft schnell davon.\tDer Hund läuft schnell weg.\t\tde\n\
-        一只绿色的鸟。\t一只绿色的鸟。\t绿鸟\tzh\n\tEin Haus am See.\tHaus\tde\n";
+        一只绿色的鸟。\t一只绿色的鸟。\t绿鸟\tzh-Hans\n\tEin Haus am See.\tHaus\tde\n";
     fs::write(&file, rows).unwrap();
     let out = path(folder.path(), "out");
     let line = ["mt-score", &file, "--language-field", "lang", "--reference", "reference,other", "--resamples", "100"];

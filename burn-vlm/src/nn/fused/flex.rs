@@ -229,6 +229,8 @@ impl FusedKernels for Flex {
         grad: FlexTensor,
         offset: bool,
     ) -> [FlexTensor; 2] {
+        let dtype = weight.dtype();
+        let [weight] = beside(&x, [weight]);
         if !all_f32(&[&x, &weight, &grad]) {
             return generic::rms_norm_backward::<Self>(x, weight, statistics, grad, offset);
         }
@@ -236,7 +238,7 @@ impl FusedKernels for Flex {
         let norm = rms(&weight, offset);
         let backward = |grad: Buffer| norm::backward(grad, elements(&x), norm, elements(&statistics));
         let (dx, (dw, _)) = transform(grad, backward);
-        [dx, tensor(dw, weight.shape())]
+        [dx, Float::<Flex>(tensor(dw, weight.shape())).cast(dtype)]
     }
 
     fn layer_norm_forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f64) -> (FlexTensor, FlexTensor) {
@@ -255,6 +257,8 @@ impl FusedKernels for Flex {
         statistics: FlexTensor,
         grad: FlexTensor,
     ) -> [FlexTensor; 3] {
+        let dtype = weight.dtype();
+        let [weight] = beside(&x, [weight]);
         if !all_f32(&[&x, &weight, &grad]) {
             return generic::layer_norm_backward::<Self>(x, weight, statistics, grad);
         }
@@ -263,7 +267,8 @@ impl FusedKernels for Flex {
         let norm = Norm::Layer { weight: elements(&weight), bias: elements(&weight) };
         let backward = |grad: Buffer| norm::backward(grad, elements(&x), norm, elements(&statistics));
         let (dx, (dw, db)) = transform(grad, backward);
-        [dx, tensor(dw, weight.shape()), tensor(db, weight.shape())]
+        let [dw, db] = [dw, db].map(|d| Float::<Flex>(tensor(d, weight.shape())).cast(dtype));
+        [dx, dw, db]
     }
 
     fn activation_forward(activation: Activation, x: FlexTensor) -> FlexTensor {

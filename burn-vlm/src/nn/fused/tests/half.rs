@@ -134,3 +134,28 @@ fn rows_of_half_precision_are_rounded_once() {
     let once = linear(x.cast(DType::F32), w, None).cast(DType::BF16);
     assert_eq!(bits(y), bits(once));
 }
+
+/// Norms of f32 rows whose parameters are in half precision: the same as with the parameters as f32, forwards and backwards.
+#[test]
+fn norms_have_parameters_of_half_precision() {
+    use crate::nn::{layer_norm, rms_norm};
+    let device = device();
+    for dtype in HALVES {
+        let run = |widened: bool| {
+            let parameter = |seed| {
+                let data = TensorData::new(values(40, seed), [40]);
+                let stored = Tensor::<1>::from_data(data, &device).cast(dtype);
+                if widened { stored.cast(DType::F32) } else { stored }
+            };
+            let x = rows(9, 40, &device).require_grad();
+            let layer = layer_norm(x.clone(), parameter(1), parameter(2), 1e-5);
+            let rms = rms_norm(x.clone(), parameter(1), 1e-5, true);
+            assert_eq!((layer.dtype(), rms.dtype()), (DType::F32, DType::F32));
+            let grads = (super::weighted_sum(layer.clone(), 5) + super::weighted_sum(rms.clone(), 6)).backward();
+            [to_vec(layer), to_vec(rms), grad(&x, &grads)]
+        };
+        for (half, whole) in run(false).iter().zip(run(true)) {
+            assert_close(half, &whole, SAME_FORMULA, &format!("{dtype:?}"));
+        }
+    }
+}
