@@ -297,8 +297,10 @@ fn parameters_take_the_element_type_that_is_asked_for() {
     let largest = exact.iter().fold(0f32, |max, value| max.max(value.abs()));
     for (dtype, expected) in [(StoreDtype::BF16, DType::BF16), (StoreDtype::F16, DType::F16)] {
         let model = load(dtype);
+        assert_eq!(model.embed(ids.clone()).dtype(), expected);
         let (found, half) = logits(&model);
-        assert_eq!(found, expected);
+        // Beside such weights this device computes in f32.
+        assert_eq!(found, DType::F32);
         let worst = half.iter().zip(&exact).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
         assert!(worst <= HALF_TOLERANCE * largest, "{dtype:?}: {worst} of {largest}");
         // Written again they are exactly what was rounded once.

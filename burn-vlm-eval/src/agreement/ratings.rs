@@ -1,6 +1,7 @@
 //! What annotators said of items, and the scale that they said it on.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// The labels that an annotator may choose from, in their order.
@@ -167,12 +168,15 @@ impl RatingsBuilder {
             label: label.to_owned(),
             scale: self.scale.labels().to_vec(),
         })?;
-        match self.cells.insert((item_number, annotator_number), place as u32) {
-            None => Ok(()),
-            Some(first) => Err(RatingError::Repeated {
+        match self.cells.entry((item_number, annotator_number)) {
+            Entry::Vacant(cell) => {
+                cell.insert(place as u32);
+                Ok(())
+            }
+            Entry::Occupied(first) => Err(RatingError::Repeated {
                 item: item.to_owned(),
                 annotator: annotator.to_owned(),
-                first: self.scale.labels().get(first as usize).cloned().unwrap_or_default(),
+                first: self.scale.labels().get(*first.get() as usize).cloned().unwrap_or_default(),
             }),
         }
     }
