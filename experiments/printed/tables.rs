@@ -170,6 +170,5 @@ fn what_is_stale_is_found() {
     let benchmark = "[[benchmark]]\nname = \"a\"\nkind = \"choice\"\nfile = \"a.tsv\"\nlanguage = \"de\"\n";
     assert_eq!(read("questions", benchmark), Ok(()));
     assert!(read("questions", &format!("{benchmark}grup_column = \"b\"")).is_err());
-    assert!(read("part of a study", "[presets.tiny.patch.model]\nencodr = \"siglip1\"").is_err());
     assert!(read("manifest", "[dependencies]\nburn-vlm = { path = \"burn-vlm\", features = [\"cudo\"] }").is_err());
 }
