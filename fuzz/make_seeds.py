@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets: small files of every kind, from nothing but this script and the test fixtures' templates."""
 
+import collections
 import io
 import json
+import pickle
 import struct
+import sys
 import tarfile
+import types
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -26,6 +31,44 @@ def safetensors(tensors, metadata=None):
         data += content
     text = json.dumps(header, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+class Tensor:
+    """A tensor as torch pickles it: a view of a storage."""
+
+    def __init__(self, kind, key, shape, stride, offset=0, values=4):
+        self.storage, self.view = (kind, key, values), (offset, shape, stride)
+
+    def __reduce__(self):
+        offset, shape, stride = self.view
+        return sys.modules["torch._utils"]._rebuild_tensor_v2, (self.storage, offset, shape, stride, False, collections.OrderedDict())
+
+
+class TorchPickler(pickle.Pickler):
+    def persistent_id(self, value):
+        if isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], str) and value[0].endswith("Storage"):
+            kind, key, values = value
+            return "storage", getattr(sys.modules["torch"], kind), key, "cpu", values
+        return None
+
+
+def torch_archive(state, storages, name="archive", method=zipfile.ZIP_STORED):
+    """A file as `torch.save` writes it, without torch: its classes are only names in a pickle."""
+    for module in ("torch", "torch._utils"):
+        sys.modules.setdefault(module, types.ModuleType(module))
+    for kind in ("FloatStorage", "HalfStorage", "BFloat16Storage", "LongStorage"):
+        setattr(sys.modules["torch"], kind, type(kind, (), {"__module__": "torch"}))
+    rebuild = types.FunctionType((lambda *args: None).__code__, {}, "_rebuild_tensor_v2")
+    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    sys.modules["torch._utils"]._rebuild_tensor_v2 = rebuild
+    pickled = io.BytesIO()
+    TorchPickler(pickled, protocol=2).dump(state)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        entries = {"data.pkl": pickled.getvalue(), "byteorder": b"little", **{f"data/{key}": data for key, data in storages.items()}}
+        for entry, data in {**entries, "version": b"3\n"}.items():
+            file.writestr(zipfile.ZipInfo(f"{name}/{entry}"), data, method)
+    return out.getvalue()
 
 
 def record(number, **more):
@@ -57,6 +100,16 @@ def main():
     write("safetensors", "kinds", safetensors(kinds | {"i": ("I64", [1], bytes(8)), "q": ("F8_E4M3", [2], b"ab")}))
     write("safetensors", "empty", safetensors({"z": ("F32", [0, 5], b""), "s": ("F32", [], four[:4])}, {"format": "pt"}))
     write("safetensors", "none", safetensors({}))
+
+    plain = {"a": Tensor("FloatStorage", "0", (2, 2), (2, 1)), "b": Tensor("HalfStorage", "1", (3,), (1,), 1)}
+    storages = {"0": four, "1": b"\0\x3c\0\xbc\0\x7c\0\0"}
+    write("torch_archive", "plain", torch_archive(plain, storages))
+    lightning = {"epoch": 1, "state_dict": collections.OrderedDict(plain), "hyper_parameters": {"lr": 1e-5, "layers": [1, None, "mix"]}}
+    write("torch_archive", "lightning", torch_archive(lightning, storages, "model"))
+    views = {"t": Tensor("FloatStorage", "0", (2, 2), (1, 2)), "e": Tensor("BFloat16Storage", "1", (0, 5), (5, 1)),
+             "s": Tensor("LongStorage", "0", (), (), 1, 2)}
+    write("torch_archive", "views", torch_archive(views, storages))
+    write("torch_archive", "packed", torch_archive(plain, storages, method=zipfile.ZIP_DEFLATED))
 
     write("json_elements", "array", json.dumps([record(0), record(1, language="de"), {"id": 2}]))
     write("json_elements", "spaced", "\ufeff \n[ {} ,\n[[\"]\"]], 1.5e3, \"\\\\\\\"\", null ]\n")

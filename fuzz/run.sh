@@ -13,7 +13,7 @@ cargo fuzz build -s none
 # Each input is written to a file; in memory, where there is such a place.
 if [ -d /dev/shm ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 host=$(rustc -vV | sed -n 's/^host: //p')
-for target in safetensors json_elements tsv_rows tar_entries chat_template; do
+for target in safetensors torch_archive json_elements tsv_rows tar_entries chat_template; do
   printf '\n== %s, %s s\n' "$target" "$seconds"
   mkdir -p "corpus/$target" "artifacts/$target"
   # What is new goes to the first folder, which git ignores.

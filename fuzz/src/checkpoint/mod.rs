@@ -1,4 +1,4 @@
-//! burn-vlm's reader of safetensors, compiled without burn-vlm, which would bring Burn: its files need this error type only.
+//! burn-vlm's readers of weights, compiled without burn-vlm, which would bring Burn: their files need this error type only.
 
 #![allow(dead_code)]
 
@@ -6,6 +6,8 @@
 mod chunks;
 #[path = "../../../burn-vlm/src/checkpoint/reader.rs"]
 mod reader;
+#[path = "../../../burn-vlm/src/checkpoint/torch/mod.rs"]
+mod torch;
 
 pub use reader::{StoredTensor, TensorSource};
 
