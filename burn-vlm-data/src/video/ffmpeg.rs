@@ -8,6 +8,7 @@
 
 use super::ffprobe::{CONTAINERS, Probe, file_argument, probe};
 use super::program::{Patience, Program};
+use super::runs::{self, Decoding, Found};
 use super::source::{End, FrameSource};
 use super::{Decoder, VideoError, VideoInfo, VideoOptions};
 use crate::image::RgbImage;
@@ -17,16 +18,10 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tempfile::TempPath;
 
-/// Frames farther apart than this many key-frame intervals are sought.
-const SEEK_BEYOND: f64 = 2.0;
-/// And farther apart than so many pixels of frames, which are decoded in the time in which a process starts and seeks: 14 to 50 million were
-/// measured (FFmpeg 5.1, H.264, 320 x 240 to 1280 x 720, one thread, key frames every 1 and 8 frames).
-const SEEK_COSTS: f64 = 25e6;
 /// CPU seconds that ffmpeg allows itself, in multiples of [`VideoLimits::seconds`](super::VideoLimits) on each thread: far more than it
 /// is ever waited for, so that one whose parent was killed ends some time, too.
 const ORPHAN_TIMES: f64 = 10.0;
@@ -39,9 +34,7 @@ pub struct FfmpegSource {
     name: String,
     path: PathBuf,
     options: VideoOptions,
-    probe: Option<Probe>,
-    /// Frames that decode and the program's last words, where they were counted.
-    counted: Option<(usize, String)>,
+    found: Found,
     /// Removed with the source.
     _temporary: Option<TempPath>,
 }
@@ -53,8 +46,7 @@ impl FfmpegSource {
             name: name.into(),
             path: path.into(),
             options: options.clone(),
-            probe: None,
-            counted: None,
+            found: Found::default(),
             _temporary: None,
         }
     }
@@ -63,23 +55,6 @@ impl FfmpegSource {
     pub(super) fn temporary(name: String, path: TempPath, options: &VideoOptions) -> Self {
         let source = Self::open(name, path.to_path_buf(), options);
         Self { _temporary: Some(path), ..source }
-    }
-
-    fn probe(&mut self) -> Result<&Probe, VideoError> {
-        let probe = match self.probe.take() {
-            Some(probe) => probe,
-            None => {
-                let mut probe =
-                    probe(&self.name, &self.path, &self.options).map_err(|error| self.picture().unwrap_or(error))?;
-                if !probe.complaint.is_empty() {
-                    // A file that breaks off: packets may be there whose frames are not.
-                    let (decoded, _) = self.count(&mut Patience::new(&self.options.limits))?;
-                    probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-                }
-                probe
-            }
-        };
-        Ok(self.probe.insert(probe))
     }
 
     /// The error of a file that is a picture, where it is one; asked where the programs could make nothing of it.
@@ -120,9 +95,21 @@ impl FfmpegSource {
         arguments.extend(["-map", "0:V:0"].map(OsString::from));
         arguments
     }
+}
 
-    /// Reads the frames `indices`, the first of which is the `first`-th that the program decodes when it begins at `from`. Returns how many
-    /// came, and the program's last words.
+impl Decoding for FfmpegSource {
+    fn found(&mut self) -> &mut Found {
+        &mut self.found
+    }
+
+    fn options(&self) -> &VideoOptions {
+        &self.options
+    }
+
+    fn look(&self) -> Result<Probe, VideoError> {
+        probe(&self.name, &self.path, &self.options).map_err(|error| self.picture().unwrap_or(error))
+    }
+
     fn run(
         &self,
         indices: &[usize],
@@ -163,16 +150,7 @@ impl FfmpegSource {
         Ok((indices.len(), String::new()))
     }
 
-    /// Number of frames that decode, and the program's last words; counted once.
-    fn count(&mut self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
-        let counted = match self.counted.take() {
-            Some(counted) => counted,
-            None => self.decode_all(patience)?,
-        };
-        Ok(self.counted.insert(counted).clone())
-    }
-
-    fn decode_all(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
+    fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
         let mut arguments = self.input(None);
         arguments.extend(passthrough(&self.options.ffmpeg, patience, &self.options)?.map(OsString::from));
         arguments.extend(["-progress", "pipe:1", "-f", "null", "-"].map(OsString::from));
@@ -209,7 +187,7 @@ impl FrameSource for FfmpegSource {
     }
 
     fn info(&mut self) -> Result<&VideoInfo, VideoError> {
-        Ok(&self.probe()?.info)
+        Ok(&runs::probe(self)?.info)
     }
 
     fn read(
@@ -217,76 +195,8 @@ impl FrameSource for FfmpegSource {
         indices: &[usize],
         take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
     ) -> Result<End, VideoError> {
-        let runs = runs(self.probe()?, indices);
-        let mut patience = Patience::new(&self.options.limits);
-        let mut said = String::new();
-        let sought = runs.iter().any(|run| run.from.is_some());
-        let mut done = 0;
-        for run in runs {
-            let chosen = indices.get(run.places.clone()).unwrap_or_default();
-            let (count, last) = self.run(chosen, (run.first, run.from), &mut patience, take)?;
-            said = last;
-            done += count;
-            if count < chosen.len() {
-                break;
-            }
-        }
-        let Some(rest) = indices.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(End::All) };
-        if let Some(first) = rest.first().filter(|_| sought) {
-            // Where seeking did not find them, decoding may.
-            if let Some(probe) = self.probe.as_mut() {
-                probe.keys.clear();
-            }
-            let (count, last) = self.run(rest, (*first, None), &mut patience, take)?;
-            if count == rest.len() {
-                return Ok(End::All);
-            }
-            said = last;
-        }
-        let (decoded, last) = self.count(&mut patience)?;
-        if let Some(probe) = self.probe.as_mut() {
-            probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-        }
-        Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
+        runs::read(self, indices, take)
     }
-}
-
-/// Frames that one process reads.
-#[derive(Debug, PartialEq)]
-pub(super) struct Run {
-    /// Places among the wanted frames.
-    pub(super) places: Range<usize>,
-    /// Which of the frames that the process decodes is the first wanted one.
-    pub(super) first: usize,
-    /// From when on it decodes, in seconds; from the beginning where absent.
-    pub(super) from: Option<f64>,
-}
-
-/// Splits the wanted frames where they are so far apart that seeking pays.
-///
-/// Decoding begins at the last key frame that is shown before the wanted one, and is told to give nothing that is shown before that: where
-/// frames are shown before the key frame that they come behind (open groups), they could not be decoded, and would not be numbered.
-pub(super) fn runs(probe: &Probe, indices: &[usize]) -> Vec<Run> {
-    let least = SEEK_COSTS / (f64::from(probe.info.width) * f64::from(probe.info.height)).max(1.0);
-    let far = probe.info.key_interval.map(|interval| (interval * SEEK_BEYOND).max(least));
-    let mut runs: Vec<Run> = Vec::new();
-    let mut before = 0;
-    for (place, index) in indices.iter().enumerate() {
-        let is_far = far.is_some_and(|far| (index - before) as f64 > far);
-        let key = probe.keys.partition_point(|key| key <= index).checked_sub(1).and_then(|last| probe.keys.get(last));
-        let sought = key.filter(|key| is_far && **key > before).and_then(|key| {
-            let time = |frame: usize| probe.info.times.get(frame).copied();
-            // Half-way between the frame before and this one, so that rounding cannot matter.
-            Some((index - key, (time(key.checked_sub(1)?)? + time(*key)?) / 2.0))
-        });
-        match (runs.last_mut(), sought) {
-            (Some(run), None) => run.places.end = place + 1,
-            (None, None) => runs.push(Run { places: place..place + 1, first: *index, from: None }),
-            (_, Some((first, from))) => runs.push(Run { places: place..place + 1, first, from: Some(from) }),
-        }
-        before = *index;
-    }
-    runs
 }
 
 /// The program's expression for frames with these numbers, neighbours as ranges.
@@ -433,42 +343,5 @@ mod tests {
     fn expressions() {
         assert_eq!(choose([0, 29, 30, 31, 40].into_iter()), "eq(n\\,0)+between(n\\,29\\,31)+eq(n\\,40)");
         assert_eq!(choose([5].into_iter()), "eq(n\\,5)");
-    }
-
-    #[test]
-    fn what_is_far_apart_is_sought() {
-        let mut probe = Probe {
-            info: VideoInfo {
-                frames: 100,
-                decoded: None,
-                width: 5000,
-                height: 5000,
-                fps: Some(10.0),
-                times: (0..100).map(|frame| f64::from(frame) / 10.0).collect(),
-                key_interval: Some(10.0),
-                codec: "h264".to_owned(),
-                damage: None,
-            },
-            keys: (0..100).step_by(10).collect(),
-            complaint: String::new(),
-        };
-        let run = |places, first, from| Run { places, first, from };
-        // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.
-        assert_eq!(runs(&probe, &[3, 23, 44, 50]), [run(0..2, 3, None), run(2..4, 4, Some(3.95))]);
-        // The first may be far from the beginning.
-        assert_eq!(runs(&probe, &[95, 99]), [run(0..2, 5, Some(8.95))]);
-        // Small frames are decoded through sooner than a process starts: 24 of a million pixels, but not 26.
-        (probe.info.width, probe.info.height) = (1000, 1000);
-        assert_eq!(runs(&probe, &[0, 24, 49]), [run(0..3, 0, None)]);
-        assert_eq!(runs(&probe, &[0, 26]), [run(0..1, 0, None), run(1..2, 6, Some(1.95))]);
-        (probe.info.width, probe.info.height) = (64, 48);
-        assert_eq!(runs(&probe, &[0, 99]), [run(0..2, 0, None)]);
-        // Without a key frame between them they are decoded through.
-        (probe.info.width, probe.info.height) = (5000, 5000);
-        probe.keys = vec![0, 40];
-        assert_eq!(runs(&probe, &[41, 70, 99]), [run(0..3, 1, Some(3.95))]);
-        probe.keys.clear();
-        assert_eq!(runs(&probe, &[0, 99]), [run(0..2, 0, None)]);
-        assert_eq!(runs(&probe, &[]), []);
     }
 }

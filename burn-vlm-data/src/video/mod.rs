@@ -26,6 +26,7 @@ mod libav;
 mod options;
 mod processor;
 mod program;
+mod runs;
 mod sampling;
 mod source;
 mod time;

@@ -12,9 +12,9 @@ mod open;
 
 use self::convert::{Converter, turning};
 use self::log::Listening;
-use super::ffmpeg::runs;
-use super::ffprobe::{CONTAINERS, Found, Probe, Stream, refused_size};
+use super::ffprobe::{self, CONTAINERS, Probe, Stream, refused_size};
 use super::program::{Patience, last_words};
+use super::runs::{self, Decoding, Found};
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoInfo, VideoOptions};
 use crate::image::RgbImage;
@@ -46,9 +46,7 @@ pub struct LibavSource {
     name: String,
     path: PathBuf,
     options: VideoOptions,
-    probe: Option<Probe>,
-    /// Frames that decode and the last words, where they were counted.
-    counted: Option<(usize, String)>,
+    found: Found,
     /// Removed with the source.
     _temporary: Option<TempPath>,
 }
@@ -63,7 +61,7 @@ impl LibavSource {
     /// A file; nothing is read yet. `name` is what errors call it.
     pub fn open(name: impl Into<String>, path: impl Into<PathBuf>, options: &VideoOptions) -> Self {
         let (name, path, options) = (name.into(), path.into(), options.clone());
-        Self { name, path, options, probe: None, counted: None, _temporary: None }
+        Self { name, path, options, found: Found::default(), _temporary: None }
     }
 
     /// A file that is removed with the source.
@@ -101,62 +99,6 @@ impl LibavSource {
         let options = [("protocol_whitelist", "file"), ("format_whitelist", CONTAINERS)];
         let max_pixels = self.options.limits.max_pixels.to_string();
         open::open(path, options.into_iter().collect(), &[("max_pixels", &max_pixels)]).map_err(fail)
-    }
-
-    fn probe(&mut self) -> Result<&Probe, VideoError> {
-        let probe = match self.probe.take() {
-            Some(probe) => probe,
-            None => {
-                let mut probe = self.look()?;
-                if !probe.complaint.is_empty() {
-                    // A file that breaks off: packets may be there whose frames are not.
-                    let (decoded, _) = self.count(&mut Patience::new(&self.options.limits))?;
-                    probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-                }
-                probe
-            }
-        };
-        Ok(self.probe.insert(probe))
-    }
-
-    /// Looks at every packet.
-    fn look(&self) -> Result<Probe, VideoError> {
-        let limits = &self.options.limits;
-        let mut patience = Patience::new(limits);
-        let listening = Listening::new();
-        let begin = Instant::now();
-        let mut input = self.input(&listening)?;
-        patience.spend(begin);
-        let mut found = Found::of(input.format().name());
-        let Some(video) = video_of(&input) else {
-            return found.probe(&self.name, &self.options, last_words(&listening.text()));
-        };
-        let (index, time_base, stream) = (video.index(), f64::from(video.time_base()), stream_of(&video));
-        let refused = refused_size(&listening.text()).filter(|_| stream.width == 0);
-        let (width, height) = refused.unwrap_or((stream.width, stream.height));
-        if u64::from(width) * u64::from(height) > limits.max_pixels {
-            let (name, max_pixels) = (self.name.clone(), limits.max_pixels);
-            return Err(VideoError::TooLarge { name, width, height, max_pixels });
-        }
-        found.stream = Some(stream);
-        loop {
-            let begin = Instant::now();
-            let mut packet = Packet::empty();
-            let read = packet.read(&mut input);
-            patience.spend(begin);
-            self.check(&patience, &listening)?;
-            if read.is_err() {
-                break;
-            }
-            if packet.stream() == index {
-                let time = packet.pts().map(|pts| pts as f64 * time_base);
-                found.packet(time, packet.is_key(), is_discarded(&packet));
-            }
-            if found.shown > limits.max_frames {
-                return Err(VideoError::TooLong { name: self.name.clone(), max_frames: limits.max_frames });
-            }
-        }
-        found.probe(&self.name, &self.options, last_words(&listening.text()))
     }
 
     /// Decodes from the beginning, or from a time on. `each` is given every frame that is shown, with its number from there, until it says that
@@ -239,9 +181,56 @@ impl LibavSource {
             patience.spend(begin);
         }
     }
+}
 
-    /// Reads the frames `indices`, the first of which is the `first`-th that is decoded from `from` on. Returns how many came, and the last
-    /// words.
+impl Decoding for LibavSource {
+    fn found(&mut self) -> &mut Found {
+        &mut self.found
+    }
+
+    fn options(&self) -> &VideoOptions {
+        &self.options
+    }
+
+    fn look(&self) -> Result<Probe, VideoError> {
+        let limits = &self.options.limits;
+        let mut patience = Patience::new(limits);
+        let listening = Listening::new();
+        let begin = Instant::now();
+        let mut input = self.input(&listening)?;
+        patience.spend(begin);
+        let mut found = ffprobe::Found::of(input.format().name());
+        let Some(video) = video_of(&input) else {
+            return found.probe(&self.name, &self.options, last_words(&listening.text()));
+        };
+        let (index, time_base, stream) = (video.index(), f64::from(video.time_base()), stream_of(&video));
+        let refused = refused_size(&listening.text()).filter(|_| stream.width == 0);
+        let (width, height) = refused.unwrap_or((stream.width, stream.height));
+        if u64::from(width) * u64::from(height) > limits.max_pixels {
+            let (name, max_pixels) = (self.name.clone(), limits.max_pixels);
+            return Err(VideoError::TooLarge { name, width, height, max_pixels });
+        }
+        found.stream = Some(stream);
+        loop {
+            let begin = Instant::now();
+            let mut packet = Packet::empty();
+            let read = packet.read(&mut input);
+            patience.spend(begin);
+            self.check(&patience, &listening)?;
+            if read.is_err() {
+                break;
+            }
+            if packet.stream() == index {
+                let time = packet.pts().map(|pts| pts as f64 * time_base);
+                found.packet(time, packet.is_key(), is_discarded(&packet));
+            }
+            if found.shown > limits.max_frames {
+                return Err(VideoError::TooLong { name: self.name.clone(), max_frames: limits.max_frames });
+            }
+        }
+        found.probe(&self.name, &self.options, last_words(&listening.text()))
+    }
+
     fn run(
         &self,
         indices: &[usize],
@@ -272,21 +261,14 @@ impl LibavSource {
         Ok((done, last_words(&listening.text())))
     }
 
-    /// Number of frames that decode, and the last words; counted once.
-    fn count(&mut self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
-        let counted = match self.counted.take() {
-            Some(counted) => counted,
-            None => {
-                let listening = Listening::new();
-                let mut frames = 0;
-                self.decode(None, patience, &listening, &mut |number, _, _, _| {
-                    frames = number + 1;
-                    Ok(true)
-                })?;
-                (frames, last_words(&listening.text()))
-            }
-        };
-        Ok(self.counted.insert(counted).clone())
+    fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
+        let listening = Listening::new();
+        let mut frames = 0;
+        self.decode(None, patience, &listening, &mut |number, _, _, _| {
+            frames = number + 1;
+            Ok(true)
+        })?;
+        Ok((frames, last_words(&listening.text())))
     }
 }
 
@@ -296,7 +278,7 @@ impl FrameSource for LibavSource {
     }
 
     fn info(&mut self) -> Result<&VideoInfo, VideoError> {
-        Ok(&self.probe()?.info)
+        Ok(&runs::probe(self)?.info)
     }
 
     fn read(
@@ -304,37 +286,7 @@ impl FrameSource for LibavSource {
         indices: &[usize],
         take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
     ) -> Result<End, VideoError> {
-        let runs = runs(self.probe()?, indices);
-        let mut patience = Patience::new(&self.options.limits);
-        let mut said = String::new();
-        let sought = runs.iter().any(|run| run.from.is_some());
-        let mut done = 0;
-        for run in runs {
-            let chosen = indices.get(run.places.clone()).unwrap_or_default();
-            let (count, last) = self.run(chosen, (run.first, run.from), &mut patience, take)?;
-            said = last;
-            done += count;
-            if count < chosen.len() {
-                break;
-            }
-        }
-        let Some(rest) = indices.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(End::All) };
-        if let Some(first) = rest.first().filter(|_| sought) {
-            // Where seeking did not find them, decoding may.
-            if let Some(probe) = self.probe.as_mut() {
-                probe.keys.clear();
-            }
-            let (count, last) = self.run(rest, (*first, None), &mut patience, take)?;
-            if count == rest.len() {
-                return Ok(End::All);
-            }
-            said = last;
-        }
-        let (decoded, last) = self.count(&mut patience)?;
-        if let Some(probe) = self.probe.as_mut() {
-            probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-        }
-        Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
+        runs::read(self, indices, take)
     }
 }
 
