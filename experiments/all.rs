@@ -12,7 +12,7 @@ use burn_vlm_train::report::{Card, CardPaper, IndexEntry, Progress, index_html, 
 use burn_vlm_train::run::estimate::time;
 
 use crate::args::StudyArgs;
-use crate::study::{AnyError, parse, perform};
+use crate::study::{AnyError, Together, parse, perform};
 use crate::{BuiltIn, STUDIES};
 
 /// Runs or continues every study into a folder of its own below `--out`, and writes `index.html` and `index.md` there after each. One
@@ -27,6 +27,7 @@ pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
     });
     let mut failures: Vec<(&BuiltIn, String)> = Vec::new();
     let mut left = 0.0;
+    let mut together = Together::of(&STUDIES, &root, args);
     for study in &STUDIES {
         if stop::asked() {
             break;
@@ -35,7 +36,7 @@ pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
             writeln!(std::io::stdout(), "{}:", study.file)?;
         }
         let own = StudyArgs { out: Some(root.join(study.file)), ..args.clone() };
-        match perform::<VisionEncoder, Connector>(study, &own, |job| job) {
+        match perform::<VisionEncoder, Connector>(study, &own, Some(&mut together), |job| job) {
             Ok(performed) => left += performed.left,
             // What is merged is what is there.
             Err(error) if nothing_to_merge(&error) => {}
@@ -53,6 +54,9 @@ pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
             true => writeln!(std::io::stdout())?,
             false => write_index(&root, args, &failures)?,
         }
+    }
+    if !args.dry_run {
+        together.remove_stages()?;
     }
     if args.dry_run {
         writeln!(std::io::stdout(), "all studies: about {} to do", time(left))?;

@@ -41,6 +41,7 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     options: &RunOptions,
     (chosen, elsewhere): (&ChosenDevice, Option<Machine>),
     needs: &Needs<'_>,
+    known: &mut KnownStages,
 ) -> Result<f64, AnyError> {
     // A mistyped cell is a mistake, parts or not.
     plan.select(&options.only)?;
@@ -50,7 +51,7 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     // A cell is trained on one device.
     let here = || Machine::timed(matmul_rate(&chosen.device));
     let device = elsewhere.as_ref().map_or_else(here, Machine::single);
-    let mut stages = Stages::default();
+    let mut stages = Stages::of(known);
     // Without the parts nobody can say what is done already.
     let states = status(plan, job, options).ok();
     if let Some(states) = &states {
@@ -129,11 +130,12 @@ fn row([parameters, tokens, compute, memory, time]: [String; 5]) -> String {
     format!("{parameters:>15} {tokens:>15} {compute:>11} {memory:>9} {time:>10}")
 }
 
+/// The cell that trains each shared stage.
+pub(crate) type KnownStages = BTreeMap<String, String>;
+
 /// The stages that are to be trained: one that several cells begin with counts once.
-#[derive(Default)]
-struct Stages {
-    /// The cell that trains each shared stage.
-    of: BTreeMap<String, String>,
+struct Stages<'a> {
+    of: &'a mut KnownStages,
     trained: usize,
     taken: usize,
     /// Tokens, operations and seconds of what is trained.
@@ -146,12 +148,17 @@ struct Stages {
     largest: u64,
 }
 
-impl Stages {
+impl<'a> Stages<'a> {
+    /// With what other studies train.
+    fn of(of: &'a mut KnownStages) -> Self {
+        Self { of, trained: 0, taken: 0, tokens: 0.0, flops: 0.0, seconds: 0.0, saved: 0.0, largest: 0 }
+    }
+
     /// A finished cell has trained its stages, and they are kept as long as another cell needs them.
     fn keep<T: VisionTower, P: Projector>(&mut self, job: &VlmJob<T, P>, cell: &Cell) -> Result<(), AnyError> {
         if job.keeps_stages() {
             for beginning in job.shared_stages(cell)? {
-                self.of.entry(beginning).or_insert_with(|| cell.name.clone());
+                self.of.entry(beginning).or_insert_with(|| job.called(cell));
             }
         }
         Ok(())
@@ -183,7 +190,7 @@ impl Stages {
                     self.tokens += stage.tokens_per_step() * steps;
                     self.flops += stage.flops.total() * steps;
                     if let Some(beginning) = shared.get(number) {
-                        self.of.insert(beginning.clone(), cell.name.clone());
+                        self.of.insert(beginning.clone(), job.called(cell));
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! What every study's `main` does: read the study, find a device, run the cells, write the summary.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::ablation::{
-    AblationError, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, run,
+    AblationError, PatchRules, Plan, Provenance, RunOptions, Shard, Study, StudyError, finished_cells, run,
 };
 use burn_vlm_train::device::choose;
 use burn_vlm_train::error::TrainError;
@@ -23,7 +23,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{StudyArgs, examples};
 use crate::built_in::FILES;
-use crate::dry_run::{Needs, dry_run};
+use crate::dry_run::{KnownStages, Needs, dry_run};
 use crate::signals::stop_at_a_step;
 use crate::{BuiltIn, SHAPES};
 
@@ -102,7 +102,47 @@ pub fn execute_of<T: VisionTower, P: Projector>(
     args: &StudyArgs,
     more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
 ) -> Result<PathBuf, AnyError> {
-    Ok(perform(built_in, args, more)?.out)
+    Ok(perform(built_in, args, None, more)?.out)
+}
+
+/// What the studies of `--all` share.
+pub(crate) struct Together {
+    /// The folder of what cells of all of them share.
+    pub(crate) shared: PathBuf,
+    /// Their plans, each with its folder.
+    pub(crate) plans: Vec<(Plan, PathBuf)>,
+    /// Of a dry run, the stages that the studies before train.
+    pub(crate) known: KnownStages,
+}
+
+impl Together {
+    /// The built-in studies, each in a folder of its own below `root`. One that cannot be planned says so when it is performed.
+    pub(crate) fn of(studies: &[BuiltIn], root: &Path, args: &StudyArgs) -> Self {
+        let plan = |built_in: &BuiltIn| {
+            let study = parse(built_in).ok()?;
+            let preset = args.preset.as_deref().unwrap_or(study.usual_preset());
+            let plan = study.plan(preset, args.seeds.map(|seeds| seeds as u64), &PatchRules::new()).ok()?;
+            Some((plan, root.join(built_in.file)))
+        };
+        Self {
+            shared: root.join("shared"),
+            plans: studies.iter().filter_map(plan).collect(),
+            known: KnownStages::new(),
+        }
+    }
+
+    /// Removes the stages that cells took from one another, once no cell of any study is left that may need one.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub(crate) fn remove_stages(&self) -> Result<(), AnyError> {
+        let finished = |(plan, folder): &(Plan, PathBuf)| finished_cells(plan, folder) == plan.cells.len();
+        let stages = self.shared.join("stages");
+        if self.plans.iter().all(finished) && stages.is_dir() {
+            std::fs::remove_dir_all(&stages).map_err(|error| format!("cannot remove {}: {error}", stages.display()))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a study's command did.
@@ -117,6 +157,7 @@ pub(crate) struct Performed {
 pub(crate) fn perform<T: VisionTower, P: Projector>(
     built_in: &BuiltIn,
     args: &StudyArgs,
+    together: Option<&mut Together>,
     more: impl FnOnce(VlmJob<T, P>) -> VlmJob<T, P>,
 ) -> Result<Performed, AnyError> {
     let reporter = Reporter::new(args.quiet);
@@ -146,12 +187,12 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
     let context = Context { corpus: corpus.clone(), device: chosen.device.clone(), workers: 1 };
     let inputs = StudyInputs {
         parts: args.parts.clone().unwrap_or_else(default_parts),
-        shared: out.join("shared"),
+        shared: together.as_ref().map_or_else(|| out.join("shared"), |together| together.shared.clone()),
         base: match &args.config {
             Some(_) => plan.study.folder().to_owned(),
             None => repository().join(plan.study.folder()),
         },
-        from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
+        from_scratch: pretrains_parts(args, &plan),
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
     let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
@@ -167,7 +208,15 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
         false => return Err(missing.to_string().into()),
     };
     let benchmarks = benchmarks.map_err(in_file)?;
-    let job = if args.no_share { job } else { job.sharing_stages(&plan).map_err(in_file)? };
+    let job = match &together {
+        _ if args.no_share => Ok(job),
+        None => job.sharing_stages(&plan),
+        Some(together) => {
+            let plans = together.plans.iter().map(|(plan, _)| (plan, pretrains_parts(args, plan)));
+            job.sharing_stages_among(&plan, &plans.collect::<Vec<_>>())
+        }
+    };
+    let job = job.map_err(in_file)?;
     let options = RunOptions {
         shard: args.shard.unwrap_or(Shard::ALL),
         only: args.only.iter().cloned().collect(),
@@ -178,13 +227,17 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
     if args.dry_run {
         let elsewhere = args.elsewhere.machine();
         let needs = Needs { context: &context, inputs: &inputs, benchmarks: &benchmarks, missing: &missing };
-        let left = dry_run(&plan, &job, &options, (&chosen, elsewhere), &needs)?;
+        let mut own = KnownStages::new();
+        let known = together.map_or(&mut own, |together| &mut together.known);
+        let left = dry_run(&plan, &job, &options, (&chosen, elsewhere), &needs, known)?;
         return Ok(Performed { out, left });
     }
     let began = std::time::Instant::now();
+    // Cells of another study may need them still.
+    let alone = together.is_none();
     let outcome = run(&plan, &job, &options, &reporter, |result| {
         write_summary(&out, result, &benchmarks, &corpus, &origin, &chosen.choice.to_string())?;
-        if result.missing.is_empty() {
+        if result.missing.is_empty() && alone {
             job.remove_shared_stages()?;
         }
         Ok(())
@@ -216,6 +269,11 @@ fn headline(markdown: &str) -> String {
         lines.push(line);
     }
     lines.join("\n")
+}
+
+/// Whether a study's parts are pretrained in it.
+fn pretrains_parts(args: &StudyArgs, plan: &Plan) -> bool {
+    args.from_scratch || (args.parts.is_none() && !has_shipped_parts(plan))
 }
 
 /// The shipped parts are those that the recipe describes; a preset that changes a part's model needs its own, which are

@@ -78,6 +78,8 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
     opened: Mutex<HashMap<String, Asked>>,
     /// Stages that several cells begin with.
     shared: SharedBeginnings,
+    /// What stands before a cell's name where cells of other studies may take its stages.
+    study: String,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
     /// The kind of device: `cuda`, whichever of them.
@@ -100,6 +102,11 @@ struct Read {
     evaluation: EvaluationRecipe,
 }
 
+/// For each cell of a plan the [`beginnings`] of its recipe.
+fn beginnings_of(plan: &Plan, from_scratch: bool) -> Result<Vec<Vec<String>>> {
+    plan.cells.iter().map(|cell| beginnings(&read(cell)?.recipe, from_scratch)).collect()
+}
+
 fn read(cell: &Cell) -> Result<Read> {
     let recipe = Recipe { seed: cell.seed, ..Recipe::from_table(cell.recipe.clone())? };
     let evaluation = EvaluationRecipe::from_table(cell.evaluation.clone())?;
@@ -117,6 +124,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             own: Vec::new(),
             opened: Mutex::default(),
             shared: SharedBeginnings::default(),
+            study: String::new(),
             origin: serde_json::Value::Null,
             device: String::new(),
             model: PhantomData,
@@ -129,9 +137,19 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     /// # Errors
     /// A recipe that cannot be read.
     pub fn sharing_stages(mut self, plan: &Plan) -> Result<Self> {
-        let from_scratch = self.inputs.from_scratch;
-        let beginnings = plan.cells.iter().map(|cell| beginnings(&read(cell)?.recipe, from_scratch));
-        self.shared = SharedBeginnings::of(beginnings.collect::<Result<Vec<_>>>()?);
+        self.shared = SharedBeginnings::of(beginnings_of(plan, self.inputs.from_scratch)?);
+        Ok(self)
+    }
+
+    /// As [`sharing_stages`](Self::sharing_stages), among the cells of several plans, this one's too, whose jobs have the same
+    /// [`shared`](StudyInputs::shared) folder. Each plan comes with its [`from_scratch`](StudyInputs::from_scratch).
+    ///
+    /// # Errors
+    /// A recipe that cannot be read.
+    pub fn sharing_stages_among(mut self, plan: &Plan, plans: &[(&Plan, bool)]) -> Result<Self> {
+        let all = plans.iter().map(|(plan, from_scratch)| beginnings_of(plan, *from_scratch));
+        self.shared = SharedBeginnings::of(all.collect::<Result<Vec<_>>>()?.concat());
+        self.study = format!("{}: ", plan.study.name);
         Ok(self)
     }
 
@@ -144,6 +162,11 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         let mut beginnings = beginnings(&read(cell)?.recipe, self.inputs.from_scratch)?;
         beginnings.truncate(self.shared.count(&beginnings));
         Ok(beginnings)
+    }
+
+    /// What a cell is called by those that take a stage of its.
+    pub fn called(&self, cell: &Cell) -> String {
+        format!("{}{}", self.study, cell.name)
     }
 
     /// Whether stages are kept that cells have trained and others may take.
@@ -332,7 +355,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
                 Some(TextWatch::new(text, &recipe, (&self.store, key), reporter))
             }
         };
-        let shared = SharedStages { store: self.stage_store(), stages, run: cell.name.clone(), made_by };
+        let shared = SharedStages { store: self.stage_store(), stages, run: self.called(cell), made_by };
         let run = TrainRun {
             context: &self.context,
             recipe: &recipe,
