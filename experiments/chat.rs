@@ -193,14 +193,20 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     for image in &args.image {
         show(&mut session, image, args.quiet)?;
     }
-    let clips = chat.vlm().is_ok().then(|| chat.clips(&args.frames.settings()?).map_err(AnyError::from)).transpose()?;
+    // Why a model is shown no videos matters to those who show one.
+    let clips = match chat.vlm() {
+        Ok(_) => chat.clips(&args.frames.settings()?).map_err(|error| error.to_string()),
+        Err(_) => {
+            Err("a language model alone is shown no videos; name the folder of a vision-language model".to_owned())
+        }
+    };
     for video in &args.video {
-        show_video(&mut session, video, clips.as_ref(), args.quiet)?;
+        show_video(&mut session, video, &clips, args.quiet)?;
     }
     let mut total = Total::default();
     let result = match &args.prompt {
         Some(prompt) => question(prompt).and_then(|text| answer(&mut session, &text, args.quiet, &mut total)),
-        None => converse(&mut session, clips.as_ref(), args.quiet, &mut total),
+        None => converse(&mut session, &clips, args.quiet, &mut total),
     };
     if !args.quiet {
         total.print();
@@ -230,10 +236,10 @@ fn show(session: &mut ChatSession<'_>, path: &Path, quiet: bool) -> Result<(), A
 fn show_video(
     session: &mut ChatSession<'_>,
     path: &Path,
-    clips: Option<&Arc<Clips>>,
+    clips: &Result<Arc<Clips>, String>,
     quiet: bool,
 ) -> Result<(), AnyError> {
-    let clips = clips.ok_or("a language model alone is shown no videos; name the folder of a vision-language model")?;
+    let clips = clips.as_ref().map_err(String::as_str)?;
     let (tokens, record) = session.add_video(&Clip::File(path.to_owned()), clips)?;
     if let Some(damage) = &record.damage {
         eprintln!("warning: {} is not whole and is shown as far as it goes: {damage}", path.display());
@@ -288,7 +294,7 @@ fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mu
 /// Reads questions until the end of the input.
 fn converse(
     session: &mut ChatSession<'_>,
-    clips: Option<&Arc<Clips>>,
+    clips: &Result<Arc<Clips>, String>,
     quiet: bool,
     total: &mut Total,
 ) -> Result<(), AnyError> {

@@ -23,6 +23,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
+#[path = "serve/videos.rs"]
+mod videos;
+
 /// Tokens that the tiny models read.
 const POSITIONS: usize = 4096;
 /// How long anything may take: builds beside the tests make them slow.

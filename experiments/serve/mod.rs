@@ -26,6 +26,7 @@ mod page;
 mod reply;
 mod request;
 mod routes;
+mod shown;
 mod stream;
 mod twice;
 mod worker;
@@ -37,13 +38,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_vlm_data::source::ImageRoot;
+use burn_vlm_data::video::Clips;
 use burn_vlm_train::chat::{BatchLimits, ChatModel, model_folder};
 use burn_vlm_train::device::{ChosenDevice, choose};
 use clap::Parser;
 use tokio::sync::Semaphore;
 
 use crate::AnyError;
-use crate::args::{Place, bytes};
+use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
 use metrics::Metrics;
 use routes::{Hosted, Server, router};
@@ -73,7 +75,7 @@ fn help() -> String {
     examples(&lines, more)
 }
 
-/// Answer conversations about pictures over HTTP, as OpenAI's chat API does
+/// Answer conversations about pictures and videos over HTTP, as OpenAI's chat API does
 #[derive(Debug, Parser)]
 #[command(name = "serve", max_term_width = 100, after_help = help())]
 pub(crate) struct ServeArgs {
@@ -129,6 +131,9 @@ pub(crate) struct ServeArgs {
     /// The largest body of a request
     #[arg(long, value_name = "SIZE", default_value = "32MB", value_parser = bytes)]
     body_limit: u64,
+
+    #[command(flatten)]
+    frames: FrameArgs,
 
     #[command(flatten)]
     place: Place,
@@ -252,7 +257,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
     let mut models = Vec::with_capacity(names.len());
     for ((name, folder), adapter) in names.into_iter().zip(&args.model).zip(adapters) {
         let chat = load(folder, adapter.as_deref(), &chosen, args)?;
-        models.push(host(name, model_folder(folder)?, chat, adapter.is_some(), (limits, capacity), &metrics)?);
+        let clips = clips(&name, &chat, &args.frames)?;
+        models.push(host(
+            (name, model_folder(folder)?),
+            chat,
+            (adapter.is_some(), clips),
+            (limits, capacity),
+            &metrics,
+        )?);
     }
     let own_name = (address.ip().is_loopback() && key.is_none()).then(|| args.host.clone());
     let server = Arc::new(Server {
@@ -300,12 +312,29 @@ fn load(folder: &Path, adapter: Option<&Path>, chosen: &ChosenDevice, args: &Ser
     Ok(chat)
 }
 
+/// What shows videos to a model; nothing for one that is shown none.
+///
+/// # Errors
+/// A rule that cannot choose frames, a folder for frames that cannot be made.
+fn clips(name: &str, chat: &ChatModel, frames: &FrameArgs) -> Result<Option<Arc<Clips>>, AnyError> {
+    let settings = frames.settings()?;
+    if chat.vlm().is_err() {
+        return Ok(None);
+    }
+    match chat.processor.frame_processor() {
+        Ok(frames) => Ok(Some(Clips::new(&settings, frames, Path::new(""))?)),
+        Err(error) => {
+            eprintln!("{name} is shown no videos: {error}");
+            Ok(None)
+        }
+    }
+}
+
 /// Gives a model its thread, which ends with the program.
 fn host(
-    name: String,
-    folder: PathBuf,
+    (name, folder): (String, PathBuf),
     chat: ChatModel,
-    adapted: bool,
+    (adapted, clips): (bool, Option<Arc<Clips>>),
     (limits, capacity): (BatchLimits, usize),
     metrics: &Arc<Metrics>,
 ) -> Result<Hosted, AnyError> {
@@ -322,7 +351,7 @@ fn host(
     };
     std::thread::Builder::new().name("model".into()).spawn(work)?;
     let places = Arc::new(Semaphore::new(capacity));
-    Ok(Hosted { name, chat, folder, adapted, places, jobs, broken })
+    Ok(Hosted { name, chat, folder, adapted, clips, places, jobs, broken })
 }
 
 /// Serves until a signal asks for an end, then finishes what is running.

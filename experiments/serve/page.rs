@@ -33,7 +33,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn page() -> Response {
     let nonce = format!("{:016x}{:016x}", random(), random());
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data: blob:; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data: blob:; media-src blob:; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let mut response = Response::new(Body::from(PAGE.replace(NONCE, &nonce)));

@@ -4,18 +4,24 @@
 //! asks for nothing (`tools: []`, `presence_penalty: 0`), what is unknown is refused with the name that was perhaps meant. `null` is as
 //! good as absent.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::path::PathBuf;
+
+use burn_vlm_base::files::read_regular;
 use burn_vlm_base::suggest;
 use burn_vlm_data::conversation::Role;
+use burn_vlm_data::source::Limits;
+use burn_vlm_data::video::Clip;
 use burn_vlm_train::chat::SaidPiece;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::shown::{Given, PICTURE, VIDEO, given, shown, wrong_url};
 use super::twice;
 
 /// Most pictures of a request: their pixels are held until it is answered.
 const MOST_PICTURES: usize = 64;
+/// Most videos of a request, each with as many frames as the server's rule chooses.
+const MOST_VIDEOS: usize = 4;
 /// Most stop texts.
 const MOST_STOPS: usize = 16;
 /// Most log-probabilities of a place, as in OpenAI's API.
@@ -113,20 +119,34 @@ pub(super) enum Part {
         field: String,
         bytes: Vec<u8>,
     },
+    /// A video, and the field that it stands in.
+    Video {
+        field: String,
+        clip: Clip,
+    },
 }
 
 impl Part {
+    /// The field of a picture or a video.
+    pub(super) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Picture { field, .. } | Self::Video { field, .. } => Some(field),
+        }
+    }
+
     /// As the model takes it.
     pub(super) fn piece(&self) -> SaidPiece<'_> {
         match self {
             Self::Text(text) => SaidPiece::Text(text),
             Self::Picture { bytes, .. } => SaidPiece::Picture(bytes),
+            Self::Video { clip, .. } => SaidPiece::Video(clip),
         }
     }
 }
 
-/// Reads the picture of a file's name; what is wrong with it is the message of an error.
-pub(super) type ReadFile<'a> = dyn Fn(&str) -> Result<Vec<u8>, String> + 'a;
+/// Finds the file that a request names; what is wrong with it is the message of an error.
+pub(super) type FindFile<'a> = dyn Fn(&str) -> Result<PathBuf, String> + 'a;
 
 /// Most of what a request may ask for, and who answers.
 #[derive(Debug, Clone, Copy)]
@@ -137,14 +157,14 @@ pub(super) struct Allowed<'a> {
     pub(super) n: usize,
 }
 
-type Result<T, E = ApiError> = std::result::Result<T, E>;
+pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ChatRequest {
-    /// Reads a body. `file` reads pictures that are files of the server.
+    /// Reads a body. `file` finds pictures and videos that are files of the server.
     ///
     /// # Errors
     /// 404 for another model; 400 for all else, a key that stands twice among it, naming the field.
-    pub(super) fn parse(body: &[u8], allowed: Allowed<'_>, file: &ReadFile<'_>) -> Result<Self> {
+    pub(super) fn parse(body: &[u8], allowed: Allowed<'_>, file: &FindFile<'_>) -> Result<Self> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let status = axum::http::StatusCode::BAD_REQUEST;
             ApiError::new(status, Some("invalid_json"), format!("the body is not JSON: {error}"))
@@ -196,37 +216,37 @@ impl ChatRequest {
 }
 
 /// An object of the body, and where it is.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     /// `messages[0]`, empty for the body.
-    at: String,
+    pub(super) at: String,
     map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
     /// The object of a field.
-    fn of(at: String, value: &'a Value) -> Result<Self> {
+    pub(super) fn of(at: String, value: &'a Value) -> Result<Self> {
         match value {
             Value::Object(map) => Ok(Self { at, map }),
             other => Err(wrong_type(&at, "an object", other)),
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
     /// The value, if it is there and not null.
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    fn missing(&self, name: &str) -> ApiError {
+    pub(super) fn missing(&self, name: &str) -> ApiError {
         let path = self.path(name);
         let message = format!("`{path}` is missing");
         ApiError { code: Some("missing_required_parameter"), ..ApiError::field(path, message) }
     }
 
-    fn text(&self, name: &str) -> Result<Option<&'a str>> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -271,7 +291,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses names that are not among these.
-    fn only(&self, known: &[&str]) -> Result<()> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<()> {
         match self.map.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => {
                 let path = self.path(name);
@@ -302,15 +322,15 @@ fn wrong_type(path: &str, expected: &str, found: &Value) -> ApiError {
 }
 
 /// A client's text in a message.
-fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(SHOWN).collect();
-    if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
+pub(super) fn cut(text: &str) -> String {
+    let begin: String = text.chars().take(SHOWN).collect();
+    if begin.len() < text.len() { format!("{begin:?}...") } else { format!("{begin:?}") }
 }
 
 /// The error for a model that is not there.
 pub(super) fn no_model(name: &str, models: &[&str]) -> ApiError {
     let here: Vec<String> = models.iter().map(|model| format!("`{model}`")).collect();
-    let message = format!("there is no model {}; this server has {}", shown(name), here.join(", "));
+    let message = format!("there is no model {}; this server has {}", cut(name), here.join(", "));
     let error = ApiError::new(axum::http::StatusCode::NOT_FOUND, Some("model_not_found"), message);
     ApiError { param: Some("model".into()), ..error }
 }
@@ -346,7 +366,7 @@ fn response_format(fields: &Fields<'_>) -> Result<()> {
             let message = format!(
                 "`response_format` of type {} is not supported by this server: answers are plain text; leave it out, or ask for JSON \
                  in the message and check the answer",
-                shown(other)
+                cut(other)
             );
             Err(ApiError::unsupported("response_format", message))
         }
@@ -422,7 +442,7 @@ fn logprobs(fields: &Fields<'_>) -> Result<Option<usize>> {
     }
 }
 
-fn messages(fields: &Fields<'_>, file: &ReadFile<'_>) -> Result<Vec<Message>> {
+fn messages(fields: &Fields<'_>, file: &FindFile<'_>) -> Result<Vec<Message>> {
     let list = match fields.get("messages") {
         None => return Err(fields.missing("messages")),
         Some(Value::Array(list)) => list,
@@ -446,17 +466,19 @@ fn messages(fields: &Fields<'_>, file: &ReadFile<'_>) -> Result<Vec<Message>> {
         let message = "instructions (`system`, `developer`) are taken as the first message only";
         return Err(ApiError::field(format!("messages[{at}].role"), message));
     }
-    let pictures =
-        messages.iter().flat_map(|message| &message.parts).filter(|part| matches!(part, Part::Picture { .. }));
-    let pictures = pictures.count();
-    if pictures > MOST_PICTURES {
-        let message = format!("{pictures} pictures, a request may have {MOST_PICTURES}");
-        return Err(ApiError::field("messages", message));
+    let parts = || messages.iter().flat_map(|message| &message.parts);
+    let pictures = parts().filter(|part| matches!(part, Part::Picture { .. })).count();
+    let videos = parts().filter(|part| matches!(part, Part::Video { .. })).count();
+    for (count, most, what) in [(pictures, MOST_PICTURES, "pictures"), (videos, MOST_VIDEOS, "videos")] {
+        if count > most {
+            let message = format!("{count} {what}, a request may have {most}");
+            return Err(ApiError::field("messages", message));
+        }
     }
     Ok(messages)
 }
 
-fn message(fields: Fields<'_>, file: &ReadFile<'_>) -> Result<Message> {
+fn message(fields: Fields<'_>, file: &FindFile<'_>) -> Result<Message> {
     let role = fields.text("role")?.ok_or_else(|| fields.missing("role"))?;
     let role = match role {
         "system" | "developer" => Role::System,
@@ -467,8 +489,7 @@ fn message(fields: Fields<'_>, file: &ReadFile<'_>) -> Result<Message> {
             return Err(ApiError::unsupported(fields.path("role"), message));
         }
         other => {
-            let message =
-                format!("unknown role {}, expected `system`, `developer`, `user` or `assistant`", shown(other));
+            let message = format!("unknown role {}, expected `system`, `developer`, `user` or `assistant`", cut(other));
             return Err(ApiError::field(fields.path("role"), message));
         }
     };
@@ -498,7 +519,7 @@ fn message(fields: Fields<'_>, file: &ReadFile<'_>) -> Result<Message> {
     Ok(Message { role, parts })
 }
 
-fn part(fields: Fields<'_>, role: Role, file: &ReadFile<'_>) -> Result<Part> {
+fn part(fields: Fields<'_>, role: Role, file: &FindFile<'_>) -> Result<Part> {
     match fields.text("type")?.ok_or_else(|| fields.missing("type"))? {
         "text" => {
             fields.only(&["type", "text"])?;
@@ -506,76 +527,43 @@ fn part(fields: Fields<'_>, role: Role, file: &ReadFile<'_>) -> Result<Part> {
             Ok(Part::Text(text.to_owned()))
         }
         "image_url" => {
-            fields.only(&["type", "image_url"])?;
-            if role != Role::User {
-                let message = format!("pictures are shown by the role `user`, not by `{}`", role.as_str());
-                return Err(ApiError::field(fields.at.clone(), message));
-            }
-            let at = fields.path("image_url");
-            let image = match fields.get("image_url") {
-                None => return Err(fields.missing("image_url")),
-                Some(Value::String(_)) => {
-                    let message =
-                        format!("`{at}` is a text, expected an object: {{\"url\": \"data:image/png;base64,...\"}}");
-                    return Err(ApiError { code: Some("invalid_type"), ..ApiError::field(at, message) });
-                }
-                Some(value) => Fields::of(at, value)?,
-            };
+            let image = shown(&fields, &PICTURE, role)?;
             image.only(&["url", "detail"])?;
             if let Some(detail) = image.text("detail")?.filter(|detail| !["auto", "low", "high"].contains(detail)) {
-                let message = format!("unknown detail {}, expected `auto`, `low` or `high`", shown(detail));
+                let message = format!("unknown detail {}, expected `auto`, `low` or `high`", cut(detail));
                 return Err(ApiError::field(image.path("detail"), message));
             }
-            let url = image.text("url")?.ok_or_else(|| image.missing("url"))?;
-            let field = image.path("url");
-            match picture(url, file) {
-                Ok(bytes) => Ok(Part::Picture { field, bytes }),
-                Err(message) => Err(ApiError {
-                    code: Some("invalid_image_url"),
-                    ..ApiError::field(&field, format!("`{field}`: {message}"))
-                }),
-            }
+            let (field, given) = given(&image, &PICTURE, file)?;
+            let bytes = match given {
+                Given::Bytes(bytes) => Ok(bytes),
+                Given::File(path) => {
+                    read_regular(&path, Limits::default().max_entry_bytes).map_err(|error| error.to_string())
+                }
+            };
+            let bytes = bytes.map_err(|message| wrong_url(&field, &PICTURE, &message))?;
+            Ok(Part::Picture { field, bytes })
         }
-        other @ ("input_audio" | "file" | "refusal" | "video_url") => {
-            let message =
-                format!("parts of the type `{other}` are not supported by this server, `text` and `image_url` are");
+        "video_url" => {
+            let video = shown(&fields, &VIDEO, role)?;
+            video.only(&["url"])?;
+            let (field, given) = given(&video, &VIDEO, file)?;
+            let clip = match given {
+                Given::Bytes(bytes) => Clip::Encoded { name: "the video".to_owned(), bytes: bytes.into() },
+                Given::File(path) => Clip::File(path),
+            };
+            Ok(Part::Video { field, clip })
+        }
+        other @ ("input_audio" | "file" | "refusal") => {
+            let message = format!(
+                "parts of the type `{other}` are not supported by this server, `text`, `image_url` and `video_url` are"
+            );
             Err(ApiError::unsupported(fields.path("type"), message))
         }
         other => {
-            let message = format!("unknown type {}, expected `text` or `image_url`", shown(other));
+            let message = format!("unknown type {}, expected `text`, `image_url` or `video_url`", cut(other));
             Err(ApiError::field(fields.path("type"), message))
         }
     }
-}
-
-/// The bytes of a picture: of a data URI, or of a file.
-fn picture(url: &str, file: &ReadFile<'_>) -> Result<Vec<u8>, String> {
-    const EXPECTED: &str = "expected data:image/png;base64,... (or jpeg, webp, gif)";
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("data") => {}
-        Some("http" | "https" | "ftp") => {
-            return Err(format!(
-                "{} is a remote address, which this version does not fetch; send the picture itself as a data URI",
-                shown(url)
-            ));
-        }
-        Some("file") => return file(url.strip_prefix("file://").unwrap_or(&url["file:".len()..])),
-        // A word before a colon may be a part of a file's name.
-        _ => return file(url).map_err(|error| format!("{error}; a picture in the request: {EXPECTED}")),
-    }
-    let (head, data) =
-        url["data:".len()..].split_once(',').ok_or_else(|| format!("a data URI without a comma; {EXPECTED}"))?;
-    let mut head = head.split(';').map(str::trim);
-    let kind = head.next().unwrap_or_default().to_ascii_lowercase();
-    if !kind.starts_with("image/") {
-        return Err(format!("a data URI of the type {}; {EXPECTED}", shown(&kind)));
-    }
-    if !head.any(|word| word.eq_ignore_ascii_case("base64")) {
-        return Err(format!("a data URI that is not base64; {EXPECTED}"));
-    }
-    let bytes = STANDARD.decode(data.trim()).map_err(|error| format!("not base64: {error}"))?;
-    if bytes.is_empty() { Err("an empty picture".to_owned()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -586,7 +574,12 @@ mod tests {
     const ALLOWED: Allowed<'_> = Allowed { models: &["tiny", "other/tiny"], n: 8 };
 
     fn parse(body: &Value) -> Result<ChatRequest> {
-        let file = |name: &str| if name == "a.png" { Ok(vec![7]) } else { Err(format!("no file {name:?}")) };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), [7]).unwrap();
+        let file = |name: &str| match name {
+            "a.png" => Ok(folder.path().join(name)),
+            _ => Err(format!("no file {name:?}")),
+        };
         ChatRequest::parse(body.to_string().as_bytes(), ALLOWED, &file)
     }
 
@@ -609,12 +602,14 @@ mod tests {
     #[test]
     fn all_fields_are_read() {
         let picture = |url: &str| json!({"type": "image_url", "image_url": {"url": url, "detail": "low"}});
+        let video = |url: &str| json!({"type": "video_url", "video_url": {"url": url}});
         let request = parse(&with(json!({
             "messages": [
                 {"role": "developer", "content": "Be short."},
                 {"role": "user", "content": [picture("data:image/png;base64,AQI="), {"type": "text", "text": "What?"}]},
                 {"role": "assistant", "content": "A cat.", "refusal": null, "tool_calls": null, "annotations": []},
                 {"role": "user", "content": [picture("a.png"), picture("file://a.png")]},
+                {"role": "user", "content": [video("data:image/gif;base64,AQI="), video("a.png")]},
             ],
             "max_completion_tokens": 7, "max_tokens": 7, "temperature": 0.5, "top_p": 1, "top_k": 0, "n": 3, "stop": ["x", "y"],
             "seed": -1, "stream": true, "stream_options": {"include_usage": true}, "logprobs": true, "top_logprobs": 4,
@@ -624,13 +619,19 @@ mod tests {
         })))
         .unwrap();
         let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
-        assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User]);
+        assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User, Role::User]);
         assert_eq!((request.model, request.routing), (1, true));
         let Part::Picture { field, bytes } = &request.messages[1].parts[0] else { panic!("{request:?}") };
         assert_eq!((field.as_str(), bytes.as_slice()), ("messages[1].content[0].image_url.url", &[1, 2][..]));
         assert!(
             request.messages[3].parts.iter().all(|part| matches!(part, Part::Picture { bytes, .. } if bytes == &[7]))
         );
+        let clips = request.messages[4].parts.iter().map(|part| match part {
+            Part::Video { clip: Clip::Encoded { bytes, .. }, .. } => bytes.len(),
+            Part::Video { clip: Clip::File(path), .. } if path.ends_with("a.png") => 0,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(clips.collect::<Vec<_>>(), [2, 0]);
         assert_eq!((request.max_tokens, request.temperature, request.top_p), (Some(7), Some(0.5), Some(1.0)));
         assert_eq!((request.top_k, request.n, request.seed), (Some(0), 3, Some(u64::MAX)));
         assert_eq!((request.stop.as_slice(), request.logprobs), (&["x".to_owned(), "y".to_owned()][..], Some(4)));
@@ -646,6 +647,8 @@ mod tests {
         let picture =
             |url: Value| message(json!({"role": "user", "content": [{"type": "image_url", "image_url": url}]}));
         let url = "messages[0].content[0].image_url.url";
+        let video = |url: Value| message(json!({"role": "user", "content": [{"type": "video_url", "video_url": url}]}));
+        let moving = "messages[0].content[0].video_url.url";
         let cases = [
             (json!({"temperature": -1}), "temperature", "-1"),
             (json!({"temperature": 2.5}), "temperature", "0 to 2"),
@@ -713,6 +716,12 @@ mod tests {
             (picture(json!({"url": "data:image/png;base64,A*"})), url, "not base64"),
             (picture(json!({"url": "data:image/png;base64,"})), url, "empty"),
             (picture(json!({"url": 5})), url, "a number"),
+            (picture(json!({"url": "data:video/mp4;base64,AQI="})), url, "video/mp4"),
+            (video(json!("data:video/mp4;base64,AQI=")), "messages[0].content[0].video_url", "data:video/mp4;base64"),
+            (video(json!({"url": "data:image/png;base64,AQI="})), moving, "image/png"),
+            (video(json!({"url": "https://example.org/a.mp4"})), moving, "remote address"),
+            (video(json!({"url": "b.mp4"})), moving, "no file \"b.mp4\""),
+            (video(json!({"url": "a.png", "fps": 2})), "messages[0].content[0].video_url.fps", "unknown"),
             (picture(json!({"url": "a.png", "detail": "x"})), "messages[0].content[0].image_url.detail", "\"x\""),
         ];
         for (more, param, words) in cases {
@@ -729,6 +738,9 @@ mod tests {
         let many = vec![json!({"type": "image_url", "image_url": {"url": "a.png"}}); MOST_PICTURES + 1];
         let error = refused(json!({"messages": [{"role": "user", "content": many}]}));
         assert!(error.message.contains("65 pictures"), "{error:?}");
+        let many = vec![json!({"type": "video_url", "video_url": {"url": "a.png"}}); MOST_VIDEOS + 1];
+        let error = refused(json!({"messages": [{"role": "user", "content": many}]}));
+        assert!(error.message.contains("5 videos"), "{error:?}");
         let error = refused(json!({"model": "other"}));
         assert_eq!((error.status.as_u16(), error.code), (404, Some("model_not_found")));
         assert!(error.message.contains("`tiny`, `other/tiny`"), "{error:?}");

@@ -25,9 +25,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use burn_vlm::generate::GenerationConfig;
-use burn_vlm_base::files::read_regular;
-use burn_vlm_data::source::{ImageRoot, Limits};
+use burn_vlm_data::source::ImageRoot;
 use burn_vlm_data::tokenizer::Tokenizer;
+use burn_vlm_data::video::Clips;
 use burn_vlm_train::chat::{AnswerSettings, BatchLimits, ChatModel, ChatPrompt, PromptError, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -58,6 +58,8 @@ pub(super) struct Hosted {
     pub(super) folder: PathBuf,
     /// Whether an adapter is beside its weights.
     pub(super) adapted: bool,
+    /// What shows videos to it; nothing where it is shown none.
+    pub(super) clips: Option<Arc<Clips>>,
     /// Answers that it takes, those that wait included: [`Server::capacity`].
     pub(super) places: Arc<Semaphore>,
     pub(super) jobs: Sender<Job>,
@@ -158,13 +160,12 @@ impl Server {
         })
     }
 
-    /// The bytes of a picture that is a file of this machine.
-    fn file(&self, name: &str) -> Result<Vec<u8>, String> {
+    /// A picture or a video that is a file of this machine.
+    fn file(&self, name: &str) -> Result<PathBuf, String> {
         let root = self.image_root.as_ref().ok_or(
-            "not a data URI, and this server reads no files (it was started without --image-root); send the picture itself",
+            "not a data URI, and this server reads no files (it was started without --image-root); send the file itself",
         )?;
-        let path = root.file(name).map_err(|reason| reason.detail)?;
-        read_regular(&path, Limits::default().max_entry_bytes).map_err(|error| error.to_string())
+        root.file(name).map_err(|reason| reason.detail)
     }
 
     /// What a body asks, and which model.
@@ -228,7 +229,7 @@ impl Hosted {
         let said: Vec<Said<'_>> = said
             .map(|message| Said { role: message.role, pieces: message.parts.iter().map(Part::piece).collect() })
             .collect();
-        self.chat.prepare(&said).map_err(|error| told(error, request, &self.folder))
+        self.chat.prepare_with(&said, self.clips.as_ref()).map_err(|error| told(error, request, &self.folder))
     }
 }
 
@@ -255,16 +256,14 @@ fn told(error: PromptError, request: &ChatRequest, folder: &std::path::Path) -> 
     let message = error.to_string().replace(&format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR), "");
     let picture = |number: usize| {
         let parts = request.messages.iter().flat_map(|message| &message.parts);
-        let mut fields = parts.filter_map(|part| match part {
-            Part::Text(_) => None,
-            Part::Picture { field, .. } => Some(field.clone()),
-        });
-        fields.nth(number).unwrap_or_else(|| "messages".to_owned())
+        parts.filter_map(Part::field).nth(number).unwrap_or("messages").to_owned()
     };
     let with = |param: String, code| ApiError { code: Some(code), ..ApiError::field(param, message.clone()) };
     match error {
         PromptError::NoPictures(_) => with(picture(0), "image_not_supported"),
         PromptError::Picture { number, .. } => with(picture(number), "invalid_image"),
+        PromptError::NoVideos { number } => with(picture(number), "video_not_supported"),
+        PromptError::Video { number, .. } => with(picture(number), "invalid_video"),
         PromptError::Mark { turn, .. } => with(format!("messages[{turn}].content"), "invalid_value"),
         PromptError::Conversation(_) => with("messages".to_owned(), "invalid_conversation"),
         PromptError::TooLong { .. } => with("messages".to_owned(), "context_length_exceeded"),
@@ -334,6 +333,7 @@ fn described(server: &Server, model: &Hosted) -> Value {
         "owned_by": "burn-vlm",
         "burn_vlm": {
             "pictures": model.chat.model.vlm().is_some(),
+            "videos": model.clips.is_some(),
             "experts": model.chat.experts(),
             "adapter": model.adapted,
             "context": model.chat.model.language_model().config().max_position_embeddings(),

@@ -21,7 +21,7 @@ use burn_vlm::vlm::{Vlm, VlmInput};
 use burn_vlm_data::sample::MediaKey;
 use burn_vlm_data::text_stream::TextStream;
 
-use super::prompt::PromptPicture;
+use super::prompt::PromptMedium;
 use super::session::Seen;
 use super::{ChatModel, ChatPrompt};
 use crate::error::{Result, TrainError};
@@ -197,9 +197,9 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
         self.features.bytes
     }
 
-    /// Whether the features of a prompt's pictures are all known, so that [`Self::push`] takes no time.
+    /// Whether the features of all that a prompt shows are known, so that [`Self::push`] takes no time.
     pub fn knows(&self, prompt: &ChatPrompt) -> bool {
-        prompt.pictures.iter().all(|picture| self.features.values.contains_key(&picture.key))
+        prompt.media.iter().all(|medium| self.features.values.contains_key(&medium.key))
     }
 
     /// One token of every answer; what it adds to each.
@@ -290,18 +290,22 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
 
     /// A prompt with the features of its pictures.
     fn input(&mut self, model: &Vlm<T, P>, prompt: &ChatPrompt) -> Result<VlmInput> {
-        let shown = prompt.pictures.iter().map(|picture| self.see(picture)).collect::<Result<Vec<Arc<Seen>>>>()?;
+        let shown = prompt.media.iter().map(|medium| self.see(medium)).collect::<Result<Vec<Arc<Seen>>>>()?;
         self.features.shrink();
         let features = Seen::together(model, &shown.iter().map(Arc::as_ref).collect::<Vec<&Seen>>())?;
         Ok(VlmInput::new(self.ids(prompt)).with_features(features))
     }
 
-    fn see(&mut self, picture: &PromptPicture) -> Result<Arc<Seen>> {
-        if let Some(seen) = self.features.get(picture.key) {
+    fn see(&mut self, medium: &PromptMedium) -> Result<Arc<Seen>> {
+        if let Some(seen) = self.features.get(medium.key) {
             return Ok(seen);
         }
-        let seen = Arc::new(Seen::picture(self.chat, &picture.image)?);
-        self.features.keep(picture.key, seen.clone());
+        let seen = match medium.images() {
+            [image] if !medium.is_video => Seen::picture(self.chat, image)?,
+            frames => Seen::video(self.chat, frames.iter().map(Ok))?,
+        };
+        let seen = Arc::new(seen);
+        self.features.keep(medium.key, seen.clone());
         Ok(seen)
     }
 }

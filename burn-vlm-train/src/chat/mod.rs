@@ -33,5 +33,5 @@ mod tests;
 pub use answer::{Answer, AnswerStats};
 pub use batch::{AnswerEnd, AnswerPart, AnswerSettings, BatchLimits, ChatBatch, WrittenToken};
 pub use model::{ChatModel, Talker, is_language_model, model_folder};
-pub use prompt::{ChatPrompt, PromptError, Said, SaidPiece};
+pub use prompt::{ChatPrompt, PromptError, PromptMedium, Said, SaidPiece};
 pub use session::ChatSession;

@@ -1,5 +1,6 @@
 //! A conversation: its turns, its pictures, and the cache of what the model has read.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,26 @@ impl Seen {
         let seen = visual_features(Visual::of_processed([image], false), chat.vlm()?, &chat.device)?;
         let features = seen.features.ok_or(ImageError::NoProcessor)?;
         Ok(Self { features, medium, tokens })
+    }
+
+    /// Encodes the processed frames of a video, some at a time: no more are made at once.
+    pub(super) fn video<T: VisionTower, P: Projector, I: Borrow<ProcessedImage>>(
+        chat: &ChatModel<T, P>,
+        frames: impl IntoIterator<Item = Result<I>>,
+    ) -> Result<Self> {
+        let mut left = frames.into_iter();
+        let (mut features, mut frames) = (Vec::new(), 0);
+        loop {
+            let chunk = left.by_ref().take(FRAMES_AT_A_TIME).collect::<Result<Vec<I>>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            frames += chunk.len();
+            let visual = Visual::of_processed(chunk.iter().map(Borrow::borrow), false);
+            features.extend(visual_features(visual, chat.vlm()?, &chat.device)?.features);
+        }
+        let tokens = chat.processor.num_video_tokens(frames);
+        Ok(Self { features: Tensor::cat(features, 0), medium: Medium::Video { frames }, tokens })
     }
 
     /// The features of all that a conversation shows.
@@ -170,7 +191,8 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// A video that cannot be read, frames that the model does not take.
     pub fn add_video(&mut self, clip: &Clip, clips: &Arc<Clips>) -> Result<(usize, Arc<VideoRecord>)> {
         let begin = Instant::now();
-        let (model, processor) = (self.chat.vlm()?, &self.chat.processor);
+        self.chat.vlm()?;
+        let processor = &self.chat.processor;
         let unreadable = |reason: SkipReason| TrainError::Data(reason.detail);
         let media = [Media::Video(Video::Clip(clip.clone()))];
         let shown = clips.show(&media, true).map_err(unreadable)?.into_owned();
@@ -185,19 +207,10 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             }
             return Ok((tokens, record));
         }
-        let mut features = Vec::new();
-        for chunk in frames.chunks(FRAMES_AT_A_TIME) {
-            let made: Vec<ProcessedImage> = chunk
-                .iter()
-                .map(|frame| processor.process_frame(frame))
-                .collect::<Result<_, _>>()
-                .map_err(unreadable)?;
-            let seen = visual_features(Visual::of_processed(&made, false), model, &self.chat.device)?;
-            features.extend(seen.features);
-        }
-        let tokens = processor.num_video_tokens(frames.len());
-        let medium = Medium::Video { frames: frames.len() };
-        self.images.push(Seen { features: Tensor::cat(features, 0), medium, tokens });
+        let seen =
+            Seen::video(self.chat, frames.iter().map(|frame| processor.process_frame(frame).map_err(unreadable)))?;
+        let tokens = seen.tokens;
+        self.images.push(seen);
         self.waiting.push(VIDEO_PLACEHOLDER);
         self.preparing += begin.elapsed();
         Ok((tokens, record))

@@ -14,6 +14,8 @@ class Problem extends Error {
       model_not_found: "Choose another model above; the list has been read again.",
       context_length_exceeded: "Begin a new conversation, shorten the question, or show fewer pictures.",
       image_not_supported: "Take the pictures out, or choose a model that is shown pictures.",
+      video_not_supported: "Take the videos out, or choose a model that is shown videos.",
+      invalid_video: "Take the video out, or save it as MP4 and add it again; the server needs the programs ffmpeg and ffprobe.",
       invalid_image: "Take the picture out, or save it as PNG or JPEG and add it again.",
       body_too_large: "Show fewer or smaller pictures, or start the server with a larger --body-limit.",
       queue_full: `Try again in ${this.retryAfter || 1} s.`,

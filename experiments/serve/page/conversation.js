@@ -25,7 +25,7 @@ const fresh = () => ({
 let state = fresh();
 // What the server has, as it describes it.
 let models = [];
-// The files of pictures, by id: { blob, name, note }.
+// The files of pictures and videos, by id: { blob, name, note }.
 const pictures = new Map();
 const addresses = new Map();
 // What is being written, by turn and place.
@@ -104,8 +104,19 @@ async function restore() {
 
 // ---- pictures
 
-// An image file as one that the server reads; others are drawn anew by the browser, if it can.
+// The type of a video's file, which a browser may not know; nothing for other files.
+function videoType(file) {
+  if (file.type.startsWith("video/")) return file.type;
+  const [ending] = /(mp4|m4v|mov|webm|mkv|avi|ts|mpe?g)$/i.exec(file.name ?? "") ?? [];
+  return ending && !file.type ? `video/${ending.toLowerCase()}` : "";
+}
+
+const isVideo = (id) => pictures.get(id).blob.type.startsWith("video/");
+
+// An image file as one that the server reads; others are drawn anew by the browser, if it can. A video goes as it is.
 async function readable(file) {
+  const video = videoType(file);
+  if (video) return { blob: file.type ? file : new Blob([file], { type: video }), note: "" };
   if (READABLE.includes(file.type)) return { blob: file, note: "" };
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) throw new Problem(`${file.name || "This file"} is not a picture that this browser can read: save it as PNG or JPEG.`);
@@ -146,7 +157,8 @@ async function contentOf({ text, pictures: shown }) {
   if (shown.length === 0) return text;
   const parts = [];
   for (const id of shown) {
-    parts.push({ type: "image_url", image_url: { url: await dataUri(id) } });
+    const url = await dataUri(id);
+    parts.push(isVideo(id) ? { type: "video_url", video_url: { url } } : { type: "image_url", image_url: { url } });
   }
   return text ? [...parts, { type: "text", text }] : parts;
 }

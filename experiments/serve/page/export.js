@@ -18,20 +18,22 @@ async function wholeConversation() {
   return { format: FORMAT, ...state, pictures: files };
 }
 
-// The shown answers of a place as one record: `conversations` with a mark for each picture, `image` with their data.
+// The shown answers of a place as one record: `conversations` with a mark for each picture and video, `image` and `video` with their data.
 async function trainingSample(place) {
   const kept = before(place, state.turns.length);
   if (kept.length === 0) throw new Problem("There is no answer yet that could be a training sample.");
   const { system } = state.settings;
   const conversations = system.trim() ? [{ from: "system", value: system }] : [];
-  const images = [];
+  const files = { image: [], video: [] };
   for (const [turn, answer] of kept) {
-    for (const id of turn.pictures) images.push(await dataUri(id));
-    conversations.push({ from: "human", value: "<image>\n".repeat(turn.pictures.length) + turn.text });
+    for (const id of turn.pictures) files[isVideo(id) ? "video" : "image"].push(await dataUri(id));
+    const marks = turn.pictures.map((id) => (isVideo(id) ? "<video>\n" : "<image>\n"));
+    conversations.push({ from: "human", value: marks.join("") + turn.text });
     conversations.push({ from: "gpt", value: answer.text });
   }
-  const image = images.length > 1 ? { image: images } : images.length === 1 ? { image: images[0] } : {};
-  return [{ id: kept[0][0].id, ...image, conversations }];
+  const some = Object.entries(files).filter(([, list]) => list.length > 0);
+  const media = Object.fromEntries(some.map(([name, list]) => [name, list.length > 1 ? list : list[0]]));
+  return [{ id: kept[0][0].id, ...media, conversations }];
 }
 
 // Reads what `wholeConversation` wrote.
@@ -50,8 +52,8 @@ async function readConversation(text) {
   if (!Array.isArray(read.turns) || !read.turns.every(isTurn)) throw wrong('"turns" has something that is no turn');
   const files = new Map();
   for (const [id, { name, note, data }] of Object.entries(read.pictures ?? {})) {
-    const [, type, base64] = /^data:(image\/[\w.+-]+);base64,(.*)$/.exec(data) ?? [];
-    if (!type) throw wrong(`the picture ${id} is no data URI of an image`);
+    const [, type, base64] = /^data:((?:image|video)\/[\w.+-]+);base64,(.*)$/.exec(data) ?? [];
+    if (!type) throw wrong(`the picture ${id} is no data URI of an image or a video`);
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     files.set(id, { blob: new Blob([bytes], { type }), name: String(name), note: String(note ?? "") });
   }

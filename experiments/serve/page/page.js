@@ -45,13 +45,17 @@ function showModels() {
   for (const name of ["temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"]) {
     at("settings").querySelector(`[name=${name}]`).placeholder = own[name] ?? (name === "top_k" ? "all" : "1");
   }
-  at("attach").disabled = state.models.filter(Boolean).every((model) => described(model)?.pictures === false);
+  const chosen = state.models.filter(Boolean).map((model) => described(model) ?? {});
+  at("attach").disabled = chosen.every((own) => own.pictures === false);
+  const videos = chosen.some((own) => own.videos);
+  at("files").accept = videos ? "image/*,video/*,.mkv" : "image/*";
 }
 
 async function addFiles(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/") || /\.(heic|heif|avif|tiff?|bmp)$/i.test(file.name));
-  if (images.length < files.length) notify("failed", "Only pictures can be shown; the other files were left out.");
-  for (const file of images) {
+  const isPicture = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif|tiff?|bmp)$/i.test(file.name);
+  const shown = [...files].filter((file) => isPicture(file) || videoType(file));
+  if (shown.length < files.length) notify("failed", "Only pictures and videos can be shown; the other files were left out.");
+  for (const file of shown) {
     try {
       state.draft.pictures.push(await addPicture(file));
     } catch (error) {

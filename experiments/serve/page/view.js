@@ -31,15 +31,21 @@ function fail(error) {
 
 // ---- pictures
 
+// A picture, or the first frame of a video; where the browser cannot show it, its name stands there.
+function preview(id, name, more = {}) {
+  if (!isVideo(id)) return el("img", { src: addressOf(id), alt: name, ...more });
+  return el("video", { src: addressOf(id), muted: true, playsInline: true, preload: "metadata", "aria-label": name, ...more });
+}
+
 function pictureButton(id, show) {
   const { name, note } = pictures.get(id);
-  const image = el("img", { src: addressOf(id), alt: name });
+  const image = preview(id, name);
   const shown = el("button", { type: "button", className: "picture", title: `${name}: as the model sees it`, onclick: show }, image);
   return note ? el("div", {}, shown, el("p", { className: "note" }, note)) : shown;
 }
 
 function removable(id, show, remove) {
-  const cross = el("button", { type: "button", className: "remove", title: "Take it out", "aria-label": "Take the picture out", onclick: remove }, "\u2715");
+  const cross = el("button", { type: "button", className: "remove", title: "Take it out", "aria-label": isVideo(id) ? "Take the video out" : "Take the picture out", onclick: remove }, "\u2715");
   return el("li", { className: "holder" }, pictureButton(id, show), cross);
 }
 
@@ -67,7 +73,7 @@ function showAll() {
 }
 
 function welcome() {
-  const lines = ["Drop a picture here, paste one, or choose some, and ask.", "Point at a word of an answer to see how likely it was; click a picture to see it as the model does."];
+  const lines = ["Drop a picture or a video here, paste one, or choose some, and ask.", "Point at a word of an answer to see how likely it was; click a picture to see it as the model does."];
   return el("div", { className: "welcome" }, ...lines.map((line) => el("p", {}, line)));
 }
 
@@ -301,7 +307,8 @@ async function look(until, turn, index) {
   const dialog = at("seen");
   const given = pictures.get(turn.pictures[index]);
   const body = at("seen-body");
-  const original = el("figure", {}, el("img", { className: "given", src: addressOf(turn.pictures[index]), alt: given.name }), el("figcaption", {}, given.name));
+  const playing = isVideo(turn.pictures[index]) ? { controls: true } : {};
+  const original = el("figure", {}, preview(turn.pictures[index], given.name, { className: "given", ...playing }), el("figcaption", {}, given.name));
   body.replaceChildren(el("p", {}, "\u2026"));
   if (!dialog.open) dialog.showModal();
   const sights = [];
@@ -321,6 +328,7 @@ async function look(until, turn, index) {
 }
 
 function drawSight(inspection, picture) {
+  if (picture.frames) return drawFrames(inspection, picture);
   const { tiles, patches, view, views } = picture;
   const size = `${view.width} \u00d7 ${view.height} pixels`;
   const how = tiles ? `the whole and ${tiles.rows} \u00d7 ${tiles.columns} tiles, each ${size}` : patches ? `${size} in ${patches.rows} \u00d7 ${patches.columns} patches` : size;
@@ -335,6 +343,16 @@ function drawSight(inspection, picture) {
     shows.push(cut);
   }
   return el("section", { className: "sight" }, el("h3", {}, inspection.model), el("p", { className: "facts" }, facts), el("div", { className: "shows" }, ...shows));
+}
+
+// The frames of a video that the model is shown, with their numbers and times.
+function drawFrames(inspection, { frames, tokens, width, height, view, views }) {
+  const size = `${view.width} \u00d7 ${view.height}`;
+  const damaged = frames.damage ? ` The file is not whole: ${frames.damage}.` : "";
+  const facts = `${frames.indices.length} of ${plural(frames.of, "frame")} of ${width} \u00d7 ${height} pixels, chosen by ${frames.rule}, become ${size} each: ${plural(tokens, "visual token")}. The whole prompt has ${inspection.prompt_tokens} of the ${inspection.context} tokens that the model reads.${damaged}`;
+  const caption = (index, at) => (frames.seconds[at] === undefined ? `frame ${index}` : `frame ${index}, ${frames.seconds[at].toFixed(1)} s`);
+  const frame = (index, at) => el("figure", {}, views[at] ? el("img", { className: "frame", src: views[at], alt: "" }) : el("span", {}, "left out"), el("figcaption", {}, caption(index, at)));
+  return el("section", { className: "sight" }, el("h3", {}, inspection.model), el("p", { className: "facts" }, facts), el("div", { className: "shows frames" }, ...frames.indices.map(frame)));
 }
 
 // ---- frame
