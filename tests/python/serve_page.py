@@ -1,9 +1,10 @@
 """Opens the page of `burn-vlm serve` in a headless Chromium and uses it as people do.
 
-    apt-get install chromium && pip install playwright==1.55.0
+    apt-get install chromium ffmpeg && pip install playwright==1.55.0
     python tests/python/serve_page.py target/release/burn-vlm [--screenshots DIR]
 
-The models are those of tests/fixtures: random weights, of a picture as it is, in tiles, and with Parrot's experts.
+The models are those of tests/fixtures: random weights, of a picture as it is, in tiles, with Parrot's experts, and of videos. Without ffmpeg no
+video is shown, which is said.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests/fixtures"
-MODELS = {"plain": "llava_clip_llama", "tiled": "llava_next_siglip_gemma2", "parrot": "parrot_clip_qwen2"}
+MODELS = {"plain": "llava_clip_llama", "tiled": "llava_next_siglip_gemma2", "parrot": "parrot_clip_qwen2",
+          "videos": "onevision_siglip_gemma2_video4"}
 PICTURES = [FIXTURES / "images" / name for name in ("cat_451x300.png", "coffee_wide_600x171.png")]
 KEY = "sk-test-of-the-page"
 DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 360, "height": 740}
@@ -143,16 +145,16 @@ class Page:
             self.tab.screenshot(path=folder / f"{name}.png")
 
 
-def drop(page, path):
+def drop(page, path, kind="image/png"):
     """Drops a file on the page, as a file manager does."""
     data = list(path.read_bytes())
-    script = """([name, data]) => {
+    script = """([name, data, type]) => {
         const transfer = new DataTransfer();
-        transfer.items.add(new File([new Uint8Array(data)], name, { type: "image/png" }));
+        transfer.items.add(new File([new Uint8Array(data)], name, { type }));
         for (const type of ["dragenter", "dragover", "drop"])
             document.body.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
     }"""
-    page.tab.evaluate(script, [path.name, data])
+    page.tab.evaluate(script, [path.name, data, kind])
 
 
 def paste(page, path):
@@ -284,6 +286,56 @@ def check_export(browser, page, address, checks, program, folder):
     expect(other.find("#notice-failed")).to_contain_text("no conversation of this page")
     checks.equal(other.questions(), questions, "a wrong file takes nothing away")
     other.close()
+
+
+def check_videos(browser, address, checks, program, folder, shots):
+    """Three clips, in a terminal and here: the same answers."""
+    ffmpeg = shutil.which("ffmpeg")
+    if not ffmpeg:
+        print("skipped: without ffmpeg no video is shown")
+        return
+    page = Page(browser, address, checks)
+    page.set(temperature="0", max_tokens="24")
+    page.tab.select_option("#model-0", "videos")
+    clips = []
+    for number, (source, ending) in enumerate([("testsrc", "mp4"), ("rgbtestsrc", "mkv"), ("mandelbrot", "webm")]):
+        clips.append(folder / f"clip{number}.{ending}")
+        made = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", f"{source}=size=96x64:rate=10", "-t", "2", "-pix_fmt", "yuv420p", "-y", str(clips[-1])]
+        subprocess.run(made, check=True)
+    question = "What happens?"
+    for number, clip in enumerate(clips):
+        drop(page, clip, f"video/{'x-matroska' if clip.suffix == '.mkv' else clip.suffix[1:]}")
+        expect(page.find("#waiting video")).to_have_count(1)
+        page.ask(question)
+        command = [program, "chat", "--model", str(FIXTURES / MODELS["videos"]), "--video", str(clip), "--frames", "4", "--prompt", question]
+        told = subprocess.run([*command, "--quiet", "--device", "flex", "--max-new-tokens", "24"], check=True, capture_output=True, text=True)
+        checks.equal(page.find(".said").last.evaluate("said => said.textContent"), told.stdout.removesuffix("\n"), f"about {clip.name}")
+        if number == 0:
+            # As the model sees it: the frames with their numbers and times.
+            page.find(".asked .picture").click()
+            expect(page.find("#seen .frames img")).to_have_count(4)
+            captions = page.find("#seen .frames figcaption").all_inner_texts()
+            checks.equal(captions, ["frame 0, 0.0 s", "frame 6, 0.6 s", "frame 12, 1.2 s", "frame 19, 1.9 s"], "the frames")
+            expect(page.find("#seen .facts")).to_contain_text("4 of 20 frames of 96 \u00d7 64 pixels")
+            page.shot(shots, "frames")
+            page.tab.keyboard.press("Escape")
+            # It is there after a reload, and a file that is no video is refused in words.
+            page.reload()
+            checks.equal(page.find(".asked video").count(), 1, "the video after a reload")
+            page.tab.click("#open-export")
+            with page.tab.expect_download() as download:
+                page.tab.click("#export-sample-0")
+            sample = json.loads(pathlib.Path(download.value.path()).read_text())[0]
+            checks.true(sample["video"].startswith("data:video/mp4;base64,") and "image" not in sample, "the sample's video")
+            checks.equal(sample["conversations"][0]["value"], f"<video>\n{question}", "the sample's mark")
+            page.tab.keyboard.press("Escape")
+        page.tab.click("#new")
+    broken = folder / "broken.mp4"
+    broken.write_bytes(b"no video at all")
+    drop(page, broken, "video/mp4")
+    page.ask(question)
+    expect(page.find(".error .advice")).to_contain_text("save it as MP4")
+    page.close()
 
 
 def check_stream(browser, address, checks):
@@ -484,9 +536,10 @@ def main():
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         # Containers' users cannot have Chromium's sandbox; what is opened is this server's page alone.
         browser = playwright.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        with served(program, models) as (address, _):
+        with served(program, models, "--frames", "4") as (address, _):
             check_chat(browser, address, checks, program, pathlib.Path(folder), args.screenshots)
             check_stream(browser, address, checks)
+            check_videos(browser, address, checks, program, pathlib.Path(folder), args.screenshots)
             check_two(browser, address, checks, args.screenshots)
             check_looks(browser, address, checks, args.screenshots)
             check_policy(browser, address, checks)
