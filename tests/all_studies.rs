@@ -205,3 +205,20 @@ fn what_is_missing_is_listed_with_how_to_get_it() {
     let plan = said(&[&file, "--preset", "paper", "--dry-run", "--on", "h100"]);
     assert!(plan.contains(" ? ") && plan.contains("not known yet: ") && plan.contains("nobodys-2B"), "{plan}");
 }
+
+#[test]
+fn words_that_are_asked_as_seen_are_drawn() {
+    let file = root().join("experiments/ocr.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let own = text.replacen("\nseen = 60\n", "\nseen = 61\n", 1);
+    assert_ne!(own, text);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ocr.toml");
+    fs::write(&path, own).unwrap();
+    let output = study(&[&path.to_string_lossy(), "--dry-run", "--on", "a100"]);
+    let error = crate::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for words in ["ocr.toml", "asks 61 words", "draws the first 60", "`seen`"] {
+        assert!(error.contains(words), "no {words:?} in {error}");
+    }
+}
