@@ -1,6 +1,7 @@
 //! The `data` command: what is in a source or mixture, and a first data set to try it on.
 
 mod agreement;
+mod benchmark;
 mod export;
 mod inspect;
 mod looking;
@@ -30,6 +31,11 @@ fn help() -> String {
         ("data", "inspect runs/emoji/mixture.toml --html runs/page.html", "what is in it, and a page to look at"),
         ("data", "agreement ratings.csv --out runs/agreement", "how far annotators agree"),
         ("data", "mt-score pairs.tsv --language de --out runs/scores", "BLEU, chrF and TER of translations"),
+        (
+            "data",
+            "benchmark build MME.tsv --kind mme --translations de.jsonl --out runs/mme",
+            "a benchmark in other languages",
+        ),
     ];
     examples(&lines, "Each command has its own `--help`, such as `data agreement --help`.")
 }
@@ -50,6 +56,7 @@ enum Command {
     Score(Box<score::ScoreArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
+    Benchmark(Box<benchmark::BenchmarkArgs>),
 }
 
 /// Runs `examples/data` with the command line of this process.
@@ -71,5 +78,6 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Score(args) => score::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
+        Command::Benchmark(args) => benchmark::run(args, out, &reporter),
     }
 }

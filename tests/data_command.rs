@@ -1,5 +1,8 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
+#[path = "data_command/benchmark.rs"]
+mod benchmark;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -14,6 +14,7 @@
 //! | [`rows`] | accepted answers, and replies as they reach the scorers |
 //! | [`yes_no`], [`vqa`], [`ocr_text`] | rules that several benchmarks share: yes or no, short answers, read text |
 //! | [`strict`] | burn-vlm's own rules: one strict reader for all languages |
+//! | [`build`] | translated benchmarks that stay scorable |
 //! | [`clean`] | what is done to a reply before it is scored |
 //! | [`plain_text`] | files with one sentence a line, which belong together line by line |
 //! | [`agreement`], [`resample`] | how far annotators agree; drawing with replacement |
@@ -30,6 +31,7 @@
 pub mod agreement;
 pub mod ask;
 pub mod benchmarks;
+pub mod build;
 mod cc_ocr_folder;
 pub mod circular;
 pub mod clean;

@@ -14,6 +14,7 @@ use crate::file::{FileRecipe, skip_notes};
 use crate::language_name;
 use crate::published::{Item, Items};
 use crate::rules::Rules;
+use crate::strict::{ANSWER_INSTRUCTION, NO_WORDS, YES_WORDS};
 use crate::table::{Names, Table, draw, refuse, shown, text_of};
 
 /// What the columns of question and answer are called once a row is read.
@@ -213,7 +214,9 @@ fn open(file: &FileRecipe, base: &Path, how: &Reading<'_>) -> Result<Table, Benc
         }
     }
     fields.image = fields.image.take().or_else(|| how.image.map(str::to_owned));
-    let optional = how.columns.iter().chain(how.required.iter().copied().flatten());
+    // What translated benchmarks bring along, of which the strict rules know.
+    let brought: &[&str] = if how.pandas { &[] } else { &[ANSWER_INSTRUCTION, YES_WORDS, NO_WORDS] };
+    let optional = how.columns.iter().chain(how.required.iter().copied().flatten()).chain(brought);
     let optional: Vec<String> = optional.map(|name| (*name).to_owned()).collect();
     fields.more.extend(optional.iter().cloned().chain(file.language_column.clone()));
     loop {

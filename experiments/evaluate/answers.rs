@@ -10,6 +10,7 @@ use burn_vlm_base::files::{create_dir_all, list_dir, read_json_if_there, write_j
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_base::seal::Seal;
 use burn_vlm_base::stop;
+use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use burn_vlm_eval::cxmi::cxmi;
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{Answer, Item};
@@ -142,7 +143,11 @@ fn of_model(
 ) -> Result<Option<Answers>, AnyError> {
     let mut lists: Vec<List<'_>> = Vec::new();
     for benchmark in benchmarks.iter() {
-        lists.push(List { name: benchmark.name().to_owned(), questions: Cow::Borrowed(benchmark.questions()) });
+        let questions = match args.without_pictures {
+            true => Cow::Owned(benchmark.questions().iter().map(without_pictures).collect()),
+            false => Cow::Borrowed(benchmark.questions()),
+        };
+        lists.push(List { name: benchmark.name().to_owned(), questions });
     }
     let asked_twice = match args.picture_use {
         true => with_and_without(benchmarks, &mut lists)?,
@@ -247,6 +252,17 @@ fn of_model(
         lists.iter().map(|list| list.name.clone()).zip(answers).take(benchmarks.iter().count()).collect();
     let (from, device) = (called(args, model), chosen.choice.to_string());
     Ok(Some(Answers { by_benchmark, unreadable, picture_use, from, device, batch, notes }))
+}
+
+/// The question without what it shows, and without the places of that in its words.
+fn without_pictures(question: &Question) -> Question {
+    let mut question = Question { media: Vec::new(), ..question.clone() };
+    for turn in &mut question.turns {
+        for placeholder in [IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER] {
+            turn.text = turn.text.replace(&format!("{placeholder}\n"), "").replace(placeholder, "");
+        }
+    }
+    question
 }
 
 /// Whether there is a reply to a question.

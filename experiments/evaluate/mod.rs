@@ -127,6 +127,11 @@ pub struct EvaluateArgs {
     #[arg(long, conflicts_with_all = ["predictions", "compare"])]
     picture_use: bool,
 
+    /// Ask every question without its pictures and videos: what a model answers by the words alone (`data benchmark blind`). With
+    /// --predictions, say that these were made so
+    #[arg(long, conflicts_with_all = ["picture_use", "compare"])]
+    without_pictures: bool,
+
     /// Of a study: the preset whose questions are asked [default: as `study`]
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
@@ -201,10 +206,17 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     };
     let benchmarks = benchmarks.without(&answers.unreadable)?;
     judge::judge(args, &benchmarks, &mut answers, &reporter)?;
-    let evaluated = score(&benchmarks, &answers)?;
+    let mut evaluated = score(&benchmarks, &answers)?;
+    if args.without_pictures {
+        let predictions = evaluated.iter_mut().flat_map(|one| &mut one.predictions);
+        predictions.for_each(|prediction| prediction.picture.clear());
+    }
     let scores = scores(&benchmarks, &evaluated)?;
     let (averages, untaken) = averages(&wanted, &scores);
     let mut notes: Vec<String> = wanted.notes.iter().chain(&answers.notes).cloned().collect();
+    if args.without_pictures {
+        notes.push("the questions were asked without their pictures".to_owned());
+    }
     notes.extend(evaluated.iter().flat_map(|one| one.notes.iter().cloned()));
     notes.extend(untaken);
     notes.extend(other_files);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) message: String,
     /// The field of the request that is wrong, `messages[0].role`.

@@ -21,7 +21,7 @@ mod error;
 mod inspect;
 mod log;
 mod metrics;
-mod origin;
+pub(crate) mod origin;
 mod page;
 mod reply;
 mod request;

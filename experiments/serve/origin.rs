@@ -18,7 +18,7 @@ const SHOWN: usize = 100;
 ///
 /// # Errors
 /// 403 with `wrong_host` or `wrong_origin`.
-pub(super) fn check(headers: &HeaderMap, own_name: Option<&str>) -> Result<(), ApiError> {
+pub(crate) fn check(headers: &HeaderMap, own_name: Option<&str>) -> Result<(), ApiError> {
     let text = |name: header::HeaderName| {
         headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
     };

@@ -33,8 +33,8 @@ use crate::table::refuse;
 
 /// The key of the share of groups.
 const CIRCULAR: &str = "circular";
-/// Columns of lmms-eval's parquet files beyond question, options, answer and hint.
-const COLUMNS: [&str; 3] = ["category", "L2-category", "split"];
+/// Columns of lmms-eval's parquet files beyond question, options, answer and hint; files that this library writes have no capital.
+const COLUMNS: [&str; 4] = ["category", "L2-category", "l2-category", "split"];
 /// A missing cell in lmms-eval's files.
 const NAN: &str = "nan";
 /// The letters that have a column in them.

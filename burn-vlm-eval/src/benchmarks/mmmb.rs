@@ -13,6 +13,8 @@ use crate::rules::{PromptStyle, Rules};
 use crate::strict;
 
 const STRICT: strict::Kind = strict::Kind::Choice;
+/// Columns of parquet files that tables are taken apart by.
+const MORE: [&str; 3] = ["category", "l2-category", "split"];
 
 /// MMMB.
 pub(super) struct Mmmb;
@@ -32,9 +34,11 @@ impl Published for Mmmb {
 
     fn read(&self, file: &FileRecipe, base: &Path, rules: Rules) -> Result<Items, BenchmarkError> {
         if rules == Rules::BurnVlm {
-            return strict::read(file, base, FileLanguage::Named, STRICT);
+            let how = Reading { columns: &MORE, ..STRICT.reading(FileLanguage::Named) };
+            return reading::read(file, base, &how, spread, |item| STRICT.check(item));
         }
-        reading::read(file, base, &Reading::of(rules, FileLanguage::Named), spread, kit::check_letter)
+        let how = Reading { columns: &MORE, ..Reading::of(rules, FileLanguage::Named) };
+        reading::read(file, base, &how, spread, kit::check_letter)
     }
 
     fn prompts(&self, rules: Rules) -> Vec<PromptStyle> {

@@ -32,9 +32,15 @@ mod yes_no;
 
 pub use ask::{Instruction, instruction};
 pub use letter::letter;
-pub use score::{CIRCULAR, Kind, PAIRS, read};
+pub use score::{ANSWER_INSTRUCTION, CIRCULAR, Kind, NO_WORDS, PAIRS, YES_WORDS, read};
 pub use short::{accepts, short};
-pub use yes_no::yes_no;
+pub use yes_no::{yes_no, yes_no_with, yes_no_words};
+
+/// A text as texts are compared: without what is not seen, folded, with single spaces.
+pub(crate) fn compared(text: &str) -> String {
+    let folded = text::fold(&text::visible(text));
+    folded.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// What was read from a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

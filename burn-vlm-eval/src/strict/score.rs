@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::ask::{Instruction, instruction};
 use super::short::{agreeing, holds};
 use super::words::refusal;
-use super::{Reading, accepts, letter, short, text, tokens, yes_no};
+use super::{Reading, accepts, letter, short, text, tokens, yes_no, yes_no_with};
 use crate::ask::Ask;
 use crate::benchmarks::OCRBENCH_FORMULA;
 use crate::error::BenchmarkError;
@@ -27,6 +27,14 @@ use crate::table::refuse;
 pub const CIRCULAR: &str = "circular";
 /// The key of the share of pairs that are right in both questions.
 pub const PAIRS: &str = "pairs";
+
+/// Columns in which a benchmark brings along what stands below a question, and further words for yes and for no with `|` between them:
+/// how translated benchmarks are written ([`crate::build`]).
+pub const ANSWER_INSTRUCTION: &str = "answer_instruction";
+/// See [`ANSWER_INSTRUCTION`].
+pub const YES_WORDS: &str = "yes_words";
+/// See [`ANSWER_INSTRUCTION`].
+pub const NO_WORDS: &str = "no_words";
 
 /// Enough for an answer with a sentence about it; a model that thinks aloud needs more, by `max_new_tokens`.
 const MAX_NEW_TOKENS: usize = 128;
@@ -120,9 +128,12 @@ impl Kind {
             Self::Binary | Self::Pairs => (Instruction::YesNo, String::new()),
             _ => (Instruction::Short, String::new()),
         };
+        let given = item.cell(ANSWER_INSTRUCTION);
+        let wanted = given.as_deref().unwrap_or_else(|| instruction(wanted, item.language));
         // MME's questions have a request of their own.
-        let question = item.question.strip_suffix(" Please answer yes or no.").unwrap_or(&item.question);
-        let text = format!("{hint}{question}\n{lines}{}", instruction(wanted, item.language));
+        let own = item.question.strip_suffix(" Please answer yes or no.");
+        let own = own.or_else(|| Some(item.question.strip_suffix(wanted)?.trim_end()));
+        let text = format!("{hint}{}\n{lines}{wanted}", own.unwrap_or(&item.question));
         Asked { text, ask: Ask::Generate { max_new_tokens: MAX_NEW_TOKENS } }
     }
 
@@ -227,7 +238,13 @@ impl Kind {
                 (reading.map(String::from), whole(right))
             }
             Self::Binary | Self::Pairs => {
-                let reading = yes_no(reply, item.language);
+                let reading = match (item.cell(YES_WORDS), item.cell(NO_WORDS)) {
+                    (None, None) => yes_no(reply, item.language),
+                    (yes, no) => {
+                        let [yes, no] = [yes, no].map(Option::unwrap_or_default);
+                        yes_no_with(reply, item.language, &yes, &no)
+                    }
+                };
                 let right = reading.answer().is_some() && reading.answer() == gold(item);
                 (reading.map(|yes| word(yes).to_owned()), whole(right))
             }

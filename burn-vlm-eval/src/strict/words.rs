@@ -569,6 +569,13 @@ impl Entry {
         Self { tag: raw.tag, lists: lists.into_iter().map(parse).collect() }
     }
 
+    /// Words for yes and no alone.
+    fn given(yes: &str, no: &str) -> Self {
+        let parse =
+            |list: &str| list.split('|').map(Pattern::new).filter(|pattern| !pattern.words.is_empty()).collect();
+        Self { tag: "", lists: vec![(Sense::Yes, parse(yes)), (Sense::No, parse(no))] }
+    }
+
     fn list(&self, sense: Sense) -> &[Pattern] {
         self.lists.iter().find(|(known, _)| *known == sense).map_or(&[], |(_, list)| list.as_slice())
     }
@@ -601,6 +608,8 @@ impl Pattern {
 
 /// The words that a reply to a question in some language is read by.
 pub(super) struct Lexicon {
+    /// Words of a benchmark's own, which stand before the language's.
+    given: Option<Entry>,
     /// The language's own entry, and English.
     own: Vec<&'static Entry>,
 }
@@ -615,22 +624,34 @@ impl Lexicon {
         };
         let entries: &'static [Entry] = &ENTRIES;
         let own = entries.iter().filter(|entry| entry.tag == tag && entry.tag != "en");
-        Self { own: own.chain(entries.iter().filter(|entry| entry.tag == "en")).collect() }
+        Self { given: None, own: own.chain(entries.iter().filter(|entry| entry.tag == "en")).collect() }
+    }
+
+    /// The same with more words for yes and no, which a benchmark brings along.
+    pub fn with(mut self, yes: &str, no: &str) -> Self {
+        self.given = Some(Entry::given(yes, no));
+        self
     }
 
     /// Whether the question is in English, or its language has no words here.
     pub fn is_english(&self) -> bool {
-        self.own.len() == 1
+        self.own.len() == 1 && self.given.is_none()
+    }
+
+    /// The words for yes and for no of the first language here, as they are listed.
+    pub fn yes_and_no(&self) -> Option<[&'static str; 2]> {
+        let raw = RAW.iter().find(|raw| self.own.first().is_some_and(|entry| entry.tag == raw.tag))?;
+        Some([raw.yes, raw.no])
     }
 
     /// The lists of the language and of English, for words that mean something else in others: yes, no, or, not.
-    fn own(&self, sense: Sense) -> impl Iterator<Item = &'static Pattern> {
-        self.own.iter().flat_map(move |entry| entry.list(sense))
+    fn own(&self, sense: Sense) -> impl Iterator<Item = &Pattern> {
+        self.given.iter().chain(self.own.iter().copied()).flat_map(move |entry| entry.list(sense))
     }
 
     /// The lists of the language alone.
-    fn first(&self, sense: Sense) -> impl Iterator<Item = &'static Pattern> {
-        self.own.iter().take(1).flat_map(move |entry| entry.list(sense))
+    fn first(&self, sense: Sense) -> impl Iterator<Item = &Pattern> {
+        self.given.iter().chain(self.own.iter().copied().take(1)).flat_map(move |entry| entry.list(sense))
     }
 
     /// How many words from `at` on make the longest entry of the language's list, or of English.
@@ -658,8 +679,9 @@ impl Lexicon {
         longest(self.any(sense), |pattern| ends(pattern, words, end))
     }
 
-    fn any(&self, sense: Sense) -> impl Iterator<Item = &'static Pattern> {
-        self.own(sense).chain(every(sense).filter(|pattern| !pattern.means_another_elsewhere()))
+    fn any(&self, sense: Sense) -> impl Iterator<Item = &Pattern> {
+        let others = every(sense).filter(|pattern| !pattern.means_another_elsewhere());
+        self.own(sense).chain(others.map(|pattern| -> &Pattern { pattern }))
     }
 
     /// Whether the words of the range are an entry of the language's list, or of English.
@@ -688,7 +710,7 @@ fn ends(pattern: &Pattern, words: &Words, end: usize) -> bool {
     end.checked_sub(pattern.words.len()).is_some_and(|begin| pattern.fits(words, begin))
 }
 
-fn longest(patterns: impl Iterator<Item = &'static Pattern>, fits: impl Fn(&Pattern) -> bool) -> Option<usize> {
+fn longest<'p>(patterns: impl Iterator<Item = &'p Pattern>, fits: impl Fn(&Pattern) -> bool) -> Option<usize> {
     patterns.filter(|pattern| fits(pattern)).map(|pattern| pattern.words.len()).max()
 }
 

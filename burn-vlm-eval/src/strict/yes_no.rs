@@ -23,24 +23,40 @@ const NO_AS_ARTICLE: [&str; 7] = ["doubt", "problem", "idea", "matter", "longer"
 ///    [`Reading::Unread`], as it is in every language that has another word there.
 /// 5. A reply that says that there will be no answer is [`Reading::Refused`], unless it begins with yes or no.
 pub fn yes_no(reply: &str, language: Option<Language>) -> Reading<bool> {
+    read(reply, &Lexicon::of(language))
+}
+
+/// The same where the benchmark brings more words along: lists with `|` between, which count before the language's.
+pub fn yes_no_with(reply: &str, language: Option<Language>, yes: &str, no: &str) -> Reading<bool> {
+    read(reply, &Lexicon::of(language).with(yes, no))
+}
+
+/// The words for yes and for no that replies in a language are read by, each list with `|` between; a word with a dot behind it must
+/// stand alone. None of a language that has none here.
+pub fn yes_no_words(language: Language) -> Option<[&'static str; 2]> {
+    let lexicon = Lexicon::of(Some(language));
+    let is_english = language.tag().split('-').next() == Some("en");
+    if lexicon.is_english() && !is_english { None } else { lexicon.yes_and_no() }
+}
+
+fn read(reply: &str, lexicon: &Lexicon) -> Reading<bool> {
     let words = Words::of(&visible(reply));
     if words.tokens.is_empty() {
         let is_blank = words.before(0).trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation()).is_empty();
         return if is_blank { Reading::Empty } else { Reading::Unread };
     }
-    let lexicon = Lexicon::of(language);
-    if let Some(answer) = whole(&words, &lexicon) {
+    if let Some(answer) = whole(&words, lexicon) {
         return Reading::Answer(answer);
     }
     let refused = words::refusal(&words, &[]);
-    let stated = stated(&words, &lexicon);
+    let stated = stated(&words, lexicon);
     if !stated.is_empty() {
         return agreed(&stated);
     }
     if refused == Some(0) {
         return Reading::Refused;
     }
-    let first = first(&words, &lexicon);
+    let first = first(&words, lexicon);
     if refused.is_some() && first.is_empty() {
         return Reading::Refused;
     }
