@@ -1,5 +1,7 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
