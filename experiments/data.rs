@@ -1,14 +1,20 @@
 //! The `data` command: what is in a source or mixture, and a first data set to try it on.
 
 mod agreement;
+mod assign_languages;
 mod benchmark;
 mod export;
+mod filter;
 mod inspect;
 mod looking;
 mod mixture_file;
 mod mt_score;
+mod opened;
+mod overlap;
+mod pair_prompts;
 mod questions;
 mod recipe_file;
+mod row_mixture;
 mod score;
 
 use std::io::{self, Write};
@@ -29,6 +35,16 @@ fn help() -> String {
             "a first data set: the embedded emoji corpus as LLaVA JSON, with a mixture file",
         ),
         ("data", "inspect runs/emoji/mixture.toml --html runs/page.html", "what is in it, and a page to look at"),
+        (
+            "data",
+            "filter scored.jsonl --threshold 0.85 --out runs/filtered",
+            "keep the translations that are good enough",
+        ),
+        (
+            "data",
+            "overlap mixture.toml --benchmark test.tsv --out runs/overlap",
+            "what stands in training and in a benchmark",
+        ),
         ("data", "agreement ratings.csv --out runs/agreement", "how far annotators agree"),
         ("data", "mt-score pairs.tsv --language de --out runs/scores", "BLEU, chrF and TER of translations"),
         (
@@ -54,6 +70,10 @@ enum Command {
     Export(export::ExportArgs),
     Questions(questions::QuestionsArgs),
     Score(Box<score::ScoreArgs>),
+    AssignLanguages(Box<assign_languages::AssignArgs>),
+    Filter(Box<filter::FilterArgs>),
+    PairPrompts(Box<pair_prompts::PairPromptsArgs>),
+    Overlap(Box<overlap::OverlapArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
     Benchmark(Box<benchmark::BenchmarkArgs>),
@@ -76,6 +96,10 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Export(args) => export::run(args, out, &reporter),
         Command::Questions(args) => questions::run(args, out),
         Command::Score(args) => score::run(args, out, &reporter),
+        Command::AssignLanguages(args) => assign_languages::run(args, out, &reporter),
+        Command::Filter(args) => filter::run(args, out, &reporter),
+        Command::PairPrompts(args) => pair_prompts::run(args, out, &reporter),
+        Command::Overlap(args) => overlap::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
         Command::Benchmark(args) => benchmark::run(args, out, &reporter),

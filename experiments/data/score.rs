@@ -17,6 +17,7 @@ use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_base::stop;
 use burn_vlm_base::suggest::hint;
+use burn_vlm_data::pipeline::said;
 use burn_vlm_data::source::{FileSource, Row, Skip, Source, SourceConfig};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::error::TrainError;
@@ -86,11 +87,11 @@ pub(super) struct ScoreArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// The field or column with the source
+    /// The field or column with the source: a text, or a conversation, whose last answer it is
     #[arg(long, value_name = "NAME", default_value = "source")]
     source: String,
 
-    /// The field or column with the translation
+    /// The same with the translation
     #[arg(long, value_name = "NAME", default_value = "translation")]
     translation: String,
 
@@ -295,8 +296,8 @@ impl Scorer<'_> {
         let text = |name: &str| match row.fields.get(name) {
             Some(Value::String(text)) => text.clone(),
             None | Some(Value::Null) => String::new(),
-            // A cell that looks like a number is one in JSON.
-            Some(other) => other.to_string(),
+            // A cell that looks like a number is one in JSON; of a conversation it is what the assistant says last.
+            Some(other) => said(other).map_or_else(|| other.to_string(), str::to_owned),
         };
         let (source, translation) = (text(&self.args.source), text(&self.args.translation));
         let reference = self.args.reference.as_deref().map(text).filter(|text| !text.trim().is_empty());

@@ -9,7 +9,7 @@ mod questions;
 mod videos;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn_vlm::BURN_VERSION;
@@ -164,6 +164,17 @@ pub fn evaluate_command() -> ExitCode {
 /// A tag of the command line.
 fn language(text: &str) -> Result<Language, String> {
     Language::parse(text).map_err(|error| error.to_string())
+}
+
+/// The benchmarks of a suite, a file of questions or a study, as they are asked; `data` is where a suite's files are.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn open_benchmarks(name: &str, data: Option<&Path>) -> Result<Benchmarks, AnyError> {
+    let changes = Changes { preset: None, data, only: &[], rules: None, limit: None, languages: &[] };
+    let wanted = questions::read(name, &changes)?;
+    let corpus = EmojiCorpus::embedded()?;
+    Ok(Benchmarks::open(&wanted.recipe, &corpus, &wanted.base).map_err(|error| format!("{name}: {error}"))?)
 }
 
 /// Asks or reads, prints the table, and writes the files if they are wanted.

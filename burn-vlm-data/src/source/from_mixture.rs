@@ -117,6 +117,19 @@ pub fn open_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option
     }
 }
 
+/// What the sources of a mixture are opened with, in the order of the file, for who looks at their rows: `None` where its tags leave one out,
+/// and of the embedded corpus, which has no files.
+///
+/// # Errors
+/// A source whose columns are not known.
+pub fn file_sources(config: &MixtureConfig, limits: Limits) -> Result<Vec<Option<SourceConfig>>, SourceError> {
+    let sources = config.sources.iter().zip(config.active());
+    let of_files = |(source, active): (&mixture::SourceConfig, bool)| {
+        (active && source.format != SourceFormat::Emoji).then(|| source_config(config, source, limits)).transpose()
+    };
+    sources.map(of_files).collect()
+}
+
 /// The files that the sources of a mixture are read from, but for their pictures.
 ///
 /// # Errors

@@ -51,8 +51,8 @@ pub use config::{Fields, Format, LanguageRule, Limits, Placeholders, SourceConfi
 pub use error::SourceError;
 pub use files::find_paths;
 pub use from_mixture::{
-    LanguageRecords, MissingFile, OpenMixture, OpenMixtureError, missing_files, mix_sources, mixture_files,
-    open_mixture, open_sources,
+    LanguageRecords, MissingFile, OpenMixture, OpenMixtureError, file_sources, missing_files, mix_sources,
+    mixture_files, open_mixture, open_sources,
 };
 pub use image_root::ImageRoot;
 pub use interpret::place_media;

@@ -9,6 +9,7 @@ mod shared;
 
 pub use lengths::Lengths;
 pub use page::{PageOptions, mixture_page, page};
+pub(crate) use page::{begin, escape};
 pub use reader::{Reader, Segment};
 pub use shared::{SharedPictures, Split, shared_pictures};
 

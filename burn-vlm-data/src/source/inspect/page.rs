@@ -85,7 +85,7 @@ pub fn mixture_page(
     html
 }
 
-fn begin(title: &str) -> String {
+pub(crate) fn begin(title: &str) -> String {
     let title = escape(title);
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n{HEAD}<h1>{title}</h1>\n"
@@ -165,7 +165,7 @@ fn section(
 }
 
 /// Text in which nothing is markup.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,7 +1,7 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
-#[path = "data_command/benchmark.rs"]
 mod benchmark;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,0 +1,99 @@
+//! How the steps of a pipeline open what they read: a file, several, or a folder; the sources of a mixture.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn_vlm_base::progress::{Bar, show_duration};
+use burn_vlm_data::mixture::{MixtureConfig, SourceFormat};
+use burn_vlm_data::pipeline::overlap::{FileRecords, OverlapRecords, SampleRecords};
+use burn_vlm_data::source::{Fields, FileSource, Limits, SourceConfig, SourceError, file_sources, open_sources};
+use toml::Table;
+
+use crate::AnyError;
+
+/// The configuration of files as a mixture would have it: pictures are looked for beside them.
+pub(super) fn beside(data: &str, image_root: Option<&Path>, allow_links: bool, more: &[String]) -> SourceConfig {
+    let path = Path::new(data);
+    let name = path.file_name().map_or_else(|| data.to_owned(), |name| name.to_string_lossy().into_owned());
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let image_root: Option<PathBuf> =
+        image_root.map(Path::to_owned).or_else(|| folder.is_dir().then(|| folder.to_owned()));
+    let mut named = BTreeSet::new();
+    let more = more.iter().filter(|name| named.insert(name.as_str())).cloned().collect();
+    let fields = Fields { more, ..Fields::default() };
+    SourceConfig { image_root, allow_links, fields, ..SourceConfig::new(name, data) }
+}
+
+/// Opens files with those of `fields.more` that they have: parquet files refuse a column that is not there, and what a step looks for need not
+/// be in each of them.
+///
+/// # Errors
+/// As [`FileSource::open`].
+pub(super) fn open_files(mut config: SourceConfig) -> Result<FileSource, SourceError> {
+    loop {
+        match FileSource::open(config.clone()) {
+            Err(SourceError::Column { column, .. }) if config.fields.more.contains(&column) => {
+                config.fields.more.retain(|name| *name != column);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether a path is a mixture's file: TOML with sources.
+///
+/// # Errors
+/// A TOML file that cannot be read.
+pub(super) fn is_mixture(path: &str) -> Result<bool, AnyError> {
+    if !Path::new(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+        return Ok(false);
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let table: Table = text.parse().map_err(|error| format!("{path}: {error}"))?;
+    Ok(table.contains_key("source"))
+}
+
+/// The records of a mixture's sources, all of them, whatever `take` says.
+///
+/// # Errors
+/// A mixture or a source that cannot be read.
+pub(super) fn mixture_records(
+    path: &str,
+    columns: &[String],
+    more: &[String],
+) -> Result<Vec<Arc<dyn OverlapRecords>>, AnyError> {
+    let config = MixtureConfig::from_file(Path::new(path))?;
+    let files = file_sources(&config, Limits::default())?;
+    // Those of the embedded corpus alone: the others are opened as files, with all of their columns.
+    let mut embedded = config.clone();
+    embedded.sources.retain(|source| source.format == SourceFormat::Emoji);
+    let embedded = if embedded.sources.is_empty() { Vec::new() } else { open_sources(&embedded, Limits::default())? };
+    let mut embedded = embedded.into_iter();
+    let mut found: Vec<Arc<dyn OverlapRecords>> = Vec::new();
+    for (source, file) in config.sources.iter().zip(files) {
+        match (source.format, file) {
+            (SourceFormat::Emoji, _) => {
+                if let Some(Some(source)) = embedded.next() {
+                    found.push(Arc::new(SampleRecords::new(source)));
+                }
+            }
+            (_, Some(mut file)) => {
+                file.fields.more.extend(more.iter().cloned());
+                found.push(Arc::new(FileRecords::new(open_files(file)?, columns)));
+            }
+            (_, None) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Tells a bar how fast it goes and when it is done.
+pub(super) fn paced(bar: &Bar, done: u64, total: u64, began: Instant) {
+    let elapsed = began.elapsed();
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = elapsed.mul_f64(total.saturating_sub(done) as f64 / done.max(1) as f64);
+    bar.set(done, format!("records, {rate:.0} a second, {} left", show_duration(left)));
+}
