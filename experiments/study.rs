@@ -154,7 +154,7 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
         from_scratch: args.from_scratch || (args.parts.is_none() && !has_shipped_parts(&plan)),
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
-    let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
+    let job = more(job.with_origin(&origin, &chosen.choice.to_string()).of_study(&plan));
     // Its tables are in a file, which only we know.
     let in_file = |error: TrainError| match &args.config {
         Some(path) => AnyError::from(format!("{}: {error}", path.display())),
