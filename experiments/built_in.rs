@@ -38,6 +38,9 @@ pub const LANGUAGES: BuiltIn = built_in!("languages");
 /// What pictures cost the backbone in its own languages.
 pub const FORGETTING: BuiltIn = built_in!("forgetting");
 
+/// All weights or adapters, and their learning rates; the first is the program's default.
+pub const ADAPTER: [BuiltIn; 2] = [built_in!("forgetting", "adapter"), built_in!("rates", "adapter_rates")];
+
 /// TowerVision's pixels, patches and tiles.
 pub const RESOLUTION: BuiltIn = built_in!("resolution");
 
@@ -58,9 +61,9 @@ pub const PARROT: [BuiltIn; 6] = [
 ];
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 15] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, VIDEO[0], VIDEO[1], PARROT[0], PARROT[1],
-    PARROT[2], PARROT[3], PARROT[4], PARROT[5],
+pub const STUDIES: [BuiltIn; 17] = [
+    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, ADAPTER[0], ADAPTER[1], VIDEO[0], VIDEO[1],
+    PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4], PARROT[5],
 ];
 
 /// A published part by its folder's name and its repository; its shape is that of another folder where one is given.
@@ -111,7 +114,8 @@ macro_rules! file {
 }
 
 /// What built-in studies name, by folder and file name: their recipes, and the studies that are their presets.
-pub(crate) const FILES: [(&str, &str); 20] = [
+pub(crate) const FILES: [(&str, &str); 21] = [
+    file!("paper/adapter.toml"),
     file!("paper/alignment.toml"),
     file!("paper/backbone.toml"),
     file!("paper/encoder.toml"),

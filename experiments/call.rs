@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 15] = [
+const EXAMPLES: [&str; 16] = [
+    "ablate_adapter",
     "ablate_alignment",
     "ablate_backbone",
     "ablate_encoder",

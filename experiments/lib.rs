@@ -33,7 +33,8 @@ use burn_vlm_base::stop;
 
 pub use args::{Elsewhere, StudyArgs};
 pub use built_in::{
-    ALIGNMENT, BACKBONE, BuiltIn, ENCODER, FORGETTING, LANGUAGES, OCR, PARROT, RESOLUTION, SHAPES, STUDIES, VIDEO,
+    ADAPTER, ALIGNMENT, BACKBONE, BuiltIn, ENCODER, FORGETTING, LANGUAGES, OCR, PARROT, RESOLUTION, SHAPES, STUDIES,
+    VIDEO,
 };
 pub use chat::chat;
 pub use command::command;

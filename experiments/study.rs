@@ -195,7 +195,7 @@ pub(crate) fn perform<T: VisionTower, P: Projector>(
         from_scratch: pretrains_parts(args, &plan),
     };
     let job = VlmJob::<T, P>::new(context.clone(), inputs.clone());
-    let job = more(job.with_origin(&origin, &chosen.choice.to_string()));
+    let job = more(job.with_origin(&origin, &chosen.choice.to_string()).of_study(&plan));
     // Its tables are in a file, which only we know.
     let in_file = |error: TrainError| match &args.config {
         Some(path) => AnyError::from(format!("{}: {error}", path.display())),

@@ -230,6 +230,101 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     assert_eq!(said(&of_merged.iter().map(String::as_str).collect::<Vec<_>>()), table);
     let without = evaluate(&from, &["--out", &out]);
     refused(&without.iter().map(String::as_str).collect::<Vec<_>>(), &["another adapter, or none", "--out"]);
+
+    // Scores go into the card of the run's model, once however often it is asked, and stay when the run is looked at again.
+    let card = whole.join("model/README.md");
+    let read = || fs::read_to_string(&card).unwrap();
+    assert!(read().contains("asked no benchmark"), "{}", read());
+    let (model, made) = (at("whole/model"), read());
+    let noted = evaluate(&model, &["--card"]);
+    let noted: Vec<&str> = noted.iter().map(String::as_str).collect();
+    said(&noted);
+    let scored = read();
+    for words in ["<!-- scores: questions -->", "| mine", "| 2 |", "95 % interval", "commit ", "computed in f32"] {
+        assert!(scored.contains(words), "{words}: {scored}");
+    }
+    assert!(!scored.contains("asked no benchmark"), "{scored}");
+    said(&noted);
+    train(&at("whole"), &[]);
+    assert_eq!(read(), scored);
+    // What a person writes stays; a run that has something else to say says so.
+    fs::write(&card, scored.replace("# A vision-language model", "# My model")).unwrap();
+    said(&noted);
+    let text = train(&at("whole"), &[]);
+    assert!(text.contains("README.md was edited and stays"), "{text}");
+    assert_eq!(read(), scored.replace("# A vision-language model", "# My model"));
+    fs::remove_file(&card).unwrap();
+    train(&at("whole"), &[]);
+    assert_eq!(read(), made);
+    let refusals = burn_vlm(&["evaluate", &questions, "--model", &from, "--adapter", &adapter, "--card"]);
+    assert!(!refusals.status.success() && String::from_utf8_lossy(&refusals.stderr).contains("--card"));
+}
+
+/// Adapters are values of a study's axis: of another rank, or taken away from a recipe that has some.
+#[test]
+fn an_axis_sets_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = "name = 'axis'\ntitle = 'Axis'\nopen_tables = ['stage.*.train', 'stage.*.lora']\n\
+        [recipe]\nstages = ['align', 'tune']\n[recipe.model]\nencoder = 'siglip1'\nbackbone = 'backbone'\n\
+        [recipe.stage.align]\nobjective = 'vlm'\nsteps = 2\nbatch = 4\nlog_every = 1\n\
+        train = { multi_modal_projector = 3e-3 }\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n\
+        [recipe.stage.tune]\nobjective = 'vlm'\nsteps = 2\nbatch = 4\nlog_every = 1\n\
+        train = { multi_modal_projector = 1e-3, language_model = 3e-3 }\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n\
+        lora = { r = 4, alpha = 8, targets = ['language_model'], modules_to_save = ['multi_modal_projector'] }\n\
+        [[axis]]\nname = 'method'\nvalues = [\n\
+        { name = 'r4' },\n\
+        { name = 'r2', patch = { stage = { tune = { lora = { r = 2, rslora = true, base = 'bf16' } } } } },\n\
+        { name = 'dora', patch = { stage = { tune = { lora = { dora = true, modules_to_save = [] }, train = { _replace = true, language_model = 1e-3 } } } } },\n\
+        { name = 'all', patch = { stage = { tune = { lora = { _remove = true } } } } },\n]\n\
+        [[column]]\nname = 'En'\nlanguages = ['en']\n\
+        [evaluation]\nlanguages = ['en']\ncloze = 'likelihood'\nseen = 4\nunseen = 4\n";
+    let file = folder.path().join("axis.toml");
+    fs::write(&file, study).unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (file, out) = (at("axis.toml"), at("out"));
+    let text = said(&["study", &file, "--device", "flex", "--out", &out]);
+    assert_eq!(text.matches("adapter on ").count(), 3, "{text}");
+    let cell = |name: &str| folder.path().join("out/cells").join(name).join("seed0");
+    let result = |name: &str, key: &str| -> Value {
+        let done: Value = serde_json::from_str(&fs::read_to_string(cell(name).join("done.json")).unwrap()).unwrap();
+        done["result"][key].clone()
+    };
+    let number = |name: &str, key: &str| result(name, key)["tune"].as_u64().unwrap();
+    // q, k and v, o; gate, up and down; of 4 layers.
+    let wide = 4 * ((192 + 192) + 2 * (192 + 96) + (192 + 192) + 3 * (192 + 512));
+    let outputs = 4 * (192 + 2 * 96 + 192 + 2 * 512 + 192);
+    let projector = result("all", "trained_parameters")["align"].as_u64().unwrap();
+    let all = result("all", "parameters").as_u64().unwrap();
+    assert_eq!(number("r4", "trained_parameters"), 4 * wide + projector);
+    assert_eq!(number("r2", "trained_parameters"), 2 * wide + projector);
+    assert_eq!(number("dora", "trained_parameters"), 4 * wide + outputs);
+    assert!(number("all", "trained_parameters") > 1_000_000);
+    // Weight, gradient and two moments of what is trained, 4 bytes each; of the rest the weight, in bf16 2 bytes.
+    let bytes = |name: &str, frozen: u64, of_each: u64| {
+        let trained = number(name, "trained_parameters");
+        assert_eq!(number(name, "training_bytes"), 16 * trained + of_each * frozen, "{name}");
+    };
+    bytes("r4", all - projector, 4);
+    bytes("r2", all - projector, 2);
+    bytes("dora", all, 4);
+    bytes("all", all - number("all", "trained_parameters"), 4);
+    let md = fs::read_to_string(folder.path().join("out/summary.md")).unwrap();
+    assert!(md.contains(&format!("| {} |", thousands((4 * wide + projector) as usize))), "{md}");
+    for words in ["| Weights and state |", "| Last stage |"] {
+        assert!(md.contains(words), "{words}: {md}");
+    }
+    // Each model's card has its scores; it is for people to edit, and the cell stays whole.
+    let card = cell("r2").join("model/README.md");
+    let text = fs::read_to_string(&card).unwrap();
+    for words in ["<!-- scores: axis (default) -->", "As the cell `r2/seed0` of the study `axis`", "| en "] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    fs::write(&card, text.replace("# A vision-language model", "# Mine")).unwrap();
+    let again = said(&["study", &file, "--device", "flex", "--out", &out]);
+    assert!(again.contains("4 of 4 cells are finished already"), "{again}");
+    // What is not there cannot be taken away.
+    fs::write(&file, study.replace("lora = { _remove", "lroa = { _remove")).unwrap();
+    refused(&["study", &file, "--dry-run", "--device", "flex"], &["axis.toml:", "`stage.tune.lroa`", "to remove"]);
 }
 
 /// `1234567` as `1,234,567`.

@@ -74,7 +74,8 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
 }
 
 /// Examples with the features of the tests; those that are commands of the program are looked at above.
-const EXAMPLES: [(&str, &str); 18] = [
+const EXAMPLES: [(&str, &str); 19] = [
+    ("ablate_adapter", "--study"),
     ("ablate_alignment", "Alignment captions x finetuning data"),
     ("ablate_backbone", "Backbone family x tuning"),
     ("ablate_encoder", "Vision encoder x finetuning data"),

@@ -16,7 +16,7 @@ const STUDY: &str = "name = 'text'\ntitle = 'Text'\nopen_tables = ['stage.*.data
     [recipe]\nstages = ['align', 'finetune']\n[recipe.model]\nencoder = 'siglip1'\nbackbone = 'backbone'\n\
     [recipe.stage.align]\nobjective = 'vlm'\nsteps = 4\nbatch = 8\nlog_every = 2\ncheckpoint_every = 2\n\
     train = { multi_modal_projector = 3e-3 }\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n\
-    [recipe.stage.finetune]\nobjective = 'vlm'\nsteps = 12\nbatch = 8\nlog_every = 2\ncheckpoint_every = 2\n\
+    [recipe.stage.finetune]\nobjective = 'vlm'\nsteps = 12\nbatch = 8\nlog_every = 3\ncheckpoint_every = 2\n\
     train = { multi_modal_projector = 1e-3, language_model = 3e-3 }\ndata = { languages = ['en'], tasks = { caption = 1.0 } }\n\
     [[axis]]\nname = 'text'\nvalues = [{ name = 'none' }, { name = 'quarter', patch = { stage = { finetune = { data = { \
     text = { share = 0.25, languages = ['en', 'de'], tasks = { keywords_to_name = 1.0, translation = 2.0 } } } } } } }]\n\
@@ -44,6 +44,20 @@ fn study(folder: &Path, text: &str) -> PathBuf {
 
 fn cell(out: &Path, name: &str) -> PathBuf {
     out.join("cells").join(name).join("seed0")
+}
+
+/// The lines of a log without its times, and rates, which are of times.
+fn timeless(file: &Path) -> Vec<Value> {
+    let mut lines: Vec<Value> =
+        fs::read_to_string(file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &mut lines {
+        assert!(line["tokens"].as_u64() > Some(0) && line["loss_mean"].is_number(), "{line}");
+        for time in ["tokens_per_second", "images_per_second", "seconds"] {
+            line[time] = Value::Null;
+        }
+    }
+    assert_eq!(lines.len(), 4);
+    lines
 }
 
 #[test]
@@ -107,7 +121,7 @@ fn asked_before_and_after_and_the_same_after_three_kills() {
     assert_eq!((sources["caption/en"], texts), (72, 24), "{sources:?}");
     assert_eq!(sources["translation/de"], 8, "{sources:?}");
 
-    // Killed in the last stage of both cells, each time after a checkpoint of its own.
+    // Killed in the last stage of both cells, each time after a checkpoint of its own, which stands between two lines of the log.
     for (name, step) in [("none", 4), ("none", 8), ("quarter", 4)] {
         let checkpoint = cell(&killed, name).join(format!("stages/2-finetune/step-{step:08}"));
         kill_when(command(&file, &killed).args(["--jobs", "1"]), || checkpoint.exists());
@@ -118,6 +132,8 @@ fn asked_before_and_after_and_the_same_after_three_kills() {
     for name in ["none", "quarter"] {
         let text = |out: &Path| fs::read(cell(out, name).join("text.json")).unwrap();
         assert!(text(&killed) == text(&whole), "{name}");
+        let logged = |out: &Path| timeless(&cell(out, name).join("stages/2-finetune/log.jsonl"));
+        assert_eq!(logged(&killed), logged(&whole), "{name}");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One folder a checkpoint, `step-00000500/`: `state.safetensors` (every parameter in f32 under `model.<path>`, the
 //! optimizer's moments under `exp_avg.<path>` and `exp_avg_sq.<path>`), `state.json` (step, optimizer steps, a
-//! fingerprint of the recipe) and `seal.json` (the hashes of both: a flipped bit would train on as another model).
+//! fingerprint of the recipe, what the log has yet to say) and `seal.json` (the hashes of both: a flipped bit would train on as another model).
 //! Data order, augmentation and noise are pure functions of the seed and the step, so the step is the data cursor and
 //! the state of every random generator at once.
 //!
@@ -23,6 +23,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
+use crate::meter::Unlogged;
 use crate::optim::{AdamW, Moments};
 use crate::params::PathStack;
 
@@ -40,6 +41,9 @@ pub struct CheckpointState {
     pub optimizer_steps: usize,
     /// Fingerprint of recipe, seed and data; a run with another one must not resume from here.
     pub fingerprint: String,
+    /// What the log had not written yet at this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlogged: Option<Unlogged>,
 }
 
 /// What a stage was made with before it was extended: its checkpoint at that step is one of the extended stage too.
@@ -131,7 +135,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// Writes the checkpoint of `step` below `folder` and removes the oldest beyond `keep`.
+/// Writes the checkpoint of a step, with what the log had not written until then, below `folder` and removes the oldest beyond `keep`.
 ///
 /// # Errors
 /// Any failure to write (a full disk, say) names the file; earlier checkpoints stay as they are.
@@ -139,13 +143,13 @@ pub fn save<M: Module>(
     folder: &Path,
     module: &M,
     optimizer: &AdamW,
-    step: usize,
+    (step, unlogged): (usize, Unlogged),
     fingerprint: &str,
     keep: usize,
 ) -> Result<PathBuf> {
     let target = folder.join(format!("step-{step:08}"));
     let temporary = files::temp_dir_for(&target)?;
-    write_files(temporary.path(), module, optimizer, step, fingerprint)?;
+    write_files(temporary.path(), module, optimizer, (step, Some(unlogged)), fingerprint)?;
     if target.exists() {
         fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
     }
@@ -168,7 +172,7 @@ pub(crate) const BEST: &str = "best";
 pub fn save_best<M: Module>(folder: &Path, module: &M, step: usize, fingerprint: &str) -> Result<()> {
     let target = folder.join(BEST);
     let temporary = files::temp_dir_for(&target)?;
-    write_files(temporary.path(), module, &AdamW::new(Default::default()), step, fingerprint)?;
+    write_files(temporary.path(), module, &AdamW::new(Default::default()), (step, None), fingerprint)?;
     if target.exists() {
         fs::remove_dir_all(&target).map_err(|e| TrainError::io("cannot replace", &target, e))?;
     }
@@ -184,7 +188,13 @@ pub fn read_best<M: Module>(folder: &Path, module: M, fingerprint: &str, device:
     Ok(read(&folder.join(BEST), module, &optimizer, fingerprint, device)?.0)
 }
 
-fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: usize, fingerprint: &str) -> Result<()> {
+fn write_files<M: Module>(
+    folder: &Path,
+    module: &M,
+    optimizer: &AdamW,
+    (step, unlogged): (usize, Option<Unlogged>),
+    fingerprint: &str,
+) -> Result<()> {
     let mut tensors = BTreeMap::new();
     module.visit(&mut Collect { stack: PathStack::default(), tensors: &mut tensors });
     for (path, moments) in &optimizer.moments {
@@ -202,6 +212,7 @@ fn write_files<M: Module>(folder: &Path, module: &M, optimizer: &AdamW, step: us
         step,
         optimizer_steps: optimizer.steps,
         fingerprint: fingerprint.to_string(),
+        unlogged,
     };
     files::write_json_atomic(&folder.join("state.json"), &state)?;
     Ok(Seal::write(folder, |_| true)?)
@@ -247,6 +258,8 @@ pub struct Resumed<M> {
     pub optimizer: AdamW,
     /// Steps that are done.
     pub step: usize,
+    /// What the log had not written yet; `None` where the checkpoint does not say.
+    pub unlogged: Option<Unlogged>,
     /// The checkpoint, where it has values that are no finite numbers: nothing good can come of it.
     pub broken: Option<PathBuf>,
     /// What was wrong with newer checkpoints that were passed over, one message each.
@@ -270,9 +283,9 @@ pub fn resume<M: Module>(
     let mut passed_over = Vec::new();
     for path in list(folder)?.into_iter().rev() {
         match read(&path, module.clone(), optimizer, fingerprint, device) {
-            Ok((module, optimizer, step, is_finite)) => {
+            Ok((module, optimizer, CheckpointState { step, unlogged, .. }, is_finite)) => {
                 let broken = (!is_finite).then_some(path);
-                return Ok(Some(Resumed { module, optimizer, step, broken, passed_over }));
+                return Ok(Some(Resumed { module, optimizer, step, unlogged, broken, passed_over }));
             }
             Err(error @ TrainError::Recipe(_)) => return Err(error),
             Err(error) => passed_over.push(error.to_string()),
@@ -282,18 +295,18 @@ pub fn resume<M: Module>(
         Ok(None)
     } else {
         let (module, optimizer) = (module.clone(), optimizer.clone());
-        Ok(Some(Resumed { module, optimizer, step: 0, broken: None, passed_over }))
+        Ok(Some(Resumed { module, optimizer, step: 0, unlogged: None, broken: None, passed_over }))
     }
 }
 
-/// Module, optimizer, steps that are done, and whether all values are finite.
+/// Module, optimizer, the rest of the state, and whether all values are finite.
 fn read<M: Module>(
     path: &Path,
     module: M,
     optimizer: &AdamW,
     fingerprint: &str,
     device: &Device,
-) -> Result<(M, AdamW, usize, bool)> {
+) -> Result<(M, AdamW, CheckpointState, bool)> {
     // Before anything is believed, the fingerprint too.
     check_seal(path)?;
     let state = read_state(path)?;
@@ -318,7 +331,7 @@ fn read<M: Module>(
         moments.insert(param.to_string(), Moments { exp_avg: tensor(view), exp_avg_sq: tensor(second) });
     }
     let optimizer = AdamW { config: optimizer.config, steps: state.optimizer_steps, moments };
-    Ok((module, optimizer, state.step, is_finite))
+    Ok((module, optimizer, state, is_finite))
 }
 
 /// Whether a checkpoint is of the stage in its folder, as it is or as it was when it was extended.

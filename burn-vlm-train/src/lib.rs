@@ -36,6 +36,7 @@ pub mod features;
 #[cfg(feature = "burn-train")]
 pub mod learn;
 pub mod log;
+mod meter;
 pub mod objective;
 pub mod optim;
 mod parallel;

@@ -10,7 +10,6 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -23,7 +22,8 @@ use burn_vlm_data::loader::Prefetcher;
 use crate::checkpoint;
 use crate::error::{Result, TrainError};
 use crate::log::{self, StepLog};
-use crate::objective::{BatchLoss, LossSums, Validation};
+use crate::meter::Meter;
+use crate::objective::{BatchLoss, Validation};
 use crate::optim::{AdamW, LearningRates, global_norm};
 use crate::parallel::Replicas;
 use crate::params::list_params;
@@ -193,14 +193,14 @@ pub fn train_stage<O: Objective>(
     std::fs::create_dir_all(run.folder).map_err(|e| TrainError::io("cannot create", run.folder, e))?;
     remove_stale_temps(run.folder)?;
 
-    let (mut start, mut broken) = (0, None);
+    let (mut start, mut broken, mut unlogged) = (0, None, None);
     if let Some(resumed) = checkpoint::resume(run.folder, &model, &optimizer, run.fingerprint, run.device)? {
         for message in &resumed.passed_over {
             run.reporter.line(&format!("{}: damaged checkpoint passed over: {message}", run.name));
         }
         model = rates.apply(resumed.module);
         optimizer = resumed.optimizer;
-        (start, broken) = (resumed.step, resumed.broken);
+        (start, broken, unlogged) = (resumed.step, resumed.broken, resumed.unlogged);
         run.reporter.line(&format!("{}: going on from step {start} of {}", run.name, recipe.steps));
     }
     let (mut log_file, mut log) = log::open(&run.folder.join("log.jsonl"), start)?;
@@ -218,17 +218,21 @@ pub fn train_stage<O: Objective>(
 
     let mut steps = objective.steps(start..recipe.steps, recipe.accumulate, run.workers)?;
     let mut watch = Watch::open(recipe, run.folder, run.fingerprint, start)?;
-    let mut meter = Meter::new(log.last());
+    let mut meter = Meter::new(log.last(), unlogged);
     let mut replicas = Replicas::new(&model, run.replicas);
     let top_rate = recipe.train.values().copied().fold(0.0, f64::max);
 
+    let save = |model: &O::Model, optimizer: &AdamW, (step, meter): (usize, &Meter)| {
+        let at = (step, meter.unlogged());
+        checkpoint::save(run.folder, model, optimizer, at, run.fingerprint, recipe.keep_checkpoints)
+    };
     let bar = run.reporter.bar(run.name, recipe.steps as u64);
     let mut done = start;
     run.observer.iter().for_each(|observer| observer.begin(run.name, start, recipe.steps));
     while done < recipe.steps && watch.stopped().is_none() {
         if stop::asked() || run.observer.is_some_and(Observer::wants_stop) {
             if start < done {
-                checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+                save(&model, &optimizer, (done, &meter))?;
             }
             run.observer.iter().for_each(|observer| observer.end());
             return Err(TrainError::Interrupted { stage: run.name.into(), step: done, steps: recipe.steps });
@@ -273,12 +277,12 @@ pub fn train_stage<O: Objective>(
         }
         let due = recipe.checkpoint_every > 0 && done % recipe.checkpoint_every == 0;
         if due && done < recipe.steps {
-            checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+            save(&model, &optimizer, (done, &meter))?;
         }
     }
     run.observer.iter().for_each(|observer| observer.end());
     if start < done {
-        checkpoint::save(run.folder, &model, &optimizer, done, run.fingerprint, recipe.keep_checkpoints)?;
+        save(&model, &optimizer, (done, &meter))?;
         watch.stopped().iter().for_each(|why| run.reporter.line(&format!("{}: {why}", run.name)));
         run.reporter.line(&format!("{}: done in {}", run.name, show_duration(meter.elapsed())));
         objective.remarks().iter().for_each(|remark| run.reporter.line(&format!("{}: {remark}", run.name)));
@@ -309,86 +313,4 @@ fn not_finite<O: Objective>(
         None => "There is no checkpoint yet.".into(),
     };
     TrainError::NotFinite { stage: run.name.into(), step: step + 1, loss, samples: ids.join(", "), good }
-}
-
-/// Counts tokens and time between log lines.
-struct Meter {
-    began: Instant,
-    last: Instant,
-    losses: Vec<f64>,
-    parts: LossSums,
-    /// Whether losses were of more than one language, and of more than one source.
-    several: [bool; 2],
-    tokens: u64,
-    images: u64,
-    tokens_before: u64,
-    images_before: u64,
-}
-
-impl Meter {
-    fn new(previous: Option<&StepLog>) -> Self {
-        let now = Instant::now();
-        let (tokens, images) = previous.map_or((0, 0), |log| (log.tokens, log.images));
-        let several = previous.map_or([false; 2], |log| [!log.by_language.is_empty(), !log.by_source.is_empty()]);
-        Self {
-            began: now,
-            last: now,
-            losses: Vec::new(),
-            parts: LossSums::default(),
-            several,
-            tokens,
-            images,
-            tokens_before: tokens,
-            images_before: images,
-        }
-    }
-
-    fn add(&mut self, loss: f64, parts: &LossSums, sizes: &[BatchSize]) {
-        self.losses.push(loss);
-        self.parts.merge(parts);
-        self.tokens += sizes.iter().map(|size| size.tokens as u64).sum::<u64>();
-        self.images += sizes.iter().map(|size| size.images as u64).sum::<u64>();
-    }
-
-    fn entry(&mut self, step: usize, loss: f64, lr_factor: f64, lr: f64, grad_norm: f64) -> StepLog {
-        let seconds = self.last.elapsed().as_secs_f64().max(1e-9);
-        let loss_mean = self.losses.iter().sum::<f64>() / self.losses.len().max(1) as f64;
-        let (mut by_language, mut by_source) = (self.parts.by_language(), self.parts.by_source());
-        for (losses, several) in [&mut by_language, &mut by_source].into_iter().zip(&mut self.several) {
-            *several |= losses.len() > 1;
-            if !*several {
-                // Of one alone the mean says it all.
-                losses.clear();
-            }
-        }
-        let entry = StepLog {
-            step,
-            loss: loss as f32,
-            loss_mean: loss_mean as f32,
-            lr_factor,
-            lr,
-            grad_norm: grad_norm as f32,
-            tokens: self.tokens,
-            images: self.images,
-            tokens_per_second: (self.tokens - self.tokens_before) as f64 / seconds,
-            images_per_second: (self.images - self.images_before) as f64 / seconds,
-            seconds: self.began.elapsed().as_secs_f64(),
-            by_language,
-            by_source,
-        };
-        self.last = Instant::now();
-        self.losses.clear();
-        self.parts = LossSums::default();
-        self.tokens_before = self.tokens;
-        self.images_before = self.images;
-        entry
-    }
-
-    fn eta(&self, done: usize, left: usize) -> Duration {
-        self.began.elapsed().mul_f64(left as f64 / done.max(1) as f64)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
 }

@@ -20,6 +20,7 @@ use burn_vlm_eval::Rules;
 use burn_vlm_train::ablation::{Provenance, Shard};
 use burn_vlm_train::eval::{Benchmarks, Evaluated, NamedAverage, Suite};
 use burn_vlm_train::report::{ModelScore, model_scores};
+use burn_vlm_train::run::{CardScores, write_scores};
 use burn_vlm_train::stats::{Axes, Bootstrap, Outcome};
 use clap::Parser;
 
@@ -88,6 +89,11 @@ pub struct EvaluateArgs {
     /// this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Write the scores into the model's README.md too, in a section of their own that the same questions replace; what else stands in
+    /// the file stays
+    #[arg(long, requires = "model", conflicts_with_all = ["adapter", "predictions", "shard", "compare"])]
+    card: bool,
 
     /// Where the files of a suite's benchmarks are [default: as the suite says]
     #[arg(long, value_name = "DIR")]
@@ -252,8 +258,53 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
         let files = written.write(out, &table)?;
         reporter.line(&format!("wrote {}: {}", out.display(), files.join(", ")));
     }
+    if let (true, Some(model)) = (args.card, &args.model) {
+        let card =
+            write_card(args, model, (name, &wanted, &origin), (&benchmarks, &evaluated), (&scores, &averages, &notes))?;
+        reporter.line(&format!("scores written to {}", card.display()));
+    }
     reporter.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(())
+}
+
+/// Writes the scores into the model's card.
+fn write_card(
+    args: &EvaluateArgs,
+    model: &Path,
+    (questions, wanted, origin): (&str, &Wanted, &Provenance),
+    (benchmarks, evaluated): (&Benchmarks, &[Evaluated]),
+    (scores, averages, notes): (&[ModelScore], &[NamedAverage], &[String]),
+) -> Result<PathBuf, AnyError> {
+    let file = Path::new(questions);
+    let stem = file.file_stem().map_or_else(|| questions.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = wanted.suite.as_ref().map_or(stem, |suite| suite.name.clone());
+    let mut first =
+        format!("Asked by `burn-vlm evaluate`, version {}, commit {}", env!("CARGO_PKG_VERSION"), origin.commit);
+    let mut add = |words: String| first.push_str(&words);
+    add(format!("; computed in {}", format!("{:?}", args.place.dtype).to_lowercase()));
+    if let Some(limit) = args.limit {
+        add(format!("; at most {limit} questions of each benchmark and language, drawn once"));
+    }
+    if !args.only.is_empty() {
+        add(format!("; of the file's benchmarks only {}", args.only.join(", ")));
+    }
+    if !args.languages.is_empty() {
+        let tags: Vec<&str> = args.languages.iter().map(|language| language.tag()).collect();
+        add(format!("; only in {}", tags.join(", ")));
+    }
+    first.push('.');
+    let mut said = vec![first];
+    let rules = evaluated.iter().filter_map(|one| Some((&one.benchmark, one.published.as_ref()?)));
+    said.extend(rules.map(|(benchmark, published)| {
+        format!("{benchmark}: {}. Scored by the rules {}.", published.about, published.rules)
+    }));
+    said.extend(averages.iter().map(output::average));
+    said.extend(notes.iter().cloned());
+    // A finished cell holds its model.
+    let inner = model.join("model");
+    let folder = if inner.is_dir() { inner } else { model.to_owned() };
+    let metrics = benchmarks.metrics();
+    Ok(write_scores(&folder, &CardScores { name: &name, said: &said, metrics: &metrics, scores })?)
 }
 
 /// What the answers are worth.

@@ -62,16 +62,14 @@ struct ScoresFile<'a> {
 pub(super) fn table(scores: &[ModelScore], averages: &[NamedAverage]) -> String {
     let mut text = model_scores_markdown(scores);
     for average in averages {
-        text.push_str(&format!(
-            "\n{}: {:.1} ({:.1}–{:.1}), the mean of {}\n",
-            average.name,
-            average.score,
-            average.low,
-            average.high,
-            average.of.join(", ")
-        ));
+        text.push_str(&format!("\n{}\n", self::average(average)));
     }
     text
+}
+
+/// An average with its interval, and what it is of.
+pub(super) fn average(NamedAverage { name, score, low, high, of, .. }: &NamedAverage) -> String {
+    format!("{name}: {score:.1} ({low:.1}–{high:.1}), the mean of {}", of.join(", "))
 }
 
 /// Only an evaluation's folder is written to.

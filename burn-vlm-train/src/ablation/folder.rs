@@ -6,7 +6,7 @@
 //!   cells/siglip1/en/seed0/
 //!     cell.toml                    what the cell is: recipe, seed, hash; written before it starts
 //!     done.json                    that it is finished, and its result
-//!     seal.json                    the hashes of all these files; written last
+//!     seal.json                    the hashes of all these files but README.md, which people may edit; written last
 //!     ...                          the job's own files
 //!   locks/                         who works on what
 //! ```
@@ -28,6 +28,8 @@ use super::toml_text::{self, TomlError};
 const MARK: &str = "experiment.json";
 const CELL: &str = "cell.toml";
 const DONE: &str = "done.json";
+/// The end of a file's name that is for people to edit: a model's card.
+const CARD: &str = "README.md";
 
 /// What an output folder is, in `experiment.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,7 +255,7 @@ impl OutFolder {
     pub(super) fn finish(&self, cell: &Cell, done: &Done) -> Result<(), FileError> {
         let folder = self.cell_folder(cell);
         files::write_json_atomic(&folder.join(DONE), done)?;
-        Seal::write(&folder, |path| !path.ends_with(".lock"))
+        Seal::write(&folder, |path| !path.ends_with(".lock") && !path.ends_with(CARD))
     }
 
     /// Removes what writers of the summary left that were killed. Call it holding the summary's lock.

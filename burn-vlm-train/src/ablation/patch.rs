@@ -5,6 +5,7 @@
 //!   by name: `stage.align.steps = 50`.
 //! - `_replace = true` in a patch's table replaces the base's table whole, for tables whose keys depend on a kind:
 //!   `connector = { _replace = true, kind = "parrot", experts = 6 }`.
+//! - `_remove = true` alone in a patch's table removes the base's table: `lora = { _remove = true }`.
 //! - A key that the base does not have is an error with the nearest one that it has, since a mistyped patch would
 //!   otherwise train the unpatched recipe. Exceptions are declared ([`PatchRules`]): open tables, whose keys are free
 //!   (patterns on parameter names), and optional keys.
@@ -14,6 +15,9 @@ use toml::{Table, Value};
 
 /// The key in a patch's table that makes it replace the base's table instead of merging with it.
 const REPLACE: &str = "_replace";
+
+/// The key that, alone in a patch's table, removes the base's table.
+const REMOVE: &str = "_remove";
 
 /// A path of keys from the root of a recipe; elements of arrays of named tables are addressed by name.
 pub type KeyPath = Vec<String>;
@@ -101,11 +105,13 @@ pub fn merge(base: &mut Table, patch: &Table, rules: &PatchRules) -> Result<(), 
 
 /// [`merge`], and which keys it set.
 pub(super) fn merge_touching(base: &mut Table, patch: &Table, rules: &PatchRules) -> Result<Touched, PatchError> {
-    if patch.contains_key(REPLACE) {
-        return Err(PatchError {
-            path: vec![REPLACE.to_owned()],
-            message: format!("`{REPLACE}` stands in a table of the recipe, it cannot replace the whole recipe"),
-        });
+    for (key, does) in [(REPLACE, "replace"), (REMOVE, "remove")] {
+        if patch.contains_key(key) {
+            return Err(PatchError {
+                path: vec![key.to_owned()],
+                message: format!("`{key}` stands in a table of the recipe, it cannot {does} the whole recipe"),
+            });
+        }
     }
     let root = base.clone();
     let mut merger = Merger { root: &root, rules, path: Vec::new(), touched: Touched::default() };
@@ -124,7 +130,18 @@ impl Merger<'_> {
     fn table(&mut self, base: &mut Table, patch: &Table) -> Result<(), PatchError> {
         for (key, value) in patch {
             self.path.push(key.clone());
+            let removes = self.removes(value)?;
             match base.get_mut(key) {
+                Some(Value::Table(_)) if removes => {
+                    self.touched.leaves.push(self.path.clone());
+                    base.remove(key);
+                }
+                _ if removes => {
+                    let path = show(&self.path);
+                    return Err(self.error(format!(
+                        "`{path}.{REMOVE}`: the base recipe has no table `{path}` to remove; leave it out"
+                    )));
+                }
                 Some(slot) => self.value(slot, value)?,
                 None if self.rules.may_add(&self.path) => {
                     base.insert(key.clone(), self.set(value));
@@ -174,6 +191,12 @@ impl Merger<'_> {
         }
         for (name, value) in patch {
             self.path.push(name.clone());
+            if self.removes(value)? {
+                return Err(self.error(format!(
+                    "`{}.{REMOVE}`: an element of an array cannot be removed: give the whole array",
+                    show(&self.path)
+                )));
+            }
             match names.iter().position(|candidate| candidate == name) {
                 Some(index) => self.value(&mut items[index], value)?,
                 None => return Err(self.unknown(name, names.iter().map(String::as_str).collect())),
@@ -190,6 +213,15 @@ impl Merger<'_> {
             Some(_) => {
                 Err(self.error(format!("`{}.{REPLACE}` can only be true (leave it out to merge)", show(&self.path))))
             }
+        }
+    }
+
+    fn removes(&self, patch: &Value) -> Result<bool, PatchError> {
+        match patch.get(REMOVE) {
+            None => Ok(false),
+            Some(Value::Boolean(true)) if patch.as_table().is_some_and(|table| table.len() == 1) => Ok(true),
+            Some(_) => Err(self
+                .error(format!("`{}.{REMOVE}` can only be true, and nothing may stand beside it", show(&self.path)))),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::prepare::{Batch, Origin};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrainError};
 
@@ -37,9 +38,10 @@ impl BatchLoss {
     }
 }
 
-/// A sum of losses and the number of targets.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// A sum of losses and the number of targets. It is stored as its bits: of an f64 in JSON the last digit may be lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sum {
+    #[serde(with = "bits")]
     pub loss: f64,
     pub targets: u64,
 }
@@ -55,8 +57,20 @@ impl Sum {
     }
 }
 
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
+}
+
 /// Sums of the losses of targets, by language and by source.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossSums {
     by_language: BTreeMap<String, Sum>,
     by_source: BTreeMap<String, Sum>,

@@ -205,9 +205,6 @@ impl StageRecipe {
                 "`eval_every` must be a multiple of `log_every`, so that each validation stands beside a loss".into(),
             );
         }
-        if !self.checkpoint_every.is_multiple_of(self.log_every) {
-            return fail("`checkpoint_every` must be a multiple of `log_every`, so that a resumed log equals an uninterrupted one".into());
-        }
         match &self.mixture {
             None => self.check_data(name),
             Some(_) if !self.data.is_empty() => fail("`data` and `mixture` both name the samples; keep one".into()),

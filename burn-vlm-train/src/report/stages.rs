@@ -24,6 +24,9 @@ pub struct StageSummary {
     pub tokens: u64,
     /// Parameters that it trains; null where that was not noted.
     pub trained_parameters: Option<u64>,
+    /// Bytes of weights, gradients and the optimizer's moments while it trains, without activations; null where that was not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_bytes: Option<u64>,
     /// Loss over the last interval that was logged, nats per token.
     pub loss: Option<f32>,
     /// The same by tag of the language; empty where there is one.

@@ -1,6 +1,7 @@
 //! The model card: `README.md` of a trained model's folder, so that it says what it is wherever it goes.
 //!
-//! Its head is the YAML that the hub reads. Nothing in it is of the machine or the hour: the same run writes the same card.
+//! Its head is the YAML that the hub reads. Nothing in it is of the machine or the hour: the same run writes the same card. Its last line
+//! is a hash of the rest, scores left out: a card that a person has edited is told by it, and left alone.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,26 +12,38 @@ use burn_vlm::checkpoint::StoreDtype;
 use burn_vlm::vlm::VlmType;
 use burn_vlm_base::files::write_atomic;
 
+use super::card_scores::{nothing, without_scores};
 use super::{DrawnSamples, PartFolders, TrainedStage, stage_folder};
 use crate::error::{Result, TrainError};
 use crate::recipe::{Recipe, StageRecipe};
 
 /// The file, as the hub names it.
-const FILE: &str = "README.md";
+pub(super) const FILE: &str = "README.md";
+/// What the line with the hash is written in.
+const MADE: (&str, &str) = ("<!-- made by burn-vlm, ", " -->\n");
 /// The tag of samples whose language is not told, which no reader of the YAML knows.
 const UNTOLD: &str = "und";
 
-/// Writes the card of the model in `folder`, trained by `recipe` in `out`.
+/// What became of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CardWritten {
+    /// It says what the run is, with the scores that were in it where it said that before.
+    Current,
+    /// A person has edited it, and it is not what the run would write: it stays.
+    Edited,
+}
+
+/// Writes the card of the model in `folder`, trained by `recipe` in `out`. One that says the same already keeps its scores.
 ///
 /// # Errors
-/// A damaged `samples.json` of a stage; a file that cannot be written.
+/// A damaged `samples.json` of a stage; a file that cannot be read or written.
 pub(super) fn write(
     recipe: &Recipe,
     parts: &PartFolders,
     (out, stages): (&Path, &[TrainedStage]),
     model_type: VlmType,
     folder: &Path,
-) -> Result<()> {
+) -> Result<CardWritten> {
     let drawn: Vec<Option<DrawnSamples>> = stages
         .iter()
         .enumerate()
@@ -48,17 +61,39 @@ pub(super) fn write(
     stages.iter().enumerate().zip(&drawn).try_for_each(|((number, stage), drawn)| {
         trained(&mut card, (number, stage), drawn.as_ref(), recipe.stage.get(&stage.name))
     })?;
-    card.push_str(
-        "## Scores\n\nThe training run asked no benchmark. `burn-vlm evaluate SUITE.toml --model DIR --out SCORES` does, and writes scores with \
-         their intervals.\n\n",
-    );
+    let _ = writeln!(card, "## Scores\n\n{}\n", nothing());
     let text = toml::to_string(recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
     let _ = writeln!(
         card,
         "## How to make it again\n\nWith this recipe in `recipe.toml`, its parts below `parts` and its data where it says:\n\n```bash\nburn-vlm train recipe.toml --parts parts --out out\n```\n\n```toml\n{}\n```",
         text.trim_end()
     );
-    Ok(write_atomic(&folder.join(FILE), card.as_bytes())?)
+    put(&folder.join(FILE), &card)
+}
+
+/// Puts a card in its place, unless it is there or a person's work would be lost.
+fn put(file: &Path, card: &str) -> Result<CardWritten> {
+    let signed = |text: &str| format!("{}{}{}", MADE.0, blake3::hash(without_scores(text).as_bytes()).to_hex(), MADE.1);
+    let made = format!("{card}{}", signed(card));
+    let there = match fs::read_to_string(file) {
+        Ok(there) => there,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            write_atomic(file, made.as_bytes())?;
+            return Ok(CardWritten::Current);
+        }
+        Err(error) => return Err(TrainError::io("cannot read", file, error)),
+    };
+    if without_scores(&there) == without_scores(&made) {
+        return Ok(CardWritten::Current);
+    }
+    // Scores of the model before are not those of this one.
+    match there.rfind(MADE.0).map(|at| there.split_at(at)) {
+        Some((text, hash)) if hash == signed(text) => {
+            write_atomic(file, made.as_bytes())?;
+            Ok(CardWritten::Current)
+        }
+        _ => Ok(CardWritten::Edited),
+    }
 }
 
 /// What transformers calls the layout.
@@ -220,6 +255,32 @@ mod tests {
         assert_eq!(of("---\nlanguage: en\n---\nlicense: mit\n"), None);
         assert_eq!(of("# A\nlicense: mit\n"), None);
         assert_eq!(of("---\nlicense:\n---\n"), None);
+    }
+
+    #[test]
+    fn a_card_that_was_edited_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let card = |steps: usize| format!("# A\n\n{steps} steps\n\n## Scores\n\n{}\n\n## How\n", nothing());
+        let read = || fs::read_to_string(&file).unwrap();
+        assert_eq!(put(&file, &card(4)).unwrap(), CardWritten::Current);
+        let first = read();
+        // With scores it is the same card; of a model that was trained on, they are another's.
+        let scored = first.replace(&nothing(), "<!-- scores: x -->\n50\n<!-- end of scores: x -->");
+        assert_ne!(scored, first);
+        fs::write(&file, &scored).unwrap();
+        assert_eq!((put(&file, &card(4)).unwrap(), read()), (CardWritten::Current, scored.clone()));
+        assert_eq!(put(&file, &card(8)).unwrap(), CardWritten::Current);
+        assert_eq!(read(), {
+            std::fs::remove_file(&file).unwrap();
+            put(&file, &card(8)).unwrap();
+            read()
+        });
+        assert!(!read().contains("scores: x"));
+        for edited in [scored.replace("# A", "# Mine"), "# Mine\n".to_owned(), format!("{scored}More.\n")] {
+            fs::write(&file, &edited).unwrap();
+            assert_eq!((put(&file, &card(8)).unwrap(), read()), (CardWritten::Edited, edited));
+        }
     }
 
     #[test]

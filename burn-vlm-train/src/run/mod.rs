@@ -21,6 +21,7 @@
 mod adapters;
 mod begin;
 mod card;
+mod card_scores;
 mod contents;
 mod curve;
 mod data;
@@ -33,6 +34,7 @@ mod shared;
 
 pub(crate) use adapters::stage_params;
 pub use begin::Start;
+pub use card_scores::{CardScores, write_scores};
 pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
 pub use drawn::DrawnSamples;
@@ -62,6 +64,7 @@ use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 use burn_vlm_data::video::Clips;
 
+use self::card::CardWritten;
 use self::extend::{Extending, chain};
 use self::shared::Beginning;
 use crate::ablation::PartStore;
@@ -299,7 +302,12 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     }
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;
     save_model(&assembled, &image, &parts.backbone, &model)?;
-    card::write(recipe, parts, (out, &stages), assembled.model.config.model_type, &model)?;
+    if card::write(recipe, parts, (out, &stages), assembled.model.config.model_type, &model)? == CardWritten::Edited {
+        reporter.line(&format!(
+            "{} was edited and stays as it is, scores that it has among it: move it away and run this again for the card of this run",
+            model.join(card::FILE).display()
+        ));
+    }
     reporter.line(&format!("model written to {}", model.display()));
     Ok(Trained { stages, assembled, image, model })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn_vlm::checkpoint::TensorSource;
+use burn_vlm::checkpoint::{StoreDtype, TensorSource};
 use burn_vlm::connector::{Connector, Projector};
 use burn_vlm::nn::vectors::Vectors;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
@@ -25,6 +25,7 @@ use super::missing::{MissingInputs, NeededFor};
 use super::parts;
 use super::pivot::BackboneTranslator;
 use super::questions::analysis_samples;
+use super::scores_card;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
@@ -79,7 +80,9 @@ pub struct VlmJob<T = VisionEncoder, P = Connector> {
     /// Stages that several cells begin with.
     shared: SharedBeginnings,
     /// What stands before a cell's name where cells of other studies may take its stages.
-    study: String,
+    among: String,
+    /// Name and preset of the study, for the cards of its models.
+    study: Option<(String, String)>,
     /// Kept with each cell: command, commit, device.
     origin: serde_json::Value,
     /// The kind of device: `cuda`, whichever of them.
@@ -151,7 +154,8 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             own: Vec::new(),
             opened: Mutex::default(),
             shared: SharedBeginnings::default(),
-            study: String::new(),
+            among: String::new(),
+            study: None,
             origin: serde_json::Value::Null,
             device: String::new(),
             model: PhantomData,
@@ -176,7 +180,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
     pub fn sharing_stages_among(mut self, plan: &Plan, plans: &[(&Plan, bool)]) -> Result<Self> {
         let all = plans.iter().map(|(plan, from_scratch)| beginnings_of(plan, *from_scratch));
         self.shared = SharedBeginnings::of(all.collect::<Result<Vec<_>>>()?.concat());
-        self.study = format!("{}: ", plan.study.name);
+        self.among = format!("{}: ", plan.study.name);
         Ok(self)
     }
 
@@ -193,7 +197,7 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
 
     /// What a cell is called by those that take a stage of its.
     pub fn called(&self, cell: &Cell) -> String {
-        format!("{}{}", self.study, cell.name)
+        format!("{}{}", self.among, cell.name)
     }
 
     /// Whether stages are kept that cells have trained and others may take.
@@ -305,6 +309,12 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
         let asked = Asked { keys: benchmarks.keys()?, benchmarks, text };
         opened.insert(settings, asked.clone());
         Ok(asked)
+    }
+
+    /// Names the study in the cards of its models.
+    pub fn of_study(mut self, plan: &Plan) -> Self {
+        self.study = Some((plan.study.name.clone(), plan.preset.clone()));
+        self
     }
 
     /// Notes with each cell by what command, at which commit and on which device it was made.
@@ -429,8 +439,11 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             watch.write(folder)?;
         }
         write_jsonl_atomic(&folder.join("predictions.jsonl"), &predictions)?;
+        if let Some(study) = &self.study {
+            scores_card::write(study, cell, &evaluation, (&asking.benchmarks, predictions), &trained.model)?;
+        }
         parts::keep(recipe.model.encoder_part(), &asking.parts.encoder, folder)?;
-        let (parameters, trained_parameters) = parameters(&recipe, &trained.assembled.model)?;
+        let Counts { parameters, trained_parameters, training_bytes } = counts(&recipe, &trained.assembled.model)?;
         // the model is saved; checkpoints have done their work
         for (number, name) in recipe.stages.iter().enumerate() {
             for checkpoint in crate::checkpoint::list_all(&stage_folder(folder, number, name))? {
@@ -443,24 +456,41 @@ impl<T: VisionTower, P: Projector> VlmJob<T, P> {
             "asked": asked,
             "parameters": parameters,
             "trained_parameters": trained_parameters,
+            "training_bytes": training_bytes,
             "origin": self.origin,
         }))
     }
 }
 
-/// Parameters of the model, and of what each stage trains.
-fn parameters<T: VisionTower, P: Projector>(
-    recipe: &Recipe,
-    model: &Vlm<T, P>,
-) -> Result<(usize, BTreeMap<String, usize>)> {
-    let all = list_params(model);
-    let mut trained = BTreeMap::new();
+/// How large a cell's model is, and its training.
+struct Counts {
+    /// Parameters of the model.
+    parameters: usize,
+    /// Parameters that each stage trains.
+    trained_parameters: BTreeMap<String, usize>,
+    /// Bytes of each stage's weights, gradients and moments.
+    training_bytes: BTreeMap<String, usize>,
+}
+
+fn counts<T: VisionTower, P: Projector>(recipe: &Recipe, model: &Vlm<T, P>) -> Result<Counts> {
+    let parameters = list_params(model).iter().map(ParamInfo::count).sum();
+    let mut counts = Counts { parameters, trained_parameters: BTreeMap::new(), training_bytes: BTreeMap::new() };
     for (name, stage) in recipe.stages.iter().filter_map(|name| Some((name, recipe.stage.get(name)?))) {
         let (rates, of_stage) = stage_params(stage, model)?;
-        let count = of_stage.iter().filter(|param| rates.rate(&param.path).is_some()).map(ParamInfo::count).sum();
-        trained.insert(name.clone(), count);
+        let (trained, frozen): (Vec<_>, Vec<_>) = of_stage.iter().partition(|param| rates.rate(&param.path).is_some());
+        let count = |params: Vec<&ParamInfo>| params.into_iter().map(ParamInfo::count).sum::<usize>();
+        let (trained, frozen) = (count(trained), count(frozen));
+        // Of an objective without pictures the stage's model is the decoder; the rest is there all the same.
+        let frozen = frozen.max(parameters.saturating_sub(trained));
+        let halved = stage.lora.as_ref().is_some_and(|lora| lora.base != StoreDtype::F32);
+        // The sum over micro-batches and the gradient of the next one.
+        let gradients = if stage.accumulate > 1 { 2 } else { 1 };
+        let state = trained * size_of::<f32>() * (1 + gradients + 2);
+        let bytes = state + frozen * if halved { size_of::<u16>() } else { size_of::<f32>() };
+        counts.trained_parameters.insert(name.clone(), trained);
+        counts.training_bytes.insert(name.clone(), bytes);
     }
-    Ok((all.iter().map(ParamInfo::count).sum(), trained))
+    Ok(counts)
 }
 
 /// What a cell's model is asked, and with what.

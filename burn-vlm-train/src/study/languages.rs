@@ -144,6 +144,7 @@ mod tests {
                 samples: Some(drawn(languages)),
                 tokens: 1000,
                 trained_parameters: Some(12_345),
+                training_bytes: Some(1_234_567),
                 loss: Some(1.25),
                 loss_by_language: [("de", 1.125), ("en", 1.375)].map(|(tag, loss)| (tag.to_owned(), loss)).into(),
                 loss_by_source: BTreeMap::new(),

@@ -14,6 +14,7 @@ mod missing;
 mod parts;
 mod pivot;
 mod questions;
+mod scores_card;
 mod strata;
 mod summary;
 mod training;

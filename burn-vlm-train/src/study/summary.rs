@@ -26,9 +26,9 @@ use crate::stats::{Axes, Bootstrap};
 use crate::watch;
 
 /// The preset that only checks that everything runs.
-const SMOKE: &str = "smoke";
+pub(super) const SMOKE: &str = "smoke";
 /// What its report and summary begin with.
-const SMOKE_WARNING: &str =
+pub(super) const SMOKE_WARNING: &str =
     "The scores of this preset mean nothing: it trains for a few steps and only checks that everything runs.";
 /// Examples shown in the report.
 const EXAMPLES: usize = 6;
@@ -91,7 +91,7 @@ pub fn write_summary(
         forgetting::section(summary.text.as_ref(), &spec),
         languages::section(&spec, &summary),
         training::section(&summary.stages, &spec),
-        training::cost(&result.cells, &summary.stages, &spec, axes),
+        training::cost(&result.cells, &summary.stages, &spec, axes)?,
     ]
     .into_iter()
     .flatten()

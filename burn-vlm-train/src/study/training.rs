@@ -1,6 +1,7 @@
 //! What the stages of each cell were trained on, and what each cell took: the report's sections on training.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use burn_vlm_base::progress::show_duration;
 
@@ -10,7 +11,7 @@ use crate::log;
 use crate::optim::thousands;
 use crate::recipe::Recipe;
 use crate::report::{Section, StageSummary, StudySpec, percent_share};
-use crate::run::{DrawnSamples, stage_folder};
+use crate::run::{DrawnSamples, stage_folder, taken};
 use crate::stats::Axes;
 use crate::watch;
 
@@ -39,6 +40,7 @@ pub(super) fn stages(cell: &FinishedCell, axes: &Axes) -> Result<Vec<StageSummar
             samples: DrawnSamples::read(&folder)?,
             tokens: last.map_or(0, |entry| entry.tokens),
             trained_parameters: cell.done.result["trained_parameters"][name.as_str()].as_u64(),
+            training_bytes: cell.done.result["training_bytes"][name.as_str()].as_u64(),
             loss: last.map(|entry| entry.loss_mean),
             loss_by_language: last.map(|entry| entry.by_language.clone()).unwrap_or_default(),
             loss_by_source: last.map(|entry| entry.by_source.clone()).unwrap_or_default(),
@@ -105,16 +107,28 @@ pub(super) fn section(stages: &[StageSummary], spec: &StudySpec) -> Option<Secti
             of(&|drawn| count(drawn.distinct)),
             count(first.tokens),
             first.trained_parameters.map_or(UNKNOWN.to_owned(), count),
+            first.training_bytes.map_or(UNKNOWN.to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6)),
             mean(setting, |stage| stage.loss),
             mean(setting, |stage| stage.held_out_loss),
         ];
         (setting.label.clone(), figures)
     });
-    let columns = ["Steps", "Samples", "Epochs", "Distinct", "Tokens", "Trained parameters", "Loss", "Held-out loss"];
+    let columns = [
+        "Steps",
+        "Samples",
+        "Epochs",
+        "Distinct",
+        "Tokens",
+        "Trained parameters",
+        "Weights and state",
+        "Loss",
+        "Held-out loss",
+    ];
     let mut section = Section::new("stages", "What each stage was trained on")
         .text(
             "Epochs: samples over the records there are to draw from. Distinct: records that were drawn at all. Tokens: visual ones \
-             counted, padding not. Losses: nats per token, means over seeds; of the last interval that was logged, and of the last \
+             counted, padding not. Weights and state: bytes of all weights and of the gradients and moments of those that are trained, \
+             adapters among them; activations come on top. Losses: nats per token, means over seeds; of the last interval that was logged, and of the last \
              validation on what is held out (– where a stage was not validated). The rest is that of the first seed.",
         )
         .table("Setting: stage", &columns, rows.collect());
@@ -202,15 +216,22 @@ fn names<'a>(tags: &'a [String], spec: &'a StudySpec) -> Vec<&'a str> {
 }
 
 /// What each cell took, which differs from run to run.
+///
+/// # Errors
+/// A log that cannot be read.
 pub(super) fn cost(
     cells: &[FinishedCell],
     stages: &[StageSummary],
     spec: &StudySpec,
     axes: impl Fn(&FinishedCell) -> Axes,
-) -> Option<Section> {
-    cells.first()?;
+) -> Result<Option<Section>> {
+    if cells.is_empty() {
+        return Ok(None);
+    }
     let count = |number: u64| thousands(number as usize);
-    let rows = cells.iter().map(|cell| {
+    let time = |seconds: f64| show_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let mut rows = Vec::with_capacity(cells.len());
+    for cell in cells {
         let axes = axes(cell);
         let own = |stage: &&StageSummary| stage.axes == axes && stage.seed == cell.cell.seed;
         let tokens: u64 = stages.iter().filter(own).map(|stage| stage.tokens).sum();
@@ -222,21 +243,34 @@ pub(super) fn cost(
         let figures = vec![
             cell.done.result["parameters"].as_u64().map_or(UNKNOWN.to_owned(), count),
             count(tokens),
-            show_duration(std::time::Duration::try_from_secs_f64(cell.done.seconds).unwrap_or_default()),
+            time(cell.done.seconds),
+            trained_seconds(cell)?.map_or(UNKNOWN.to_owned(), time),
             asked("visual_tokens", 1.0, 0),
             asked("seconds", 1e3, 1),
             text("device"),
         ];
-        (format!("{} (seed {})", spec.cell_label(&axes), cell.cell.seed), figures)
-    });
+        rows.push((format!("{} (seed {})", spec.cell_label(&axes), cell.cell.seed), figures));
+    }
     let section = Section::new("cost", "What each cell took")
         .text(
             "Tokens: of all its stages, visual ones counted, padding not. Time: of the run that finished the cell, evaluation counted, \
-             without what earlier runs that were killed had done, and without stages that it took from another cell. A \
+             without what earlier runs that were killed had done, and without stages that it took from another cell. Last stage: the \
+             time of its training alone, killed runs counted. Cells that ran at once shared the machine. A \
              question: of those that show a picture, the mean; the time is that of all questions, those without a picture counted, \
              divided by their number. Vector \
              instructions of another width change last digits of sums, and with them a score here and there.",
         )
-        .table("Cell", &["Parameters", "Tokens", "Time", "Visual tokens a question", "Milliseconds a question", "Device and instruction set"], rows.collect());
-    Some(section)
+        .table("Cell", &["Parameters", "Tokens", "Time", "Last stage", "Visual tokens a question", "Milliseconds a question", "Device and instruction set"], rows);
+    Ok(Some(section))
+}
+
+/// Seconds of training of a cell's last stage; none where it took that from another cell.
+fn trained_seconds(cell: &FinishedCell) -> Result<Option<f64>> {
+    let recipe = Recipe::from_table(cell.cell.recipe.clone())?;
+    let Some((number, name)) = recipe.stages.iter().enumerate().next_back() else { return Ok(None) };
+    let folder = stage_folder(&cell.folder, number, name);
+    if taken(&folder)?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(log::seconds(&log::read(&folder.join("log.jsonl"))?)))
 }

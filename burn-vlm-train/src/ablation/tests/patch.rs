@@ -61,6 +61,25 @@ fn a_table_can_be_replaced_whole() {
 }
 
 #[test]
+fn a_table_can_be_removed() {
+    let result =
+        merged("connector = { _remove = true }\nstage.tune.lr = { _remove = true }", &PatchRules::new()).unwrap();
+    assert!(!result.contains_key("connector") && result["stage"][1].get("lr").is_none());
+    assert!(result["stage"][0].get("lr").is_some());
+    for (patch, says) in [
+        ("connector = { _remove = false }", "`connector._remove` can only be true"),
+        ("connector = { _remove = true, kind = 'mlp' }", "nothing may stand beside it"),
+        ("conector = { _remove = true }", "no table `conector` to remove"),
+        ("a = { _remove = true }", "no table `a` to remove"),
+        ("stage.tune = { _remove = true }", "an element of an array"),
+        ("_remove = true", "cannot remove the whole recipe"),
+    ] {
+        let error = merged(patch, &PatchRules::new().open("conector")).unwrap_err();
+        assert!(error.contains(says), "{patch}: {error}");
+    }
+}
+
+#[test]
 fn open_tables_and_optional_keys_may_be_added() {
     let patch = "stage.align.lr.\"vision.*\" = 0.1";
     let error = merged(patch, &PatchRules::new()).unwrap_err();
