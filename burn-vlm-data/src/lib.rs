@@ -11,6 +11,7 @@
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`video`]: video files -> chosen frames -> normalised pixels
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
+//! - [`pipeline`]: what has become of each row of long work, on the disk
 //! - [`comet`]: pairs of texts for translation metrics, and the error spans that come of them
 //! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
@@ -43,6 +44,7 @@ pub mod image;
 pub mod language;
 pub mod loader;
 pub mod mixture;
+pub mod pipeline;
 pub mod plain;
 pub mod prepare;
 pub mod processor;
