@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -39,6 +40,19 @@ impl JsonlWriter {
     where
         T: DeserializeOwned,
         F: FnMut(&T) -> bool,
+    {
+        let mut keep = keep;
+        Self::resume_placed(path, |_, record| keep(record))
+    }
+
+    /// The same, where `keep` is told the bytes of each record's line as well, so that it can be found again.
+    ///
+    /// # Errors
+    /// As [`append_to`](Self::append_to).
+    pub fn resume_placed<T, F>(path: &Path, keep: F) -> Result<Self, FileError>
+    where
+        T: DeserializeOwned,
+        F: FnMut(Range<u64>, &T) -> bool,
     {
         let mut file = files::open_or_create(path)?;
         let (records, end) = scan(&file, path, keep)?;
@@ -89,6 +103,11 @@ impl JsonlWriter {
         self.file.sync_all().map_err(FileError::io("flush", &self.path))
     }
 
+    /// Bytes of the file: where the next record begins.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Number of records in the file.
     pub fn records(&self) -> usize {
         self.records
@@ -131,12 +150,12 @@ where
 fn scan<T, F>(file: &File, path: &Path, mut keep: F) -> Result<(usize, u64), FileError>
 where
     T: DeserializeOwned,
-    F: FnMut(&T) -> bool,
+    F: FnMut(Range<u64>, &T) -> bool,
 {
     let mut lines = Lines::new(file, path);
     let (mut records, mut end) = (0, 0);
     while let Some((line_end, record)) = lines.next_record()? {
-        if !keep(&record) {
+        if !keep(end..line_end, &record) {
             break;
         }
         records += 1;

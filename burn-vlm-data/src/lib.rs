@@ -11,7 +11,7 @@
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`video`]: video files -> chosen frames -> normalised pixels
 //! - [`mixture`]: sources of a user's own data, their proportions by language, and the samples that they draw
-//! - [`pipeline`]: what stands in training and in a benchmark, which translations are kept, and what they answer
+//! - [`pipeline`]: steps between raw data and training: translating, filtering, what stands in a benchmark too; and a log of long work
 //! - [`comet`]: pairs of texts for translation metrics, and the error spans that come of them
 //! - `dataset` (feature `burn-dataset`): sources and mixtures as data sets of Burn
 //! - [`collate`], [`sampler`], [`loader`]: batches, sample order, worker threads
