@@ -1,5 +1,16 @@
 //! Translated benchmarks: the right answers score 100 % in every language, whatever the texts hold, and what cannot be scored is told.
 
+#[path = "build/blind.rs"]
+mod blind;
+#[path = "build/check.rs"]
+mod check;
+#[path = "build/decide.rs"]
+mod decide;
+#[path = "build/translations.rs"]
+mod tables;
+#[path = "build/words.rs"]
+mod words_of;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +150,8 @@ fn assert_gold(source: &SourceBenchmark, edition: &Edition, forms: &[(Rules, For
 
 /// What was read is what was written: ids, texts, answers, options in their order, the group, the picture.
 fn assert_same(edition: &Edition, read: &[Item], what: &str) {
+    // An empty cell is none.
+    let hint = |item: &Item| item.cell("hint").filter(|hint| !hint.is_empty());
     let picture = |item: &Item| burn_vlm_eval::build::write::picture(item).unwrap();
     for item in read {
         let is_of_this =
@@ -149,7 +162,7 @@ fn assert_same(edition: &Edition, read: &[Item], what: &str) {
             (&made.question, &made.options, made.answer()),
             "{what}"
         );
-        assert_eq!((item.cell("hint"), item.cell("category")), (made.cell("hint"), made.cell("category")), "{what}");
+        assert_eq!((hint(item), item.cell("category")), (hint(made), made.cell("category")), "{what}");
         assert_eq!(picture(item), picture(made), "{what}: {}", item.id);
     }
 }

@@ -75,7 +75,7 @@ struct Line {
 
 #[derive(Deserialize)]
 struct Score {
-    metric: String,
+    protocol: String,
     score: f64,
 }
 
@@ -100,7 +100,7 @@ impl Run {
             let own = format!("{}_{ACCURACY}", line.benchmark);
             let score = [own.as_str(), line.benchmark.as_str()]
                 .iter()
-                .find_map(|name| line.scores.iter().find(|score| score.metric == *name));
+                .find_map(|name| line.scores.iter().find(|score| score.protocol == *name));
             let score = score.ok_or_else(|| wrong(format!("no score of {own:?} or {:?}", line.benchmark)))?;
             with_picture += usize::from(!line.picture.is_empty());
             right.insert(line.id, score.score >= 1.0);
@@ -245,26 +245,4 @@ fn at_least(chances: &[f64], least: usize) -> f64 {
         hits = next;
     }
     hits.get(least..).unwrap_or_default().iter().sum::<f64>().min(1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// scipy 1.16: `binom.sf(k - 1, n, p)`.
-    #[test]
-    fn tails_are_those_of_the_binomial() {
-        for (chance, count, least, expected) in [
-            (0.25, 4, 4, 0.003_906_25),
-            (0.25, 8, 5, 0.027_297_973_632_812_5),
-            (0.5, 6, 6, 0.015_625),
-            (0.5, 3, 0, 1.0),
-            (0.5, 2, 3, 0.0),
-        ] {
-            let found = at_least(&vec![chance; count], least);
-            assert!((found - expected).abs() < 1e-15, "{chance} {count} {least}: {found}");
-        }
-        // By hand: both, or one of them.
-        assert!((at_least(&[0.5, 0.25], 1) - 0.625).abs() < 1e-15);
-    }
 }

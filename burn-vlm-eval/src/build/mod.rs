@@ -6,7 +6,7 @@
 //! | [`source`] | a benchmark, its texts, and what belongs together in it |
 //! | [`translations`] | tables of translations |
 //! | [`words`] | what is asked for below a question, and the words for yes and no |
-//! | [`edition`] | a benchmark in another language, with what was found wrong |
+//! | [`mod@edition`] | a benchmark in another language, with what was found wrong |
 //! | [`check`] | what a translation may break |
 //! | [`write`](mod@write), [`parquet`] | files: VLMEvalKit's table, and parquet |
 //! | [`folder`] | a folder with all of it |

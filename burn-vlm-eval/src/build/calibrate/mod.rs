@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`task`] | what is worked on: items with their source, their machine translation and their picture |
 //! | [`record`] | what people did, a line each, never changed again |
-//! | [`decide`] | which version is taken, and why |
+//! | [`mod@decide`] | which version is taken, and why |
 //!
 //! Unusual here: a vote is for a text, not for a person, and the record of it holds the text. Who changes a version after a vote takes
 //! nobody's vote along.
