@@ -31,7 +31,8 @@ impl TextIndex {
         for (number, text) in texts.iter().enumerate().filter(|(_, text)| text.len() >= least) {
             by_begin.entry(hash(&text[..least])).or_default().push(number as u32);
         }
-        let oldest = (1..least).fold(1u64, |power, _| power.wrapping_mul(BASE));
+        // As many letters as no text has where texts are not compared.
+        let oldest = BASE.wrapping_pow(u32::try_from(least - 1).unwrap_or(u32::MAX));
         Self { least, oldest, texts, by_begin }
     }
 
