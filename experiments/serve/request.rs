@@ -7,12 +7,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use burn_vlm_base::suggest;
+use burn_vlm_data::constrain::Schema;
 use burn_vlm_data::conversation::Role;
 use burn_vlm_train::chat::SaidPiece;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use super::twice;
+use super::{format, twice};
 
 /// Most pictures of a request: their pixels are held until it is answered.
 const MOST_PICTURES: usize = 64;
@@ -95,6 +96,8 @@ pub(super) struct ChatRequest {
     pub(super) logprobs: Option<usize>,
     /// Whether it is asked how the experts are mixed.
     pub(super) routing: bool,
+    /// What answers are kept to.
+    pub(super) schema: Option<Schema>,
 }
 
 /// A message, its parts in their order.
@@ -173,7 +176,6 @@ impl ChatRequest {
                 return Err(ApiError::unsupported(name, message));
             }
         }
-        response_format(&fields)?;
         let stream = fields.flag("stream")?.unwrap_or(false);
         let n = fields.count("n", 1, allowed.n as u64)?.map_or(1, |n| n as usize);
         Ok(Self {
@@ -191,42 +193,43 @@ impl ChatRequest {
             include_usage: include_usage(&fields, stream)?,
             logprobs: logprobs(&fields)?,
             routing: fields.flag("routing")?.unwrap_or(false),
+            schema: format::read(&fields, body)?,
         })
     }
 }
 
 /// An object of the body, and where it is.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     /// `messages[0]`, empty for the body.
-    at: String,
-    map: &'a Map<String, Value>,
+    pub(super) at: String,
+    pub(super) map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
     /// The object of a field.
-    fn of(at: String, value: &'a Value) -> Result<Self> {
+    pub(super) fn of(at: String, value: &'a Value) -> Result<Self> {
         match value {
             Value::Object(map) => Ok(Self { at, map }),
             other => Err(wrong_type(&at, "an object", other)),
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
     /// The value, if it is there and not null.
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    fn missing(&self, name: &str) -> ApiError {
+    pub(super) fn missing(&self, name: &str) -> ApiError {
         let path = self.path(name);
         let message = format!("`{path}` is missing");
         ApiError { code: Some("missing_required_parameter"), ..ApiError::field(path, message) }
     }
 
-    fn text(&self, name: &str) -> Result<Option<&'a str>> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -234,7 +237,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn flag(&self, name: &str) -> Result<Option<bool>> {
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -271,7 +274,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses names that are not among these.
-    fn only(&self, known: &[&str]) -> Result<()> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<()> {
         match self.map.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => {
                 let path = self.path(name);
@@ -302,7 +305,7 @@ fn wrong_type(path: &str, expected: &str, found: &Value) -> ApiError {
 }
 
 /// A client's text in a message.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN).collect();
     if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
 }
@@ -335,22 +338,6 @@ fn check_names(fields: &Fields<'_>) -> Result<()> {
         }
     }
     fields.only(&[&READ[..], &PASSED_OVER, &NOT_DONE].concat())
-}
-
-fn response_format(fields: &Fields<'_>) -> Result<()> {
-    let Some(value) = fields.get("response_format") else { return Ok(()) };
-    let format = Fields::of("response_format".into(), value)?;
-    match format.text("type")?.ok_or_else(|| format.missing("type"))? {
-        "text" => Ok(()),
-        other => {
-            let message = format!(
-                "`response_format` of type {} is not supported by this server: answers are plain text; leave it out, or ask for JSON \
-                 in the message and check the answer",
-                shown(other)
-            );
-            Err(ApiError::unsupported("response_format", message))
-        }
-    }
 }
 
 fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>> {
@@ -673,8 +660,7 @@ mod tests {
             (json!({"top_logprobs": 3}), "top_logprobs", "needs `logprobs: true`"),
             (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "0 to 20"),
             (json!({"frequency_penalty": 0.5}), "frequency_penalty", "repetition_penalty"),
-            (json!({"response_format": {"type": "json_schema"}}), "response_format", "json_schema"),
-            (json!({"response_format": {"type": "json_object"}}), "response_format", "not supported"),
+            (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema", "missing"),
             (json!({"tools": [{}]}), "tools", "not supported"),
             (json!({"tool_choice": "auto"}), "tool_choice", "not supported"),
             (json!({"modalities": ["text", "audio"]}), "modalities", "not supported"),

@@ -10,15 +10,18 @@ The model may be any folder that `chat` takes, of a model that is shown pictures
 import argparse
 import asyncio
 import base64
+import enum
 import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from typing import Optional
 
 import openai
 from PIL import Image
+from pydantic import BaseModel, Field
 
 KEY = "sk-test"
 QUESTIONS = ["What is this?", "and this?", "Was ist das? äöü 猫", "a red apple"]
@@ -35,6 +38,29 @@ def picture(number):
 
 def shown(data):
     return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}
+
+
+def form(schema):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+class Part(BaseModel):
+    share: float = Field(ge=0, le=1)
+    whole: bool
+
+
+class Reading(BaseModel):
+    """What an answer is to be; openai-python makes the schema."""
+
+    name: str = Field(min_length=1, max_length=12)
+    colour: Colour
+    count: Optional[int] = Field(default=None, ge=-3, le=40)
+    parts: list[Part] = Field(max_length=2)
 
 
 class Checks:
@@ -132,13 +158,19 @@ def check(checks, args, url, folder):
     checks.equal((reply.choices[0].finish_reason, reply.usage.completion_tokens), ("length", 3), "three tokens")
     sampled = [ask(QUESTIONS[0], temperature=1, seed=seed).choices[0].message.content for seed in (1, 1, 2)]
     checks.true(sampled[0] == sampled[1] != sampled[2], "seeds")
+    # Answers of a form, which the client's own types read.
+    for seed in range(6):
+        messages = [{"role": "user", "content": [shown(picture(seed)), {"type": "text", "text": QUESTIONS[seed % 4]}]}]
+        more = {"temperature": 1, "seed": seed, "max_tokens": 400} if seed else {"temperature": 0, "max_tokens": 400}
+        reply = client.chat.completions.parse(model="tiny", messages=messages, response_format=Reading, **more)
+        checks.equal((reply.choices[0].finish_reason, type(reply.choices[0].message.parsed)), ("stop", Reading), f"a form, {seed}")
     # What is refused.
     bad, wrong = openai.BadRequestError, "invalid_value"
     checks.refused(openai.NotFoundError, 404, "model_not_found", lambda: ask("Hi", model="other"), "another model")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", temperature=-1), "temperature")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", max_tokens=0), "max_tokens")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", messages=[]), "no messages")
-    checks.refused(bad, 400, "unsupported_parameter", lambda: ask("Hi", response_format={"type": "json_object"}), "a format")
+    checks.refused(bad, 400, "invalid_schema", lambda: ask("Hi", response_format=form({"type": "string", "format": "date"})), "a format")
     checks.refused(bad, 400, "unknown_parameter", lambda: ask("Hi", extra_body={"max_token": 3}), "an unknown field")
     remote = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     checks.refused(bad, 400, "invalid_image_url", lambda: ask([remote]), "a remote address")
