@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn_vlm::checkpoint::other_base;
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_base::files::read_regular;
+use burn_vlm_data::constrain::{Json, Schema};
 use burn_vlm_data::source::Limits;
 use burn_vlm_data::video::{Clip, Clips, VideoReader, VideoSettings};
 use burn_vlm_train::chat::{AnswerStats, ChatModel, ChatSession, model_folder};
@@ -21,6 +22,9 @@ use crate::args::{FrameArgs, Place};
 use crate::call::examples;
 
 const COMMANDS: &str = "/image FILE or /video FILE shows a picture or a video with the next question, /new begins a new conversation, /help, /quit";
+
+/// The most bytes of a schema's file.
+const LARGEST_SCHEMA: u64 = 4 << 20;
 
 /// The end of `--help`.
 fn help() -> String {
@@ -100,6 +104,10 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 
+    /// Keep answers to JSON that the schema in this file allows (docs/serving.md tells which keywords)
+    #[arg(long, value_name = "FILE")]
+    json_schema: Option<PathBuf>,
+
     #[command(flatten)]
     place: Place,
 
@@ -119,8 +127,18 @@ impl ChatArgs {
         generation.repetition_penalty = self.repetition_penalty.unwrap_or(generation.repetition_penalty);
     }
 
+    /// The schema that answers are kept to.
+    fn schema(&self) -> Result<Option<Schema>, AnyError> {
+        let Some(path) = &self.json_schema else { return Ok(None) };
+        let wrong = |words: String| format!("--json-schema {}: {words}", path.display());
+        let bytes = read_regular(path, LARGEST_SCHEMA).map_err(|error| wrong(error.to_string()))?;
+        let schema: Json = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("no JSON: {error}")))?;
+        Ok(Some(Schema::new(&schema).map_err(|error| wrong(error.to_string()))?))
+    }
+
     /// What can be found wrong before the model is loaded, which may take minutes.
     fn check(&self) -> Result<(), AnyError> {
+        self.schema()?;
         let mut generation = GenerationConfig::default();
         self.apply(&mut generation);
         generation.validate()?;
@@ -186,7 +204,13 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     if !args.quiet {
         eprintln!("{} on {}, loaded in {:.1} s", args.model.display(), chosen.choice, begin.elapsed().as_secs_f64());
     }
+    let form = args
+        .schema()?
+        .map(|schema| chat.form(schema))
+        .transpose()
+        .map_err(|error| format!("--json-schema: {error}"))?;
     let mut session = chat.session();
+    session.form = form;
     if let Some(system) = &args.system {
         session.set_system(system);
     }

@@ -3,6 +3,11 @@
 
 #![cfg(unix)]
 
+#[path = "serve/forms.rs"]
+mod forms;
+#[path = "serve/mutated.rs"]
+mod mutated;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -340,7 +345,10 @@ fn words_of(served: &Served, tokens: usize) -> String {
 fn chat(model: &Path, question: &str, options: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
     command.arg("chat").arg("--model").arg(model).args(["--prompt", question, "--quiet", "--device", "flex"]);
-    let output = command.args(["--max-new-tokens", "24"]).args(options).output().unwrap();
+    if !options.contains(&"--max-new-tokens") {
+        command.args(["--max-new-tokens", "24"]);
+    }
+    let output = command.args(options).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.strip_suffix('\n').unwrap().to_owned()
@@ -690,8 +698,18 @@ fn what_is_wrong_is_refused_by_name() {
         (
             request("tiny", json!("Hi"), json!({"response_format": {"type": "json_schema", "json_schema": {}}})),
             400,
-            "response_format",
-            "unsupported_parameter",
+            "response_format.json_schema.name",
+            "missing_required_parameter",
+        ),
+        (
+            request(
+                "tiny",
+                json!("Hi"),
+                json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string", "format": "date"}}}}),
+            ),
+            400,
+            "response_format.json_schema.schema.format",
+            "invalid_schema",
         ),
         (
             request("tiny", json!("Hi"), json!({"messages": [{"role": "robot", "content": "Hi"}]})),

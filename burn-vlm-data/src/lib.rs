@@ -34,6 +34,7 @@ mod braces;
 pub mod chat_template;
 pub mod collate;
 pub mod comet;
+pub mod constrain;
 pub mod conversation;
 #[cfg(feature = "burn-dataset")]
 pub mod dataset;

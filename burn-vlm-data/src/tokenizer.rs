@@ -9,6 +9,7 @@
 //! - the trained tokenizer splits words by letters *and* combining marks, so that Hindi, Bengali, Tamil and Sinhala words
 //!   are not cut at each vowel sign.
 
+mod bytes;
 mod patterns;
 mod sentencepiece;
 
@@ -18,7 +19,6 @@ use burn_vlm_base::model_folder::without_tokenizer;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -389,27 +389,6 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The bytes that a token stands for in a text, which need be no whole characters: a space where the vocabulary writes `\u{2581}` or
-    /// `\u{120}`, one byte for `<0xE2>`. Special and added tokens stand for what they are called.
-    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
-        let token = self.token(id)?;
-        if self.inner.get_added_tokens_decoder().contains_key(&id) {
-            return Some(token.into_bytes());
-        }
-        let by_bytes = |decoder: &DecoderWrapper| matches!(decoder, DecoderWrapper::ByteLevel(_));
-        let by_bytes = match self.inner.get_decoder() {
-            Some(DecoderWrapper::Sequence(all)) => all.get_decoders().iter().any(by_bytes),
-            Some(decoder) => by_bytes(decoder),
-            None => false,
-        };
-        if by_bytes && let Some(bytes) = token.chars().map(byte_of).collect() {
-            return Some(bytes);
-        }
-        let byte = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-        let byte = byte.filter(|digits| digits.len() == 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        Some(byte.map_or_else(|| token.replace('\u{2581}', " ").into_bytes(), |byte| vec![byte]))
-    }
-
     /// True for the ids of special tokens.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.contains_key(&id)
@@ -494,16 +473,6 @@ pub(crate) fn special_token(file: Option<&Value>, key: &str) -> Result<Option<St
             Some(token) => Ok(Some(token.to_owned())),
             None => Err(value.to_string().chars().take(60).collect()),
         },
-    }
-}
-
-/// The byte that a character of a byte-level vocabulary stands for: printable ones for themselves, the others are numbered from U+0100
-/// on, in their order.
-fn byte_of(character: char) -> Option<u8> {
-    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    match u32::from(character) {
-        code @ 0..=0xFF => u8::try_from(code).ok().filter(|byte| printable(*byte)),
-        code => (0..=u8::MAX).filter(|byte| !printable(*byte)).nth(code as usize - 0x100),
     }
 }
 

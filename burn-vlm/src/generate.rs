@@ -13,12 +13,14 @@ mod config;
 mod continuous;
 mod decoding;
 mod prefix;
+mod rule;
 
 pub use choose::TokenLogprob;
 pub use config::{GenerationConfig, SAMPLED_AMONG};
 pub use continuous::{ContinuousDecoding, DecodingLimits, EmbedParts, Finished, NewLogprobs, Request, Step};
 pub use decoding::{Decoding, NewToken};
 pub use prefix::{PassLimits, PassNode, PrefixNode, PrefixPass, PrefixTree, PrefixWork, PromptPart};
+pub use rule::TokenRule;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -33,6 +35,8 @@ use crate::vlm::{VisualFeatures, Vlm, VlmInput};
 pub enum Finish {
     /// This stop token; it is not among the row's ids.
     Stop(u32),
+    /// Its [`TokenRule`] lets nothing follow.
+    Whole,
     /// `max_new_tokens`.
     Length,
 }

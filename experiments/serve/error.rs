@@ -5,6 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+/// Characters of a message, and of the name of a field.
+const LONGEST_MESSAGE: usize = 1000;
+const LONGEST_PARAM: usize = 200;
+
 /// An answer that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -52,7 +56,10 @@ impl ApiError {
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
-        let (message, param, code) = (&self.message, &self.param, self.code);
+        // What clients have made up is in them.
+        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+        let message = cut(&self.message, LONGEST_MESSAGE);
+        let (param, code) = (self.param.as_ref().map(|param| cut(param, LONGEST_PARAM)), self.code);
         json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
     }
 }

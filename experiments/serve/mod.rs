@@ -18,6 +18,7 @@
 
 mod body;
 mod error;
+mod format;
 mod inspect;
 mod log;
 mod metrics;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use burn_vlm_base::files::read_regular;
 use burn_vlm_base::suggest;
+use burn_vlm_data::constrain::Schema;
 use burn_vlm_data::conversation::Role;
 use burn_vlm_data::source::Limits;
 use burn_vlm_data::video::Clip;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::shown::{Given, PICTURE, VIDEO, given, shown, wrong_url};
-use super::twice;
+use super::{format, twice};
 
 /// Most pictures of a request: their pixels are held until it is answered.
 const MOST_PICTURES: usize = 64;
@@ -101,6 +102,8 @@ pub(super) struct ChatRequest {
     pub(super) logprobs: Option<usize>,
     /// Whether it is asked how the experts are mixed.
     pub(super) routing: bool,
+    /// What answers are kept to.
+    pub(super) schema: Option<Schema>,
 }
 
 /// A message, its parts in their order.
@@ -193,7 +196,6 @@ impl ChatRequest {
                 return Err(ApiError::unsupported(name, message));
             }
         }
-        response_format(&fields)?;
         let stream = fields.flag("stream")?.unwrap_or(false);
         let n = fields.count("n", 1, allowed.n as u64)?.map_or(1, |n| n as usize);
         Ok(Self {
@@ -211,6 +213,7 @@ impl ChatRequest {
             include_usage: include_usage(&fields, stream)?,
             logprobs: logprobs(&fields)?,
             routing: fields.flag("routing")?.unwrap_or(false),
+            schema: format::read(&fields, body)?,
         })
     }
 }
@@ -219,7 +222,7 @@ impl ChatRequest {
 pub(super) struct Fields<'a> {
     /// `messages[0]`, empty for the body.
     pub(super) at: String,
-    map: &'a Map<String, Value>,
+    pub(super) map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
@@ -254,7 +257,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn flag(&self, name: &str) -> Result<Option<bool>> {
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -355,22 +358,6 @@ fn check_names(fields: &Fields<'_>) -> Result<()> {
         }
     }
     fields.only(&[&READ[..], &PASSED_OVER, &NOT_DONE].concat())
-}
-
-fn response_format(fields: &Fields<'_>) -> Result<()> {
-    let Some(value) = fields.get("response_format") else { return Ok(()) };
-    let format = Fields::of("response_format".into(), value)?;
-    match format.text("type")?.ok_or_else(|| format.missing("type"))? {
-        "text" => Ok(()),
-        other => {
-            let message = format!(
-                "`response_format` of type {} is not supported by this server: answers are plain text; leave it out, or ask for JSON \
-                 in the message and check the answer",
-                cut(other)
-            );
-            Err(ApiError::unsupported("response_format", message))
-        }
-    }
 }
 
 fn max_tokens(fields: &Fields<'_>) -> Result<Option<usize>> {
@@ -676,8 +663,7 @@ mod tests {
             (json!({"top_logprobs": 3}), "top_logprobs", "needs `logprobs: true`"),
             (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "0 to 20"),
             (json!({"frequency_penalty": 0.5}), "frequency_penalty", "repetition_penalty"),
-            (json!({"response_format": {"type": "json_schema"}}), "response_format", "json_schema"),
-            (json!({"response_format": {"type": "json_object"}}), "response_format", "not supported"),
+            (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema", "missing"),
             (json!({"tools": [{}]}), "tools", "not supported"),
             (json!({"tool_choice": "auto"}), "tool_choice", "not supported"),
             (json!({"modalities": ["text", "audio"]}), "modalities", "not supported"),

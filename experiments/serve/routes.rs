@@ -195,6 +195,8 @@ impl Server {
             );
             return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::field("messages", message) });
         }
+        let form = request.schema.clone().map(|schema| model.chat.form(schema)).transpose();
+        let form = form.map_err(|error| ApiError::unsupported("response_format", error.to_string()))?;
         let own = &model.chat.generation;
         let generation = GenerationConfig {
             max_new_tokens: request.max_tokens.unwrap_or(self.max_new_tokens).min(room),
@@ -207,7 +209,7 @@ impl Server {
         };
         let answer = |index| {
             let (generation, stop) = (generation.clone(), request.stop.clone());
-            AnswerSettings { generation, stop, logprobs: request.logprobs, index }
+            AnswerSettings { generation, stop, logprobs: request.logprobs, index, form: form.clone() }
         };
         Ok(Ready {
             model: request.model,

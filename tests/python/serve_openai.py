@@ -1,6 +1,6 @@
 """Asks `burn-vlm serve` by openai-python, and compares its answers with those of `burn-vlm chat`.
 
-    pip install openai==3.57.0 pillow
+    pip install openai==3.57.0 pillow jsonschema==4.26.0
     burn-vlm data export --out runs/emoji --format json && burn-vlm train runs/emoji/recipe.toml
     python tests/python/serve_openai.py target/release/burn-vlm runs/train/emoji/model
 
@@ -10,15 +10,21 @@ The model may be any folder that `chat` takes, of a model that is shown pictures
 import argparse
 import asyncio
 import base64
+import enum
 import io
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
+from typing import Optional
 
+import jsonschema
 import openai
 from PIL import Image
+from pydantic import BaseModel, Field
 
 KEY = "sk-test"
 QUESTIONS = ["What is this?", "and this?", "Was ist das? äöü 猫", "a red apple"]
@@ -35,6 +41,59 @@ def picture(number):
 
 def shown(data):
     return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}
+
+
+def form(schema):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def drawn(draw, depth=0):
+    """A schema of all that is kept to, by chance; values are short, so that answers have an end."""
+    number = draw.randint(-40, 40)
+    kinds = [
+        lambda: {"type": "string", "minLength": draw.randint(0, 3), "maxLength": draw.randint(3, 6)},
+        lambda: {"type": "integer", "minimum": number, "maximum": number + draw.choice((0, 3, 500))},
+        lambda: {"type": "number", "exclusiveMinimum": number / 8, "maximum": number / 8 + draw.choice((0.125, 2, 1e4))},
+        lambda: {"type": draw.sample(("null", "boolean", "integer"), 2), "title": "some"},
+        lambda: {"enum": draw.sample(("red", "greenish", "green", 1, 12, 1.5, None, True, ["a", {"b": "é"}], ""), 3)},
+        lambda: {"const": draw.choice(("x", 7, {"y": [1, 2]}))},
+        lambda: {"anyOf": [drawn(draw, depth + 1) for _ in range(2)]},
+        lambda: {"type": "array", "items": drawn(draw, depth + 1), "minItems": draw.randint(0, 2), "maxItems": draw.randint(2, 3)},
+        lambda: {"type": "array", "prefixItems": [drawn(draw, depth + 1) for _ in range(2)], "items": False, "minItems": draw.randint(0, 2)},
+        lambda: drawn_object(draw, depth),
+        lambda: {"allOf": [{"$ref": "#/$defs/pair"}]},
+    ]
+    # Deep down, values alone.
+    return draw.choice(kinds[:6] if depth > 2 else kinds)()
+
+
+def drawn_object(draw, depth):
+    names = draw.sample(("b", "a", "ä ö", "long name", "\"q\""), 3)
+    schema = {"type": "object", "properties": {name: drawn(draw, depth + 1) for name in names}}
+    others = draw.choice((None, False, {"type": "boolean"}))
+    if others is not None:
+        schema["additionalProperties"] = others
+    # With others, one that is not described may be required too.
+    return {**schema, "required": draw.sample(("a", "b") if others else names, draw.randint(0, 2))}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+class Part(BaseModel):
+    share: float = Field(ge=0, le=1)
+    whole: bool
+
+
+class Reading(BaseModel):
+    """What an answer is to be; openai-python makes the schema."""
+
+    name: str = Field(min_length=1, max_length=12)
+    colour: Colour
+    count: Optional[int] = Field(default=None, ge=-3, le=40)
+    parts: list[Part] = Field(max_length=2)
 
 
 class Checks:
@@ -132,13 +191,29 @@ def check(checks, args, url, folder):
     checks.equal((reply.choices[0].finish_reason, reply.usage.completion_tokens), ("length", 3), "three tokens")
     sampled = [ask(QUESTIONS[0], temperature=1, seed=seed).choices[0].message.content for seed in (1, 1, 2)]
     checks.true(sampled[0] == sampled[1] != sampled[2], "seeds")
+    # Answers of a form, which the client's own types read.
+    for seed in range(6):
+        messages = [{"role": "user", "content": [shown(picture(seed)), {"type": "text", "text": QUESTIONS[seed % 4]}]}]
+        more = {"temperature": 1, "seed": seed, "max_tokens": 400} if seed else {"temperature": 0, "max_tokens": 400}
+        reply = client.chat.completions.parse(model="tiny", messages=messages, response_format=Reading, **more)
+        checks.equal((reply.choices[0].finish_reason, type(reply.choices[0].message.parsed)), ("stop", Reading), f"a form, {seed}")
+    # Schemas by chance, whose answers another program judges.
+    whole = 0
+    for seed in range(60):
+        schema = {"type": "object", "properties": {"it": drawn(random.Random(seed))}, "required": ["it"], "additionalProperties": False}
+        schema["$defs"] = {"pair": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2}}
+        choice = ask(QUESTIONS[0], response_format=form(schema), temperature=1, seed=seed, max_tokens=300).choices[0]
+        if choice.finish_reason == "stop":
+            jsonschema.Draft202012Validator(schema).validate(json.loads(choice.message.content))
+            whole += 1
+    checks.true(whole > 40, f"{whole} of 60 answers of a form have an end")
     # What is refused.
     bad, wrong = openai.BadRequestError, "invalid_value"
     checks.refused(openai.NotFoundError, 404, "model_not_found", lambda: ask("Hi", model="other"), "another model")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", temperature=-1), "temperature")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", max_tokens=0), "max_tokens")
     checks.refused(bad, 400, wrong, lambda: ask("Hi", messages=[]), "no messages")
-    checks.refused(bad, 400, "unsupported_parameter", lambda: ask("Hi", response_format={"type": "json_object"}), "a format")
+    checks.refused(bad, 400, "invalid_schema", lambda: ask("Hi", response_format=form({"type": "string", "format": "date"})), "a format")
     checks.refused(bad, 400, "unknown_parameter", lambda: ask("Hi", extra_body={"max_token": 3}), "an unknown field")
     remote = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     checks.refused(bad, 400, "invalid_image_url", lambda: ask([remote]), "a remote address")

@@ -18,9 +18,11 @@ use burn_vlm::generate::{
 };
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_data::constrain::Form;
 use burn_vlm_data::sample::MediaKey;
 use burn_vlm_data::text_stream::TextStream;
 
+use super::form::rule;
 use super::prompt::PromptMedium;
 use super::session::Seen;
 use super::{ChatModel, ChatPrompt};
@@ -48,12 +50,14 @@ pub struct AnswerSettings {
     pub logprobs: Option<usize>,
     /// Which answer to the same prompt it is, from 0: sampled ones differ by it.
     pub index: usize,
+    /// What it is kept to ([`ChatModel::form`]); log-probabilities stay those of the model without it.
+    pub form: Option<Arc<Form>>,
 }
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerEnd {
-    /// A stop token or a stop text.
+    /// A stop token, a stop text, or the form has nothing that may follow.
     Stop,
     /// It has as many tokens as it may, or the model reads no more.
     Length,
@@ -168,7 +172,7 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
                 index: settings.index,
                 logprobs: settings.logprobs,
             };
-            if let Err(error) = self.decoding.push(request) {
+            if let Err(error) = self.decoding.push_ruled(request, settings.form.as_ref().map(rule)) {
                 ids.iter().for_each(|id| self.remove(*id));
                 return Err(error.into());
             }
@@ -233,7 +237,7 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
                 continue;
             }
             row.finish(part)?;
-            let stopped = row.stream.stopped() || matches!(generated.finish, Finish::Stop(_));
+            let stopped = row.stream.stopped() || matches!(generated.finish, Finish::Stop(_) | Finish::Whole);
             part.end = Some(if stopped { AnswerEnd::Stop } else { AnswerEnd::Length });
         }
         for part in parts.values().filter(|part| part.end.is_some()) {

@@ -20,10 +20,12 @@
 //! - the next turn runs only what was said since: the cache of the earlier turns is kept as far as the tokens agree;
 //! - dropping the answer half-way keeps what was written as the assistant's turn;
 //! - many conversations are answered at once by a [`ChatBatch`], which one may join and leave at any time, each with the answer that it
-//!   has alone.
+//!   has alone;
+//! - an answer may be kept to a form ([`ChatModel::form`]): JSON that a schema allows.
 
 mod answer;
 mod batch;
+mod form;
 mod model;
 mod prompt;
 mod session;

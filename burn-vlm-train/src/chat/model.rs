@@ -1,7 +1,7 @@
 //! A model with all that is needed to talk to it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, load_adapter};
@@ -12,6 +12,7 @@ use burn_vlm::lora::Adapt;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_base::model_folder::describe;
+use burn_vlm_data::constrain::TokenTable;
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Turn, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::VisualCounts;
 use burn_vlm_data::image::ProcessedImage;
@@ -65,6 +66,8 @@ pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// Where the model came from, for errors.
     pub(super) folder: PathBuf,
     pub(super) device: Device,
+    /// Of forms; made for the first one.
+    pub(super) tokens: OnceLock<Arc<TokenTable>>,
 }
 
 impl ChatModel {
@@ -127,8 +130,8 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
                 generation.stop_tokens.push(id);
             }
         }
-        let (stop_strings, device) = (Vec::new(), device.clone());
-        Ok(Self { model, processor, generation, unread_settings, stop_strings, folder, device })
+        let (stop_strings, device, tokens) = (Vec::new(), device.clone(), OnceLock::new());
+        Ok(Self { model, processor, generation, unread_settings, stop_strings, folder, device, tokens })
     }
 
     /// What shows video files to this model, by a rule.

@@ -10,6 +10,7 @@ use burn_vlm::generate::{Decoding, GenerationConfig};
 use burn_vlm::language::KvCache;
 use burn_vlm::vision::{VisionEncoder, VisionTower};
 use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
+use burn_vlm_data::constrain::Form;
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::VisualCounts;
 use burn_vlm_data::image::{DecodeLimits, ImageError, ProcessedImage, RgbImage};
@@ -20,6 +21,7 @@ use burn_vlm_data::source::SkipReason;
 use burn_vlm_data::text_stream::TextStream;
 use burn_vlm_data::video::{Clip, Clips, VideoRecord};
 
+use super::form::rule;
 use super::model::size;
 use super::{Answer, ChatModel};
 use crate::error::{Result, TrainError};
@@ -99,6 +101,8 @@ pub struct ChatSession<'a, T: VisionTower = VisionEncoder, P: Projector = Connec
     pub(super) chat: &'a ChatModel<T, P>,
     /// How the next answers are generated; the model's own settings at first.
     pub generation: GenerationConfig,
+    /// What the next answers are kept to ([`ChatModel::form`]).
+    pub form: Option<Arc<Form>>,
     turns: Vec<Turn>,
     images: Vec<Seen>,
     /// Placeholders of what was shown since the last question.
@@ -118,6 +122,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         Self {
             chat,
             generation,
+            form: None,
             turns: Vec::new(),
             images: Vec::new(),
             waiting: Vec::new(),
@@ -291,7 +296,12 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         self.cached.clear();
         let rest = embeds.narrow(1, reused, prompt.len() - reused);
         let prompts = std::slice::from_ref(&prompt);
-        Ok((Decoding::resume(language_model, cache, rest, prompts, &generation)?, prompt, reused))
+        let decoding = Decoding::resume(language_model, cache, rest, prompts, &generation)?;
+        let decoding = match &self.form {
+            Some(form) => decoding.ruled(rule(form)),
+            None => decoding,
+        };
+        Ok((decoding, prompt, reused))
     }
 
     /// The features of all pictures.

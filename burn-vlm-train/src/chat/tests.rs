@@ -407,6 +407,7 @@ fn a_batch_ends_answers_where_they_end() {
         generation: chat.generation.clone(),
         stop: vec![stop.to_owned()],
         logprobs: Some(2),
+        form: None,
         index,
     };
     let limits = BatchLimits { rows: 4, cache_bytes: None, feature_bytes: 1 << 20 };

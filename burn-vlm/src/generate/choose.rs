@@ -35,6 +35,8 @@ pub(super) fn choose_token(logits: &[f32], seen: &[u32], config: &GenerationConf
         return argmax(&scores) as u32;
     }
     let candidates = scores.into_iter().enumerate().map(|(token, score)| Candidate { score, token });
+    // What a rule forbids is no candidate, not even where rounding leaves a remainder behind the last one.
+    let candidates = candidates.filter(|candidate| candidate.score != f64::NEG_INFINITY);
     // A heap instead of a sort: of a vocabulary of 256,000 only the few likeliest are put in order.
     let mut heap: BinaryHeap<Candidate> = candidates.collect();
     let best = heap.peek().map_or(0.0, |candidate| candidate.score);
@@ -175,6 +177,20 @@ mod tests {
         // 3 / 2 = 1.5 < 2
         assert_eq!(choose_token(&LOGITS, &[1], &config, 0.5), 2);
         assert_eq!(choose_token(&[-1.0, -1.5], &[0], &config, 0.5), 1);
+    }
+
+    #[test]
+    fn what_is_forbidden_is_never_taken() {
+        let masked = [f32::NEG_INFINITY, f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY];
+        for config in [
+            GenerationConfig::default(),
+            GenerationConfig { temperature: 1.0, repetition_penalty: 1.5, ..Default::default() },
+            GenerationConfig { temperature: 1.0, top_k: Some(3), top_p: Some(0.9), ..Default::default() },
+        ] {
+            for uniform in [1e-12, 0.5, 1.0 - 1e-12] {
+                assert_eq!(choose_token(&masked, &[0, 2], &config, uniform), 2, "{config:?}");
+            }
+        }
     }
 
     #[test]

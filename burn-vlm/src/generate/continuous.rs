@@ -16,7 +16,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::choose::TokenLogprob;
 use super::decoding::{Choice, Chosen, Row, choose_all};
-use super::{Generated, GenerationConfig, NewToken, PassLimits, PrefixPass, PrefixTree, PrefixWork, PromptPart};
+use super::{
+    Generated, GenerationConfig, NewToken, PassLimits, PrefixPass, PrefixTree, PrefixWork, PromptPart, TokenRule,
+};
 use crate::error::ModelError;
 use crate::language::{CacheSpan, KvCache, LanguageModel};
 
@@ -181,6 +183,14 @@ impl<'a> ContinuousDecoding<'a> {
     /// [`ModelError::Input`] for an empty prompt, other symbols than ids, a config out of range, and a row that the bound on keys and
     /// values cannot hold; [`ModelError::TooLong`] for a prompt beyond the model's positions.
     pub fn push(&mut self, request: Request) -> Result<(), ModelError> {
+        self.push_ruled(request, None)
+    }
+
+    /// As [`Self::push`], and keeps its tokens to a rule; log-probabilities stay the model's own.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_ruled(&mut self, request: Request, rule: Option<Box<dyn TokenRule>>) -> Result<(), ModelError> {
         let Request { id, prompt, symbols, config, index, logprobs } = request;
         config.validate()?;
         if prompt.is_empty() {
@@ -195,7 +205,7 @@ impl<'a> ContinuousDecoding<'a> {
             let text = format!("a prompt of {} ids, but {} symbols", prompt.len(), symbols.len());
             return Err(ModelError::Input(text));
         }
-        let row = Row::new(index, &prompt);
+        let row = Row::new(index, &prompt).ruled(rule);
         if config.max_new_tokens == 0 {
             self.empty.push(Finished { id, generated: row.finish() });
             return Ok(());

@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use burn_vlm_base::random::ElementStream;
 
 use super::choose::{TokenLogprob, choose_token, logprobs_of};
-use super::{Finish, Generated, GenerationConfig, LeftPadded};
+use super::{Finish, Generated, GenerationConfig, LeftPadded, TokenRule};
 use crate::error::ModelError;
 use crate::language::{AttentionInput, KvCache, LanguageModel};
 
@@ -92,6 +92,15 @@ impl<'a> Decoding<'a> {
         Ok(Self { model, config: config.clone(), cache, embeds, input, padding: None, rows, step: 0 })
     }
 
+    /// Keeps the first row to a rule.
+    #[must_use]
+    pub fn ruled(mut self, rule: Box<dyn TokenRule>) -> Self {
+        if let Some(row) = self.rows.first_mut() {
+            row.rule = Some(rule);
+        }
+        self
+    }
+
     /// Runs what is left and returns every row's tokens.
     ///
     /// # Errors
@@ -117,7 +126,7 @@ impl<'a> Decoding<'a> {
         let new = |(row, chosen): (&Row, Option<Chosen>)| Some(NewToken { row: row.index, id: chosen?.id });
         let chosen = self.rows.iter().zip(chosen).filter_map(new).collect();
         self.step += 1;
-        if self.step < self.config.max_new_tokens && self.rows.iter().any(|row| row.stop.is_none()) {
+        if self.step < self.config.max_new_tokens && self.rows.iter().any(|row| row.end.is_none()) {
             self.prepare(&device);
         }
         Ok(chosen)
@@ -182,7 +191,8 @@ pub(super) fn choose_all<'r>(
     let rows: Vec<Choice<'r>> = rows.collect();
     let logits = model.logits(hidden);
     let unread = |error| ModelError::Read { what: "logits", reason: format!("{error:?}") };
-    if rows.iter().all(|choice| choice.config.takes_the_likeliest() && choice.logprobs.is_none()) {
+    let is_free = |choice: &Choice<'_>| choice.logprobs.is_none() && choice.row.rule.is_none();
+    if rows.iter().all(|choice| choice.config.takes_the_likeliest() && is_free(choice)) {
         // Nothing but one number of each row leaves the device.
         let best = logits.argmax(1).into_data().iter::<i64>().collect::<Vec<i64>>();
         let take = |(choice, id): (Choice<'r>, i64)| {
@@ -207,12 +217,18 @@ pub(super) struct Row {
     /// Prompt and new tokens.
     seen: Vec<u32>,
     last: u32,
-    stop: Option<u32>,
+    /// Why it has ended, before it was as long as it may be.
+    end: Option<Finish>,
+    rule: Option<Box<dyn TokenRule>>,
 }
 
 impl Row {
     pub(super) fn new(index: usize, prompt: &[u32]) -> Self {
-        Self { index, prompt: prompt.len(), seen: prompt.to_vec(), last: 0, stop: None }
+        Self { index, prompt: prompt.len(), seen: prompt.to_vec(), last: 0, end: None, rule: None }
+    }
+
+    pub(super) fn ruled(self, rule: Option<Box<dyn TokenRule>>) -> Self {
+        Self { rule, ..self }
     }
 
     /// The token chosen last.
@@ -220,36 +236,47 @@ impl Row {
         self.last
     }
 
-    /// Whether it has met a stop token, or has as many new tokens as it may.
+    /// Whether it has met a stop token, is whole by its rule, or has as many new tokens as it may.
     pub(super) fn has_ended(&self, config: &GenerationConfig) -> bool {
-        self.stop.is_some() || self.seen.len() >= self.prompt + config.max_new_tokens
+        self.end.is_some() || self.seen.len() >= self.prompt + config.max_new_tokens
     }
 
-    /// Chooses the next token and keeps it, unless the row has ended or ends with it.
+    /// Chooses the next token and keeps it, unless the row has ended or ends with a stop token.
     fn choose(&mut self, logits: &[f32], config: &GenerationConfig, step: usize) -> Option<u32> {
-        if self.stop.is_some() {
+        if self.end.is_some() {
             return None;
         }
         let mut stream = ElementStream::new(config.seed ^ (self.index as u64).rotate_left(32), step as u64);
-        let token = choose_token(logits, &self.seen, config, stream.unit());
+        let uniform = stream.unit();
+        let token = match &mut self.rule {
+            Some(rule) => {
+                let mut masked = logits.to_vec();
+                rule.mask(&mut masked);
+                choose_token(&masked, &self.seen, config, uniform)
+            }
+            None => choose_token(logits, &self.seen, config, uniform),
+        };
         self.take(token, config)
     }
 
-    /// Keeps a token, unless the row has ended or ends with it.
+    /// Keeps a token, unless the row has ended or ends with a stop token.
     fn take(&mut self, token: u32, config: &GenerationConfig) -> Option<u32> {
-        if self.stop.is_some() {
+        if self.end.is_some() {
             return None;
         }
         self.last = token;
         if config.stop_tokens.contains(&token) {
-            self.stop = Some(token);
+            self.end = Some(Finish::Stop(token));
             return None;
         }
         self.seen.push(token);
+        if self.rule.as_mut().is_some_and(|rule| rule.take(token)) {
+            self.end = Some(Finish::Whole);
+        }
         Some(token)
     }
 
     pub(super) fn finish(mut self) -> Generated {
-        Generated { ids: self.seen.split_off(self.prompt), finish: self.stop.map_or(Finish::Length, Finish::Stop) }
+        Generated { ids: self.seen.split_off(self.prompt), finish: self.end.unwrap_or(Finish::Length) }
     }
 }
