@@ -1,21 +1,29 @@
 //! The `data` command: what is in a source or mixture, and a first data set to try it on.
 
 mod agreement;
+mod asking;
 mod assign_languages;
 mod benchmark;
 mod export;
 mod filter;
 mod inspect;
 mod looking;
+mod made_report;
 mod mixture_file;
 mod mt_score;
 mod opened;
 mod overlap;
+mod own_model;
 mod pair_prompts;
 mod questions;
+mod questions;
 mod recipe_file;
+mod recipe_file;
+mod regenerate;
 mod row_mixture;
+mod rows_of;
 mod score;
+mod translate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -56,7 +64,7 @@ fn help() -> String {
     examples(&lines, "Each command has its own `--help`, such as `data agreement --help`.")
 }
 
-/// Look at training data before it is trained on, write some to begin with, and measure what annotators and translators made
+/// Look at training data before it is trained on, write some to begin with, translate and make some, and measure what annotators and translators made
 #[derive(Debug, Parser)]
 #[command(name = "data", max_term_width = 100, after_help = help())]
 pub struct DataArgs {
@@ -74,6 +82,8 @@ enum Command {
     Filter(Box<filter::FilterArgs>),
     PairPrompts(Box<pair_prompts::PairPromptsArgs>),
     Overlap(Box<overlap::OverlapArgs>),
+    Translate(Box<translate::TranslateArgs>),
+    Regenerate(Box<regenerate::RegenerateArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
     Benchmark(Box<benchmark::BenchmarkArgs>),
@@ -100,6 +110,8 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Filter(args) => filter::run(args, out, &reporter),
         Command::PairPrompts(args) => pair_prompts::run(args, out, &reporter),
         Command::Overlap(args) => overlap::run(args, out, &reporter),
+        Command::Translate(args) => translate::run(args, out, &reporter),
+        Command::Regenerate(args) => regenerate::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
         Command::Benchmark(args) => benchmark::run(args, out, &reporter),

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::files::{self, FileError};
 
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 20;
+
 /// Appends records to a `.jsonl` file.
 ///
 /// Each record goes to the operating system in one piece as soon as it is appended, so a killed process loses at most
@@ -167,26 +170,29 @@ where
 struct Lines<'a> {
     reader: BufReader<&'a File>,
     path: &'a Path,
+    /// The line under way; lines follow each other by the million.
+    bytes: Vec<u8>,
     line: usize,
     offset: u64,
 }
 
 impl<'a> Lines<'a> {
     fn new(file: &'a File, path: &'a Path) -> Self {
-        Self { reader: BufReader::new(file), path, line: 0, offset: 0 }
+        Self { reader: BufReader::with_capacity(BUFFER, file), path, bytes: Vec::new(), line: 0, offset: 0 }
     }
 
     /// The next record and the byte after its newline; `None` at the end or at a torn last line.
     fn next_record<T: DeserializeOwned>(&mut self) -> Result<Option<(u64, T)>, FileError> {
-        let mut bytes = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut bytes).map_err(FileError::io("read", self.path))?;
+        let bytes = &mut self.bytes;
+        bytes.clear();
+        let read = self.reader.read_until(b'\n', bytes).map_err(FileError::io("read", self.path))?;
         // Without its newline a line is torn, even if it happens to be valid JSON.
         if bytes.last() != Some(&b'\n') {
             return Ok(None);
         }
         self.line += 1;
         self.offset += read as u64;
-        match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(bytes) {
             Ok(record) => Ok(Some((self.offset, record))),
             Err(source) => {
                 // A power cut can leave zeros at the end; anything else, and anything in the middle of a file, is damage

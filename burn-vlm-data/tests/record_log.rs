@@ -5,7 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use burn_vlm_data::pipeline::{Key, LogError, Outcome, Record, RecordLog, Spent};
+use burn_vlm_data::pipeline::{
+    Answer, Answerer, End, Finish, Key, LogError, Outcome, Part, Question, Questions, Record, RecordLog, Reply, Run,
+    RunOptions, Settings, Spent, Task,
+};
 use serde_json::{Value, json};
 
 /// Rows of the large log.
@@ -149,6 +152,48 @@ fn a_million_rows() {
     let read = begin.elapsed();
     println!("{MANY} rows, {bytes} bytes: opened in {opened:.2?}, {grown} KiB; every tenth read in {read:.2?}");
     assert!(grown < 500 << 10);
+}
+
+/// Answers at once.
+struct Stub;
+
+impl Answerer for Stub {
+    fn answer(&self, questions: &dyn Questions) -> Result<(), String> {
+        while let Some(task) = questions.next() {
+            let Part::Text(prompt) = &task.question.messages[0].parts[0] else { return Err("no text".into()) };
+            let reply = Reply { text: prompt.to_uppercase(), finish: Finish::Stop, model: None, full: false };
+            let spent = Spent { requests: u64::from(questions.may_ask()), prompt_tokens: 50, completion_tokens: 50 };
+            questions.answered(task, Answer::Reply(reply), spent);
+        }
+        Ok(())
+    }
+}
+
+/// A whole run over a million questions, and one that finds all of them answered; by hand, as above.
+#[test]
+#[ignore = "writes half a gigabyte"]
+fn a_million_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.jsonl");
+    let text = "A caption of two hundred letters that stands for any other. ".repeat(3);
+    let before = resident();
+    for name in ["first", "again"] {
+        let begin = Instant::now();
+        let mut log = RecordLog::open(&path).unwrap();
+        let opened = begin.elapsed();
+        let tasks = (0..MANY).map(|number| {
+            let question = Question::user(format!("{number} {text}"), Settings::greedy(100));
+            let row = format!("row {number}");
+            Task { key: question.key(&row, "stub"), row, question, note: Value::Null }
+        });
+        let run = Run::new(&mut log, tasks, &|_, _| Ok(()), &|_| {}, RunOptions::default());
+        let (progress, end) = run.ask(&Stub).unwrap();
+        let grown = resident().saturating_sub(before);
+        println!("{name}: opened in {opened:.2?}, run in {:.2?}, {grown} KiB: {progress:?}", begin.elapsed());
+        let asked = if name == "first" { MANY as u64 } else { 0 };
+        assert_eq!((end, progress.kept, progress.done()), (End::Done, asked, MANY as u64));
+        assert!(grown < 500 << 10);
+    }
 }
 
 /// KiB of this process, where the system tells.

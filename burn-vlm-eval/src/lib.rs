@@ -20,6 +20,7 @@
 //! | [`agreement`], [`resample`] | how far annotators agree; drawing with replacement |
 //! | [`columns`] | tables of named columns: CSV, TSV, JSONL |
 //! | [`translation`], [`cxmi`] | BLEU, chrF and TER as sacreBLEU has them; what a picture is worth to a translation |
+//! | `endpoint` (a feature) | asking a model behind OpenAI's chat completions |
 //! | `judge` (a feature) | asking a model at an endpoint what replies are worth |
 //! | [`ask`], [`error`] | what a model is asked for; what can be wrong |
 //!
@@ -37,6 +38,8 @@ pub mod circular;
 pub mod clean;
 pub mod columns;
 pub mod cxmi;
+#[cfg(feature = "endpoint")]
+pub mod endpoint;
 pub mod error;
 pub mod file;
 #[cfg(feature = "judge")]

@@ -2,7 +2,7 @@
 
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_eval::JudgePrompt;
-use burn_vlm_eval::judge::{Judge, JudgeOptions, Key};
+use burn_vlm_eval::judge::{Judge, JudgeOptions, KEY_VARIABLE, Key};
 use burn_vlm_train::eval::Benchmarks;
 
 use super::EvaluateArgs;
@@ -60,7 +60,7 @@ pub(super) fn judge(
         return Ok(());
     }
     let options = JudgeOptions { cache: args.out.as_ref().map(|out| out.join(CACHE)), ..JudgeOptions::new(url, model) };
-    let judge = Judge::new(options, Key::from_environment()?)?;
+    let judge = Judge::new(options, Key::from_environment(KEY_VARIABLE)?)?;
     reporter.line(&format!("{model} at {url}: {} replies to judge", prompts.len()));
     let bar = reporter.bar("judge", prompts.len() as u64);
     let judged =

@@ -1,7 +1,11 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
 mod benchmark;
+mod regenerate;
+#[path = "../../burn-vlm-eval/tests/server/mod.rs"]
+mod server;
 mod steps;
+mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

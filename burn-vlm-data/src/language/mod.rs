@@ -18,6 +18,7 @@ pub use sets::{
     LanguageSet, MULTI_PIXMO_5, PARROT_6, TINY_5, TINY_UNSEEN, TOWERVISION_20, TOWERVISION_CORE_10, TOWERVISION_UNSEEN,
     UnknownLanguageSet, VIMUL_14,
 };
+pub(crate) use tag::three_letters;
 
 use burn_vlm_base::shorten::shorten;
 use burn_vlm_base::suggest::similarity;

@@ -43,6 +43,12 @@ pub(super) fn of_three_letters(code: &str) -> Option<&'static str> {
     })
 }
 
+/// The codes of three letters of a language by its first subtag, whatever that is.
+pub(crate) fn three_letters(primary: &str) -> impl Iterator<Item = &str> {
+    let known = TWO_LETTERS.iter().find(|(two, _)| *two == primary);
+    known.map_or(primary, |(_, three)| *three).split(' ')
+}
+
 /// A well-formed tag in its usual case (`sr-Latn-RS`); `None` for anything else.
 pub(super) fn canonical(tag: &str) -> Option<String> {
     if tag.len() > LONGEST || !tag.is_ascii() {

@@ -1,10 +1,10 @@
 //! Asking a judge what replies are worth: a model behind an endpoint that speaks OpenAI's chat completions.
 //!
 //! ```no_run
-//! use burn_vlm_eval::judge::{Judge, JudgeOptions, Key};
+//! use burn_vlm_eval::judge::{Judge, JudgeOptions, KEY_VARIABLE, Key};
 //! # let prompts = [];
 //! let options = JudgeOptions { cache: Some("judge".into()), ..JudgeOptions::new("https://host/v1", "some-model") };
-//! let judge = Judge::new(options, Key::from_environment()?)?;
+//! let judge = Judge::new(options, Key::from_environment(KEY_VARIABLE)?)?;
 //! let judged = judge.ask_all(&prompts, &|progress| eprintln!("{} of {}", progress.done, progress.prompts))?;
 //! for reply in judged.replies {
 //!     match reply {
@@ -19,15 +19,11 @@
 //! - a prompt whose asking fails has an error for a reply, never a score;
 //! - replies are kept on the disk by the hash of what was asked, so that a second run asks nothing again; a damaged
 //!   file is asked again, and said;
-//! - the key comes from the environment, and is taken out of whatever an endpoint says before it is shown;
-//! - an endpoint that asks to wait is waited for by all threads; one that is gone is not asked 50,000 times.
+//! - an endpoint that is gone is not asked 50,000 times; the rest is as any [`endpoint`](crate::endpoint) is asked.
 
 mod cache;
-mod endpoint;
-mod key;
 #[cfg(test)]
 mod tests;
-mod wait;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,14 +34,16 @@ use std::time::Duration;
 use burn_vlm_base::files::FileError;
 use burn_vlm_base::stop;
 
+use burn_vlm_data::conversation::Role;
+use burn_vlm_data::pipeline::{Answer, Finish, GIVE_UP_AFTER, Message, Part, Question, Settings};
+
+pub use crate::endpoint::Key;
+use crate::endpoint::{Client, EndpointError, EndpointOptions};
 use crate::published::JudgePrompt;
 use cache::{Cache, Cached};
-use endpoint::{Endpoint, Outcome};
-pub use key::{KEY_VARIABLE, Key};
-use wait::{Gate, backoff};
 
-/// Prompts that fail one after another, each after all its tries, before the rest is not asked any more.
-const GIVE_UP_AFTER: usize = 8;
+/// Where the key of a judge is looked for.
+pub const KEY_VARIABLE: &str = "BURN_VLM_JUDGE_KEY";
 /// Problems of the cache that are told one by one; the rest are counted.
 const TOLD: usize = 5;
 
@@ -60,8 +58,7 @@ pub struct JudgeOptions {
     pub cache: Option<PathBuf>,
     /// How long a reply may take.
     pub timeout: Duration,
-    /// How often a prompt is asked at most, after timeouts, cut replies, and the states 408, 409, 425, 429 and 500 and
-    /// above.
+    /// How often a prompt is asked at most, after timeouts, cut replies, and the states 408, 409, 425 and 500 and above.
     pub tries: u32,
     /// How long is waited before the second try; doubled each time.
     pub first_wait: Duration,
@@ -93,12 +90,9 @@ impl JudgeOptions {
 /// Why a judge cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
-    /// An address that is none.
-    #[error("the judge's URL: {0}")]
-    Url(String),
-    /// A key that cannot be sent.
-    #[error("{KEY_VARIABLE}: {0}")]
-    Key(&'static str),
+    /// An address or a key that is none.
+    #[error("the judge: {0}")]
+    Endpoint(#[from] EndpointError),
     /// The endpoint refuses every prompt, whatever it says.
     #[error("the judge at {url}: {message}")]
     Refused {
@@ -142,7 +136,7 @@ pub struct Judged {
 #[derive(Debug)]
 pub struct Judge {
     options: JudgeOptions,
-    endpoint: Endpoint,
+    client: Client,
     cache: Option<Cache>,
 }
 
@@ -152,9 +146,15 @@ impl Judge {
     /// # Errors
     /// An address that is none, a cache that cannot be made.
     pub fn new(options: JudgeOptions, key: Option<Key>) -> Result<Self, JudgeError> {
-        let endpoint = Endpoint::new(&options, key)?;
+        let JudgeOptions { url, model, timeout, tries, first_wait, most_wait, max_bytes, threads, .. } =
+            options.clone();
+        let asked = EndpointOptions::new(url, model, KEY_VARIABLE);
+        // A reply of whatever model is a judge's: benchmarks name judges by what vendors call them.
+        let check_model = false;
+        let asked = EndpointOptions { timeout, tries, first_wait, most_wait, max_bytes, threads, check_model, ..asked };
+        let client = Client::new(asked, key)?;
         let cache = options.cache.as_ref().map(|folder| Cache::open(folder, &options)).transpose()?;
-        Ok(Self { options, endpoint, cache })
+        Ok(Self { options, client, cache })
     }
 
     /// The replies to some prompts; each is asked once, however often it is there. `watch` is told after each prompt,
@@ -178,7 +178,6 @@ impl Judge {
             wanted,
             places,
             next: AtomicUsize::new(0),
-            gate: Gate::default(),
             state: Mutex::new(State::new(prompts.len())),
             watch,
         };
@@ -191,51 +190,24 @@ impl Judge {
         let State { progress, replies, refused, mut notes, problems, .. } =
             round.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(message) = refused {
-            return Err(JudgeError::Refused { url: self.endpoint.shown().to_owned(), message });
+            return Err(JudgeError::Refused { url: self.client.shown().to_owned(), message });
         }
-        notes.extend(self.endpoint.note());
+        notes.extend(self.client.note());
         if problems > TOLD {
             notes.push(format!("and {} more files of the judge's cache", problems - TOLD));
         }
         let lost = || Err("it was not asked".to_owned());
         Ok(Judged { replies: replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect(), progress, notes })
     }
+}
 
-    /// Asks one prompt until it has a reply, or has failed.
-    fn ask(&self, key: &str, prompt: &JudgePrompt, gate: &Gate, repeated: &mut usize) -> Outcome {
-        let tries = self.options.tries.max(1);
-        for number in 1..=tries {
-            if !gate.wait() {
-                return Outcome::Failed("stopped before it was asked".to_owned());
-            }
-            let (why, after) = match self.endpoint.ask(prompt) {
-                Outcome::Again { why, after } => (why, after),
-                outcome => return outcome,
-            };
-            if number == tries {
-                return Outcome::Again { why: format!("failed {tries} times, the last time: {why}"), after: None };
-            }
-            let wait = match after {
-                Some(asked) if asked > self.options.most_wait => {
-                    return Outcome::Failed(format!(
-                        "{why}; it asks to wait for {} s, at most {} s are waited",
-                        asked.as_secs(),
-                        self.options.most_wait.as_secs()
-                    ));
-                }
-                Some(asked) => asked,
-                None => backoff(self.options.first_wait, number, key),
-            };
-            *repeated += 1;
-            match after {
-                // It is asked of everybody.
-                Some(_) => gate.close(wait),
-                None if !wait::sleep(wait) => return Outcome::Failed("stopped before it was asked again".to_owned()),
-                None => {}
-            }
-        }
-        Outcome::Failed("it was not asked".to_owned())
-    }
+/// A prompt as it is asked.
+fn question(prompt: &JudgePrompt) -> Question {
+    let message = |role, text: &String| Message { role, parts: vec![Part::Text(text.clone())] };
+    let system = prompt.system.as_ref().map(|text| message(Role::System, text));
+    let messages = system.into_iter().chain([message(Role::User, &prompt.text)]).collect();
+    let temperature = f64::from(prompt.temperature_milli) / 1000.0;
+    Question { messages, settings: Settings { temperature, ..Settings::greedy(prompt.max_tokens) } }
 }
 
 /// One call for many prompts.
@@ -246,7 +218,6 @@ struct Round<'a> {
     /// Where its reply goes.
     places: HashMap<String, Vec<usize>>,
     next: AtomicUsize,
-    gate: Gate,
     state: Mutex<State>,
     watch: &'a (dyn Fn(&Progress) + Sync),
 }
@@ -318,27 +289,32 @@ impl Round<'_> {
         if let Some(why) = over {
             return self.done(key, Err(why), 0, false);
         }
-        let mut repeated = 0;
-        let outcome = self.judge.ask(key, prompt, &self.gate, &mut repeated);
-        let reply = match outcome {
-            Outcome::Reply(reply) => {
-                if let Some(Err(error)) = cache.map(|cache| cache.write(key, prompt, &reply)) {
+        let (answer, spent) = self.judge.client.ask(&question(prompt), key, &|| true);
+        let repeated = usize::try_from(spent.requests.saturating_sub(1)).unwrap_or(usize::MAX);
+        let reply = match answer {
+            Answer::Reply(reply) if reply.text.trim().is_empty() => {
+                let finish = if reply.finish == Finish::Length { "length" } else { "stop" };
+                Err(format!("its reply has no text (finish_reason: {finish})"))
+            }
+            Answer::Reply(reply) => {
+                if let Some(Err(error)) = cache.map(|cache| cache.write(key, prompt, &reply.text)) {
                     self.state().problem(format!("the judge's reply is not kept: {error}"));
                 }
                 self.state().in_a_row = 0;
-                Ok(reply)
+                Ok(reply.text)
             }
-            Outcome::Refused(message) => {
+            Answer::Refused(_, message) => {
                 self.state().refused = Some(message);
                 return;
             }
-            Outcome::Again { why, .. } => {
-                let mut state = self.state();
-                state.in_a_row += 1;
-                state.why.clone_from(&why);
+            Answer::Failed(trouble, why) => {
+                if trouble.is_of_the_endpoint() {
+                    let mut state = self.state();
+                    state.in_a_row += 1;
+                    state.why.clone_from(&why);
+                }
                 Err(why)
             }
-            Outcome::Failed(why) => Err(why),
         };
         self.done(key, reply, repeated, false);
     }

@@ -154,7 +154,7 @@ fn prompt(text: &str) -> JudgePrompt {
 
 fn ask(options: JudgeOptions, key: Option<&str>, texts: &[&str]) -> Result<Judged, JudgeError> {
     let prompts: Vec<JudgePrompt> = texts.iter().map(|text| prompt(text)).collect();
-    Judge::new(options, key.map(|key| Key::new(key).unwrap()))?.ask_all(&prompts, &|_| {})
+    Judge::new(options, key.map(|key| Key::new(KEY_VARIABLE, key).unwrap()))?.ask_all(&prompts, &|_| {})
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn prompts_are_sent_as_chats_and_repeated_ones_once() {
     let endpoint = Endpoint::start(|prompt, _| says(&format!("8 9\n{prompt}")));
     let progress = Mutex::new(Vec::new());
     let prompts = ["a", "b", "a"].map(prompt);
-    let judge = Judge::new(endpoint.options(), Some(Key::new(" secret-key\n").unwrap())).unwrap();
+    let judge = Judge::new(endpoint.options(), Some(Key::new(KEY_VARIABLE, " secret-key\n").unwrap())).unwrap();
     let judged = judge.ask_all(&prompts, &|now| progress.lock().unwrap().push(*now)).unwrap();
     assert_eq!(judged.replies, ["8 9\na", "8 9\nb", "8 9\na"].map(|text| Ok(text.to_owned())));
     assert_eq!(judged.progress, Progress { prompts: 3, done: 3, cached: 1, failed: 0, repeated: 0 });
@@ -366,12 +366,15 @@ fn addresses_and_keys_that_are_none_are_refused() {
         let error = Judge::new(JudgeOptions::new(url, "m"), None).unwrap_err().to_string();
         assert!(error.contains(words) && !error.contains("secret"), "{url}: {error}");
     }
-    let judge =
-        Judge::new(JudgeOptions::new("http://host/v1/chat/completions?token=secret", "m"), Key::new("k").ok()).unwrap();
-    assert_eq!(judge.endpoint.shown(), "http://host/v1/chat/completions");
-    assert!(judge.endpoint.note().unwrap().contains("unencrypted"));
+    let judge = Judge::new(
+        JudgeOptions::new("http://host/v1/chat/completions?token=secret", "m"),
+        Key::new(KEY_VARIABLE, "k").ok(),
+    )
+    .unwrap();
+    assert_eq!(judge.client.shown(), "http://host/v1/chat/completions");
+    assert!(judge.client.note().unwrap().contains("unencrypted"));
     for key in ["", "two words", "é", "a\nb"] {
-        assert!(Key::new(key).unwrap_err().to_string().contains("BURN_VLM_JUDGE_KEY"), "{key:?}");
+        assert!(Key::new(KEY_VARIABLE, key).unwrap_err().to_string().contains("BURN_VLM_JUDGE_KEY"), "{key:?}");
     }
 }
 

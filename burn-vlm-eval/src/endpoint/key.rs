@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::JudgeError;
+use super::EndpointError;
 
-/// Where the key is looked for.
-pub const KEY_VARIABLE: &str = "BURN_VLM_JUDGE_KEY";
+/// Where the key of an endpoint that generates data is looked for.
+pub const KEY_VARIABLE: &str = "BURN_VLM_ENDPOINT_KEY";
 /// Stands for the key in what is shown.
 const HIDDEN: &str = "***";
 
@@ -14,30 +14,30 @@ const HIDDEN: &str = "***";
 pub struct Key(String);
 
 impl Key {
-    /// The key of the environment, [`KEY_VARIABLE`]; `None` where that is absent or empty, as endpoints of one's own
-    /// want none.
+    /// The key of an environment variable; `None` where that is absent or empty, as endpoints of one's own want none.
     ///
     /// # Errors
     /// A key that cannot be sent.
-    pub fn from_environment() -> Result<Option<Self>, JudgeError> {
-        match std::env::var(KEY_VARIABLE) {
+    pub fn from_environment(variable: &'static str) -> Result<Option<Self>, EndpointError> {
+        match std::env::var(variable) {
             Ok(key) if key.trim().is_empty() => Ok(None),
-            Ok(key) => Self::new(&key).map(Some),
+            Ok(key) => Self::new(variable, &key).map(Some),
             Err(std::env::VarError::NotPresent) => Ok(None),
             Err(std::env::VarError::NotUnicode(_)) => {
-                Err(JudgeError::Key("expected letters, found bytes that are none"))
+                Err(EndpointError::Key { variable, why: "expected letters, found bytes that are none" })
             }
         }
     }
 
-    /// A key; white space around it is left out.
+    /// A key, of the variable that errors name; white space around it is left out.
     ///
     /// # Errors
     /// A key that cannot be sent in a header.
-    pub fn new(key: &str) -> Result<Self, JudgeError> {
+    pub fn new(variable: &'static str, key: &str) -> Result<Self, EndpointError> {
         let key = key.trim();
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(JudgeError::Key("expected printable ASCII characters without spaces between them"));
+            let why = "expected printable ASCII characters without spaces between them";
+            return Err(EndpointError::Key { variable, why });
         }
         Ok(Self(key.to_owned()))
     }
