@@ -16,8 +16,6 @@ mod overlap;
 mod own_model;
 mod pair_prompts;
 mod questions;
-mod questions;
-mod recipe_file;
 mod recipe_file;
 mod regenerate;
 mod row_mixture;

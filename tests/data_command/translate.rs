@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use burn_vlm_base::random::Random;
+use burn_vlm_base::random::Stream;
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::language::Language;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn killed_ten_times_it_asks_nothing_twice_and_comes_to_the_same() {
     let counting = server();
     let url = counting.url();
     let log = Path::new(&killed).join("log.jsonl");
-    let mut random = Random::new(7);
+    let mut random = Stream::new(7);
     // Each time: what the log has then, and how many requests had come.
     let mut kills: Vec<(BTreeSet<String>, usize)> = Vec::new();
     let mut in_flight = 0;
