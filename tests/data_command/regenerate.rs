@@ -44,7 +44,7 @@ fn script(text: &str) -> Act {
     match text.split(' ').next().unwrap_or_default() {
         "caption" => says("Un dessin."),
         // Valid JSON is whole, though white space filled the rest; what does not parse was cut.
-        "json" if text.len() % 2 == 0 => ends(&(pairs("Quoi ?", "Un dessin.") + "   "), "length", "tiny"),
+        "json" if text.len().is_multiple_of(2) => ends(&(pairs("Quoi ?", "Un dessin.") + "   "), "length", "tiny"),
         "json" => ends("{\"pairs\": [{\"ques", "length", "tiny"),
         "lines" => says("Question: Quoi ?\nAnswer: Un dessin.\nQuestion: Où ?\nAnswer: Ici."),
         "final" if text.contains('?') => says("Je vois un dessin.\nFinal Answer: un dessin"),
