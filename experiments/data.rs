@@ -2,6 +2,7 @@
 
 mod agreement;
 mod assign_languages;
+mod chain;
 mod export;
 mod filter;
 mod inspect;
@@ -68,6 +69,7 @@ enum Command {
     Filter(Box<filter::FilterArgs>),
     PairPrompts(Box<pair_prompts::PairPromptsArgs>),
     Overlap(Box<overlap::OverlapArgs>),
+    Chain(Box<chain::ChainArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
 }
@@ -93,6 +95,7 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Filter(args) => filter::run(args, out, &reporter),
         Command::PairPrompts(args) => pair_prompts::run(args, out, &reporter),
         Command::Overlap(args) => overlap::run(args, out, &reporter),
+        Command::Chain(args) => chain::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
     }

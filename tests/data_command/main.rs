@@ -1,5 +1,6 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
+mod chain;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
