@@ -4,6 +4,7 @@ mod agreement;
 mod asking;
 mod assign_languages;
 mod benchmark;
+mod chain;
 mod export;
 mod filter;
 mod inspect;
@@ -82,6 +83,7 @@ enum Command {
     Overlap(Box<overlap::OverlapArgs>),
     Translate(Box<translate::TranslateArgs>),
     Regenerate(Box<regenerate::RegenerateArgs>),
+    Chain(Box<chain::ChainArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
     Benchmark(Box<benchmark::BenchmarkArgs>),
@@ -110,6 +112,7 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Overlap(args) => overlap::run(args, out, &reporter),
         Command::Translate(args) => translate::run(args, out, &reporter),
         Command::Regenerate(args) => regenerate::run(args, out, &reporter),
+        Command::Chain(args) => chain::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
         Command::Benchmark(args) => benchmark::run(args, out, &reporter),

@@ -1,6 +1,7 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
 mod benchmark;
+mod chain;
 mod regenerate;
 #[path = "../../burn-vlm-eval/tests/server/mod.rs"]
 mod server;

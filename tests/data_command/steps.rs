@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{export, ok, path, run};
 
-fn lines(path: &str) -> Vec<Value> {
+pub fn lines(path: &str) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -20,7 +20,7 @@ fn write_lines(path: &str, rows: &[Value]) {
 }
 
 /// 60 translated captions with scores from 0.5 on, in two languages: what `data score` would write. The folder goes with the first value.
-fn scored() -> (TempDir, String, Vec<Value>) {
+pub fn scored() -> (TempDir, String, Vec<Value>) {
     let (folder, out) = export("jsonl", &["--tasks", "caption", "--limit", "90"]);
     let mut rows = Vec::new();
     for record in lines(&path(Path::new(&out), "caption.jsonl")) {
