@@ -18,8 +18,9 @@ fn run(folder: &Path, name: &str, source: &SourceBenchmark, right: impl Fn(usize
         for (row, at) in group.iter().enumerate() {
             let score = u8::from(right(number, row));
             let id = format!("b/{}", source.items[*at].id);
-            let scores =
-                format!("[{{\"protocol\": \"b\", \"score\": 0.5}}, {{\"protocol\": \"b_accuracy\", \"score\": {score}}}]");
+            let scores = format!(
+                "[{{\"protocol\": \"b\", \"score\": 0.5}}, {{\"protocol\": \"b_accuracy\", \"score\": {score}}}]"
+            );
             text.push_str(&format!(
                 "{{\"id\": {id:?}, \"benchmark\": \"b\", \"group\": \"\", \"scores\": {scores}}}\n"
             ));
