@@ -154,6 +154,8 @@ fn tables_that_do_not_fit_are_told() {
     assert!(error(&["--words", &words]).contains("words.toml"));
     let (said, built) = build(&[]);
     built.unwrap();
+    let page = fs::read_to_string(Path::new(&out).join("build.md")).unwrap();
+    assert!(page.contains("| de | AI2D_TEST_en/0 | no translation of question"), "{page}");
     assert!(said.contains("no_translation") && said.contains("| de | 66 | 0 | 66 | 0 |"), "{said}");
     assert!(build(&[]).1.unwrap_err().contains("not empty"));
     let not_built = path(folder.path(), "nothing");
@@ -218,6 +220,22 @@ fn what_people_decide_is_built() {
     let decisions = lines(&path(Path::new(&out), "decisions_de.jsonl"));
     assert_eq!((&decisions[0]["by"], &decisions[0]["machine"]), (&json!("votes"), &json!(false)));
     assert_eq!((&decisions[1]["by"], &decisions[1]["machine"]), (&json!("only"), &json!(true)));
+    // What cannot be asked is left out when it is wanted; here nothing is.
+    let all = path(folder.path(), "all");
+    let line = [
+        "benchmark",
+        "calibrate",
+        &built,
+        "--language",
+        "de",
+        "--records",
+        &file,
+        "--on-problem",
+        "exclude",
+        "--export",
+        &all,
+    ];
+    assert!(ok(&line).contains("| de | 24 | 24 | 0 | 0 |"));
     // The other language is as it was, and the whole can be gone on with.
     let arabic = |folder: &str| fs::read(Path::new(folder).join("MMBench_DEV_ar.tsv")).unwrap();
     assert_eq!(arabic(&out), arabic(&built));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use burn_vlm_base::files::write_atomic;
 use burn_vlm_data::language::Language;
+use burn_vlm_eval::build::check::{Flag, Problem};
 use burn_vlm_eval::build::edition::{CHRF_BELOW, exclude_everywhere, source_edition};
 use burn_vlm_eval::build::folder::{self, Manifest, QUESTIONS};
 use burn_vlm_eval::build::{
@@ -14,7 +15,7 @@ use burn_vlm_eval::build::{
 use clap::{Args, ValueEnum};
 
 use super::super::export::{Languages, languages};
-use super::{SourceArgs, language, summary};
+use super::{Problems, SourceArgs, language, summary};
 use crate::AnyError;
 use crate::args::check_empty;
 use crate::call::{call, examples};
@@ -109,14 +110,6 @@ enum YesNo {
     English,
 }
 
-/// `--on-problem`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Problems {
-    Source,
-    Exclude,
-    ExcludeEverywhere,
-}
-
 pub(super) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), AnyError> {
     check_empty(&args.out)?;
     if !(0.0..=100.0).contains(&args.chrf_below) {
@@ -129,11 +122,7 @@ pub(super) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), AnyError>
     }
     let source = args.source.read()?;
     let options = BuildOptions {
-        on_problem: match args.on_problem {
-            Problems::Source => OnProblem::Source,
-            Problems::Exclude => OnProblem::Exclude,
-            Problems::ExcludeEverywhere => OnProblem::ExcludeEverywhere,
-        },
+        on_problem: args.on_problem.into(),
         english_yes_no: args.yes_no == YesNo::English,
         chrf_below: args.chrf_below,
     };
@@ -218,6 +207,23 @@ pub(super) fn editions(
     Ok(editions)
 }
 
+/// Every item that could not be taken as it is, and what a person should look at, each with its reasons.
+fn listed(editions: &[Edition]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut text = String::new();
+    let reports = editions.iter().flat_map(|edition| &edition.reports);
+    for report in reports.filter(|report| !report.problems.is_empty() || !report.flags.is_empty()) {
+        let problems = report.problems.iter().map(Problem::words).collect::<Vec<_>>().join("; ");
+        let flags = report.flags.iter().map(Flag::words).collect::<Vec<_>>().join("; ");
+        let cells = [&report.id, &problems, &flags].map(|text| cell(text)).join(" | ");
+        text.push_str(&format!("| {} | {cells} |\n", report.language));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\n| language | item | problems | to look at |\n|---|---|---|---|\n{text}")
+}
+
 /// Prints what was made, and keeps it beside it.
 pub(super) fn report(
     folder: &std::path::Path,
@@ -226,10 +232,8 @@ pub(super) fn report(
     out: &mut dyn Write,
 ) -> Result<(), AnyError> {
     let text = summary(editions, &written.notes);
-    write_atomic(
-        &folder.join("build.md"),
-        format!("# {} in {} languages\n\n{text}", written.name, 1 + written.languages.len()).as_bytes(),
-    )?;
+    let title = format!("# {} in {} languages", written.name, 1 + written.languages.len());
+    write_atomic(&folder.join("build.md"), format!("{title}\n\n{text}{}", listed(editions)).as_bytes())?;
     for file in &written.files {
         writeln!(out, "{}: {} rows", folder.join(&file.file).display(), file.rows)?;
     }

@@ -14,7 +14,7 @@ use clap::{ArgGroup, Args};
 
 use super::export::export;
 use super::page::{self, Keeps};
-use super::{language, server};
+use super::{Problems, language, server};
 use crate::AnyError;
 use crate::args::check_empty;
 use crate::call::examples;
@@ -73,13 +73,17 @@ pub(super) struct CalibrateArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "html")]
     records: Vec<PathBuf>,
 
+    /// With --export: what becomes of items that cannot be asked in a language [default: as the folder was built]
+    #[arg(long, value_enum, value_name = "WHAT", requires = "export")]
+    on_problem: Option<Problems>,
+
     /// Only items with a problem or something that a person should look at
     #[arg(long, conflicts_with = "export")]
     flagged: bool,
 }
 
 pub(super) fn run(args: &CalibrateArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
-    let built = Folder::read(&args.folder)?;
+    let mut built = Folder::read(&args.folder)?;
     if args.language == built.source.language {
         return Err(format!("{} is the language of the source, which nobody translated", args.language).into());
     }
@@ -118,6 +122,9 @@ pub(super) fn run(args: &CalibrateArgs, out: &mut dyn Write, reporter: &Reporter
         })?;
         if records.foreign > 0 {
             writeln!(out, "{} records are about other languages or items, and do not count", records.foreign)?;
+        }
+        if let Some(problems) = args.on_problem {
+            built.manifest.options.on_problem = problems.into();
         }
         return export((built, &edition), &task, &records, folder, out);
     }

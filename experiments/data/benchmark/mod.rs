@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
-use burn_vlm_eval::build::{Edition, SourceBenchmark, kinds};
+use burn_vlm_eval::build::{Edition, OnProblem, SourceBenchmark, kinds};
 use burn_vlm_eval::file::FileRecipe;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::AnyError;
@@ -100,6 +100,24 @@ impl SourceArgs {
         });
         let recipe: FileRecipe = serde_json::from_value(recipe)?;
         Ok(SourceBenchmark::read(&self.kind, &recipe, Path::new(""))?)
+    }
+}
+
+/// `--on-problem`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Problems {
+    Source,
+    Exclude,
+    ExcludeEverywhere,
+}
+
+impl From<Problems> for OnProblem {
+    fn from(problems: Problems) -> Self {
+        match problems {
+            Problems::Source => Self::Source,
+            Problems::Exclude => Self::Exclude,
+            Problems::ExcludeEverywhere => Self::ExcludeEverywhere,
+        }
     }
 }
 
