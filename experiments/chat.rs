@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn_vlm::checkpoint::other_base;
 use burn_vlm::generate::GenerationConfig;
-use burn_vlm_base::files::read_regular;
+use burn_vlm_base::files::{FileError, read_regular};
 use burn_vlm_data::constrain::{Json, Schema};
 use burn_vlm_data::source::Limits;
 use burn_vlm_data::video::{Clip, Clips, VideoReader, VideoSettings};
@@ -131,7 +131,7 @@ impl ChatArgs {
     fn schema(&self) -> Result<Option<Schema>, AnyError> {
         let Some(path) = &self.json_schema else { return Ok(None) };
         let wrong = |words: String| format!("--json-schema {}: {words}", path.display());
-        let bytes = read_regular(path, LARGEST_SCHEMA).map_err(|error| wrong(error.to_string()))?;
+        let bytes = read_regular(path, LARGEST_SCHEMA).map_err(|error| wrong(why(&error)))?;
         let schema: Json = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("no JSON: {error}")))?;
         Ok(Some(Schema::new(&schema).map_err(|error| wrong(error.to_string()))?))
     }
@@ -166,10 +166,13 @@ impl ChatArgs {
 /// The encoded picture: a regular file of a size that pictures have.
 fn picture_bytes(path: &Path) -> Result<Vec<u8>, AnyError> {
     let most = Limits::default().max_entry_bytes;
-    read_regular(path, most).map_err(|error| {
-        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        format!("cannot read the picture {}: {why}", path.display()).into()
-    })
+    read_regular(path, most)
+        .map_err(|error| format!("cannot read the picture {}: {}", path.display(), why(&error)).into())
+}
+
+/// Why a file cannot be read, without its name.
+fn why(error: &FileError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Runs `examples/chat` with the command line of this process.
