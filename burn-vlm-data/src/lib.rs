@@ -6,7 +6,8 @@
 //! - [`words`]: words rendered in pictures, in eleven scripts
 //! - [`conversation`], [`sample`]: turns, and a conversation with its origin; [`drawn`]: pictures that are drawn when they are shown
 //! - [`processor`]: conversations and pictures -> ids, labels and pixels, one way for training, scoring and chat; it is made of
-//!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back
+//!   [`tokenizer`], [`chat_template`], [`encode`], [`plain`] and [`image`]; [`text_stream`]: and back; [`constrain`]: answers that are
+//!   JSON by a schema
 //! - [`source`]: a user's own data: LLaVA JSON, parquet, WebDataset, TSV
 //! - [`image`]: picture bytes -> normalised pixels, and light augmentation
 //! - [`video`]: video files -> chosen frames -> normalised pixels

@@ -147,6 +147,6 @@ mod tests {
         let text = r#"{"z":[1,-2.5,null,[]],"a":{"y":true,"b":"\"é\n"},"e":{}}"#;
         let json: Json = serde_json::from_str(text).unwrap();
         assert_eq!(json.to_string(), text);
-        assert_eq!((json.depth(), json.get("z").map(Json::depth), json.get("none")), (2, Some(2), None));
+        assert_eq!((json.depth(), json.get("z").map(Json::depth), json.get("none")), (3, Some(2), None));
     }
 }

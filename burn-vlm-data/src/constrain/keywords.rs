@@ -51,7 +51,7 @@ pub(super) const KEPT: [&str; 20] = [
     "type",
 ];
 /// Keywords that JSON schema has, and that are not kept to here.
-pub(super) const REFUSED: [&str; 22] = [
+pub(super) const REFUSED: [&str; 24] = [
     "$dynamicRef",
     "additionalItems",
     "contains",
@@ -73,7 +73,9 @@ pub(super) const REFUSED: [&str; 22] = [
     "patternProperties",
     "propertyNames",
     "then",
+    "unevaluatedItems",
     "unevaluatedProperties",
+    "uniqueItems",
 ];
 /// Keywords of each type.
 const OF_OBJECTS: [&str; 3] = ["additionalProperties", "properties", "required"];
