@@ -1,14 +1,20 @@
 //! The `data` command: what is in a source or mixture, and a first data set to try it on.
 
 mod agreement;
+mod asking;
 mod export;
 mod inspect;
 mod looking;
+mod made_report;
 mod mixture_file;
 mod mt_score;
+mod own_model;
 mod questions;
 mod recipe_file;
+mod regenerate;
+mod rows_of;
 mod score;
+mod translate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,7 +40,7 @@ fn help() -> String {
     examples(&lines, "Each command has its own `--help`, such as `data agreement --help`.")
 }
 
-/// Look at training data before it is trained on, write some to begin with, and measure what annotators and translators made
+/// Look at training data before it is trained on, write some to begin with, translate and make some, and measure what annotators and translators made
 #[derive(Debug, Parser)]
 #[command(name = "data", max_term_width = 100, after_help = help())]
 pub struct DataArgs {
@@ -48,6 +54,8 @@ enum Command {
     Export(export::ExportArgs),
     Questions(questions::QuestionsArgs),
     Score(Box<score::ScoreArgs>),
+    Translate(Box<translate::TranslateArgs>),
+    Regenerate(Box<regenerate::RegenerateArgs>),
     Agreement(Box<agreement::AgreementArgs>),
     MtScore(Box<mt_score::MtScoreArgs>),
 }
@@ -69,6 +77,8 @@ pub fn run_data(args: &DataArgs, out: &mut dyn Write) -> Result<(), AnyError> {
         Command::Export(args) => export::run(args, out, &reporter),
         Command::Questions(args) => questions::run(args, out),
         Command::Score(args) => score::run(args, out, &reporter),
+        Command::Translate(args) => translate::run(args, out, &reporter),
+        Command::Regenerate(args) => regenerate::run(args, out, &reporter),
         Command::Agreement(args) => agreement::run(args, out),
         Command::MtScore(args) => mt_score::run(args, out),
     }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `<!-- run -->` | `.ci/run` types it as it stands |
 //! | `<!-- excerpt of FILE -->` | Rust: parts of a compiled file in their order, parted by lines that are comments |
-//! | `<!-- recipe -->`, `study`, `mixture`, `questions`, `manifest` | the whole of one |
+//! | `<!-- recipe -->`, `study`, `mixture`, `questions`, `prompts`, `manifest` | the whole of one |
 //! | `<!-- part of a recipe -->`, `.. a recipe: stage.align.data`, `.. a study`, `.. a suite` | a part, at its root or at that table |
 //! | `<!-- tables of a recipe -->` | tables that take the place of a recipe's |
 //!

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_data::mixture::MixtureConfig;
+use burn_vlm_data::pipeline::regeneration::Prompts;
 use burn_vlm_train::ablation::Study;
 use burn_vlm_train::eval::{Benchmarks, Suite};
 use burn_vlm_train::recipe::{EvaluationRecipe, Recipe};
@@ -111,6 +112,7 @@ fn read(marker: &str, text: &str) -> Result<(), String> {
         "study" => study(text),
         "part of a study" => study(&with_part(STUDY, name, table).to_string()),
         "questions" => questions(table),
+        "prompts" => Prompts::parse(text).map(|_| ()).map_err(|error| error.to_string()),
         "part of a suite" => {
             let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
             let file = folder.path().join("suite.toml");
