@@ -1,5 +1,10 @@
 //! The `data` command: what it exports reads back the same in every format, and inspection finds what was broken.
 
+mod regenerate;
+#[path = "../../burn-vlm-eval/tests/server/mod.rs"]
+mod server;
+mod translate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
