@@ -57,7 +57,7 @@ fn script(prompt: &str) -> Act {
     match text {
         text if text.starts_with("refused") => send("400 Bad Request", "no"),
         text if text.starts_with("empty") => says(" "),
-        text if text.starts_with("cut") => ends("Überset", "length", "tiny"),
+        text if text.starts_with("cut") => ends(&translation(text, to), "length", "tiny"),
         text => says(&translation(text, to)),
     }
 }
@@ -174,7 +174,8 @@ fn what_is_left_out_says_why_and_checks_can_be_changed_without_asking() {
     let left_out = lines(&Path::new(&out).join("left_out.jsonl"));
     assert_eq!(left_out.len(), 12);
     let cut = left_out.iter().find(|record| record["reason"] == "cut").unwrap();
-    assert_eq!((cut["reply"].as_str(), cut["turn"].as_u64()), (Some("Überset"), Some(1)));
+    assert_eq!((cut["outcome"].as_str(), cut["turn"].as_u64()), (Some("rejected"), Some(1)));
+    assert!(cut["reply"].as_str().unwrap().contains(": 1"), "{cut}");
     // Both languages, drawn by the row.
     let made = read(&out);
     assert_eq!(made.len(), 48);

@@ -11,8 +11,9 @@ pub(crate) const WRONG_SCRIPT: &str = "wrong_script";
 pub(crate) const WRONG_LANGUAGE: &str = "wrong_language";
 /// Words from which on the detector is asked.
 const SENTENCE: usize = 5;
-/// Han letters from which on a Japanese text must have kana.
+/// Han letters from which on a Japanese text must have kana, and how many stand in a row then: lists of words may have none.
 const HAN: usize = 12;
+const HAN_IN_A_ROW: usize = 7;
 /// Simplified Chinese letters that traditional texts do not have.
 const SIMPLIFIED: &str = "这个们国说来时会对发学长门见车红黄绿蓝东鸟马鱼书头脸爱体点边还过没两图画动开关现页风飞语话请问样张带华阳云电视间题经业实写给听让认识为义乐观气";
 /// The same letters in their traditional form.
@@ -44,7 +45,8 @@ fn wrong_script(to: Language, source: &str, text: &str) -> Option<String> {
         return (!stays).then(|| found.to_string());
     }
     let han = text.chars().filter(|c| is_han(*c)).count();
-    if to == Language::JA && han >= HAN && !text.chars().any(is_kana) {
+    let in_a_row = text.split(|c| !is_han(c)).map(|row| row.chars().count()).max().unwrap_or_default();
+    if to == Language::JA && han >= HAN && in_a_row >= HAN_IN_A_ROW && !text.chars().any(is_kana) {
         return Some("Han letters without kana".to_owned());
     }
     let count = |letters: &str| text.chars().filter(|c| letters.contains(*c)).count();
@@ -63,6 +65,10 @@ fn wrong_language(from: Language, to: Language, text: &str) -> Option<String> {
     let known = |language: Language| langs(language).first().copied();
     let allowed: Vec<Lang> = Language::ALL.iter().copied().chain([from, to]).filter_map(known).collect();
     let found = Detector::with_allowlist(allowed).detect(text).filter(whatlang::Info::is_reliable)?.lang();
+    // By its letters alone, Japanese with few kana is taken for Chinese.
+    if to == Language::JA && found == Lang::Cmn && text.chars().any(is_kana) {
+        return None;
+    }
     let expected = langs(to);
     let near = |lang: &Lang| NEAR.iter().any(|group| group.contains(lang) && group.contains(&found));
     // Of a language that the detector does not know, only the source's own is sure to be wrong.
