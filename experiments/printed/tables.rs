@@ -110,7 +110,15 @@ fn read(marker: &str, text: &str) -> Result<(), String> {
             MixtureConfig::from_toml(text, Path::new("mixture.toml")).map(|_| ()).map_err(|error| error.to_string())
         }
         "study" => study(text),
-        "part of a study" => study(&with_part(STUDY, name, table).to_string()),
+        "part of a study" => {
+            let adds_axis = table.contains_key("axis");
+            let mut whole = with_part(STUDY, name, table);
+            if adds_axis {
+                // The paper's rows name cells of the axes that were there.
+                whole.remove("paper");
+            }
+            study(&whole.to_string())
+        }
         "questions" => questions(table),
         "prompts" => Prompts::parse(text).map(|_| ()).map_err(|error| error.to_string()),
         "part of a suite" => {

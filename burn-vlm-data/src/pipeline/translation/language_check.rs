@@ -65,8 +65,8 @@ fn wrong_language(from: Language, to: Language, text: &str) -> Option<String> {
     let known = |language: Language| langs(language).first().copied();
     let allowed: Vec<Lang> = Language::ALL.iter().copied().chain([from, to]).filter_map(known).collect();
     let found = Detector::with_allowlist(allowed).detect(text).filter(whatlang::Info::is_reliable)?.lang();
-    // By its letters alone, Japanese with few kana is taken for Chinese.
-    if to == Language::JA && found == Lang::Cmn && text.chars().any(is_kana) {
+    // Japanese with few kana is taken for Chinese by its letters alone; what is Chinese, the script has told.
+    if to == Language::JA && found == Lang::Cmn {
         return None;
     }
     let expected = langs(to);
