@@ -179,8 +179,7 @@ mod tests {
             "{md}"
         );
         // The stages: 40 samples from 20 records are two epochs.
-        let stage =
-            "| SigLIP 1 (English) · En + Multi: finetune | 5 | 40 | 2.00 | 20 | 1,000 | 12,345 | 1.250 | 2.000 |";
+        let stage = "| SigLIP 1 (English) · En + Multi: finetune | 5 | 40 | 2.00 | 20 | 1,000 | 12,345 | 1.2 MB | 1.250 | 2.000 |";
         assert!(md.contains(stage), "{md}");
         // What was validated on, by source: a row each, of all settings and stages.
         assert!(md.contains(&format!("| caption/en |{}", " 2.500 |".repeat(8))), "{md}");
