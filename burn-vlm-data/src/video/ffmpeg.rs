@@ -15,7 +15,6 @@ use crate::image::RgbImage;
 use ::image::{ImageFormat, guess_format};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -201,21 +200,32 @@ impl FrameSource for FfmpegSource {
 
 /// The program's expression for frames with these numbers, neighbours as ranges.
 fn choose(numbers: impl Iterator<Item = usize>) -> String {
-    let mut expression = String::new();
+    let mut terms = Vec::new();
     let mut numbers = numbers.peekable();
     while let Some(first) = numbers.next() {
         let mut last = first;
         while let Some(next) = numbers.next_if_eq(&(last + 1)) {
             last = next;
         }
-        let joint = if expression.is_empty() { "" } else { "+" };
-        // Writing to a text cannot fail.
-        let _written = match first == last {
-            true => write!(expression, "{joint}eq(n\\,{first})"),
-            false => write!(expression, "{joint}between(n\\,{first}\\,{last})"),
-        };
+        terms.push(match first == last {
+            true => format!("eq(n\\,{first})"),
+            false => format!("between(n\\,{first}\\,{last})"),
+        });
     }
-    expression
+    sum(&terms)
+}
+
+/// The terms' sum, its halves in parentheses: FFmpeg 5.1 refuses an expression that is deeper than 100, and takes a sum without
+/// parentheses for as deep as it has terms.
+fn sum(terms: &[String]) -> String {
+    match terms {
+        [] => String::new(),
+        [term] => term.clone(),
+        terms => {
+            let (left, right) = terms.split_at(terms.len() / 2);
+            format!("({}+{})", sum(left), sum(right))
+        }
+    }
 }
 
 /// A picture of the stream.
@@ -341,7 +351,7 @@ mod tests {
 
     #[test]
     fn expressions() {
-        assert_eq!(choose([0, 29, 30, 31, 40].into_iter()), "eq(n\\,0)+between(n\\,29\\,31)+eq(n\\,40)");
+        assert_eq!(choose([0, 29, 30, 31, 40].into_iter()), "(eq(n\\,0)+(between(n\\,29\\,31)+eq(n\\,40)))");
         assert_eq!(choose([5].into_iter()), "eq(n\\,5)");
     }
 }

@@ -251,6 +251,25 @@ fn damage_and_limits(decoder: Decoder, path: &Path, bytes: &[u8]) {
     }
 }
 
+/// However many frames are chosen that are no neighbours.
+#[test]
+fn hundreds_of_frames_that_are_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    if !ffmpeg(&["-f", "lavfi", "-i", GREYS, "-frames:v", "600", "-c:v", "mpeg4"], &path) {
+        return;
+    }
+    let every = all(&path, |frame| frame);
+    for decoder in decoders() {
+        let found = sampled(open(decoder, &path).as_mut(), linspace(300)).unwrap();
+        assert_eq!(found.record.indices.len(), 300);
+        assert!(found.record.indices.windows(2).all(|pair| pair[1] > pair[0] + 1), "{:?}", found.record.indices);
+        for (index, frame) in found.record.indices.iter().zip(found.iter()) {
+            assert!(*frame == every[*index], "{decoder:?}: {index}");
+        }
+    }
+}
+
 /// A cover on a piece of music is no video.
 #[test]
 fn attached_pictures_are_no_video() {
