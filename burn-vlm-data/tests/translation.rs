@@ -233,7 +233,7 @@ fn a_sample_is_taken_apart_and_put_together() {
     let expected = vec![
         Turn::user("<image>\nWas ist das?"),
         Turn::assistant("Eine Birne."),
-        Turn::user("<image>\nBeschreibe dieses Bild."),
+        Turn::user("<image>\nWas ist das?"),
         Turn::assistant("Ein Apfel.\n"),
     ];
     assert_eq!(assembled, Assembled::Kept(expected));

@@ -83,7 +83,7 @@ pub(super) struct RegenerateArgs {
     #[arg(long, requires = "endpoint")]
     schema: bool,
 
-    /// Requests for captions: a TOML file with a list of texts for each tag [default: "Describe this picture."]
+    /// Requests for captions: a TOML file with a list of texts for each tag [default: "What is this?" in 32 languages]
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
 

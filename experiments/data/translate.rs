@@ -93,7 +93,7 @@ pub(super) struct TranslateArgs {
     #[arg(long, value_name = "TAG=NAME", value_parser = named)]
     language_name: Vec<(Language, String)>,
 
-    /// Requests for captions, which have none: a TOML file with a list of texts for each tag [default: "Describe this picture."]
+    /// Requests for captions, which have none: a TOML file with a list of texts for each tag [default: "What is this?" in 32 languages]
     #[arg(long, value_name = "FILE", conflicts_with = "no_requests")]
     requests: Option<PathBuf>,
 
