@@ -330,9 +330,12 @@ def check_videos(browser, address, checks, program, folder, shots):
             checks.equal(sample["conversations"][0]["value"], f"<video>\n{question}", "the sample's mark")
             page.tab.keyboard.press("Escape")
         page.tab.click("#new")
+        expect(page.find(".turn")).to_have_count(0)
+        expect(page.find("#question")).to_have_value("")
     broken = folder / "broken.mp4"
     broken.write_bytes(b"no video at all")
     drop(page, broken, "video/mp4")
+    expect(page.find("#waiting video")).to_have_count(1)
     page.ask(question)
     expect(page.find(".error .advice")).to_contain_text("save it as MP4")
     page.close()
