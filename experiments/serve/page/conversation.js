@@ -59,8 +59,11 @@ function saveSoon() {
 }
 
 function usedPictures() {
-  return new Set([...state.turns.flatMap((turn) => turn.pictures), ...state.draft.pictures]);
+  return new Set([...state.turns.flatMap((turn) => turn.pictures), ...state.draft.pictures, ...coming]);
 }
+
+// Pictures and videos that are being added, which are in no turn yet.
+const coming = new Set();
 
 // Forgets the files of pictures that are nowhere shown.
 async function sweep() {
@@ -131,9 +134,12 @@ async function addPicture(file) {
   const { blob, note } = await readable(file);
   const id = newId();
   const picture = { blob, note, name: file.name || "picture" };
+  coming.add(id);
   pictures.set(id, picture);
   await store.put(`picture:${id}`, picture).catch((error) => notify("kept", `A picture is not kept across reloads: ${error.message}.`));
-  return id;
+  // The conversation may be another one by now.
+  state.draft.pictures.push(id);
+  coming.delete(id);
 }
 
 function addressOf(id) {

@@ -57,7 +57,7 @@ async function addFiles(files) {
   if (shown.length < files.length) notify("failed", "Only pictures and videos can be shown; the other files were left out.");
   for (const file of shown) {
     try {
-      state.draft.pictures.push(await addPicture(file));
+      await addPicture(file);
     } catch (error) {
       fail(error);
     }
