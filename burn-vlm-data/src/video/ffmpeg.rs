@@ -215,7 +215,7 @@ fn choose(numbers: impl Iterator<Item = usize>) -> String {
     sum(&terms)
 }
 
-/// The terms' sum, its halves in parentheses: FFmpeg 5.1 refuses an expression that is deeper than 100, and takes a sum without
+/// The terms' sum, its halves in parentheses: FFmpeg 5.1.9 and 8.1 refuse an expression that is deeper than 100, and take a sum without
 /// parentheses for as deep as it has terms.
 fn sum(terms: &[String]) -> String {
     match terms {
