@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::{Map, json};
 
 use super::export::{Languages, languages};
-use super::opened::{beside, open_files, paced};
+use super::opened::{FileArgs, open_files, paced};
 use crate::AnyError;
 use crate::args::check_empty;
 use crate::call::examples;
@@ -79,17 +79,8 @@ pub(super) struct AssignArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
 
-    /// A further column of parquet files that is read and written; several times for several
-    #[arg(long, value_name = "NAME")]
-    column: Vec<String>,
-
-    /// Where the image paths of the rows begin [default: the folder of the file]
-    #[arg(long, value_name = "DIR")]
-    image_root: Option<PathBuf>,
-
-    /// Follow links below the image root that lead out of it
-    #[arg(long)]
-    allow_links: bool,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// Runs the command.
@@ -100,7 +91,7 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
         let from = args.from;
         return Err(format!("--languages: no language but {from}, which the rows are in; name others").into());
     }
-    let source = open_files(beside(&args.path, args.image_root.as_deref(), args.allow_links, &args.column))?;
+    let source = open_files(args.files.of(&args.path, &args.files.column))?;
     let keys = keys(&source, args.seed, reporter);
     let assigned = assign_languages(&keys, args.stays, &languages);
     let folder = temp_dir_for(&args.out)?;

@@ -19,7 +19,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::opened::{beside, open_files, paced};
+use super::opened::{FileArgs, open_files, paced};
 use super::row_mixture::row_mixture;
 use crate::AnyError;
 use crate::args::check_empty;
@@ -119,17 +119,8 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
 
-    /// A further column of parquet files that is read and written; several times for several
-    #[arg(long, value_name = "NAME")]
-    column: Vec<String>,
-
-    /// Where the image paths of the rows begin [default: the folder of the file]
-    #[arg(long, value_name = "DIR")]
-    image_root: Option<PathBuf>,
-
-    /// Follow links below the image root that lead out of it
-    #[arg(long)]
-    allow_links: bool,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// A line of `--exclude`.
@@ -246,8 +237,8 @@ pub(super) fn run(args: &FilterArgs, out: &mut dyn Write, reporter: &Reporter) -
 impl FilterArgs {
     fn open(&self) -> Result<FileSource, AnyError> {
         let mut more = vec![self.score.clone(), self.language_field.clone()];
-        more.extend(self.column.iter().chain(&self.show).cloned());
-        let config = beside(&self.path, self.image_root.as_deref(), self.allow_links, &more);
+        more.extend(self.files.column.iter().chain(&self.show).cloned());
+        let config = self.files.of(&self.path, &more);
         Ok(open_files(config)?)
     }
 

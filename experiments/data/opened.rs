@@ -9,9 +9,33 @@ use burn_vlm_base::progress::{Bar, show_duration};
 use burn_vlm_data::mixture::{MixtureConfig, SourceFormat};
 use burn_vlm_data::pipeline::overlap::{FileRecords, OverlapRecords, SampleRecords};
 use burn_vlm_data::source::{Fields, FileSource, Limits, SourceConfig, SourceError, file_sources, open_sources};
+use clap::Args;
 use toml::Table;
 
 use crate::AnyError;
+
+/// How the rows of files are read, beside their path.
+#[derive(Debug, Args)]
+pub(super) struct FileArgs {
+    /// A further column of parquet files that is read and written; several times for several
+    #[arg(long, value_name = "NAME")]
+    pub(super) column: Vec<String>,
+
+    /// Where the image paths of the rows begin [default: the folder of the file]
+    #[arg(long, value_name = "DIR")]
+    pub(super) image_root: Option<PathBuf>,
+
+    /// Follow links below the image root that lead out of it
+    #[arg(long)]
+    pub(super) allow_links: bool,
+}
+
+impl FileArgs {
+    /// The configuration of files with these options and `more` columns.
+    pub(super) fn of(&self, data: &str, more: &[String]) -> SourceConfig {
+        beside(data, self.image_root.as_deref(), self.allow_links, more)
+    }
+}
 
 /// The configuration of files as a mixture would have it: pictures are looked for beside them.
 pub(super) fn beside(data: &str, image_root: Option<&Path>, allow_links: bool, more: &[String]) -> SourceConfig {

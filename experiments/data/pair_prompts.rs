@@ -19,7 +19,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::opened::{beside, open_files, paced};
+use super::opened::{FileArgs, open_files, paced};
 use super::row_mixture::row_mixture;
 use crate::AnyError;
 use crate::args::check_empty;
@@ -86,17 +86,8 @@ pub(super) struct PairPromptsArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
 
-    /// A further column of parquet files that is read and written; several times for several
-    #[arg(long, value_name = "NAME")]
-    column: Vec<String>,
-
-    /// Where the image paths of the rows begin [default: the folder of the file]
-    #[arg(long, value_name = "DIR")]
-    image_root: Option<PathBuf>,
-
-    /// Follow links below the image root that lead out of it
-    #[arg(long)]
-    allow_links: bool,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// What was made.
@@ -134,8 +125,8 @@ pub(super) fn run(args: &PairPromptsArgs, out: &mut dyn Write, reporter: &Report
         None => Requests::own(),
     };
     let mut more = vec![args.answer.clone(), args.language_field.clone()];
-    more.extend(args.column.iter().cloned());
-    let config = beside(&args.path, args.image_root.as_deref(), args.allow_links, &more);
+    more.extend(args.files.column.iter().cloned());
+    let config = args.files.of(&args.path, &more);
     let source = match open_files(config.clone()) {
         // A parquet file without any conversation: the answer is the caption.
         Err(SourceError::Column { .. }) => {

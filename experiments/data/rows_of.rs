@@ -12,6 +12,7 @@ use burn_vlm_data::source::{
 };
 use clap::Args;
 
+use super::opened::beside;
 use crate::AnyError;
 
 /// Rows that are read at once.
@@ -64,23 +65,19 @@ impl RowArgs {
             }
             open_sources(&MixtureConfig::from_file(path)?, Limits::default())?.into_iter().flatten().collect()
         } else {
-            vec![Arc::new(FileSource::open(self.source(path, language))?) as Arc<dyn Source>]
+            vec![Arc::new(FileSource::open(self.source(language))?) as Arc<dyn Source>]
         };
         Ok(Rows { sources, limit: self.limit, read: AtomicU64::new(0) })
     }
 
-    fn source(&self, path: &Path, language: Option<Language>) -> SourceConfig {
-        let name = path.file_name().map_or_else(|| self.path.clone(), |name| name.to_string_lossy().into_owned());
-        // As in mixtures, paths begin beside the file; a folder of data is its own.
-        let beside = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
+    fn source(&self, language: Option<Language>) -> SourceConfig {
         let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: Default::default() };
+        let config = beside(&self.path, self.image_root.as_deref(), false, &[]);
         SourceConfig {
-            image_root: self.image_root.clone().or_else(|| beside.is_dir().then(|| beside.to_owned())),
             language: self.language_field.as_ref().map(field).or(language.map(LanguageRule::Fixed)),
-            fields: Fields { caption: self.caption_field.clone(), ..Fields::default() },
+            fields: Fields { caption: self.caption_field.clone(), ..config.fields },
             placeholders: Placeholders::Prepend,
-            ..SourceConfig::new(name, self.path.as_str())
+            ..config
         }
     }
 }

@@ -113,7 +113,7 @@ fn every_form_becomes_a_conversation_with_its_origin() {
         assert_eq!(pictures(sample), pictures(&sources[of]));
         let turns: Vec<(Role, &str)> = sample.turns.iter().map(|turn| (turn.role, turn.text.as_str())).collect();
         let expected = match prompt {
-            "caption" => vec![(Role::User, "<image>\nDécris cette image."), (Role::Assistant, "Un dessin.")],
+            "caption" => vec![(Role::User, "<image>\nQu’est-ce que c’est ?"), (Role::Assistant, "Un dessin.")],
             "json" => vec![(Role::User, "<image>\nQuoi ?"), (Role::Assistant, "Un dessin.")],
             "lines" => vec![
                 (Role::User, "<image>\nQuoi ?"),

@@ -26,6 +26,7 @@ use super::parts;
 use super::pivot::BackboneTranslator;
 use super::questions::analysis_samples;
 use super::scores_card;
+use super::seen_words::check_seen_words;
 use crate::ablation::{Cell, CellJob, Inputs, JobError, PartStore, Plan, Provenance};
 use crate::analysis::Probe;
 use crate::assemble::{part_folder, tower_is_frozen};
@@ -103,33 +104,6 @@ struct Asked {
 struct Read {
     recipe: Recipe,
     evaluation: EvaluationRecipe,
-}
-
-/// Words that are asked as seen must be among those that a stage draws, where it draws some.
-fn check_seen_words(plan: &Plan, evaluation: &EvaluationRecipe) -> Result<()> {
-    for benchmark in &evaluation.benchmark {
-        if benchmark.get("kind").and_then(|kind| kind.as_str()) != Some("words") {
-            continue;
-        }
-        let seen = benchmark.get("seen").and_then(|seen| seen.as_integer()).unwrap_or_default();
-        let seen = usize::try_from(seen).unwrap_or_default();
-        let validation = benchmark.get("validation").and_then(|validation| validation.as_bool()).unwrap_or_default();
-        let needed = if validation { 2 * seen } else { seen };
-        for cell in &plan.cells {
-            let stages = read(cell)?.recipe.stage;
-            let drawn = stages.iter().filter_map(|(name, stage)| Some((name, stage.data.words.as_ref()?.words)));
-            if let Some((name, words)) = drawn.into_iter().find(|(_, words)| (1..needed).contains(words)) {
-                let message = format!(
-                    "{}: the benchmark `{}` asks {needed} words of a language as seen ones, and the stage `{name}` draws the first {words}: \
-                     draw as many (`data.words.words`), or ask fewer (`seen`)",
-                    cell.setting,
-                    benchmark.get("name").and_then(|name| name.as_str()).unwrap_or_default()
-                );
-                return Err(TrainError::Recipe(message));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// For each cell of a plan the [`beginnings`] of its recipe.

@@ -15,6 +15,7 @@ mod parts;
 mod pivot;
 mod questions;
 mod scores_card;
+mod seen_words;
 mod strata;
 mod summary;
 mod training;
