@@ -3,6 +3,8 @@
 
 #![cfg(unix)]
 
+#[path = "serve/fetched.rs"]
+mod fetched;
 #[path = "serve/forms.rs"]
 mod forms;
 #[path = "serve/mutated.rs"]

@@ -18,6 +18,7 @@
 
 mod body;
 mod error;
+mod fetch;
 mod format;
 mod inspect;
 mod log;
@@ -48,6 +49,7 @@ use tokio::sync::Semaphore;
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use fetch::{AllowedHost, Fetcher};
 use metrics::Metrics;
 use routes::{Hosted, Server, router};
 
@@ -63,6 +65,11 @@ fn help() -> String {
             "serve",
             "--model llava-1.5-7b-hf --name base --model llava-1.5-7b-hf --name tuned --adapter tuned=my-lora",
             "a model beside itself with an adapter, to compare them on the page",
+        ),
+        (
+            "serve",
+            "--model llava-1.5-7b-hf --allow-fetch=images.example.org",
+            "pictures by their addresses, of one host",
         ),
         (
             "serve",
@@ -108,6 +115,18 @@ pub(crate) struct ServeArgs {
     /// Read pictures that are named as files below this folder; without it, pictures are in the requests
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
+
+    /// Fetch pictures and videos that are named by http(s) addresses: of this HOST (HOST:PORT), several times for several, or, without
+    /// one, of all that are on the public internet. Whoever may ask then chooses what this machine fetches
+    #[arg(
+        long, value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = AllowedHost::ANY,
+        value_parser = AllowedHost::parse
+    )]
+    allow_fetch: Vec<AllowedHost>,
+
+    /// How long all addresses of a request may take together
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0, value_parser = positive_seconds, requires = "allow_fetch")]
+    fetch_timeout: f64,
 
     /// Answers that are written at a time, of each model
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
@@ -220,6 +239,12 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// More than no time, and no more than a client waits.
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| *seconds > 0.0 && *seconds <= 3600.0);
+    seconds.ok_or_else(|| "expected seconds, more than 0 and at most 3600".to_owned())
+}
+
 fn listen(address: SocketAddr) -> Result<TcpListener, AnyError> {
     let help = "another program listens there, or the address is not this machine's; --port 0 takes a free port";
     TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error} ({help})").into())
@@ -267,6 +292,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
             &metrics,
         )?);
     }
+    let fetcher = (!args.allow_fetch.is_empty()).then(|| {
+        let within = Duration::from_secs_f64(args.fetch_timeout);
+        Fetcher::new(args.allow_fetch.clone(), within, size(args.body_limit))
+    });
+    // Whoever fetches waits, and keeps nobody from preparing what has come.
+    let waiting = fetcher.as_ref().map_or(0, |_| capacity * models.len());
+    let preparing = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
     let own_name = (address.ip().is_loopback() && key.is_none()).then(|| args.host.clone());
     let server = Arc::new(Server {
         places: Arc::new(Semaphore::new(capacity * models.len())),
@@ -275,6 +307,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
         max_new_tokens: args.max_new_tokens as usize,
         body_limit: size(args.body_limit),
         image_root,
+        fetcher,
+        prepared: Semaphore::new(preparing),
         key,
         quiet: args.quiet,
         metrics,
@@ -283,10 +317,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
         own_name,
         created: reply::now(),
     });
-    let preparing = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(preparing.max(2))
+        .max_blocking_threads(preparing + waiting)
         .thread_name("serve")
         .enable_io()
         .enable_time()

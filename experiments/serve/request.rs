@@ -148,8 +148,14 @@ impl Part {
     }
 }
 
-/// Finds the file that a request names; what is wrong with it is the message of an error.
-pub(super) type FindFile<'a> = dyn Fn(&str) -> Result<PathBuf, String> + 'a;
+/// Where pictures and videos come from that are named and not sent; what is wrong with a name is the message of an error.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// The file of this machine that is named.
+    pub(super) file: &'a dyn Fn(&str) -> Result<PathBuf, String>,
+    /// The bytes behind an address of http or https.
+    pub(super) remote: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+}
 
 /// Most of what a request may ask for, and who answers.
 #[derive(Debug, Clone, Copy)]
@@ -163,11 +169,11 @@ pub(super) struct Allowed<'a> {
 pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ChatRequest {
-    /// Reads a body. `file` finds pictures and videos that are files of the server.
+    /// Reads a body; pictures and videos that are named in it come `from` elsewhere.
     ///
     /// # Errors
     /// 404 for another model; 400 for all else, a key that stands twice among it, naming the field.
-    pub(super) fn parse(body: &[u8], allowed: Allowed<'_>, file: &FindFile<'_>) -> Result<Self> {
+    pub(super) fn parse(body: &[u8], allowed: Allowed<'_>, from: &Sources<'_>) -> Result<Self> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let status = axum::http::StatusCode::BAD_REQUEST;
             ApiError::new(status, Some("invalid_json"), format!("the body is not JSON: {error}"))
@@ -200,7 +206,7 @@ impl ChatRequest {
         let n = fields.count("n", 1, allowed.n as u64)?.map_or(1, |n| n as usize);
         Ok(Self {
             model,
-            messages: messages(&fields, file)?,
+            messages: messages(&fields, from)?,
             max_tokens: max_tokens(&fields)?,
             temperature,
             top_p,
@@ -429,13 +435,23 @@ fn logprobs(fields: &Fields<'_>) -> Result<Option<usize>> {
     }
 }
 
-fn messages(fields: &Fields<'_>, file: &FindFile<'_>) -> Result<Vec<Message>> {
+fn messages(fields: &Fields<'_>, from: &Sources<'_>) -> Result<Vec<Message>> {
     let list = match fields.get("messages") {
         None => return Err(fields.missing("messages")),
         Some(Value::Array(list)) => list,
         Some(other) => return Err(wrong_type("messages", "a list", other)),
     };
-    let one = |(at, value)| message(Fields::of(format!("messages[{at}]"), value)?, file);
+    // Before any of them is read or fetched.
+    let parts = || list.iter().filter_map(|message| message.get("content")?.as_array()).flatten();
+    let count = |name: &str| parts().filter(|part| part.get("type").is_some_and(|kind| kind == name)).count();
+    for (name, most, what) in [("image_url", MOST_PICTURES, "pictures"), ("video_url", MOST_VIDEOS, "videos")] {
+        let found = count(name);
+        if found > most {
+            let message = format!("{found} {what}, a request may have {most}");
+            return Err(ApiError::field("messages", message));
+        }
+    }
+    let one = |(at, value)| message(Fields::of(format!("messages[{at}]"), value)?, from);
     let messages: Vec<Message> = list.iter().enumerate().map(one).collect::<Result<_>>()?;
     let Some(last) = messages.last() else {
         return Err(ApiError::field("messages", "`messages` is empty, expected at least one of the role `user`"));
@@ -453,19 +469,10 @@ fn messages(fields: &Fields<'_>, file: &FindFile<'_>) -> Result<Vec<Message>> {
         let message = "instructions (`system`, `developer`) are taken as the first message only";
         return Err(ApiError::field(format!("messages[{at}].role"), message));
     }
-    let parts = || messages.iter().flat_map(|message| &message.parts);
-    let pictures = parts().filter(|part| matches!(part, Part::Picture { .. })).count();
-    let videos = parts().filter(|part| matches!(part, Part::Video { .. })).count();
-    for (count, most, what) in [(pictures, MOST_PICTURES, "pictures"), (videos, MOST_VIDEOS, "videos")] {
-        if count > most {
-            let message = format!("{count} {what}, a request may have {most}");
-            return Err(ApiError::field("messages", message));
-        }
-    }
     Ok(messages)
 }
 
-fn message(fields: Fields<'_>, file: &FindFile<'_>) -> Result<Message> {
+fn message(fields: Fields<'_>, from: &Sources<'_>) -> Result<Message> {
     let role = fields.text("role")?.ok_or_else(|| fields.missing("role"))?;
     let role = match role {
         "system" | "developer" => Role::System,
@@ -495,7 +502,7 @@ fn message(fields: Fields<'_>, file: &FindFile<'_>) -> Result<Message> {
         None => return Err(fields.missing("content")),
         Some(Value::String(text)) => vec![Part::Text(text.clone())],
         Some(Value::Array(list)) => {
-            let one = |(number, value)| part(Fields::of(format!("{at}[{number}]"), value)?, role, file);
+            let one = |(number, value)| part(Fields::of(format!("{at}[{number}]"), value)?, role, from);
             list.iter().enumerate().map(one).collect::<Result<Vec<Part>>>()?
         }
         Some(other) => return Err(wrong_type(&at, "a text or a list of parts", other)),
@@ -506,7 +513,7 @@ fn message(fields: Fields<'_>, file: &FindFile<'_>) -> Result<Message> {
     Ok(Message { role, parts })
 }
 
-fn part(fields: Fields<'_>, role: Role, file: &FindFile<'_>) -> Result<Part> {
+fn part(fields: Fields<'_>, role: Role, from: &Sources<'_>) -> Result<Part> {
     match fields.text("type")?.ok_or_else(|| fields.missing("type"))? {
         "text" => {
             fields.only(&["type", "text"])?;
@@ -520,7 +527,7 @@ fn part(fields: Fields<'_>, role: Role, file: &FindFile<'_>) -> Result<Part> {
                 let message = format!("unknown detail {}, expected `auto`, `low` or `high`", cut(detail));
                 return Err(ApiError::field(image.path("detail"), message));
             }
-            let (field, given) = given(&image, &PICTURE, file)?;
+            let (field, given) = given(&image, &PICTURE, from)?;
             let bytes = match given {
                 Given::Bytes(bytes) => Ok(bytes),
                 Given::File(path) => {
@@ -533,7 +540,7 @@ fn part(fields: Fields<'_>, role: Role, file: &FindFile<'_>) -> Result<Part> {
         "video_url" => {
             let video = shown(&fields, &VIDEO, role)?;
             video.only(&["url"])?;
-            let (field, given) = given(&video, &VIDEO, file)?;
+            let (field, given) = given(&video, &VIDEO, from)?;
             let clip = match given {
                 Given::Bytes(bytes) => Clip::Encoded { name: "the video".to_owned(), bytes: bytes.into() },
                 Given::File(path) => Clip::File(path),
@@ -560,6 +567,9 @@ mod tests {
 
     const ALLOWED: Allowed<'_> = Allowed { models: &["tiny", "other/tiny"], n: 8 };
 
+    /// Nothing is found.
+    const NOTHING: Sources<'_> = Sources { file: &|_| Err(String::new()), remote: &|_| Err(String::new()) };
+
     fn parse(body: &Value) -> Result<ChatRequest> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), [7]).unwrap();
@@ -567,7 +577,11 @@ mod tests {
             "a.png" => Ok(folder.path().join(name)),
             _ => Err(format!("no file {name:?}")),
         };
-        ChatRequest::parse(body.to_string().as_bytes(), ALLOWED, &file)
+        let remote = |address: &str| match address {
+            "https://example.org/there.png" => Ok(vec![8]),
+            _ => Err("nothing is fetched".to_owned()),
+        };
+        ChatRequest::parse(body.to_string().as_bytes(), ALLOWED, &Sources { file: &file, remote: &remote })
     }
 
     /// A good body with some fields over it.
@@ -596,6 +610,7 @@ mod tests {
                 {"role": "user", "content": [picture("data:image/png;base64,AQI="), {"type": "text", "text": "What?"}]},
                 {"role": "assistant", "content": "A cat.", "refusal": null, "tool_calls": null, "annotations": []},
                 {"role": "user", "content": [picture("a.png"), picture("file://a.png")]},
+                {"role": "user", "content": [picture("https://example.org/there.png")]},
                 {"role": "user", "content": [video("data:image/gif;base64,AQI="), video("a.png")]},
             ],
             "max_completion_tokens": 7, "max_tokens": 7, "temperature": 0.5, "top_p": 1, "top_k": 0, "n": 3, "stop": ["x", "y"],
@@ -606,14 +621,15 @@ mod tests {
         })))
         .unwrap();
         let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
-        assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User, Role::User]);
+        assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User, Role::User, Role::User]);
         assert_eq!((request.model, request.routing), (1, true));
         let Part::Picture { field, bytes } = &request.messages[1].parts[0] else { panic!("{request:?}") };
         assert_eq!((field.as_str(), bytes.as_slice()), ("messages[1].content[0].image_url.url", &[1, 2][..]));
         assert!(
             request.messages[3].parts.iter().all(|part| matches!(part, Part::Picture { bytes, .. } if bytes == &[7]))
         );
-        let clips = request.messages[4].parts.iter().map(|part| match part {
+        assert!(matches!(&request.messages[4].parts[..], [Part::Picture { bytes, .. }] if bytes == &[8]));
+        let clips = request.messages[5].parts.iter().map(|part| match part {
             Part::Video { clip: Clip::Encoded { bytes, .. }, .. } => bytes.len(),
             Part::Video { clip: Clip::File(path), .. } if path.ends_with("a.png") => 0,
             other => panic!("{other:?}"),
@@ -694,7 +710,8 @@ mod tests {
             (message(json!({"role": "user", "content": [{"type": "x"}]})), "messages[0].content[0].type", "\"x\""),
             (picture(json!("data:image/png;base64,AQI=")), "messages[0].content[0].image_url", "expected an object"),
             (picture(json!({"url": "AQI="})), url, "data:image/png"),
-            (picture(json!({"url": "https://example.org/a.png"})), url, "remote address"),
+            (picture(json!({"url": "https://example.org/a.png"})), url, "nothing is fetched"),
+            (picture(json!({"url": "ftp://example.org/a.png"})), url, "ftp"),
             (picture(json!({"url": "file:///etc/passwd"})), url, "no file \"/etc/passwd\""),
             (picture(json!({"url": "data:text/plain;base64,AQI="})), url, "text/plain"),
             (picture(json!({"url": "data:image/png,AQI="})), url, "not base64"),
@@ -737,12 +754,12 @@ mod tests {
                 "messages[0].content",
             ),
         ] {
-            let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &|_| Err(String::new())).unwrap_err();
+            let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &NOTHING).unwrap_err();
             assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(path)), "{error:?}");
             assert!(error.code == Some("repeated_parameter") && error.message.contains(path), "{error:?}");
         }
         for body in ["", "{", "[]", "3", "{\"model\": \"tiny\", }"] {
-            let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &|_| Err(String::new())).unwrap_err();
+            let error = ChatRequest::parse(body.as_bytes(), ALLOWED, &NOTHING).unwrap_err();
             assert_eq!(error.status.as_u16(), 400, "{body}");
         }
     }

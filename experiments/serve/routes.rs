@@ -35,11 +35,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body;
 use super::error::ApiError;
+use super::fetch::{Fetcher, Fetching};
 use super::inspect::inspection;
 use super::log::Record;
 use super::metrics::Metrics;
 use super::reply::{Gathered, Head, now};
-use super::request::{Allowed, ChatRequest, Part, no_model};
+use super::request::{Allowed, ChatRequest, Part, Sources, no_model};
 use super::stream::EventStream;
 use super::worker::{Event, Job};
 use super::{origin, page};
@@ -77,6 +78,10 @@ pub(super) struct Server {
     pub(super) body_limit: usize,
     /// Where pictures may be named as files.
     pub(super) image_root: Option<ImageRoot>,
+    /// What fetches pictures of other machines, where it may.
+    pub(super) fetcher: Option<Fetcher>,
+    /// How many requests are prepared at a time: their pictures are decoded then.
+    pub(super) prepared: Semaphore,
     /// The hash of the key, if one is needed.
     pub(super) key: Option<blake3::Hash>,
     pub(super) quiet: bool,
@@ -168,23 +173,31 @@ impl Server {
         root.file(name).map_err(|reason| reason.detail)
     }
 
-    /// What a body asks, and which model.
-    fn parse(&self, body: &[u8]) -> Result<(ChatRequest, &Hosted), ApiError> {
+    /// What a body asks. Takes time: what it names is read and fetched here.
+    fn parse(&self, body: &[u8]) -> Result<ChatRequest, ApiError> {
         let allowed = Allowed { models: &self.names(), n: self.most_answers() };
-        let request = ChatRequest::parse(body, allowed, &|name| self.file(name))?;
-        let model = self.models.get(request.model).ok_or_else(|| ApiError::internal("a model that is not there"))?;
-        Ok((request, model))
+        let fetching = self.fetcher.as_ref().map(Fetcher::request);
+        let closed = "a remote address, and this server fetches nothing (it was started without --allow-fetch); send the file itself";
+        let remote = |address: &str| {
+            fetching.as_ref().map_or(Err(closed.to_owned()), |fetching: &Fetching<'_>| fetching.get(address))
+        };
+        ChatRequest::parse(body, allowed, &Sources { file: &|name| self.file(name), remote: &remote })
+    }
+
+    /// The model that a request is for.
+    fn model_of(&self, request: &ChatRequest) -> Result<&Hosted, ApiError> {
+        self.models.get(request.model).ok_or_else(|| ApiError::internal("a model that is not there"))
     }
 
     /// What a request asks for, ready for the model's thread. Takes time: pictures are decoded here.
-    fn prepare(&self, body: &[u8], taken: OwnedSemaphorePermit) -> Result<Ready, ApiError> {
-        let (request, model) = self.parse(body)?;
+    fn prepare(&self, request: &ChatRequest, taken: OwnedSemaphorePermit) -> Result<Ready, ApiError> {
+        let model = self.model_of(request)?;
         let places = vec![taken, self.places(&model.places, request.n)?];
         if request.routing && model.chat.experts() == 0 {
             let message = format!("`routing`: the model `{}` has no experts that words choose among", model.name);
             return Err(ApiError::unsupported("routing", message));
         }
-        let prompt = model.conversation(&request)?;
+        let prompt = model.conversation(request)?;
         let room = model.chat.most_new_tokens(prompt.tokens(), &self.limits);
         if room == 0 {
             let message = format!(
@@ -413,15 +426,39 @@ async fn inspect(State(server): State<Arc<Server>>, request: Request) -> Respons
 /// What a model is shown of a conversation.
 async fn look(server: &Arc<Server>, request: Request) -> Result<Value, ApiError> {
     let (place, bytes) = received(server, request).await?;
-    let looking = server.clone();
-    let looked = tokio::task::spawn_blocking(move || {
+    let request = parsed(server, bytes).await?;
+    prepared(server, move |server| {
         // Given back when the pictures are.
         let _place = place;
-        let (request, model) = looking.parse(&bytes)?;
+        let model = server.model_of(&request)?;
         let prompt = model.conversation(&request)?;
         inspection(&model.chat, &model.name, &request, &prompt)
-    });
-    looked.await.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))?
+    })
+    .await
+}
+
+/// The work of a thread of its own.
+async fn apart<T: Send + 'static>(
+    server: &Arc<Server>,
+    work: impl FnOnce(&Server) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let server = server.clone();
+    let done = tokio::task::spawn_blocking(move || work(&server)).await;
+    done.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))?
+}
+
+/// What a body asks: many may wait for what they fetch.
+async fn parsed(server: &Arc<Server>, body: Vec<u8>) -> Result<ChatRequest, ApiError> {
+    apart(server, move |server| server.parse(&body)).await
+}
+
+/// Work with pictures and prompts, for as many requests at a time as there are cores.
+async fn prepared<T: Send + 'static>(
+    server: &Arc<Server>,
+    work: impl FnOnce(&Server) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let _turn = server.prepared.acquire().await.map_err(|_| ApiError::ending())?;
+    apart(server, work).await
 }
 
 /// A request in the batch.
@@ -450,9 +487,8 @@ async fn received(server: &Server, request: Request) -> Result<(OwnedSemaphorePe
 async fn begin(server: &Arc<Server>, request: Request, record: &mut Record) -> Result<Begun, ApiError> {
     let waits = server.metrics.waits();
     let (place, bytes) = received(server, request).await?;
-    let preparing = server.clone();
-    let ready = tokio::task::spawn_blocking(move || preparing.prepare(&bytes, place)).await;
-    let ready = ready.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))??;
+    let request = parsed(server, bytes).await?;
+    let ready = prepared(server, move |server| server.prepare(&request, place)).await?;
     let Ready { model, prompt, answers, places, logprobs, routing, stream, include_usage } = ready;
     let model = server.models.get(model).ok_or_else(|| ApiError::internal("a model that is not there"))?;
     record.read(prompt.tokens());

@@ -8,7 +8,7 @@ use burn_vlm_data::conversation::Role;
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::request::{Fields, FindFile, Result, cut};
+use super::request::{Fields, Result, Sources, cut};
 
 /// Pictures or videos.
 pub(super) struct Medium {
@@ -65,10 +65,10 @@ pub(super) fn shown<'a>(fields: &Fields<'a>, medium: &Medium, role: Role) -> Res
 }
 
 /// What the field `url` of a part's object gives, and the path of that field.
-pub(super) fn given(object: &Fields<'_>, medium: &Medium, file: &FindFile<'_>) -> Result<(String, Given)> {
+pub(super) fn given(object: &Fields<'_>, medium: &Medium, from: &Sources<'_>) -> Result<(String, Given)> {
     let url = object.text("url")?.ok_or_else(|| object.missing("url"))?;
     let field = object.path("url");
-    match located(url, medium, file) {
+    match located(url, medium, from) {
         Ok(given) => Ok((field, given)),
         Err(message) => Err(wrong_url(&field, medium, &message)),
     }
@@ -78,22 +78,23 @@ pub(super) fn wrong_url(field: &str, medium: &Medium, message: &str) -> ApiError
     ApiError { code: Some(medium.code), ..ApiError::field(field, format!("`{field}`: {message}")) }
 }
 
-/// The bytes of a data URI, or a file.
-fn located(url: &str, medium: &Medium, file: &FindFile<'_>) -> Result<Given, String> {
+/// The bytes of a data URI or of another machine, or a file.
+fn located(url: &str, medium: &Medium, from: &Sources<'_>) -> Result<Given, String> {
     let Medium { what, expected, types, .. } = medium;
     let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("data") => {}
-        Some("http" | "https" | "ftp") => {
-            return Err(format!(
-                "{} is a remote address, which this version does not fetch; send the {what} itself as a data URI",
-                cut(url)
-            ));
+        Some("http" | "https") => {
+            let fetched = (from.remote)(url).map_err(|error| format!("{}: {error}", cut(url)))?;
+            return if fetched.is_empty() { Err(format!("an empty {what}")) } else { Ok(Given::Bytes(fetched)) };
         }
-        Some("file") => return file(url.strip_prefix("file://").unwrap_or(&url["file:".len()..])).map(Given::File),
+        Some("ftp") => return Err(format!("{}: nothing is fetched by ftp", cut(url))),
+        Some("file") => {
+            return (from.file)(url.strip_prefix("file://").unwrap_or(&url["file:".len()..])).map(Given::File);
+        }
         // A word before a colon may be a part of a file's name.
         _ => {
-            let found = file(url).map(Given::File);
+            let found = (from.file)(url).map(Given::File);
             return found.map_err(|error| format!("{error}; a {what} in the request: expected {expected}"));
         }
     }
