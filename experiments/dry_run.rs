@@ -224,7 +224,13 @@ impl<'a> Stages<'a> {
             writeln!(out, "at least {all} on {machine}, where each takes a --shard")?;
         }
         if let Some(memory) = machine.memory().filter(|memory| self.largest > *memory) {
-            writeln!(out, "DOES NOT FIT: a cell takes {}, a device has {}", bytes(self.largest), bytes(memory))?;
+            writeln!(
+                out,
+                "DOES NOT FIT: a cell takes {}, a device has {}. Less is needed with smaller micro-batches, gradient checkpointing, adapters \
+                 or fewer trained parameters (docs/memory.md); `burn-vlm train RECIPE --dry-run` says what takes how much, stage by stage",
+                bytes(self.largest),
+                bytes(memory)
+            )?;
         }
         Ok(())
     }

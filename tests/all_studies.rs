@@ -168,7 +168,7 @@ const MISSING: [&str; 8] = [
     "that the study needs are not there:",
     "hf download google/siglip2-so400m-patch14-384 --local-dir",
     "hf download Unbabel/Tower-Plus-2B --local-dir",
-    "PixMo-Cap: ",
+    ": PixMo-Cap",
     "training data; published: Hugging Face data set liuhaotian/LLaVA-Instruct-150K",
     "llava_v1_5_mix665k.json",
     "benchmarks; published: Hugging Face data set AIDC-AI/Parrot-dataset, folder mmmb",

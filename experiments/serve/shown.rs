@@ -86,7 +86,11 @@ fn located(url: &str, medium: &Medium, from: &Sources<'_>) -> Result<Given, Stri
         Some("data") => {}
         Some("http" | "https") => {
             let fetched = (from.remote)(url).map_err(|error| format!("{}: {error}", cut(url)))?;
-            return if fetched.is_empty() { Err(format!("an empty {what}")) } else { Ok(Given::Bytes(fetched)) };
+            return if fetched.is_empty() {
+                Err(format!("{}: an empty {what}", cut(url)))
+            } else {
+                Ok(Given::Bytes(fetched))
+            };
         }
         Some("ftp") => return Err(format!("{}: nothing is fetched by ftp", cut(url))),
         Some("file") => {

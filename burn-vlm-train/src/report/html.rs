@@ -78,17 +78,20 @@ fn top(input: &ReportInput<'_>) -> String {
     }
     let first_caveat = spec.caveats.first().map_or("", String::as_str);
     html.push_str("<div class=\"finding\"><ul>");
-    let added = input.sections.iter().filter_map(|section| section.finding.as_ref());
+    let added = input.sections.iter().filter_map(|section| section.finding.as_ref()).filter(|_| spec.warning.is_none());
     for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => write!(html, "<li>{}</li>", prose(holds)),
             step => write!(html, "<li><b>{}</b>: {}</li>", prose(step), prose(holds)),
         };
     }
+    html.push_str("</ul>");
+    if !findings.best.is_empty() {
+        let _ = write!(html, "<p>{}</p>", prose(&findings.best));
+    }
     let _ = writeln!(
         html,
-        "</ul><p>{}</p><p class=\"note\">Measured by {}. {} <a href=\"#caveats\">All caveats</a></p></div>",
-        prose(&findings.best),
+        "<p class=\"note\">Measured by {}. {} <a href=\"#caveats\">All caveats</a></p></div>",
         escape(&spec.group_label(&spec.headline)),
         prose(first_caveat)
     );

@@ -29,7 +29,7 @@ const NAMED: usize = 3;
 pub struct Card {
     /// What was found, in a sentence.
     pub answer: String,
-    /// The highest score of each column.
+    /// The highest score of each column; empty where the scores mean nothing.
     pub best: String,
     /// How it was measured.
     pub measured: String,

@@ -103,14 +103,17 @@ fn counted(spec: &StudySpec, differences: &[&Difference]) -> String {
 fn result(md: &mut String, spec: &StudySpec, summary: &Summary, sections: &[Section]) {
     let findings = findings(spec, summary);
     md.push_str("## Result\n\n");
-    let added = sections.iter().filter_map(|section| section.finding.as_ref());
+    let added = sections.iter().filter_map(|section| section.finding.as_ref()).filter(|_| spec.warning.is_none());
     for (step, holds) in findings.headline.iter().chain(added) {
         let _ = match step.as_str() {
             "" => writeln!(md, "- **{}**", inline(holds)),
             step => writeln!(md, "- **{}**: {}", inline(step), inline(holds)),
         };
     }
-    let _ = writeln!(md, "\n{}\n", inline(&findings.best));
+    if !findings.best.is_empty() {
+        let _ = writeln!(md, "\n{}", inline(&findings.best));
+    }
+    md.push('\n');
 }
 
 fn explain_headline(md: &mut String, spec: &StudySpec, summary: &Summary) {

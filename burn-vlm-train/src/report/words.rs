@@ -7,7 +7,7 @@ use super::{Difference, Over, Score, StudySpec, Summary, Test};
 pub(super) struct Findings {
     /// What differs, by an interval that excludes 0, and what does not: a step along an axis (may be empty) and what holds for it.
     pub headline: Vec<(String, String)>,
-    /// The highest score of each column.
+    /// The highest score of each column; empty where scores mean nothing.
     pub best: String,
     /// What holds for each step along an axis.
     pub steps: Vec<Finding>,
@@ -39,7 +39,7 @@ struct Step<'a> {
 }
 
 /// What differs, by an interval that excludes 0, and what does not: the places are those of the headline's table, the counts those of
-/// all its protocols.
+/// all its protocols. Nothing where the study warns that its scores mean nothing.
 pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
     let mut steps: Vec<Step<'_>> = Vec::new();
     for difference in summary.differences.iter().filter(|difference| spec.in_headline(&difference.group())) {
@@ -57,13 +57,18 @@ pub(super) fn findings(spec: &StudySpec, summary: &Summary) -> Findings {
             side.push(place_words(spec, difference));
         }
     }
+    // Scores that mean nothing have no highest one, and no difference that anybody should read.
+    let means_nothing = spec.warning.is_some();
     Findings {
-        headline: headline(spec, summary, &steps),
-        best: best(spec, summary),
+        headline: match means_nothing {
+            true => vec![(String::new(), "Nothing is concluded from these scores.".to_owned())],
+            false => headline(spec, summary, &steps),
+        },
+        best: if means_nothing { String::new() } else { best(spec, summary) },
         steps: steps
             .into_iter()
             .map(|step| step.finding)
-            .filter(|f| !f.clear.is_empty() || !f.unclear.is_empty())
+            .filter(|f| !means_nothing && (!f.clear.is_empty() || !f.unclear.is_empty()))
             .collect(),
     }
 }

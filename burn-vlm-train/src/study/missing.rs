@@ -1,7 +1,7 @@
 //! What a study needs and what is not there: parts, mixtures, the files that these name, files of benchmarks; with how to get each.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::source::{OpenMixtureError, missing_files as missing_of_mixture};
@@ -45,10 +45,10 @@ pub struct MissingInput {
     pub needed: NeededFor,
     /// How to get it, where that is known.
     pub get: Option<String>,
+    /// Where it should be: from the folder of work where it lies below that.
+    pub path: PathBuf,
     /// The part, source or benchmark.
     pub name: String,
-    /// Where it should be.
-    pub path: PathBuf,
 }
 
 /// All that a study needs and that is not there, each once: by what it is for, and how to get it.
@@ -65,6 +65,8 @@ impl MissingInputs {
         for cell in &plan.cells {
             of_cell(cell, inputs, shapes, &mut found).map_err(TrainError::within(format!("cell {}", cell.name)))?;
         }
+        let here = std::env::current_dir().unwrap_or_default();
+        found.iter_mut().for_each(|missing| missing.path = as_typed(&missing.path, &here));
         found.sort();
         found.dedup();
         Ok(Self(found))
@@ -83,7 +85,7 @@ impl MissingInputs {
 
 impl fmt::Display for MissingInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.0.chunk_by(same_path).count();
         let (what, are) = if count == 1 { ("file or folder", "is") } else { ("files and folders", "are") };
         write!(f, "{count} {what} that the study needs {are} not there:")?;
         for group in self.0.chunk_by(|a, b| (a.needed, &a.get) == (b.needed, &b.get)) {
@@ -92,11 +94,37 @@ impl fmt::Display for MissingInputs {
             if let Some(get) = &first.get {
                 write!(f, "; {get}")?;
             }
-            for missing in group {
-                write!(f, "\n    {}: {}", missing.name, missing.path.display())?;
+            // A file that several sources read is one file to get.
+            for file in group.chunk_by(same_path) {
+                let Some(first) = file.first() else { continue };
+                let names: Vec<&str> = file.iter().map(|missing| missing.name.as_str()).collect();
+                write!(f, "\n    {}: {}", first.path.display(), names.join(", "))?;
             }
         }
         Ok(())
+    }
+}
+
+/// Whether two are of one file, in the order of the list.
+fn same_path(a: &MissingInput, b: &MissingInput) -> bool {
+    (a.needed, &a.get, &a.path) == (b.needed, &b.get, &b.path)
+}
+
+/// A path as a person would type it in the folder `here`: without the ways out of folders that come of paths in files of other folders.
+fn as_typed(path: &Path, here: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    match plain.strip_prefix(here) {
+        Ok(below) if !below.as_os_str().is_empty() => below.to_owned(),
+        _ => plain,
     }
 }
 
@@ -188,15 +216,32 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_as_a_person_types_them() {
+        let cases = [
+            ("/home/me/work/experiments/paper/../../data/a.json", "data/a.json"),
+            ("experiments/paper/../../data/a.json", "data/a.json"),
+            ("./a.json", "a.json"),
+            ("../../a.json", "../../a.json"),
+            ("/home/me/other/./a.json", "/home/me/other/a.json"),
+            ("/home/me/work", "/home/me/work"),
+            ("/../a.json", "/../a.json"),
+        ];
+        for (path, typed) in cases {
+            assert_eq!(as_typed(Path::new(path), Path::new("/home/me/work")), Path::new(typed), "{path}");
+        }
+    }
+
+    #[test]
     fn the_list_is_by_kind_and_how_to_get_it() {
         let list = MissingInputs(vec![
             missing(NeededFor::Part, Some("hf download a/b"), "b"),
             missing(NeededFor::Training, None, "x.json"),
             missing(NeededFor::Training, Some("published: there"), "y.json"),
             missing(NeededFor::Training, Some("published: there"), "z.json"),
+            MissingInput { name: "w".to_owned(), ..missing(NeededFor::Training, Some("published: there"), "z.json") },
         ]);
         let expected = "4 files and folders that the study needs are not there:\n  parts; hf download a/b\n    b: b\n  \
-                        training data\n    x.json: x.json\n  training data; published: there\n    y.json: y.json\n    z.json: z.json";
+                        training data\n    x.json: x.json\n  training data; published: there\n    y.json: y.json\n    z.json: w, z.json";
         assert_eq!(list.to_string(), expected);
     }
 }

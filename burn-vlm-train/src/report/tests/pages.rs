@@ -295,6 +295,11 @@ fn a_warning_stands_at_the_top_of_everything() {
     assert!(md.find("**These scores mean").unwrap() < md.find("## Result").unwrap(), "{md}");
     let warned = page.find("<b>These scores mean &lt;nothing&gt;</b>").unwrap();
     assert!(warned < page.find("class=\"finding\"").unwrap());
+    // Nothing is said to be higher or to differ, by the table alone or by a section of the study's own.
+    assert!(md.contains("- **Nothing is concluded from these scores.**\n\n## Scores"), "{md}");
+    assert!(!md.contains("Highest scores") && !page.contains("Highest scores") && !page.contains("class=\"clear\""));
+    let section = Section::new("added", "Added").finding("Experts", "They differ.");
+    assert!(!markdown(&spec, &summary, std::slice::from_ref(&section), false).contains("They differ."));
     assert!(latex(&spec, &summary).contains("\\caption{These scores mean $<$nothing$>$"));
 }
 
