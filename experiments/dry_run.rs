@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::OnceLock;
 
 use burn_vlm::connector::Projector;
 use burn_vlm::vision::VisionTower;
@@ -30,6 +31,9 @@ pub(crate) struct Needs<'a> {
     pub(crate) missing: &'a MissingInputs,
 }
 
+/// What the device multiplies in a second: timed once, so that one list does not hold two machines.
+static RATE: OnceLock<f64> = OnceLock::new();
+
 /// What each cell would take; the seconds that are still to do. Parts that are not there are known by their published shapes, data by
 /// what its mixture declares; what is not there is listed.
 ///
@@ -49,7 +53,7 @@ pub(crate) fn dry_run<T: VisionTower, P: Projector>(
     let head = ["parameters", "tokens", "compute", "memory", "time"];
     writeln!(out, "{:<28} {:>5} {}  state", "cell", "seed", row(head.map(str::to_owned)))?;
     // A cell is trained on one device.
-    let here = || Machine::timed(matmul_rate(&chosen.device));
+    let here = || Machine::timed(*RATE.get_or_init(|| matmul_rate(&chosen.device)));
     let device = elsewhere.as_ref().map_or_else(here, Machine::single);
     let mut stages = Stages::of(known);
     // Without the parts nobody can say what is done already.
