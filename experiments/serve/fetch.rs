@@ -8,13 +8,14 @@
 //!
 //! Proxies of the environment are not used: behind one nobody sees which machine is reached.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::http::header::CONTENT_TYPE;
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
@@ -45,8 +46,9 @@ impl AllowedHost {
         let wrong = || expected.to_owned();
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
-            // Several colons are those of an IPv6 address.
-            None if text.matches(':').count() == 1 => text.split_at(text.find(':').unwrap_or(text.len())),
+            // Of several colons nobody can say whether the last one is before a port.
+            None if text.matches(':').count() > 1 => return Err(wrong()),
+            None if text.contains(':') => text.split_at(text.find(':').unwrap_or(text.len())),
             None => (text, ""),
         };
         let port = match port.strip_prefix(':') {
@@ -92,7 +94,8 @@ impl Fetcher {
 
     /// What a request may still fetch.
     pub(super) fn request(&self) -> Fetching<'_> {
-        Fetching { fetcher: self, left: Cell::new(self.most), until: Instant::now() + self.within }
+        let until = Instant::now() + self.within;
+        Fetching { fetcher: self, left: Cell::new(self.most), until, known: RefCell::default() }
     }
 }
 
@@ -102,45 +105,72 @@ pub(super) struct Fetching<'a> {
     /// Bytes.
     left: Cell<usize>,
     until: Instant,
+    /// What has come already: an address that stands twice is asked for once.
+    known: RefCell<HashMap<String, Vec<u8>>>,
 }
 
 impl Fetching<'_> {
     /// The bytes behind an address; what is wrong with it is the message of an error.
     pub(super) fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let Fetcher { agent, within, most } = self.fetcher;
-        let late = || {
-            format!(
-                "it did not come within the {} s that a request's addresses have (--fetch-timeout)",
-                within.as_secs_f64()
-            )
-        };
-        let large = || format!("what a request names may be {most} bytes in all (--body-limit), and this is more");
+        let known = self.known.borrow().get(url).cloned();
+        let bytes = known.map_or_else(|| self.fetch(url), Ok)?;
+        // Copies are held, too.
+        let left = self.left.get().checked_sub(bytes.len()).ok_or_else(|| self.large())?;
+        self.left.set(left);
+        self.known.borrow_mut().entry(url.to_owned()).or_insert_with(|| bytes.clone());
+        Ok(bytes)
+    }
+
+    fn late(&self) -> String {
+        let seconds = self.fetcher.within.as_secs_f64();
+        format!("it did not come within the {seconds} s that a request's addresses have (--fetch-timeout)")
+    }
+
+    fn large(&self) -> String {
+        format!("what a request names may be {} bytes in all (--body-limit), and this is more", self.fetcher.most)
+    }
+
+    fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
         let time = self.until.saturating_duration_since(Instant::now());
         if time.is_zero() {
-            return Err(late());
+            return Err(self.late());
         }
         let told = |error: Error| match error {
-            Error::Timeout(_) => late(),
-            Error::BodyExceedsLimit(_) => large(),
+            Error::Timeout(_) => self.late(),
+            Error::BodyExceedsLimit(_) => self.large(),
             Error::HostNotFound => "no such host is found".to_owned(),
             Error::TooManyRedirects => format!("it leads on more than {MOST_REDIRECTS} times"),
+            // Their own words, without the library's.
+            Error::Other(error) => error.to_string(),
+            Error::Io(error) => error.to_string(),
+            Error::Http(error) => error.to_string(),
             other => other.to_string(),
         };
-        let asked = agent.get(url).config().timeout_global(Some(time)).build().call();
+        let asked = self.fetcher.agent.get(url).config().timeout_global(Some(time)).build().call();
         let mut reply = asked.map_err(told)?;
         if !reply.status().is_success() {
             return Err(format!("the answer is {}", reply.status()));
         }
-        let kind = reply.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if kind.to_ascii_lowercase().starts_with("text/html") {
+        let header = |name| reply.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if header(CONTENT_TYPE).to_ascii_lowercase().starts_with("text/html") {
             return Err("it is a page (text/html): name the file that the page shows".to_owned());
         }
+        let packed = header(CONTENT_ENCODING).trim();
+        if !packed.is_empty() && !packed.eq_ignore_ascii_case("identity") {
+            return Err("it comes packed (Content-Encoding), though nobody asked for that".to_owned());
+        }
+        let left = self.left.get() as u64;
+        if reply.body().content_length().is_some_and(|length| length > left) {
+            return Err(self.large());
+        }
         // One byte more than what is allowed tells a larger body from one that just fits.
-        let bytes = reply.body_mut().with_config().limit(self.left.get() as u64 + 1).read_to_vec().map_err(told)?;
-        let left = self.left.get().checked_sub(bytes.len()).ok_or_else(large)?;
-        self.left.set(left);
-        Ok(bytes)
+        reply.body_mut().with_config().limit(left + 1).read_to_vec().map_err(told)
     }
+}
+
+/// A host and its port as `--allow-fetch` takes them.
+fn shown(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Finds the addresses of hosts that may be fetched from.
@@ -161,7 +191,15 @@ impl Guard {
             return Err("the address holds a name or a password".to_owned());
         }
         let (host, usual) = (plain(authority.host()), if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let at = authority.port_u16().unwrap_or(usual);
+        if host.is_empty() {
+            return Err("an address without a host".to_owned());
+        }
+        // A port that is no number is not the usual one.
+        let given = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        let at = match given {
+            Some(port) => port.parse().map_err(|_| format!("there is no port {port}"))?,
+            None => usual,
+        };
         let named = |allowed: &AllowedHost| match allowed {
             AllowedHost::Named { host: name, port } => *name == host && port.is_none_or(|port| port == at),
             AllowedHost::Public => false,
@@ -170,7 +208,8 @@ impl Guard {
             true => Ok(true),
             false if self.allowed.contains(&AllowedHost::Public) => Ok(false),
             false => Err(format!(
-                "this server does not fetch from {host}:{at}; it was not started with --allow-fetch={host}"
+                "this server does not fetch from {host}, port {at}; it was not started with --allow-fetch={}",
+                shown(&host, at)
             )),
         }
     }
@@ -244,7 +283,6 @@ mod tests {
             ("Images.Example.org", named("images.example.org", None)),
             ("images.example.org.:8080", named("images.example.org", Some(8080))),
             ("10.0.0.7", named("10.0.0.7", None)),
-            ("::1", named("::1", None)),
             ("[::1]:80", named("::1", Some(80))),
             ("[::1]", named("::1", None)),
         ];
@@ -260,6 +298,8 @@ mod tests {
             "a@b",
             "[::1",
             "[::1]8",
+            "::1",
+            "::1:8080",
             "1:2:3",
             "*.example.org",
             "a b",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error::ApiError;
 use super::metrics::{CLIENT_LEFT, Metrics};
 
 /// A request, as its line tells of it. Dropped before an answer was written whole, its client has left.
@@ -16,13 +17,25 @@ pub(super) struct Record {
     prompt_tokens: usize,
     completion_tokens: usize,
     outcome: Option<&'static str>,
+    /// Why it was refused.
+    why: String,
 }
 
 impl Record {
     /// A request that has come.
     pub(super) fn new(metrics: Arc<Metrics>, quiet: bool, what: String) -> Self {
         let came = Instant::now();
-        Self { metrics, quiet, what, came, status: None, prompt_tokens: 0, completion_tokens: 0, outcome: None }
+        Self {
+            metrics,
+            quiet,
+            what,
+            came,
+            status: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            outcome: None,
+            why: String::new(),
+        }
     }
 
     /// When it came.
@@ -49,6 +62,15 @@ impl Record {
     /// The answer was written whole.
     pub(super) fn ended(&mut self) {
         self.outcome = Some("");
+    }
+
+    /// It is refused: by which code, and for which field, as far as the client has not made the field up.
+    pub(super) fn refused(&mut self, error: &ApiError) {
+        let is_plain = |param: &&String| {
+            param.len() <= 80 && param.chars().all(|c| c.is_ascii_alphanumeric() || "._[]".contains(c))
+        };
+        let parts = [error.code.map(str::to_owned), error.param.as_ref().filter(is_plain).cloned()];
+        self.why = parts.into_iter().flatten().map(|part| format!(", {part}")).collect();
     }
 
     /// An error ended it.
@@ -78,6 +100,6 @@ impl Drop for Record {
             None if cut => ", cut off by a second signal",
             None => ", the client left",
         };
-        eprintln!("{what} {status} in {seconds:.3} s{tokens}{outcome}");
+        eprintln!("{what} {status} in {seconds:.3} s{tokens}{outcome}{}", self.why);
     }
 }

@@ -17,6 +17,7 @@
 //! - the page at `/` is a part of the program, and the only page of a browser that is answered.
 
 mod body;
+mod connections;
 mod error;
 mod fetch;
 mod format;
@@ -44,7 +45,7 @@ use burn_vlm_data::video::Clips;
 use burn_vlm_train::chat::{BatchLimits, ChatModel, model_folder};
 use burn_vlm_train::device::{ChosenDevice, choose};
 use clap::Parser;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
@@ -53,6 +54,8 @@ use fetch::{AllowedHost, Fetcher};
 use metrics::Metrics;
 use routes::{Hosted, Server, router};
 
+/// Tokens of a question that the memory for keys and values must have room for: a short one, without a picture.
+const SHORT_QUESTION: usize = 64;
 /// How long replies that are written may take to reach their clients at the end.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(10);
 
@@ -283,6 +286,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
     let mut models = Vec::with_capacity(names.len());
     for ((name, folder), adapter) in names.into_iter().zip(&args.model).zip(adapters) {
         let chat = load(folder, adapter.as_deref(), &chosen, args)?;
+        if chat.most_new_tokens(SHORT_QUESTION, &limits) == 0 {
+            let bytes = args.cache_memory.unwrap_or_default();
+            return Err(format!(
+                "--cache-memory: {bytes} bytes do not hold the keys and values of one question of {SHORT_QUESTION} tokens of {name}; give more"
+            )
+            .into());
+        }
         let clips = clips(&name, &chat, &args.frames)?;
         models.push(host(
             (name, model_folder(folder)?),
@@ -314,6 +324,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
         metrics,
         capacity,
         ending: AtomicBool::new(false),
+        ends: Notify::new(),
         own_name,
         created: reply::now(),
     });
@@ -401,28 +412,25 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
         writeln!(out, "listening on http://{} with the {what} {}", listener.local_addr()?, names.join(", "))?;
         out.flush()?;
     }
-    let (close, closed) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router(server.clone()));
-    let serving = serving.with_graceful_shutdown(async move {
-        // A sender that is gone asks for the same.
-        let _ = closed.await;
-    });
-    let mut serving = std::pin::pin!(serving.into_future());
+    let (close, closing) = tokio::sync::watch::channel(false);
+    let mut serving = std::pin::pin!(connections::serve(listener, router(server.clone()), closing));
     tokio::select! {
-        ended = &mut serving => return Ok(ended?),
+        () = &mut serving => return Ok(()),
         () = signals.next() => {}
     }
     server.ending.store(true, Ordering::Relaxed);
+    server.ends.notify_waiters();
     eprintln!("ending: what is running is finished, nothing new is taken (once more to end at once)");
     let last = async {
         let all = u32::try_from(server.all_places()).unwrap_or(u32::MAX);
         let done = server.places.acquire_many(all).await;
-        let _ = close.send(());
+        // Connections that are waited for hold a receiver; without any there is nobody to tell.
+        let _ = close.send(true);
         drop(done);
         tokio::time::sleep(LAST_REPLIES_WITHIN).await;
     };
     tokio::select! {
-        ended = serving => Ok(ended?),
+        () = serving => Ok(()),
         () = last => Ok(()),
         () = signals.next() => {
             server.metrics.cut();

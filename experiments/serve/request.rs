@@ -4,6 +4,7 @@
 //! asks for nothing (`tools: []`, `presence_penalty: 0`), what is unknown is refused with the name that was perhaps meant. `null` is as
 //! good as absent.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use burn_vlm_base::files::read_regular;
@@ -531,7 +532,11 @@ fn part(fields: Fields<'_>, role: Role, from: &Sources<'_>) -> Result<Part> {
             let bytes = match given {
                 Given::Bytes(bytes) => Ok(bytes),
                 Given::File(path) => {
-                    read_regular(&path, Limits::default().max_entry_bytes).map_err(|error| error.to_string())
+                    // The reason; where the file lies on this machine is no client's matter.
+                    read_regular(&path, Limits::default().max_entry_bytes).map_err(|error| match error.source() {
+                        Some(reason) => format!("cannot be read: {reason}"),
+                        None => error.to_string(),
+                    })
                 }
             };
             let bytes = bytes.map_err(|message| wrong_url(&field, &PICTURE, &message))?;
@@ -542,7 +547,7 @@ fn part(fields: Fields<'_>, role: Role, from: &Sources<'_>) -> Result<Part> {
             video.only(&["url"])?;
             let (field, given) = given(&video, &VIDEO, from)?;
             let clip = match given {
-                Given::Bytes(bytes) => Clip::Encoded { name: "the video".to_owned(), bytes: bytes.into() },
+                Given::Bytes(bytes) => Clip::Encoded { name: "of the request".to_owned(), bytes: bytes.into() },
                 Given::File(path) => Clip::File(path),
             };
             Ok(Part::Video { field, clip })
@@ -713,6 +718,7 @@ mod tests {
             (picture(json!({"url": "https://example.org/a.png"})), url, "nothing is fetched"),
             (picture(json!({"url": "ftp://example.org/a.png"})), url, "ftp"),
             (picture(json!({"url": "file:///etc/passwd"})), url, "no file \"/etc/passwd\""),
+            (picture(json!({"url": " file://localhost/%C3%BC%20b.png"})), url, "no file \"/ü b.png\""),
             (picture(json!({"url": "data:text/plain;base64,AQI="})), url, "text/plain"),
             (picture(json!({"url": "data:image/png,AQI="})), url, "not base64"),
             (picture(json!({"url": "data:image/png;base64"})), url, "comma"),

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -31,7 +32,7 @@ use burn_vlm_data::video::Clips;
 use burn_vlm_train::chat::{AnswerSettings, BatchLimits, ChatModel, ChatPrompt, PromptError, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::body;
 use super::error::ApiError;
@@ -47,6 +48,8 @@ use super::{origin, page};
 
 /// Most answers of a request, where there are places for so many.
 const MOST_ANSWERS: usize = 64;
+/// How long bodies that are still coming have when the server ends.
+const LAST_BODIES_WITHIN: Duration = Duration::from_secs(5);
 /// Characters of a path in the log.
 const SHOWN: usize = 100;
 
@@ -92,6 +95,8 @@ pub(super) struct Server {
     pub(super) capacity: usize,
     /// Nothing new is taken.
     pub(super) ending: AtomicBool,
+    /// Told once that it is so.
+    pub(super) ends: Notify,
     /// What this machine is called, where the server is for it alone and asks for no key.
     pub(super) own_name: Option<String>,
     pub(super) created: u64,
@@ -286,6 +291,12 @@ fn told(error: PromptError, request: &ChatRequest, folder: &std::path::Path) -> 
     }
 }
 
+/// Ends a request with an error, whose code and field are in its line.
+fn refuse(mut record: Record, error: ApiError) -> Response {
+    record.refused(&error);
+    end(record, error)
+}
+
 /// Ends a request that is answered at once.
 fn end(mut record: Record, response: impl IntoResponse) -> Response {
     let response = response.into_response();
@@ -300,7 +311,7 @@ async fn with_key(State(server): State<Arc<Server>>, request: Request, next: Nex
         Err(error) => {
             let record = server.record(&request);
             body::throw_away(request.into_body()).await;
-            end(record, error)
+            refuse(record, error)
         }
     }
 }
@@ -312,7 +323,7 @@ async fn from_here(State(server): State<Arc<Server>>, request: Request, next: Ne
         Err(error) => {
             let record = server.record(&request);
             body::throw_away(request.into_body()).await;
-            end(record, error)
+            refuse(record, error)
         }
     }
 }
@@ -373,7 +384,7 @@ async fn model(State(server): State<Arc<Server>>, Path(name): Path<String>, requ
     let record = server.record(&request);
     match server.models.iter().find(|model| model.name == name) {
         Some(model) => end(record, Json(described(&server, model))),
-        None => end(record, no_model(&name, &server.names())),
+        None => refuse(record, no_model(&name, &server.names())),
     }
 }
 
@@ -389,28 +400,28 @@ async fn nowhere(State(server): State<Arc<Server>>, request: Request) -> Respons
         shorten(request.uri().path())
     );
     body::throw_away(request.into_body()).await;
-    end(record, ApiError::new(StatusCode::NOT_FOUND, Some("not_found"), message))
+    refuse(record, ApiError::new(StatusCode::NOT_FOUND, Some("not_found"), message))
 }
 
 async fn other_method(State(server): State<Arc<Server>>, request: Request) -> Response {
     let record = server.record(&request);
     let message = format!("{} is not for {:?}", request.method(), shorten(request.uri().path()));
     body::throw_away(request.into_body()).await;
-    end(record, ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message))
+    refuse(record, ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message))
 }
 
 async fn chat(State(server): State<Arc<Server>>, request: Request) -> Response {
     // Dropped with this future when the client leaves.
     let mut record = server.record(&request);
     match begin(&server, request, &mut record).await {
-        Err(error) => end(record, error),
+        Err(error) => refuse(record, error),
         Ok(Begun { head, tokenizer, events, answers, stream: true, include_usage }) => {
             record.status(StatusCode::OK.as_u16());
             EventStream::new(head, tokenizer, (events, answers), include_usage, record).into_response()
         }
         Ok(Begun { head, tokenizer, events, answers, .. }) => match gather(events, answers, &mut record).await {
             Ok(answers) => end(record, Json(head.completion(&answers, &tokenizer))),
-            Err(error) => end(record, error),
+            Err(error) => refuse(record, error),
         },
     }
 }
@@ -419,7 +430,7 @@ async fn inspect(State(server): State<Arc<Server>>, request: Request) -> Respons
     let record = server.record(&request);
     match look(&server, request).await {
         Ok(inspection) => end(record, Json(inspection)),
-        Err(error) => end(record, error),
+        Err(error) => refuse(record, error),
     }
 }
 
@@ -475,7 +486,16 @@ struct Begun {
 async fn received(server: &Server, request: Request) -> Result<(OwnedSemaphorePermit, Vec<u8>), ApiError> {
     let (parts, body) = request.into_parts();
     match taken(server, &parts.headers) {
-        Ok(place) => Ok((place, body::read(body, server.body_limit).await?)),
+        Ok(place) => {
+            let given_up = async {
+                server.ends.notified().await;
+                tokio::time::sleep(LAST_BODIES_WITHIN).await;
+            };
+            tokio::select! {
+                read = body::read(body, server.body_limit) => Ok((place, read?)),
+                () = given_up => Err(ApiError::ending()),
+            }
+        }
         Err(error) => {
             body::throw_away(body).await;
             Err(error)
@@ -523,6 +543,12 @@ fn taken(server: &Server, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, A
     // A page of another site cannot send this type without being asked, so that no page sends requests here unseen.
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
+    let packed = headers.get(header::CONTENT_ENCODING).map(|packed| packed.to_str().unwrap_or("?").trim());
+    if let Some(packed) = packed.filter(|packed| !packed.eq_ignore_ascii_case("identity")) {
+        let message =
+            format!("the body is packed ({:?}), which this server does not unpack; send it as it is", shorten(packed));
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"), message));
+    }
     if !kind.eq_ignore_ascii_case("application/json") {
         let message = format!("the body is {:?}; send the header `Content-Type: application/json`", shorten(kind));
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"), message));

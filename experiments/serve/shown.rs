@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use burn_vlm_data::conversation::Role;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::error::ApiError;
@@ -81,6 +82,7 @@ pub(super) fn wrong_url(field: &str, medium: &Medium, message: &str) -> ApiError
 /// The bytes of a data URI or of another machine, or a file.
 fn located(url: &str, medium: &Medium, from: &Sources<'_>) -> Result<Given, String> {
     let Medium { what, expected, types, .. } = medium;
+    let url = url.trim();
     let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("data") => {}
@@ -94,7 +96,11 @@ fn located(url: &str, medium: &Medium, from: &Sources<'_>) -> Result<Given, Stri
         }
         Some("ftp") => return Err(format!("{}: nothing is fetched by ftp", cut(url))),
         Some("file") => {
-            return (from.file)(url.strip_prefix("file://").unwrap_or(&url["file:".len()..])).map(Given::File);
+            let path = url.strip_prefix("file://").unwrap_or(&url["file:".len()..]);
+            let path = path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
+            let path =
+                percent_decode_str(path).decode_utf8().map_err(|_| format!("{} is no text in UTF-8", cut(url)))?;
+            return (from.file)(&path).map(Given::File);
         }
         // A word before a colon may be a part of a file's name.
         _ => {

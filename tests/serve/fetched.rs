@@ -52,6 +52,13 @@ fn serve(mut stream: TcpStream, port: u16, asked: &Mutex<Vec<String>>) {
         "/moved" => head("302 Found", "Location: /1.png\r\nContent-Length: 0\r\n"),
         "/away" => head("302 Found", &format!("Location: http://localhost:{port}/1.png\r\nContent-Length: 0\r\n")),
         "/round" => head("302 Found", "Location: /round\r\nContent-Length: 0\r\n"),
+        // Nothing of what is announced comes.
+        "/announced" => {
+            let _ = stream.write_all(&head("200 OK", "Content-Length: 1000000000000\r\n"));
+            std::thread::sleep(LONGEST);
+            return;
+        }
+        "/packed" => [head("200 OK", "Content-Encoding: gzip\r\n"), sent(1)].concat(),
         "/large" => [head("200 OK", ""), vec![7; 200_000]].concat(),
         "/page" => [head("200 OK", "Content-Type: text/html; charset=utf-8\r\n"), b"<html>".to_vec()].concat(),
         "/empty" => head("200 OK", "Content-Length: 0\r\n"),
@@ -93,13 +100,20 @@ fn what_is_named_by_an_address_is_as_what_is_sent() {
     assert_eq!(content(&served.answer(&at("/1.png"))), expected);
     assert_eq!(content(&served.answer(&at("/moved"))), expected);
     assert_eq!(files.asked(), ["/1.png", "/moved", "/1.png"]);
+    // What stands twice is asked for once.
+    let one = json!({"type": "image_url", "image_url": {"url": format!("http://127.0.0.1:{port}/1.png")}});
+    served.answer(&request("tiny", json!([one, one, said("what?")]), json!({})));
+    assert_eq!(files.asked(), ["/1.png"]);
     let seen = served.post("/v1/inspect", &at("/1.png")).json();
     assert_eq!(seen["pictures"][0]["param"], "messages[0].content[0].image_url.url");
 
+    let away = format!("--allow-fetch=localhost:{port}");
     let wrong = [
-        ("/away", "--allow-fetch=localhost"),
+        ("/away", away.as_str()),
         ("/round", "leads on more than"),
         ("/large", "--body-limit"),
+        ("/announced", "--body-limit"),
+        ("/packed", "packed"),
         ("/page", "text/html"),
         ("/empty", "empty"),
         ("/cut", ""),

@@ -107,6 +107,7 @@ fn what_is_wrong_is_refused_by_name() {
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert_eq!(post("Content-Type: text/plain\r\n", b"{}").status, 415);
     assert_eq!(post("", b"{}").status, 415);
+    assert_eq!(post(&format!("{json}Content-Encoding: gzip\r\n"), b"{}").status, 415);
     let nowhere = served.get("/v1/completions");
     assert_eq!((nowhere.status, nowhere.json()["error"]["code"].as_str()), (404, Some("not_found")));
     let method = served.get("/v1/chat/completions");
