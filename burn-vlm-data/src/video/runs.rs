@@ -51,11 +51,11 @@ pub(super) fn probe<D: Decoding>(file: &mut D) -> Result<&Probe, VideoError> {
         Some(probe) => probe,
         None => {
             let mut probe = file.look()?;
-            if !probe.complaint.is_empty() {
+            if !probe.complaint.is_empty() || probe.cut.is_some() {
                 // A file that breaks off: packets may be there whose frames are not.
                 let mut patience = Patience::new(&file.options().limits);
                 let (decoded, _) = count(file, &mut patience)?;
-                probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
+                set_decoded(&mut probe, decoded);
             }
             probe
         }
@@ -70,6 +70,13 @@ fn count<D: Decoding>(file: &mut D, patience: &mut Patience) -> Result<(usize, S
         None => file.count(patience)?,
     };
     Ok(file.found().counted.insert(counted).clone())
+}
+
+/// Takes in how many frames decode, and says how many of them may be shown.
+fn set_decoded(probe: &mut Probe, decoded: usize) -> usize {
+    let right = probe.right(decoded);
+    probe.info.decoded = Some(right).filter(|right| *right < probe.info.frames);
+    right
 }
 
 /// [`FrameSource::read`](super::FrameSource::read).
@@ -105,9 +112,7 @@ pub(super) fn read<D: Decoding>(
         said = last;
     }
     let (decoded, last) = count(file, &mut patience)?;
-    if let Some(probe) = file.found().probe.as_mut() {
-        probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-    }
+    let decoded = file.found().probe.as_mut().map_or(decoded, |probe| set_decoded(probe, decoded));
     Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
 }
 
@@ -170,6 +175,7 @@ mod tests {
             },
             keys: (0..100).step_by(10).collect(),
             complaint: String::new(),
+            cut: None,
         };
         let run = |places, first, from| Run { places, first, from };
         // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.
