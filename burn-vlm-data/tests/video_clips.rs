@@ -198,6 +198,28 @@ fn cut_files_show_the_right_frames() {
     }
 }
 
+/// Damage in the middle of a file, whose container is as it was: all or nearly all frames come, and the record says that they are not sound.
+#[test]
+fn damage_in_the_middle_is_told() {
+    let Some((folder, _)) = fixtures() else { return };
+    if !has_ffmpeg() {
+        println!("skipped: ffmpeg is not there");
+        return;
+    }
+    for clip in ["h264_bframes.mp4", "h264.ts", "mpeg4_odd_161x91.avi", "av1.mp4"] {
+        let mut bytes = std::fs::read(folder.join(clip)).unwrap();
+        let begin = bytes.len() * 45 / 100;
+        bytes[begin..begin + 400].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        for decoder in decoders() {
+            let mut source = reader(decoder, [0; 3]).open_bytes(clip, &bytes).unwrap();
+            let found = sample_frames(source.as_mut(), &Sampling::Linspace { frames: 8 }, &mut |_, frame| Ok(frame));
+            let record = found.unwrap().record;
+            println!("{decoder:?}: {clip}: {:?} of {}: {:?}", record.decoded, record.counted, record.damage);
+            assert!(record.damage.is_some(), "{decoder:?}: {clip}");
+        }
+    }
+}
+
 /// The rule of the training code, by its own rate.
 #[test]
 fn the_training_rule_on_every_clip() {

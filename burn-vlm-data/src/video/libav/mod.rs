@@ -13,7 +13,7 @@ mod open;
 use self::convert::{Converter, turning};
 use self::log::Listening;
 use super::ffprobe::{self, CONTAINERS, Probe, Stream, refused_size};
-use super::program::{Patience, last_words};
+use super::program::{Patience, damage, last_words};
 use super::runs::{self, Decoding, Found};
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoInfo, VideoOptions};
@@ -258,7 +258,8 @@ impl Decoding for LibavSource {
             }
             Ok(done < indices.len())
         })?;
-        Ok((done, last_words(&listening.text())))
+        let words = if done == indices.len() { damage } else { last_words };
+        Ok((done, words(&listening.text())))
     }
 
     fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
