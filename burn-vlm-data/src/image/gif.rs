@@ -39,6 +39,8 @@ pub(crate) struct Picture {
 
 /// A block that says how the next picture is shown: flags, delay, transparent colour.
 const CONTROL: u8 = 0xf9;
+/// The mark of a GIF's end.
+const END: u8 = 0x3b;
 /// How a picture is disposed of that becomes background.
 const TO_BACKGROUND: u8 = 2;
 
@@ -57,6 +59,16 @@ impl<'b> Blocks<'b> {
         let colour = if palette > 0 { start.colour(13).unwrap_or_default() } else { [0; 3] };
         let (width, height) = (start.number(6)?, start.number(8)?);
         Some(Self { at: 13 + palette, width, height, background, colour, ..start })
+    }
+
+    /// Whether the mark of a GIF's end is what comes next.
+    pub(crate) fn at_end(&self) -> bool {
+        self.byte(self.at) == Some(END)
+    }
+
+    /// Whether nothing comes next.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
     }
 
     fn byte(&self, at: usize) -> Option<u8> {

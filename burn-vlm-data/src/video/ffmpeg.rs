@@ -146,7 +146,7 @@ impl Decoding for FfmpegSource {
                 Err(error) => return Err(program.failure(&error)),
             }
         }
-        Ok((indices.len(), String::new()))
+        Ok((indices.len(), program.close()))
     }
 
     fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {

@@ -5,7 +5,7 @@
 
 use super::error::saying;
 use super::info::average_rate;
-use super::program::{Patience, Program};
+use super::program::{Patience, Program, last_words};
 use super::{VideoError, VideoInfo, VideoOptions};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -17,6 +17,12 @@ pub(super) const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,m
     ivf,m4v,dv,mxf,nut,wtv,vc1,apng,yuv4mpegpipe,mjpeg";
 /// Containers whose time stamps can be sought exactly.
 const SEEKABLE: [&str; 2] = ["mov", "matroska"];
+/// What the Matroska demuxer says of a file that breaks off.
+const ENDS_EARLY: &str = "File ended prematurely";
+/// What the demuxer of mp4 says of each sample that is not there.
+const NOT_THERE: &str = "partial file";
+/// Bytes of a packet of an MPEG transport stream: alone, behind a time stamp, before a checksum.
+const TS_PACKETS: [u64; 3] = [188, 192, 204];
 /// The longest line that is looked at.
 const MAX_LINE: u64 = 1 << 16;
 
@@ -28,6 +34,29 @@ pub(super) struct Probe {
     pub(super) keys: Vec<usize>,
     /// What the program complained about, although it could read the file.
     pub(super) complaint: String,
+    /// How the file breaks off, where it does.
+    pub(super) cut: Option<Cut>,
+}
+
+/// What is unsure about the last frames of a file that breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// The last packet may be there in part: what a decoder makes of it is half a guess, or another frame again.
+    partial: bool,
+    /// Frames that the decoder holds back to put them in order. When the data end it gives them all, although frames that belong between
+    /// them are missing: of a cut file frame 44 would be followed by frame 48.
+    held_back: usize,
+}
+
+impl Probe {
+    /// How many of the frames that decode are those that their numbers say: all, but of a file that breaks off. There it is as many as a
+    /// decoder gives before the data end.
+    pub(super) fn right(&self, decoded: usize) -> usize {
+        let Some(Cut { partial, held_back }) = self.cut else { return decoded };
+        let whole = decoded.min(self.info.frames.saturating_sub(usize::from(partial)));
+        // A first frame is right: nothing is shown before it.
+        whole.saturating_sub(held_back).max(1).min(decoded)
+    }
 }
 
 /// The name of a file for the programs: never an option, never a protocol.
@@ -46,14 +75,14 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
             .into();
     arguments.push(limits.max_pixels.to_string().into());
     // Capital V: pictures that are attached to sound are no video.
-    let shown = "packet=pts_time,flags:stream=codec_name,codec_tag_string,width,height,avg_frame_rate,nb_frames:\
+    let shown = "packet=pts_time,flags:stream=codec_name,codec_tag_string,width,height,avg_frame_rate,nb_frames,has_b_frames:\
                  stream_side_data=rotation:format=format_name";
     arguments.extend(["-select_streams", "V:0", "-show_entries", shown, "-of", "compact", "-i"].map(OsString::from));
     arguments.push(file_argument(path));
     let mut patience = Patience::new(limits);
     let mut program = Program::start(name, &options.ffprobe, &arguments, limits, &mut patience)?;
     program.count_all_time();
-    let mut found = Found::default();
+    let mut found = Found { bytes: file_bytes(path), ..Found::default() };
     let mut line = Vec::new();
     let mut output = BufReader::new(&mut program);
     loop {
@@ -79,7 +108,12 @@ pub(super) fn probe(name: &str, path: &Path, options: &VideoOptions) -> Result<P
     if !status.success() {
         return Err(program.error(format!("cannot read it ({status})")));
     }
-    found.probe(name, options, program.said())
+    found.probe(name, options, &program.messages())
+}
+
+/// How large a file is, where the system says.
+pub(super) fn file_bytes(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|data| data.len())
 }
 
 /// The size that the program would not decode: it then ends with an error, or without saying how large frames are.
@@ -103,6 +137,8 @@ pub(super) struct Found {
     pub(super) stream: Option<Stream>,
     /// The container's names.
     format: String,
+    /// How large the file is.
+    bytes: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -115,13 +151,15 @@ pub(super) struct Stream {
     pub(super) turned: bool,
     /// Frames that the header promises.
     pub(super) promised: Option<usize>,
+    /// Frames that a decoder holds back to put them in order.
+    pub(super) held_back: usize,
 }
 
 impl Found {
-    /// Nothing yet, of a container of these names.
+    /// Nothing yet, of a file of these bytes, in a container of these names.
     #[cfg(feature = "libav")]
-    pub(super) fn of(format: &str) -> Self {
-        Self { format: format.to_owned(), ..Self::default() }
+    pub(super) fn of(format: &str, bytes: Option<u64>) -> Self {
+        Self { format: format.to_owned(), bytes, ..Self::default() }
     }
 
     /// Takes in a line such as `packet|pts_time=1.300000|flags=K_`. Of a transport stream the stream's line comes twice, behind the name
@@ -168,10 +206,28 @@ impl Found {
         }
     }
 
-    /// What is known when all is taken in.
-    pub(super) fn probe(self, name: &str, options: &VideoOptions, complaint: String) -> Result<Probe, VideoError> {
+    /// Whether a file breaks off, by what its container says.
+    fn breaks_off(&self, container: &str, messages: &str) -> bool {
+        let promised = self.stream.as_ref().and_then(|stream| stream.promised);
+        let fewer = promised.is_some_and(|promised| promised > self.packets);
+        match container {
+            "matroska" => messages.contains(ENDS_EARLY),
+            // Of a file in fragments the header promises nothing. Sound may be missing alone.
+            "mov" => fewer && !messages.is_empty() || promised.is_none() && messages.contains(NOT_THERE),
+            "avi" => fewer,
+            // Packets of one length that fill no whole number of them.
+            "mpegts" => self.bytes.is_some_and(|bytes| TS_PACKETS.iter().all(|packet| bytes % packet != 0)),
+            _ => false,
+        }
+    }
+
+    /// What is known when all is taken in, the demuxer's messages among it.
+    pub(super) fn probe(self, name: &str, options: &VideoOptions, messages: &str) -> Result<Probe, VideoError> {
         let name = || name.to_owned();
+        let complaint = last_words(messages);
         let said = saying(&complaint);
+        let container = self.format.split(',').next().unwrap_or_default();
+        let breaks_off = self.breaks_off(container, messages);
         let Some(stream) = self.stream else {
             let what = if self.format.is_empty() { said } else { format!(" ({})", self.format) };
             return Err(VideoError::NoStream { name: name(), said: what });
@@ -199,7 +255,6 @@ impl Found {
             times = fps.map_or(Vec::new(), |fps| (0..self.shown).map(|frame| frame as f64 / fps).collect());
         }
         let key_interval = (self.keys > 1).then(|| self.packets as f64 / self.keys as f64);
-        let container = self.format.split(',').next().unwrap_or_default();
         let seekable = exact && key_interval.is_some() && SEEKABLE.contains(&container);
         let place = |time: &f64| times.binary_search_by(|other| other.total_cmp(time)).ok();
         let mut keys: Vec<usize> =
@@ -207,6 +262,8 @@ impl Found {
         keys.sort_unstable();
         // Headers promise other numbers than are shown for good reasons too; without a complaint only AVI's is a count of what follows.
         let promised = stream.promised.filter(|promised| *promised > self.packets);
+        // Whole blocks alone come of Matroska.
+        let cut = breaks_off.then(|| Cut { partial: container != "matroska", held_back: stream.held_back });
         let promised =
             promised.map(|promised| format!("its header promises {promised} frames, {} are there", self.packets));
         let complaint_of = (!complaint.is_empty()).then(|| format!("ffprobe said: {complaint}"));
@@ -214,6 +271,7 @@ impl Found {
             (Some(said), promised) => Some(promised.into_iter().chain([said]).collect::<Vec<_>>().join("; ")),
             (None, promised) => promised.filter(|_| container == "avi"),
         };
+        let damage = damage.or_else(|| cut.map(|_| "it breaks off within a packet".to_owned()));
         let info = VideoInfo {
             frames: self.shown,
             decoded: None,
@@ -225,7 +283,7 @@ impl Found {
             codec: stream.codec,
             damage,
         };
-        Ok(Probe { info, keys, complaint })
+        Ok(Probe { info, keys, complaint, cut })
     }
 }
 
@@ -241,6 +299,7 @@ impl Stream {
                 "height" => stream.height = value.parse().unwrap_or_default(),
                 "avg_frame_rate" => stream.rate = rate(value),
                 "nb_frames" => stream.promised = value.parse().ok(),
+                "has_b_frames" => stream.held_back = value.parse().unwrap_or_default(),
                 "rotation" => {
                     // Quarter turns; other angles are shown as they are stored.
                     let quarters = value.parse().map_or(0.0, |degrees: f64| (degrees / 90.0).round());
@@ -267,7 +326,7 @@ mod tests {
     fn probed(text: &str) -> Result<Probe, VideoError> {
         let mut found = Found::default();
         text.lines().for_each(|line| found.line(line));
-        found.probe("a.mp4", &VideoOptions::default(), String::new())
+        found.probe("a.mp4", &VideoOptions::default(), "")
     }
 
     /// Lines as FFmpeg 5.1 writes them for a file whose beginning is hidden, and for a turned one.
@@ -307,12 +366,45 @@ mod tests {
             );
             let mut found = Found::default();
             text.lines().for_each(|line| found.line(line));
-            found.probe("a", &VideoOptions::default(), complaint.to_owned()).unwrap().info.damage
+            found.probe("a", &VideoOptions::default(), complaint).unwrap().info.damage
         };
         assert_eq!(of("avi", "").as_deref(), Some("its header promises 60 frames, 1 are there"));
         assert_eq!(of("mov,mp4", ""), None, "an edit list hides frames");
         let told = of("mov,mp4", "partial file").unwrap();
         assert_eq!(told, "its header promises 60 frames, 1 are there; ffprobe said: partial file");
+    }
+
+    /// Of a file that breaks off count the frames that a decoder gives before the data end; of others all that decode.
+    #[test]
+    fn frames_before_the_end_of_the_data() {
+        let of = |container: &str, promised: &str, bytes: u64, messages: &str| {
+            let packets = "packet|pts_time=0|flags=K_\n".repeat(47);
+            let text = format!(
+                "{packets}stream|codec_name=h264|width=8|height=4|has_b_frames=2|avg_frame_rate=4/2|nb_frames={promised}\n\
+                 format|format_name={container}"
+            );
+            let mut found = Found { bytes: Some(bytes), ..Found::default() };
+            text.lines().for_each(|line| found.line(line));
+            let probe = found.probe("a", &VideoOptions::default(), messages).unwrap();
+            (probe.right(47), probe.right(46), probe.right(3), probe.right(1), probe.info.damage.is_some())
+        };
+        let whole = (47, 46, 3, 1, false);
+        // The last packet may be there in part, but not of Matroska; two frames are held back.
+        let cut = (44, 44, 1, 1, true);
+        let gone = "[mov @ 0x1] stream 0, offset 0x32aa: partial file";
+        assert_eq!(of("mov,mp4", "90", 188, gone), cut);
+        assert_eq!(of("mov,mp4", "N/A", 188, gone), cut);
+        assert_eq!(of("mov,mp4", "47", 188, gone), (47, 46, 3, 1, true), "all packets are there: sound is missing");
+        assert_eq!(of("mov,mp4", "90", 188, ""), whole, "an edit list");
+        assert_eq!(of("avi", "90", 188, ""), cut);
+        assert_eq!(of("avi", "47", 188, ""), whole);
+        assert_eq!(
+            of("matroska,webm", "N/A", 188, "[matroska,webm @ 0x1] File ended prematurely"),
+            (45, 44, 1, 1, true)
+        );
+        assert_eq!(of("matroska,webm", "N/A", 188, "odd"), (47, 46, 3, 1, true));
+        assert_eq!((of("mpegts", "N/A", 1881, ""), of("mpegts", "N/A", 1880, "")), (cut, whole));
+        assert_eq!((of("mpegts", "N/A", 1920, ""), of("mpegts", "N/A", 2040, "")), (whole, whole));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Frames of GIF files.
 //!
 //! Frames are counted by walking over the file's blocks; a picture whose data do not end is not counted. A file that is cut off within its
-//! last picture shows the ones before it.
+//! last picture shows the ones before it, and is said to be damaged.
 //!
 //! What no picture covers, and what one is cleared to, is the file's background colour, unless the picture has a transparent colour: as
 //! FFmpeg shows it, by which other videos are read. (The decoder leaves both transparent; Pillow begins with colour 0 instead.)
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const LEAST_DELAY: u16 = 2;
 /// See [`LEAST_DELAY`].
 const USUAL_DELAY: u16 = 10;
+/// What errors call the decoder.
+const DECODER: &str = "the GIF decoder";
 /// Bytes of a pixel with transparency.
 const RGBA: u64 = 4;
 /// Canvases that the decoder holds at once: the screen, the picture and a copy, with room for tables.
@@ -56,17 +58,45 @@ impl GifSource {
             return Err(VideoError::TooLarge { name: name(), width, height, max_pixels: self.limits.max_pixels });
         }
         let most = self.limits.max_frames;
-        let shown = blocks.take_while(|picture| picture.whole).take(most.saturating_add(1));
-        let delays: Vec<u16> = shown.map(|picture| picture.delay).collect();
-        if delays.len() > most {
-            return Err(VideoError::TooLong { name: name(), max_frames: most });
+        let (begin, mut blocks, mut delays) = (Instant::now(), blocks, Vec::new());
+        let mut part = false;
+        for picture in blocks.by_ref() {
+            self.limits.check_time(&self.name, DECODER, begin.elapsed())?;
+            if !picture.whole {
+                part = true;
+                break;
+            }
+            delays.push(picture.delay);
+            if delays.len() > most {
+                return Err(VideoError::TooLong { name: name(), max_frames: most });
+            }
         }
+        let damage = match delays.len() {
+            frames if part => Some(format!("it breaks off within its {} picture", ordinal(frames + 1))),
+            _ if blocks.at_end() => None,
+            frames if blocks.is_empty() => {
+                Some(format!("it has no end behind its {} picture: more may be missing", ordinal(frames)))
+            }
+            frames => Some(format!("what follows its {} picture is damaged and not shown", ordinal(frames))),
+        };
         if delays.is_empty() {
             return Err(VideoError::NoFrames { name: name(), said: "; the GIF has no whole picture".to_owned() });
         }
         let delays = delays.into_iter().map(|delay| if delay < LEAST_DELAY { USUAL_DELAY } else { delay });
-        Ok(timed(width, height, delays.map(|delay| f64::from(delay) / 100.0), "gif"))
+        let info = timed(width, height, delays.map(|delay| f64::from(delay) / 100.0), "gif");
+        Ok(VideoInfo { damage, ..info })
     }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`, `11th`.
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, tens) if tens != 11 => "st",
+        (2, tens) if tens != 12 => "nd",
+        (3, tens) if tens != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 /// What is known of an animation whose frames are shown for so many seconds.
@@ -129,7 +159,7 @@ impl FrameSource for GifSource {
         let mut wanted = indices.iter().peekable();
         let mut worked = Duration::ZERO;
         for number in 0..=*last {
-            self.limits.check_time(&self.name, "the GIF decoder", worked)?;
+            self.limits.check_time(&self.name, DECODER, worked)?;
             let begin = Instant::now();
             let next = guard::guarded(|| frames.next());
             worked += begin.elapsed();

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct VideoInfo {
     /// Frames that are shown, counted without decoding them.
     pub frames: usize,
-    /// Frames that decode, where that is known and fewer: something seemed wrong with the file, and they were counted too.
+    /// Frames that decode, where that is known and fewer: something seemed wrong with the file, and they were counted too. Of a file that
+    /// breaks off as many as a decoder gives before the data end: behind them some are missing.
     pub decoded: Option<usize>,
     /// Width of a frame as it is shown.
     pub width: u32,

@@ -28,6 +28,8 @@ const KEPT: usize = 2048;
 const SHOWN: usize = 300;
 /// How long a program that has closed its output may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a program that has given all that it was asked for may take to end by itself, which it does at once; then it is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Between two looks whether a program has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -207,17 +209,40 @@ impl<'p> Program<'p> {
             }
         }
         let status = self.end().map_err(|error| self.error(format!("cannot be waited for: {error}")))?;
-        // The threads end when the pipes do: then all messages are there.
+        if !self.hear_all() {
+            return Err(self.flood());
+        }
+        self.patience.spend(begin);
+        Ok(status)
+    }
+
+    /// Ends a program that has given all that it was asked for, and returns what it said of damage, in one line. Most end by themselves,
+    /// so that all that they have to say is there.
+    pub(super) fn close(&mut self) -> String {
+        let begin = Instant::now();
+        // What it still writes is taken away, so that it can end.
+        while begin.elapsed() < FAREWELL && !self.has_ended().unwrap_or(true) {
+            thread::sleep(PAUSE);
+            self.events.try_iter().for_each(drop);
+        }
+        // How it ends is no news.
+        let _status = self.end();
+        self.hear_all();
+        self.patience.spend(begin);
+        damage(&self.messages())
+    }
+
+    /// The threads end when the pipes of a program that has ended do: then all messages are there. `false` where they were too many.
+    fn hear_all(&self) -> bool {
         let patience = Instant::now() + LAST_WORDS;
         while let Some(left) = patience.checked_duration_since(Instant::now()) {
             match self.events.recv_timeout(left) {
-                Ok(Event::Flood) => return Err(self.flood()),
+                Ok(Event::Flood) => return false,
                 Ok(_) => {}
                 Err(_) => break,
             }
         }
-        self.patience.spend(begin);
-        Ok(status)
+        true
     }
 
     /// All that is kept of what the program said.
@@ -334,6 +359,37 @@ pub(super) fn last_words(text: &str) -> String {
     printable[printable.len().saturating_sub(SHOWN)..].iter().collect()
 }
 
+/// What writes pictures, not what reads them: it complains about time stamps of good files.
+const WRITERS: [&str; 8] = ["[image2pipe", "[ppm", "[null", "[out#", "[vost#", "[swscaler", "[Parsed_", "[graph"];
+/// What is also said of good files: where decoding begins within a group of pictures or behind a cut, references are missing whose frames are
+/// not shown.
+const NO_DAMAGE: [&str; 11] = [
+    "Last message repeated",
+    "monotonically increasing",
+    "mmco: unref short failure",
+    "Missing reference picture",
+    "reference picture missing during reorder",
+    "co located POCs unavailable",
+    "Could not find ref with POC",
+    "number of reference frames",
+    "non-existing PPS",
+    "decode_slice_header error",
+    "no frame!",
+];
+
+/// What messages tell of damage, in one line; empty where they tell of none.
+pub(super) fn damage(messages: &str) -> String {
+    // Where the first ones are gone, the first line that is left may begin anywhere.
+    let cut = messages.len() >= KEPT;
+    let told = |line: &&str| {
+        let line = line.trim_start();
+        let written = WRITERS.iter().any(|writer| line.starts_with(writer));
+        !written && !NO_DAMAGE.iter().any(|words| line.contains(words))
+    };
+    let lines: Vec<&str> = messages.lines().skip(usize::from(cut)).filter(told).collect();
+    last_words(&lines.join("\n"))
+}
+
 /// A message without what says which part of the program wrote it, `[mov,mp4 @ 0x55d0c8]`: addresses differ from run to run.
 fn plain(line: &str) -> &str {
     let mut line = line;
@@ -394,6 +450,18 @@ fn keep_last(mut errors: impl Read, kept: &Mutex<Vec<u8>>, most: u64, sender: &S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lines as FFmpeg 5.1 writes them.
+    #[test]
+    fn messages_of_damage() {
+        let good = "[image2pipe @ 0x1] Application provided invalid, non monotonically increasing dts to muxer in stream 0: 122 >= 122\n\
+                    [h264 @ 0x2] Missing reference picture, default is 0\n[h264 @ 0x2] mmco: unref short failure\n    Last message repeated 1 times\n";
+        assert_eq!((damage(good), damage("")), (String::new(), String::new()));
+        let bad = format!("{good}[h264 @ 0x2] error while decoding MB 4 3, bytestream -53\n{good}");
+        assert_eq!(damage(&bad), "error while decoding MB 4 3, bytestream -53");
+        // The rest of a long line is no message.
+        assert_eq!(damage(&format!("{}\n{good}", "x".repeat(KEPT))), "");
+    }
 
     #[test]
     fn messages_have_no_addresses() {

@@ -32,7 +32,7 @@ pub(super) trait Decoding {
     fn look(&self) -> Result<Probe, VideoError>;
 
     /// Reads the frames `indices`, the first of which is the `first`-th that is decoded from `from` (seconds) on. Returns how many came,
-    /// and the decoder's last words.
+    /// and the decoder's last words; where all came, those that tell of damage.
     fn run(
         &self,
         indices: &[usize],
@@ -51,11 +51,11 @@ pub(super) fn probe<D: Decoding>(file: &mut D) -> Result<&Probe, VideoError> {
         Some(probe) => probe,
         None => {
             let mut probe = file.look()?;
-            if !probe.complaint.is_empty() {
+            if !probe.complaint.is_empty() || probe.cut.is_some() {
                 // A file that breaks off: packets may be there whose frames are not.
                 let mut patience = Patience::new(&file.options().limits);
                 let (decoded, _) = count(file, &mut patience)?;
-                probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
+                set_decoded(&mut probe, decoded);
             }
             probe
         }
@@ -72,6 +72,25 @@ fn count<D: Decoding>(file: &mut D, patience: &mut Patience) -> Result<(usize, S
     Ok(file.found().counted.insert(counted).clone())
 }
 
+/// Takes in what a decoder said of damage, although all frames came.
+fn hear<D: Decoding>(file: &mut D, words: &str) {
+    let Some(probe) = file.found().probe.as_mut().filter(|_| !words.is_empty()) else { return };
+    let known = probe.info.damage.take().unwrap_or_default();
+    // Each run may say the same.
+    probe.info.damage = Some(match known.contains(words) {
+        true => known,
+        false if known.is_empty() => format!("the decoder said: {words}"),
+        false => format!("{known}; the decoder said: {words}"),
+    });
+}
+
+/// Takes in how many frames decode, and says how many of them may be shown.
+fn set_decoded(probe: &mut Probe, decoded: usize) -> usize {
+    let right = probe.right(decoded);
+    probe.info.decoded = Some(right).filter(|right| *right < probe.info.frames);
+    right
+}
+
 /// [`FrameSource::read`](super::FrameSource::read).
 pub(super) fn read<D: Decoding>(
     file: &mut D,
@@ -80,18 +99,20 @@ pub(super) fn read<D: Decoding>(
 ) -> Result<End, VideoError> {
     let runs = runs(probe(file)?, indices);
     let mut patience = Patience::new(&file.options().limits);
-    let mut said = String::new();
+    let (mut said, mut heard) = (String::new(), Vec::new());
     let sought = runs.iter().any(|run| run.from.is_some());
     let mut done = 0;
     for run in runs {
         let chosen = indices.get(run.places.clone()).unwrap_or_default();
         let (count, last) = file.run(chosen, (run.first, run.from), &mut patience, take)?;
-        said = last;
         done += count;
         if count < chosen.len() {
+            said = last;
             break;
         }
+        heard.push(last);
     }
+    heard.iter().filter(|words| !words.is_empty()).for_each(|words| hear(file, words));
     let Some(rest) = indices.get(done..).filter(|rest| !rest.is_empty()) else { return Ok(End::All) };
     if let Some(first) = rest.first().filter(|_| sought) {
         // Where seeking did not find them, decoding may.
@@ -100,14 +121,13 @@ pub(super) fn read<D: Decoding>(
         }
         let (count, last) = file.run(rest, (*first, None), &mut patience, take)?;
         if count == rest.len() {
+            hear(file, &last);
             return Ok(End::All);
         }
         said = last;
     }
     let (decoded, last) = count(file, &mut patience)?;
-    if let Some(probe) = file.found().probe.as_mut() {
-        probe.info.decoded = Some(decoded).filter(|decoded| *decoded < probe.info.frames);
-    }
+    let decoded = file.found().probe.as_mut().map_or(decoded, |probe| set_decoded(probe, decoded));
     Ok(End::Early { decoded, said: if last.is_empty() { said } else { last } })
 }
 
@@ -170,6 +190,7 @@ mod tests {
             },
             keys: (0..100).step_by(10).collect(),
             complaint: String::new(),
+            cut: None,
         };
         let run = |places, first, from| Run { places, first, from };
         // Spacings of 20 are decoded through, those of 21 are not; the first run begins at the beginning.

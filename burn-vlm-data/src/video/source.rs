@@ -282,7 +282,8 @@ pub fn sample_frames<T>(
                 let first = info.times.first().copied().unwrap_or_default();
                 let seconds = indices.iter().filter_map(|index| Some(info.times.get(*index)? - first)).collect();
                 let decoded = (total < info.frames).then_some(total);
-                let damage = match (decoded, info.damage) {
+                // Reading may have told of damage, too.
+                let damage = match (decoded, source.info()?.damage.clone()) {
                     (None, damage) => damage,
                     (Some(decoded), damage) => {
                         let said =

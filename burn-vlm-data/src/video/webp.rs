@@ -81,8 +81,13 @@ impl WebpSource {
             return Err(VideoError::TooLarge { name: self.name.clone(), width, height, max_pixels });
         }
         let mut frames = Vec::new();
+        let mut damage = self.missing();
         for (_, content) in chunks.iter().filter(|(name, _)| name == b"ANMF") {
-            let Some(frame) = frame(&self.bytes, content) else { break };
+            let Some(frame) = frame(&self.bytes, content) else {
+                damage
+                    .get_or_insert_with(|| format!("what follows its frame {} is damaged and not shown", frames.len()));
+                break;
+            };
             if frame.left + frame.width > width || frame.top + frame.height > height {
                 return Err(self.fail(format!("frame {} reaches beyond its {width} x {height} pixels", frames.len())));
             }
@@ -102,7 +107,15 @@ impl WebpSource {
             0 => 0.1,
             milliseconds => f64::from(milliseconds) / 1000.0,
         });
-        Ok((timed(width, height, delays, "webp"), frames))
+        Ok((VideoInfo { damage, ..timed(width, height, delays, "webp") }, frames))
+    }
+
+    /// What is wrong with a file that breaks off: its first bytes say how long it is.
+    fn missing(&self) -> Option<String> {
+        let length = u32::from_le_bytes(*self.bytes.get(4..)?.first_chunk()?);
+        // Behind those that say what it is and how long.
+        let (promised, there) = (u64::from(length) + 8, self.bytes.len() as u64);
+        (promised > there).then(|| format!("it breaks off: its header promises {promised} bytes, {there} are there"))
     }
 
     /// Decodes a file of one picture.

@@ -195,6 +195,7 @@ fn the_ground_of_a_gif() {
 fn a_gif_that_breaks_off() {
     let bytes = gif(&[RED, BLUE, RED], 100);
     let whole = sampled(open(&bytes).as_mut(), linspace(3)).unwrap();
+    assert_eq!(whole.record.damage, None);
     let mut counts = Vec::new();
     for length in 0..bytes.len() {
         let Ok(mut source) = VideoReader::default().open_bytes("cut.gif", &bytes[..length]) else { continue };
@@ -204,12 +205,51 @@ fn a_gif_that_breaks_off() {
         match sampled(source.as_mut(), linspace(3)) {
             Ok(found) => {
                 assert!(found.distinct.iter().zip(&whole.distinct).all(|(a, b)| a == b), "{length}");
+                assert!(found.record.damage.is_some(), "{length}");
                 counts.push(found.distinct.len());
             }
             Err(error) => assert!(error.to_string().contains("cut.gif"), "{error}"),
         }
     }
     assert!(counts.is_sorted() && counts.contains(&1) && counts.contains(&2), "{counts:?}");
+    let told = |length: usize| {
+        let part = &bytes[..length];
+        sampled(open(part).as_mut(), linspace(3)).unwrap().record.damage.unwrap()
+    };
+    assert_eq!(told(bytes.len() - 1), "it has no end behind its 3rd picture: more may be missing");
+    assert_eq!(told(bytes.len() - 2), "it breaks off within its 3rd picture");
+}
+
+/// Damage in the middle of an animation ends it there, and is told.
+#[test]
+fn damage_in_the_middle() {
+    let damage = |bytes: &[u8]| {
+        let record = sampled(open(bytes).as_mut(), linspace(3)).unwrap().record;
+        (record.counted, record.decoded, record.damage.unwrap_or_default())
+    };
+    // A picture of nine pixels with the data of four.
+    let picture = |colours| Patch([0, 0, 3, 3], colours, 0, None);
+    let gif = patches(Some(0), &[picture(&[1; 9]), picture(&[1; 4]), picture(&[2; 9])]);
+    let (counted, decoded, told) = damage(&gif);
+    assert!((counted, decoded) == (3, Some(1)) && told.starts_with("1 of 3 frames decode; "), "{told}");
+    // A block that no GIF has.
+    let mut gif = patches(Some(0), &[picture(&[1; 9]), picture(&[2; 9])]);
+    let second = gif.windows(2).rposition(|pair| pair == [0x21, 0xf9]).unwrap();
+    gif[second] = 0x55;
+    assert_eq!(damage(&gif), (1, None, "what follows its 1st picture is damaged and not shown".to_owned()));
+
+    let parts: Vec<Part> = (0..3).map(|_| Part([0, 0, 8, 6], RED, 40, false, false)).collect();
+    let whole = webp(8, 6, &parts);
+    assert_eq!(damage(&whole), (3, None, String::new()));
+    let picture =
+        |number: usize| whole.windows(4).enumerate().filter(|(_, name)| name == b"VP8L").nth(number).unwrap().0;
+    let mut broken = whole.clone();
+    // The mark of a picture, behind its name and length.
+    broken[picture(1) + 8] ^= 0xff;
+    let (counted, decoded, told) = damage(&broken);
+    assert!((counted, decoded) == (3, Some(1)) && told.starts_with("1 of 3 frames decode; "), "{told}");
+    let (counted, _, told) = damage(&whole[..picture(2)]);
+    assert!(counted == 2 && told.starts_with("it breaks off: its header promises "), "{told}");
 }
 
 #[test]
@@ -265,7 +305,10 @@ fn damaged_files() {
         let mut fewer = 0;
         for length in 16..bytes.len() {
             match sampled(open(&bytes[..length]).as_mut(), linspace(2)) {
-                Ok(found) => fewer += usize::from(found.distinct.len() == 1),
+                Ok(found) => {
+                    assert!(found.record.damage.is_some(), "{length}");
+                    fewer += usize::from(found.distinct.len() == 1);
+                }
                 Err(error) => assert!(error.to_string().contains("clip"), "{error}"),
             }
         }

@@ -159,6 +159,27 @@ fn children_of_programs_that_end_well() {
     }
 }
 
+/// What a decoder says of damage is told although all frames came, and a program that does not end with its work is ended.
+#[test]
+fn damage_is_told_of_frames_that_all_come() {
+    let pictures = [PICTURE; 5].join("\n");
+    let damage = |ffmpeg: &str| {
+        let fake = Fake::new(PROBE, ffmpeg);
+        let mut source = fake.source();
+        let damage = sampled(&mut source, linspace(5)).unwrap().record.damage;
+        fake.nothing_is_left();
+        // Read again, it is told once.
+        assert_eq!(sampled(&mut source, linspace(5)).unwrap().record.damage, damage);
+        damage
+    };
+    let bad = "echo '[h264 @ 0x1] error while decoding MB 4 3' >&2";
+    let told = Some("the decoder said: error while decoding MB 4 3".to_owned());
+    assert_eq!(damage(&format!("{bad}\n{pictures}")), told);
+    assert_eq!(damage(&format!("{pictures}\n{bad}; sleep 1000")), told);
+    let good = "echo '[image2pipe @ 0x1] Application provided invalid dts: 1 >= 1' >&2";
+    assert_eq!(damage(&format!("{good}\n{pictures}")), None);
+}
+
 /// Those who set no limit wait for ever, or nearly.
 #[test]
 fn patience_without_a_limit() {

@@ -13,7 +13,7 @@ mod open;
 use self::convert::{Converter, turning};
 use self::log::Listening;
 use super::ffprobe::{self, CONTAINERS, Probe, Stream, refused_size};
-use super::program::{Patience, last_words};
+use super::program::{Patience, damage, last_words};
 use super::runs::{self, Decoding, Found};
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoInfo, VideoOptions};
@@ -199,9 +199,9 @@ impl Decoding for LibavSource {
         let begin = Instant::now();
         let mut input = self.input(&listening)?;
         patience.spend(begin);
-        let mut found = ffprobe::Found::of(input.format().name());
+        let mut found = ffprobe::Found::of(input.format().name(), ffprobe::file_bytes(&self.path));
         let Some(video) = video_of(&input) else {
-            return found.probe(&self.name, &self.options, last_words(&listening.text()));
+            return found.probe(&self.name, &self.options, &listening.text());
         };
         let (index, time_base, stream) = (video.index(), f64::from(video.time_base()), stream_of(&video));
         let refused = refused_size(&listening.text()).filter(|_| stream.width == 0);
@@ -228,7 +228,7 @@ impl Decoding for LibavSource {
                 return Err(VideoError::TooLong { name: self.name.clone(), max_frames: limits.max_frames });
             }
         }
-        found.probe(&self.name, &self.options, last_words(&listening.text()))
+        found.probe(&self.name, &self.options, &listening.text())
     }
 
     fn run(
@@ -258,7 +258,8 @@ impl Decoding for LibavSource {
             }
             Ok(done < indices.len())
         })?;
-        Ok((done, last_words(&listening.text())))
+        let words = if done == indices.len() { damage } else { last_words };
+        Ok((done, words(&listening.text())))
     }
 
     fn count(&self, patience: &mut Patience) -> Result<(usize, String), VideoError> {
@@ -323,7 +324,17 @@ fn stream_of(stream: &av::format::stream::Stream<'_>) -> Stream {
         rate: Some(rate).filter(|rate| rate.is_finite() && *rate > 0.0),
         turned: turned_of(stream).1,
         promised: usize::try_from(stream.frames()).ok().filter(|frames| *frames > 0),
+        held_back: held_back(stream),
     }
+}
+
+/// Frames that a decoder holds back to put them in order.
+#[allow(unsafe_code)]
+fn held_back(stream: &av::format::stream::Stream<'_>) -> usize {
+    let parameters = stream.parameters();
+    // SAFETY: the parameters are whole for as long as they are borrowed; the wrapper hides this number alone.
+    let delay = unsafe { (*parameters.as_ptr()).video_delay };
+    usize::try_from(delay).unwrap_or_default()
 }
 
 #[allow(unsafe_code)]
