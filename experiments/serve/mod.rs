@@ -48,6 +48,7 @@ use tokio::sync::Semaphore;
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use crate::signals::left_to_the_server;
 use metrics::Metrics;
 use routes::{Hosted, Server, router};
 
@@ -360,6 +361,7 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = Signals::new()?;
+    left_to_the_server();
     {
         use std::io::Write;
         let mut out = std::io::stdout();

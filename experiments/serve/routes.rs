@@ -27,7 +27,7 @@ use axum::{Json, Router};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_data::source::ImageRoot;
 use burn_vlm_data::tokenizer::Tokenizer;
-use burn_vlm_data::video::Clips;
+use burn_vlm_data::video::{Clips, GivesUp, Waiting};
 use burn_vlm_train::chat::{AnswerSettings, BatchLimits, ChatModel, ChatPrompt, PromptError, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -414,14 +414,23 @@ async fn inspect(State(server): State<Arc<Server>>, request: Request) -> Respons
 async fn look(server: &Arc<Server>, request: Request) -> Result<Value, ApiError> {
     let (place, bytes) = received(server, request).await?;
     let looking = server.clone();
-    let looked = tokio::task::spawn_blocking(move || {
+    let look = move || {
         // Given back when the pictures are.
         let _place = place;
         let (request, model) = looking.parse(&bytes)?;
         let prompt = model.conversation(&request)?;
         inspection(&model.chat, &model.name, &request, &prompt)
-    });
+    };
+    let (waiting, _client) = client();
+    let looked = tokio::task::spawn_blocking(move || waiting.work(look));
     looked.await.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))?
+}
+
+/// A client that waits for what another thread prepares, and gives up where its request is dropped: it has left.
+fn client() -> (Waiting, GivesUp) {
+    let waiting = Waiting::default();
+    let client = waiting.until_dropped();
+    (waiting, client)
 }
 
 /// A request in the batch.
@@ -451,7 +460,8 @@ async fn begin(server: &Arc<Server>, request: Request, record: &mut Record) -> R
     let waits = server.metrics.waits();
     let (place, bytes) = received(server, request).await?;
     let preparing = server.clone();
-    let ready = tokio::task::spawn_blocking(move || preparing.prepare(&bytes, place)).await;
+    let (waiting, _client) = client();
+    let ready = tokio::task::spawn_blocking(move || waiting.work(|| preparing.prepare(&bytes, place))).await;
     let ready = ready.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))??;
     let Ready { model, prompt, answers, places, logprobs, routing, stream, include_usage } = ready;
     let model = server.models.get(model).ok_or_else(|| ApiError::internal("a model that is not there"))?;
