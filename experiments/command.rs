@@ -19,7 +19,7 @@ use crate::merge::MergeArgs;
 use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
 use crate::serve::ServeArgs;
-use crate::signals::stop_at_a_step;
+use crate::signals::{leave_nothing_running, stop_at_a_step, watch};
 use crate::train::TrainArgs;
 use crate::{AnyError, BuiltIn, ENCODER, STUDIES};
 
@@ -161,7 +161,11 @@ impl StudyCommand {
 /// Runs `burn-vlm` with the command line of this process.
 pub fn command() -> ExitCode {
     call::is_program();
-    crate::end(run(crate::parse_line()))
+    let program = crate::parse_line();
+    watch();
+    let code = crate::end(run(program));
+    leave_nothing_running();
+    code
 }
 
 fn run(program: Program) -> Result<(), AnyError> {

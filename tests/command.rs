@@ -457,6 +457,42 @@ fn a_conversation_in_a_file_ends_at_its_first_error() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// A signal ends the programs that read a video too, which a terminal's Ctrl-C would not reach.
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_no_program_running() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let script = format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nsleep 1000\n", at("started").display());
+    for program in ["ffmpeg", "ffprobe"] {
+        fs::write(at(program), &script).unwrap();
+        fs::set_permissions(at(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(at("a.mp4"), "no video, but nobody looks").unwrap();
+    let turns = serde_json::json!([{"from": "human", "value": "<video>"}, {"from": "gpt", "value": "a"}]);
+    fs::write(at("data.json"), serde_json::json!([{"video": "a.mp4", "conversations": turns}]).to_string()).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command
+        .args(["data", "inspect"])
+        .arg(at("data.json"))
+        .env("PATH", path)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    wait_for("the program that looks at the video", || at("started").exists());
+    let program = fs::read_to_string(at("started")).unwrap();
+    let stat = PathBuf::from(format!("/proc/{}/stat", program.trim()));
+    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z"));
+    assert!(runs() || !Path::new("/proc/self").exists(), "{}", stat.display());
+    assert!(Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap().success());
+    // As if nobody had answered the signal.
+    assert_eq!(running.wait().unwrap().signal(), Some(15));
+    wait_for("the end of the program", || !runs());
+}
+
 /// A model that ends its turn at once is told from one that was asked for nothing.
 #[test]
 fn an_empty_answer_says_why() {

@@ -50,6 +50,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use crate::signals::left_to_the_server;
 use fetch::{AllowedHost, Fetcher};
 use metrics::Metrics;
 use routes::{Hosted, Server, router};
@@ -404,6 +405,7 @@ async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), AnyErro
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = Signals::new()?;
+    left_to_the_server();
     {
         use std::io::Write;
         let mut out = std::io::stdout();

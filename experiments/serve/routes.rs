@@ -28,7 +28,7 @@ use axum::{Json, Router};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm_data::source::ImageRoot;
 use burn_vlm_data::tokenizer::Tokenizer;
-use burn_vlm_data::video::Clips;
+use burn_vlm_data::video::{Clips, GivesUp, Waiting};
 use burn_vlm_train::chat::{AnswerSettings, BatchLimits, ChatModel, ChatPrompt, PromptError, Said};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -454,7 +454,8 @@ async fn apart<T: Send + 'static>(
     work: impl FnOnce(&Server) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let server = server.clone();
-    let done = tokio::task::spawn_blocking(move || work(&server)).await;
+    let (waiting, _client) = client();
+    let done = tokio::task::spawn_blocking(move || waiting.work(|| work(&server))).await;
     done.map_err(|_| ApiError::internal("the request could not be prepared: a library panicked"))?
 }
 
@@ -470,6 +471,13 @@ async fn prepared<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let _turn = server.prepared.acquire().await.map_err(|_| ApiError::ending())?;
     apart(server, work).await
+}
+
+/// A client that waits for what another thread prepares, and gives up where its request is dropped: it has left.
+fn client() -> (Waiting, GivesUp) {
+    let waiting = Waiting::default();
+    let client = waiting.until_dropped();
+    (waiting, client)
 }
 
 /// A request in the batch.

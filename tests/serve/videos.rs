@@ -82,6 +82,57 @@ fn answers_about_videos_are_those_of_chat() {
     assert_eq!(content(&both), chat(&videos, "what moves?", &[&["--image", path.as_str()][..], &shows].concat()));
 }
 
+/// Whoever leaves while a video is decoded is not decoded for, and a server that ends leaves nothing running.
+#[cfg(unix)]
+#[test]
+fn a_client_that_leaves_ends_the_decoding() {
+    use std::os::unix::fs::PermissionsExt;
+    let programs = tempfile::tempdir().unwrap();
+    let started = programs.path().join("started");
+    let script = format!("#!/bin/sh\necho $$ >> {}\nsleep 1000\n", started.display());
+    for program in ["ffmpeg", "ffprobe"] {
+        let path = programs.path().join(program);
+        fs::write(&path, &script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap_or_default());
+    let mut served = Served::start_with(&models().vlm(), &["--frames", "2"], &[("PATH", &path)]);
+    let hangs = request("tiny", json!([part("data:video/mp4;base64,AAAAGGZ0eXBpc29t"), said("what?")]), json!({}));
+    let runs =
+        |number: &str| fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
+    let became = |what: &dyn Fn() -> bool| {
+        let began = std::time::Instant::now();
+        while !what() && began.elapsed() < super::LONGEST {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        what()
+    };
+    let numbers =
+        || -> Vec<String> { fs::read_to_string(&started).unwrap_or_default().lines().map(str::to_owned).collect() };
+    for (count, inspects) in [(1, false), (2, true)] {
+        let stream = match inspects {
+            false => served.begin(&hangs),
+            true => {
+                served.send("POST", "/v1/inspect", "Content-Type: application/json\r\n", hangs.to_string().as_bytes())
+            }
+        };
+        assert!(became(&|| numbers().len() == count), "the program was not started");
+        drop(stream);
+        assert!(became(&|| !numbers().iter().any(|number| runs(number))), "{:?}", numbers());
+    }
+    let (video, _) = clip("after.gif");
+    assert!(!content(&served.answer(&request("tiny", json!([video, said("and?")]), json!({})))).is_empty());
+    // The second signal ends the server at once.
+    let stream = served.begin(&hangs);
+    assert!(became(&|| numbers().len() == 3), "the program was not started");
+    served.signal("TERM");
+    while served.get("/health").status != 503 {}
+    served.signal("TERM");
+    let _status = served.child.wait().unwrap();
+    assert!(became(&|| !numbers().iter().any(|number| runs(number))), "{:?}", numbers());
+    drop(stream);
+}
+
 #[test]
 fn a_video_that_cannot_be_shown_is_refused_by_name() {
     let words = models().language().display().to_string();

@@ -3,6 +3,7 @@
 //! Unusual here: what a frame is, is known before it is decoded: by the content of its video, the rule and its place among the chosen
 //! ones. Features that were computed for it are found without the video being opened.
 
+use super::waiting::{self, nobody_waits};
 use super::{
     Clip, FrameCache, FrameTimes, SampledFrames, Sampling, VideoError, VideoOptions, VideoProcessor, VideoReader,
     VideoRecord,
@@ -83,8 +84,10 @@ struct Known {
     held: VecDeque<(MediaKey, Arc<Decoded>)>,
 }
 
-/// The frames of a video, once they are asked for: who comes second waits for the first.
-type Decoded = OnceLock<Result<SampledFrames<RgbImage>, SkipReason>>;
+/// The frames of a video.
+type Frames = Result<Arc<SampledFrames<RgbImage>>, SkipReason>;
+/// The same, once they are asked for: who comes second waits for the first. Nothing where the first has given up.
+type Decoded = OnceLock<Option<Frames>>;
 
 /// A video file that is shown.
 struct Chosen {
@@ -202,8 +205,7 @@ impl Clips {
         if let Some(known) = self.known_record(key) {
             return Ok(known);
         }
-        let decoded = self.decoded(key);
-        let sampled = self.frames_in(&decoded, clip, key)?;
+        let sampled = self.frames_of(clip, key)?;
         Ok(self.remember(key, &sampled.record))
     }
 
@@ -224,7 +226,7 @@ impl Clips {
     /// As [`Self::show`].
     pub fn hold(&self, clip: &Clip) -> Result<(), SkipReason> {
         let key = self.key(clip)?;
-        self.frames_in(&self.decoded(key), clip, key).map(drop)
+        self.frames_of(clip, key).map(drop)
     }
 
     /// What was chosen of a file that was decoded before.
@@ -291,7 +293,7 @@ impl Clips {
         let known = self.sampling.frames().or_else(|| Some(self.known_record(key)?.indices.len()));
         let count = match known {
             Some(count) if !decode => count,
-            _ => self.frames_in(&self.decoded(key), clip, key)?.order.len(),
+            _ => self.frames_of(clip, key)?.order.len(),
         };
         let of = Arc::new(Chosen { by: self.clone(), clip: clip.clone(), key });
         let name = clip.name();
@@ -316,13 +318,22 @@ impl Clips {
         decoded
     }
 
-    fn frames_in<'d>(
-        &self,
-        decoded: &'d Decoded,
-        clip: &Clip,
-        key: MediaKey,
-    ) -> Result<&'d SampledFrames<RgbImage>, SkipReason> {
-        let sampled = decoded.get_or_init(|| self.sample(clip, key)).as_ref().map_err(Clone::clone)?;
+    fn frames_of(&self, clip: &Clip, key: MediaKey) -> Frames {
+        let sampled = loop {
+            let decoded = self.decoded(key);
+            let sample = || match self.sample(clip, key) {
+                Err(_) if nobody_waits() => None,
+                sampled => Some(sampled.map(Arc::new)),
+            };
+            if let Some(sampled) = decoded.get_or_init(sample) {
+                break sampled.clone()?;
+            }
+            // Whoever still waits decodes it anew.
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.held.retain(|(_, other)| !Arc::ptr_eq(other, &decoded));
+            drop(known);
+            waiting::check(&clip.name())?;
+        };
         self.remember(key, &sampled.record);
         if let Some(damage) = &sampled.record.damage {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -376,8 +387,7 @@ impl Clips {
 
 impl Chosen {
     fn frame(&self, number: usize) -> Result<RgbImage, String> {
-        let decoded = self.by.decoded(self.key);
-        let sampled = self.by.frames_in(&decoded, &self.clip, self.key).map_err(|reason| reason.detail)?;
+        let sampled = self.by.frames_of(&self.clip, self.key).map_err(|reason| reason.detail)?;
         let frame = sampled.iter().nth(number).cloned();
         frame.ok_or_else(|| format!("{}: fewer frames than the rule chooses", self.clip.name()))
     }

@@ -68,6 +68,12 @@ pub enum VideoError {
         /// What it said last, with what leads up to it.
         said: String,
     },
+    /// Whoever waited for it has given up ([`Waiting`](super::Waiting)).
+    #[error("video {name}: nobody waits for it any more")]
+    GivenUp {
+        /// The video's name.
+        name: String,
+    },
     /// A program wrote too much and was ended.
     #[error("video {name}: {program} wrote {what} and was ended; the file is damaged{said}")]
     Flood {

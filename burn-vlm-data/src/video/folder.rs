@@ -9,6 +9,7 @@ use super::{VideoError, VideoLimits, VideoOptions};
 use crate::image::{DecodeLimits, ImageError, READABLE_ENDINGS, RgbImage, decode, is_picture, natural, to_rgb};
 use burn_vlm_base::files::read_regular;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A folder of frames.
 #[derive(Debug)]
@@ -92,8 +93,13 @@ impl FrameSource for FolderSource {
         indices: &[usize],
         take: &mut dyn FnMut(usize, RgbImage) -> Result<(), VideoError>,
     ) -> Result<End, VideoError> {
+        let mut worked = Duration::ZERO;
         for index in indices {
-            take(*index, self.frame(*index)?)?;
+            self.limits.check(&self.name, "the decoder of pictures", worked)?;
+            let begin = Instant::now();
+            let frame = self.frame(*index)?;
+            worked += begin.elapsed();
+            take(*index, frame)?;
         }
         Ok(End::All)
     }

@@ -8,7 +8,7 @@
 
 use super::info::VideoInfo;
 use super::source::{End, FrameSource};
-use super::{VideoError, VideoLimits, VideoOptions};
+use super::{VideoError, VideoLimits, VideoOptions, waiting};
 use crate::image::{Blocks, DynamicImage, Picture, RgbImage, to_rgb};
 use ::image::codecs::gif::GifDecoder;
 use ::image::{AnimationDecoder, ImageDecoder, Limits, Rgba, RgbaImage};
@@ -61,7 +61,7 @@ impl GifSource {
         let (begin, mut blocks, mut delays) = (Instant::now(), blocks, Vec::new());
         let mut part = false;
         for picture in blocks.by_ref() {
-            self.limits.check_time(&self.name, DECODER, begin.elapsed())?;
+            self.limits.check(&self.name, DECODER, begin.elapsed())?;
             if !picture.whole {
                 part = true;
                 break;
@@ -159,19 +159,21 @@ impl FrameSource for GifSource {
         let mut wanted = indices.iter().peekable();
         let mut worked = Duration::ZERO;
         for number in 0..=*last {
-            self.limits.check_time(&self.name, DECODER, worked)?;
+            self.limits.check(&self.name, DECODER, worked)?;
             let begin = Instant::now();
-            let next = guard::guarded(|| frames.next());
-            worked += begin.elapsed();
-            let said = match next {
+            let said = match guard::guarded(|| frames.next()) {
                 Ok(Some(Ok(frame))) => {
-                    if wanted.next_if_eq(&&number).is_some() {
+                    let shown = wanted.next_if_eq(&&number).map(|_| {
                         let mut image = frame.into_buffer();
                         ground.lay(&mut image);
-                        take(number, to_rgb(DynamicImage::ImageRgba8(image), Some(self.background)))?;
-                    }
+                        to_rgb(DynamicImage::ImageRgba8(image), Some(self.background))
+                    });
                     if let Some(picture) = blocks.next().filter(|picture| picture.clears) {
                         ground.clear(&picture);
+                    }
+                    worked += begin.elapsed();
+                    if let Some(image) = shown {
+                        take(number, image)?;
                     }
                     continue;
                 }
@@ -189,8 +191,9 @@ impl FrameSource for GifSource {
 const GAVE_UP: &str = "the decoder gave up on it: the file is damaged; save it again";
 
 impl VideoLimits {
-    /// Whether a decoder that worked so long may go on.
-    pub(super) fn check_time(&self, name: &str, decoder: &str, worked: Duration) -> Result<(), VideoError> {
+    /// Whether a decoder that worked so long may go on, and whether anybody waits for it.
+    pub(super) fn check(&self, name: &str, decoder: &str, worked: Duration) -> Result<(), VideoError> {
+        waiting::check(name)?;
         if worked.as_secs_f64() <= self.seconds {
             return Ok(());
         }

@@ -30,6 +30,7 @@ mod runs;
 mod sampling;
 mod source;
 mod time;
+mod waiting;
 mod webp;
 
 pub use cache::{FrameCache, FrameKey};
@@ -49,4 +50,5 @@ pub use program::end_programs;
 pub use sampling::{MAX_CHOSEN, Sampling};
 pub use source::{End, FrameSource, SampledFrames, VideoReader, VideoRecord, sample_frames};
 pub use time::FrameTimes;
+pub use waiting::{GivesUp, Waiting};
 pub use webp::WebpSource;

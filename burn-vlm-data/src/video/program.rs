@@ -7,7 +7,7 @@
 //! the middle of a clip, which would then look as if it were shorter; and it must be ended when this process ends: see [`end_programs`].
 
 use super::error::saying;
-use super::{VideoError, VideoLimits};
+use super::{VideoError, VideoLimits, waiting};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read};
@@ -32,21 +32,32 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Between two looks whether a program has ended.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks whether anybody still waits for a program's output.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The longest that is waited, in seconds: a year, for those who set no limit.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
-/// The programs that run now, by the numbers of their groups.
-static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The programs that run now.
+struct Running {
+    /// By the numbers of their groups.
+    groups: BTreeSet<u32>,
+    /// None may run any more.
+    over: bool,
+}
 
-fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+static RUNNING: Mutex<Running> = Mutex::new(Running { groups: BTreeSet::new(), over: false });
+
+fn running() -> MutexGuard<'static, Running> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the programs that read videos now, with what they have started: for whoever is about to end this process at once. Those who wait
-/// for their frames get errors.
+/// Ends the programs that read videos, with what they have started, and whichever is started from now on: for whoever is about to end this
+/// process at once. Those who wait for their frames get errors.
 pub fn end_programs() {
-    running().iter().copied().for_each(kill_group);
+    let mut running = running();
+    running.over = true;
+    running.groups.iter().copied().for_each(kill_group);
 }
 
 #[cfg(unix)]
@@ -145,7 +156,13 @@ impl<'p> Program<'p> {
                 reason: format!("cannot be started: {error}"),
             },
         })?;
-        running().insert(child.id());
+        {
+            let mut running = running();
+            running.groups.insert(child.id());
+            if running.over {
+                kill_group(child.id());
+            }
+        }
         let (sender, events) = sync_channel(QUEUE);
         let messages = Arc::new(Mutex::new(Vec::new()));
         if let Some(output) = child.stdout.take() {
@@ -199,6 +216,7 @@ impl<'p> Program<'p> {
     pub(super) fn wait(&mut self) -> Result<ExitStatus, VideoError> {
         let begin = Instant::now();
         while !self.has_ended().map_err(|error| self.error(format!("cannot be waited for: {error}")))? {
+            waiting::check(self.clip)?;
             if begin.elapsed() >= self.patience.left {
                 return Err(self.too_slow());
             }
@@ -280,9 +298,15 @@ impl<'p> Program<'p> {
             self.patience.spend(counted);
         }
         let begin = Instant::now();
-        let event = match self.patience.left.is_zero() {
-            true => Err(RecvTimeoutError::Timeout),
-            false => self.events.recv_timeout(self.patience.left),
+        let event = loop {
+            let left = self.patience.left.saturating_sub(begin.elapsed());
+            if left.is_zero() || waiting::nobody_waits() {
+                break Err(RecvTimeoutError::Timeout);
+            }
+            match self.events.recv_timeout(left.min(LOOK)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                event => break event,
+            }
         };
         self.patience.spend(begin);
         self.counted = self.counted.map(|_| Instant::now());
@@ -296,7 +320,7 @@ impl<'p> Program<'p> {
                 return Ok(());
             }
             Ok(Event::Flood) => self.flood(),
-            Err(RecvTimeoutError::Timeout) => self.too_slow(),
+            Err(RecvTimeoutError::Timeout) => waiting::check(self.clip).err().unwrap_or_else(|| self.too_slow()),
         };
         // How it ends is no news.
         let _status = self.end();
@@ -325,7 +349,7 @@ impl<'p> Program<'p> {
             kill_group(self.child.id());
             // It may have ended by itself just now.
             let _gone = self.child.kill();
-            running().remove(&self.child.id());
+            running().groups.remove(&self.child.id());
         }
         self.child.wait()
     }

@@ -7,7 +7,7 @@ use super::gif::timed;
 use super::info::VideoInfo;
 use super::source::{End, FrameSource};
 use super::{VideoError, VideoLimits, VideoOptions};
-use crate::image::{DecodeLimits, DynamicImage, RgbImage, decode, to_rgb};
+use crate::image::{DecodeLimits, DynamicImage, ImageError, RgbImage, decode, to_rgb};
 use ::image::{Rgba, RgbaImage};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -121,7 +121,14 @@ impl WebpSource {
     /// Decodes a file of one picture.
     fn picture(&self, file: &[u8]) -> Result<DynamicImage, VideoError> {
         let limits = DecodeLimits { max_pixels: self.limits.max_pixels, ..DecodeLimits::default() };
-        decode(&self.name, file, &limits).map_err(|error| self.fail(error.to_string()))
+        decode(&self.name, file, &limits).map_err(|error| match error {
+            ImageError::TooLarge { name, width, height, max_pixels } => {
+                VideoError::TooLarge { name, width, height, max_pixels }
+            }
+            // It would call the video a picture.
+            ImageError::Decode { reason, .. } => self.fail(reason),
+            other => self.fail(other.to_string()),
+        })
     }
 
     /// The picture of a frame.
@@ -161,7 +168,7 @@ impl FrameSource for WebpSource {
         let mut canvas = RgbaImage::new(info.width, info.height);
         let mut wanted = indices.iter().peekable();
         for number in 0..=*last {
-            self.limits.check_time(&self.name, "the WebP decoder", worked)?;
+            self.limits.check(&self.name, "the WebP decoder", worked)?;
             let begin = Instant::now();
             let Some(frame) = frames.get(number) else {
                 return Ok(End::Early { decoded: frames.len(), said: String::new() });
@@ -171,12 +178,15 @@ impl FrameSource for WebpSource {
                 Err(error) => return Ok(End::Early { decoded: number, said: error.to_string() }),
             };
             lay(&mut canvas, &picture, frame);
-            worked += begin.elapsed();
-            if wanted.next_if_eq(&&number).is_some() {
-                take(number, to_rgb(DynamicImage::ImageRgba8(canvas.clone()), Some(self.background)))?;
-            }
+            let shown = wanted
+                .next_if_eq(&&number)
+                .map(|_| to_rgb(DynamicImage::ImageRgba8(canvas.clone()), Some(self.background)));
             if frame.clears {
                 clear(&mut canvas, frame);
+            }
+            worked += begin.elapsed();
+            if let Some(image) = shown {
+                take(number, image)?;
             }
         }
         Ok(End::All)

@@ -2,7 +2,10 @@
 
 use super::{linspace, sampled};
 use burn_vlm_data::image::RgbImage;
-use burn_vlm_data::video::{FrameSource, Sampling, VideoLimits, VideoOptions, VideoReader};
+use burn_vlm_data::video::{
+    Clip, Clips, FrameSource, Sampling, VideoError, VideoLimits, VideoOptions, VideoProcessor, VideoProcessorConfig,
+    VideoReader, VideoSettings, Waiting,
+};
 use image::codecs::gif::GifEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{Delay, ExtendedColorType, Frame, ImageEncoder, Rgba, RgbaImage};
@@ -356,6 +359,35 @@ fn limits() {
     let mut large = bytes;
     large[6..10].fill(0xff);
     assert!(error(VideoLimits::default(), &large).contains("65535 x 65535"));
+}
+
+/// Decoding ends when whoever waits for it gives up, and is done anew for whoever still waits.
+#[test]
+fn who_waits_may_give_up() {
+    let bytes = gif(&[RED, BLUE, RED, BLUE], 100);
+    let parts: Vec<Part> = (0..4).map(|_| Part([0, 0, 8, 6], RED, 40, false, false)).collect();
+    for bytes in [&bytes, &webp(8, 6, &parts)] {
+        let (waiting, mut taken) = (Waiting::default(), 0);
+        let mut source = open(bytes);
+        let mut take = |_, _| {
+            taken += 1;
+            waiting.give_up();
+            Ok(())
+        };
+        let ended = waiting.work(|| source.read(&[0, 1, 2, 3], &mut take));
+        assert!(matches!(ended, Err(VideoError::GivenUp { .. })) && taken == 1, "{ended:?}, {taken}");
+    }
+    let settings = VideoSettings { sampling: linspace(2), ..VideoSettings::default() };
+    let frames = VideoProcessor::new(VideoProcessorConfig::onevision(8).unwrap()).unwrap();
+    let clips = Clips::new(&settings, frames, Path::new("")).unwrap();
+    let clip = Clip::Encoded { name: "clip.gif".to_owned(), bytes: bytes.into() };
+    let gone = Waiting::default();
+    drop(gone.until_dropped());
+    let reason = gone.work(|| clips.record(&clip)).unwrap_err();
+    assert!(reason.detail.contains("clip.gif: nobody waits"), "{}", reason.detail);
+    assert_eq!(clips.record(&clip).unwrap().indices, [0, 3]);
+    // What is held is given to anybody.
+    assert!(gone.work(|| clips.hold(&clip)).is_ok());
 }
 
 fn save(path: &Path, side: u32) {

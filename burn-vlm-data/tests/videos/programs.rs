@@ -2,7 +2,7 @@
 
 use super::{linspace, sampled};
 use burn_vlm_data::video::{
-    FfmpegSource, FrameCache, FrameSource, VideoError, VideoLimits, VideoOptions, VideoProcessorConfig,
+    FfmpegSource, FrameCache, FrameSource, VideoError, VideoLimits, VideoOptions, VideoProcessorConfig, Waiting,
 };
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,33 @@ fn damage_is_told_of_frames_that_all_come() {
     assert_eq!(damage(&format!("{pictures}\n{bad}; sleep 1000")), told);
     let good = "echo '[image2pipe @ 0x1] Application provided invalid dts: 1 >= 1' >&2";
     assert_eq!(damage(&format!("{good}\n{pictures}")), None);
+}
+
+/// A program that nobody waits for any more is ended, long before its time is up.
+#[test]
+fn programs_that_nobody_waits_for() {
+    let hanging = with_child("sleep 1000");
+    for (ffprobe, ffmpeg) in [(hanging.as_str(), PICTURE), (PROBE, &format!("{PICTURE}\n{hanging}"))] {
+        let mut fake = Fake::new(ffprobe, ffmpeg);
+        fake.options.limits.seconds = 1e6;
+        let waiting = Waiting::default();
+        let begin = Instant::now();
+        let error = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| waiting.work(|| sampled(&mut fake.source(), linspace(5)).unwrap_err()));
+            // Both that are started, and the child of the one that hangs, have noted their numbers.
+            let most = if ffprobe == PROBE { 3 } else { 2 };
+            let noted =
+                || std::fs::read_to_string(fake.folder.path().join("started")).unwrap_or_default().lines().count();
+            while noted() < most && begin.elapsed() < SLOW_MACHINE {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            waiting.give_up();
+            reading.join().unwrap()
+        });
+        assert!(matches!(error, VideoError::GivenUp { .. }), "{error}");
+        assert!(begin.elapsed() < 2 * SLOW_MACHINE);
+        fake.nothing_is_left();
+    }
 }
 
 /// Those who set no limit wait for ever, or nearly.

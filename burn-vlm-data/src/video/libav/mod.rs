@@ -16,7 +16,7 @@ use super::ffprobe::{self, CONTAINERS, Probe, Stream, refused_size};
 use super::program::{Patience, damage, last_words};
 use super::runs::{self, Decoding, Found};
 use super::source::{End, FrameSource};
-use super::{VideoError, VideoInfo, VideoOptions};
+use super::{VideoError, VideoInfo, VideoOptions, waiting};
 use crate::image::RgbImage;
 use av::codec::packet::side_data::Type;
 use av::codec::{Context, threading};
@@ -79,6 +79,7 @@ impl LibavSource {
     fn check(&self, patience: &Patience, listening: &Listening) -> Result<(), VideoError> {
         let said = || super::error::saying(&last_words(&listening.text()));
         let (name, program) = (self.name.clone(), TITLE.to_owned());
+        waiting::check(&self.name)?;
         if patience.is_over() {
             return Err(VideoError::TooSlow { name, program, seconds: self.options.limits.seconds, said: said() });
         }
