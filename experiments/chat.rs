@@ -190,7 +190,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
     let mut chat =
-        ChatModel::load_adapted(&args.model, args.adapter.as_deref(), &chosen.device, args.place.dtype.store())?;
+        ChatModel::load_adapted(&args.model, args.adapter.as_deref(), &chosen.device, args.place.dtype.options())?;
     chat.stop_strings = args.stop.clone();
     args.apply(&mut chat.generation);
     if let Some(options) = args.idle_options(&chat.generation) {

@@ -300,7 +300,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
 /// Loads a model, and says so.
 fn load(folder: &Path, adapter: Option<&Path>, chosen: &ChosenDevice, args: &ServeArgs) -> Result<ChatModel, AnyError> {
     let begin = Instant::now();
-    let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.store())?;
+    let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.options())?;
     if !chat.unread_settings.is_empty() {
         eprintln!(
             "warning: generation_config.json asks for {}, which this program does not do",

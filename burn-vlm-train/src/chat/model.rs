@@ -82,12 +82,13 @@ impl ChatModel {
 }
 
 impl<T: VisionTower, P: Projector> ChatModel<T, P> {
-    /// As [`ChatModel::load`], of any tower and connector, with the weights in another element type: bf16 and f16 take half the memory.
+    /// As [`ChatModel::load`], of any tower and connector, with the weights in another element type (bf16 and f16 take half the memory) or
+    /// with other options.
     ///
     /// # Errors
     /// As [`ChatModel::load`]; a device that does not compute in the element type.
-    pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
-        Self::load_adapted(folder, None, device, dtype)
+    pub fn load_as(folder: &Path, device: &Device, options: impl Into<LoadOptions>) -> Result<Self> {
+        Self::load_adapted(folder, None, device, options)
     }
 
     /// As [`Self::load_as`], with the low-rank adapter of a folder in peft's layout beside the weights: as peft runs it, so that weights
@@ -95,14 +96,20 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     ///
     /// # Errors
     /// As [`Self::load_as`]; an adapter that does not fit the model, or asks for what is not computed.
-    pub fn load_adapted(folder: &Path, adapter: Option<&Path>, device: &Device, dtype: StoreDtype) -> Result<Self> {
+    pub fn load_adapted(
+        folder: &Path,
+        adapter: Option<&Path>,
+        device: &Device,
+        options: impl Into<LoadOptions>,
+    ) -> Result<Self> {
         let folder = model_folder(folder)?;
         let with_pictures = sees(&folder)?;
         let processor =
             if with_pictures { Processor::from_folder(&folder)? } else { Processor::text_from_folder(&folder)? };
         let mut generation = GenerationConfig::from_folder(&folder)?;
         let unread_settings = GenerationConfig::unread_settings(&folder)?;
-        let options = LoadOptions { dtype, ..LoadOptions::default() };
+        let options = options.into();
+        let dtype = options.dtype;
         let model = if with_pictures {
             let model = Vlm::<T, P>::load_pretrained_with(&folder, device, &options)?;
             Talker::Vlm(Box::new(adapted(model, adapter, dtype, device)?))

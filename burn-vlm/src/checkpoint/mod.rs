@@ -106,6 +106,18 @@ pub enum CheckpointError {
         /// The device.
         device: String,
     },
+    /// The device does not hold weights as 8-bit numbers.
+    #[error(
+        "{path}: the device {device} does not compute with weights of 8 bits (q8): the CPU's flex does, and not in training; load as \
+         float16, bfloat16 or float32",
+        path = path.display()
+    )]
+    Q8 {
+        /// The file or folder.
+        path: PathBuf,
+        /// The device.
+        device: String,
+    },
     /// A tensor could not be read back from its device.
     #[error("{key}: reading the tensor from its device failed: {reason}")]
     Device {

@@ -212,7 +212,35 @@ impl TensorSource {
         tensor: &StoredTensor,
         transposed: bool,
     ) -> Result<Vec<E>, CheckpointError> {
+        self.check_readable(key, tensor)?;
         let (path, file) = (self.file_of(tensor), &self.files[tensor.file].1);
+        let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
+        let result = match (transposed, tensor.shape.as_slice()) {
+            (true, &[rows, columns]) => read_transposed(rows, columns, read),
+            _ => {
+                let mut out = vec![E::default(); tensor.shape.iter().product()];
+                read(0, &mut out).map(|()| out)
+            }
+        };
+        result.map_err(CheckpointError::io(path, "reading"))
+    }
+
+    /// Fills `out` with values of a tensor from index `from` on, in the order of the file.
+    pub(super) fn read_part(
+        &self,
+        key: &str,
+        tensor: &StoredTensor,
+        from: usize,
+        out: &mut [f32],
+    ) -> Result<(), CheckpointError> {
+        self.check_readable(key, tensor)?;
+        let (path, file) = &self.files[tensor.file];
+        read_values(file, tensor, from, out).map_err(CheckpointError::io(path, "reading"))
+    }
+
+    /// Whether the values of a tensor can be read.
+    fn check_readable(&self, key: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
+        let path = self.file_of(tensor);
         if !is_float(tensor.dtype) {
             let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
             return Err(CheckpointError::format(path, reason));
@@ -223,15 +251,7 @@ impl TensorSource {
             );
             return Err(CheckpointError::format(path, reason));
         }
-        let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
-        let result = match (transposed, tensor.shape.as_slice()) {
-            (true, &[rows, columns]) => read_transposed(rows, columns, read),
-            _ => {
-                let mut out = vec![E::default(); tensor.shape.iter().product()];
-                read(0, &mut out).map(|()| out)
-            }
-        };
-        result.map_err(CheckpointError::io(path, "reading"))
+        Ok(())
     }
 }
 
