@@ -80,7 +80,7 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "serve", max_term_width = 100, after_help = help())]
 pub(crate) struct ServeArgs {
-    /// The model: a checkpoint's folder, or a finished cell of a study; several times for several
+    /// The model: a checkpoint's folder, a decoder's GGUF file, or a finished cell of a study; several times for several
     #[arg(long, value_name = "DIR", required = true)]
     model: Vec<PathBuf>,
 

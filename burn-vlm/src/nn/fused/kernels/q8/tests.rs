@@ -183,3 +183,16 @@ fn what_is_not_finite_is_refused_or_shows() {
     assert_eq!(tiny, [0.0; 3]);
     assert!(Matrix::new(&bytes[1..], size).is_none());
 }
+
+/// What a file of `Q8_0` stands for has its numbers again: the largest of a block is 127, and the scale is found exactly.
+#[test]
+fn numbers_come_back_as_they_were() {
+    for (input, output) in SIZES {
+        let size = Size { input, output };
+        let bytes = packed(&values(input * output, 9), size);
+        let w = Matrix::new(&bytes, size).unwrap();
+        let mut weights = vec![0.0; input * output];
+        weights.chunks_mut(input).enumerate().for_each(|(output, weights)| w.unpack(output, weights));
+        assert_eq!(packed(&weights, size), bytes, "{size:?}");
+    }
+}

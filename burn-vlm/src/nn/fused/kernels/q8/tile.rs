@@ -1,7 +1,7 @@
 //! A tile of rows times a panel of outputs, with each kind of instructions.
 
 use super::rows::Tile;
-use super::{BLOCK, BLOCK_BYTES, GROUP, GROUPS, OFFSET, PANEL, SCALE_BYTES, scale_of};
+use super::{BLOCK, BLOCK_BYTES, GROUP, OFFSET, PANEL, SCALE_BYTES, scale_of};
 use crate::nn::vectors::Vectors;
 #[cfg(target_arch = "x86_64")]
 use x86::{avx_vnni, avx2, avx512_vnni};
@@ -144,7 +144,8 @@ unsafe fn portable<const R: usize>(panel: Panel, tile: Tile, (to, stride): To) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, BLOCK_BYTES, GROUP, GROUPS, OFFSET, PANEL, Panel, SCALE_BYTES, Tile, To};
+    use super::super::GROUPS;
+    use super::{BLOCK, BLOCK_BYTES, GROUP, OFFSET, PANEL, Panel, SCALE_BYTES, Tile, To};
 
     /// Bytes ahead of which numbers are asked for: a page, at whose end the processor stops to read ahead by itself.
     const AHEAD: usize = 4096;
