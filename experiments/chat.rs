@@ -40,7 +40,7 @@ fn help() -> String {
         ("chat", "--model SmolLM2-135M-Instruct", "a conversation with a language model alone, without pictures"),
     ];
     let folder = "DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
-                  template, preprocessor_config.json (a language model alone needs none).";
+                  template, preprocessor_config.json (a language model alone needs none). On a CPU --dtype q8 is the fastest.";
     examples(&lines, folder)
 }
 
@@ -48,7 +48,7 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "chat", max_term_width = 100, after_help = help())]
 pub(crate) struct ChatArgs {
-    /// The model: a checkpoint's folder, or a finished cell of a study
+    /// The model: a checkpoint's folder, a decoder's GGUF file, or a finished cell of a study
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
@@ -190,7 +190,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
     let mut chat =
-        ChatModel::load_adapted(&args.model, args.adapter.as_deref(), &chosen.device, args.place.dtype.store())?;
+        ChatModel::load_adapted(&args.model, args.adapter.as_deref(), &chosen.device, args.place.dtype.options())?;
     chat.stop_strings = args.stop.clone();
     args.apply(&mut chat.generation);
     if let Some(options) = args.idle_options(&chat.generation) {

@@ -9,12 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, SaveOptions};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, SaveOptions, gguf_config, gguf_words, is_gguf};
 use burn_vlm::dual::DualEncoder;
 use burn_vlm::init::seeded_normal;
 use burn_vlm::language::{AttentionInput, LanguageModel};
 use burn_vlm::vision::VisionEncoder;
 use burn_vlm::vlm::{Vlm, VlmInput};
+use burn_vlm_base::files::{create_dir_all, write_atomic};
 use burn_vlm_data::conversation::{Role, Turn};
 use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::processor::Processor;
@@ -42,6 +43,11 @@ fn help() -> String {
     let lines = [
         ("export", "llava-v1.5-7b llava-1.5-7b-hf --dtype f16", "LLaVA's original layout as transformers'"),
         ("export", "runs/train/my/model my-model --max-shard-size 2GB", "a model trained here, in smaller files"),
+        (
+            "export",
+            "SmolLM2-135M-Instruct.Q4_1.gguf smollm2 --dtype f16",
+            "a decoder of llama.cpp as a folder, to train with",
+        ),
     ];
     examples(
         &lines,
@@ -49,11 +55,11 @@ fn help() -> String {
     )
 }
 
-/// Write a model's folder again as transformers reads it: other element type, other shards, LLaVA's original layout made over
+/// Write a model's folder again as transformers reads it: other element type, other shards, LLaVA's original layout or a GGUF file made over
 #[derive(Debug, Parser)]
 #[command(name = "export", max_term_width = 100, after_help = help())]
 pub(crate) struct ExportArgs {
-    /// The folder that is read: config.json, weights
+    /// The folder that is read: config.json, weights; or a decoder's GGUF file, quantised or not
     source: PathBuf,
 
     /// The folder that is written
@@ -85,10 +91,7 @@ pub(crate) struct ExportArgs {
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let ExportArgs { source, target, .. } = args;
     check_empty(target)?;
-    let file = source.join("config.json");
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
-    let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let config = if is_gguf(source) { gguf_config(source)? } else { read_config(source)? };
     let kind = config["model_type"].as_str().unwrap_or_default();
     let language_kind = LANGUAGE_KINDS.contains(&kind);
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
@@ -135,11 +138,28 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
+fn read_config(folder: &Path) -> Result<Value> {
+    let file = folder.join("config.json");
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        format!("cannot read {}: {error}; SOURCE is a model's folder or a GGUF file", file.display())
+    })?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
 /// Writes the model; what was written, read again, where its outputs are wanted.
 fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Option<M>> {
     let dtype = args.dtype.store();
     let model = M::load_pretrained_with(&args.source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
-    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions: Some(args.source.clone()) };
+    let gguf = is_gguf(&args.source);
+    if gguf {
+        // Before the config, with which a folder is complete.
+        create_dir_all(&args.target)?;
+        for (name, text) in gguf_words(&args.source)? {
+            write_atomic(&args.target.join(name), text.as_bytes())?;
+        }
+    }
+    let companions = (!gguf).then(|| args.source.clone());
+    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions };
     model.save_pretrained_with(&args.target, &options)?;
     drop(model);
     Ok(if args.outputs { Some(M::load_pretrained(&args.target, device)?) } else { None })

@@ -80,8 +80,8 @@ fn describe_file(file: &Path) -> Option<String> {
 
 fn gguf(name: &str) -> String {
     format!(
-        "{name} is GGUF, llama.cpp's format, which is not read: name the folder of the checkpoint that it was made from \
-         (config.json, model.safetensors, tokenizer.json)"
+        "{name} is GGUF, llama.cpp's format: a decoder's file is named itself where a model answers, and made a folder of by \
+         `burn-vlm export {name} FOLDER` elsewhere"
     )
 }
 

@@ -1,4 +1,4 @@
-//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second, with weights in f32, bf16 and f16;
+//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second, with weights in f32, bf16, f16 and q8;
 //! decode alone and in a batch of eight.
 //!
 //! `cargo bench --workspace --bench generate`
@@ -40,9 +40,13 @@ fn prompt(tokens: usize) -> Vec<Vec<u32>> {
     vec![(0..tokens).map(|at| (at * 7919 % 32_000) as u32).collect()]
 }
 
-/// Each element type that weights may be held in; f32 first.
-const DTYPES: [(StoreDtype, &str); 3] =
-    [(StoreDtype::F32, "f32"), (StoreDtype::BF16, "bf16"), (StoreDtype::F16, "f16")];
+/// Each element type that weights may be held in, with or without 8-bit numbers; f32 first.
+const DTYPES: [(StoreDtype, bool, &str); 4] = [
+    (StoreDtype::F32, false, "f32"),
+    (StoreDtype::BF16, false, "bf16"),
+    (StoreDtype::F16, false, "f16"),
+    (StoreDtype::F16, true, "q8"),
+];
 
 fn generate(c: &mut Criterion) {
     let device = Device::flex();
@@ -56,8 +60,8 @@ fn generate(c: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     let one = GenerationConfig { max_new_tokens: 1, ..Default::default() };
     let more = GenerationConfig { max_new_tokens: NEW + 1, ..Default::default() };
-    for (dtype, name) in DTYPES {
-        let options = LoadOptions { dtype, ..LoadOptions::default() };
+    for (dtype, q8, name) in DTYPES {
+        let options = LoadOptions { dtype, q8, ..LoadOptions::default() };
         let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).expect("the folder is read");
         group.throughput(Throughput::Elements(PROMPT as u64));
         let prefill = |b: &mut Bencher<'_>| b.iter(|| black_box(model.generate(&prompt(PROMPT), &one, &device)));

@@ -18,6 +18,7 @@ use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 use crate::language::LanguageModel;
+use crate::nn::fused::q8::{float, is_q8};
 use crate::nn::lora::{column_norms, merged};
 use crate::nn::{Lora, LoraMatrix};
 use crate::vision::VisionTower;
@@ -283,7 +284,8 @@ pub(crate) fn attach_with<M: Adapt>(
             if let Some(weight) = param::<2>(&kept, &format!("{layer}.weight")).filter(|_| !values.contains_key(&name))
             {
                 // Of the weights as they will be held.
-                values.insert(name, Box::new(column_norms(leaf(weight.val().detach(), base.in_memory()))));
+                let weight = float(weight.val()).detach();
+                values.insert(name, Box::new(column_norms(leaf(weight, base.in_memory()))));
             }
         }
     }
@@ -315,7 +317,7 @@ pub fn merge<M: Adapt>(model: M, config: &LoraConfig, device: &Device) -> Result
         let (weight, a, b) = (param::<2>(&kept, &name), part("lora_A.weight"), part("lora_B.weight"));
         if let (Some(weight), Some(a), Some(b)) = (weight, a, b) {
             let magnitude = magnitude.map(|magnitude| magnitude.val().detach());
-            let weight = merged(weight.val().detach(), a, b, magnitude, config.scaling());
+            let weight = merged(float(weight.val()).detach(), a, b, magnitude, config.scaling());
             values.insert(name, Box::new(weight));
         }
     }
@@ -391,6 +393,7 @@ fn place<M: Module>(
             let id = param.id;
             match value {
                 Some(value) => param.transform_for_load(leaf(*value, dtype), id),
+                None if param.is_initialized() && is_q8(param.val().dtype()) => param,
                 // A parameter that nobody has drawn yet is f32.
                 None if param.is_initialized() && param.val().dtype() != dtype
                     || !param.is_initialized() && dtype != DType::F32 =>

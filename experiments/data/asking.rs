@@ -205,7 +205,7 @@ impl AskArgs {
         let folder = self.model.as_deref().unwrap_or(Path::new("."));
         let chosen = choose(self.place.device)?;
         let begin = Instant::now();
-        let chat = ChatModel::load_adapted(folder, None, &chosen.device, self.place.dtype.store())?;
+        let chat = ChatModel::load_adapted(folder, None, &chosen.device, self.place.dtype.options())?;
         let seconds = begin.elapsed().as_secs_f64();
         reporter.line(&format!("{} on {}, loaded in {seconds:.1} s", folder.display(), chosen.choice));
         Ok(Box::new(OwnModel::new(chat, usize::from(self.at_once))))

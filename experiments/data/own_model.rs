@@ -166,11 +166,15 @@ pub(super) fn model_name(folder: &Path) -> Result<String, AnyError> {
     let folder = model_folder(folder)?;
     let failed = |path: &Path, error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut hasher = blake3::Hasher::new();
-    let mut names = burn_vlm_base::files::list_dir(&folder)?;
+    // A GGUF file is a model by itself.
+    let mut names = match (folder.is_file(), folder.file_name()) {
+        (true, Some(name)) => vec![name.to_string_lossy().into_owned()],
+        _ => burn_vlm_base::files::list_dir(&folder)?,
+    };
     names.sort_unstable();
     for name in names {
-        let path = folder.join(&name);
-        let weights = name.ends_with(".safetensors");
+        let path = if folder.is_file() { folder.clone() } else { folder.join(&name) };
+        let weights = name.ends_with(".safetensors") || folder.is_file();
         if !path.is_file() || !(weights || name.ends_with(".json") || name.ends_with(".jinja")) {
             continue;
         }

@@ -182,7 +182,7 @@ fn of_model(
     let batch = args.batch.map_or(wanted.recipe.batch, |batch| batch as usize);
     if left > 0 {
         let adapter = args.adapter.as_deref();
-        let chat: ChatModel = ChatModel::load_adapted(model, adapter, &chosen.device, args.place.dtype.store())?;
+        let chat: ChatModel = ChatModel::load_adapted(model, adapter, &chosen.device, args.place.dtype.options())?;
         let (vlm, processor) = chat.into_vlm()?;
         reporter.line(&format!("{} on {}", called(args, model), chosen.choice));
         let processor = Arc::new(processor.with_limits(benchmarks.limits()));

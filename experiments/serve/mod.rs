@@ -91,7 +91,7 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "serve", max_term_width = 100, after_help = help())]
 pub(crate) struct ServeArgs {
-    /// The model: a checkpoint's folder, or a finished cell of a study; several times for several
+    /// The model: a checkpoint's folder, a decoder's GGUF file, or a finished cell of a study; several times for several
     #[arg(long, value_name = "DIR", required = true)]
     model: Vec<PathBuf>,
 
@@ -345,7 +345,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
 /// Loads a model, and says so.
 fn load(folder: &Path, adapter: Option<&Path>, chosen: &ChosenDevice, args: &ServeArgs) -> Result<ChatModel, AnyError> {
     let begin = Instant::now();
-    let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.store())?;
+    let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.options())?;
     if !chat.unread_settings.is_empty() {
         eprintln!(
             "warning: generation_config.json asks for {}, which this program does not do",

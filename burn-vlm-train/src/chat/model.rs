@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, load_adapter};
+use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, gguf_words, is_gguf, load_adapter};
 use burn_vlm::connector::{Connector, ConnectorConfig, Projector};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::LanguageModel;
@@ -18,6 +18,7 @@ use burn_vlm_data::encode::VisualCounts;
 use burn_vlm_data::image::ProcessedImage;
 use burn_vlm_data::processor::Processor;
 use burn_vlm_data::video::{Clips, VideoSettings};
+use tempfile::TempDir;
 
 use super::ChatSession;
 use crate::assemble::{LANGUAGE_KINDS, VLM_KINDS};
@@ -72,7 +73,7 @@ pub struct ChatModel<T: VisionTower = VisionEncoder, P: Projector = Connector> {
 
 impl ChatModel {
     /// Loads a folder: a published checkpoint, a run's `model` folder, or the folder of a cell that has one; a language model's
-    /// too. Weights are held as f32.
+    /// too, and that of a GGUF file. Weights are held as f32.
     ///
     /// # Errors
     /// A folder without such a model, a file that is missing or damaged.
@@ -82,12 +83,13 @@ impl ChatModel {
 }
 
 impl<T: VisionTower, P: Projector> ChatModel<T, P> {
-    /// As [`ChatModel::load`], of any tower and connector, with the weights in another element type: bf16 and f16 take half the memory.
+    /// As [`ChatModel::load`], of any tower and connector, with the weights in another element type (bf16 and f16 take half the memory) or
+    /// with other options.
     ///
     /// # Errors
     /// As [`ChatModel::load`]; a device that does not compute in the element type.
-    pub fn load_as(folder: &Path, device: &Device, dtype: StoreDtype) -> Result<Self> {
-        Self::load_adapted(folder, None, device, dtype)
+    pub fn load_as(folder: &Path, device: &Device, options: impl Into<LoadOptions>) -> Result<Self> {
+        Self::load_adapted(folder, None, device, options)
     }
 
     /// As [`Self::load_as`], with the low-rank adapter of a folder in peft's layout beside the weights: as peft runs it, so that weights
@@ -95,14 +97,22 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
     ///
     /// # Errors
     /// As [`Self::load_as`]; an adapter that does not fit the model, or asks for what is not computed.
-    pub fn load_adapted(folder: &Path, adapter: Option<&Path>, device: &Device, dtype: StoreDtype) -> Result<Self> {
+    pub fn load_adapted(
+        folder: &Path,
+        adapter: Option<&Path>,
+        device: &Device,
+        options: impl Into<LoadOptions>,
+    ) -> Result<Self> {
         let folder = model_folder(folder)?;
         let with_pictures = sees(&folder)?;
+        let unpacked = is_gguf(&folder).then(|| unpacked_words(&folder)).transpose()?;
+        let words = unpacked.as_ref().map_or(folder.as_path(), TempDir::path);
         let processor =
-            if with_pictures { Processor::from_folder(&folder)? } else { Processor::text_from_folder(&folder)? };
-        let mut generation = GenerationConfig::from_folder(&folder)?;
-        let unread_settings = GenerationConfig::unread_settings(&folder)?;
-        let options = LoadOptions { dtype, ..LoadOptions::default() };
+            if with_pictures { Processor::from_folder(words)? } else { Processor::text_from_folder(words)? };
+        let mut generation = GenerationConfig::from_folder(words)?;
+        let unread_settings = GenerationConfig::unread_settings(words)?;
+        let options = options.into();
+        let dtype = options.dtype;
         let model = if with_pictures {
             let model = Vlm::<T, P>::load_pretrained_with(&folder, device, &options)?;
             Talker::Vlm(Box::new(adapted(model, adapter, dtype, device)?))
@@ -202,6 +212,17 @@ fn adapted<M: Adapt>(model: M, adapter: Option<&Path>, dtype: StoreDtype, device
     }
 }
 
+/// A folder with what a GGUF file says of words; it goes when it is let go.
+fn unpacked_words(file: &Path) -> Result<TempDir> {
+    let folder =
+        TempDir::new().map_err(|error| TrainError::io("cannot make a folder in", std::env::temp_dir(), error))?;
+    for (name, text) in gguf_words(file)? {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).map_err(|error| TrainError::io("cannot write", &path, error))?;
+    }
+    Ok(folder)
+}
+
 /// Whether a folder holds a language model alone, not a vision-language model.
 ///
 /// # Errors
@@ -222,6 +243,9 @@ fn words_alone(folder: &Path, model: &LanguageModel) -> TrainError {
 
 /// Whether a folder's model is shown pictures. Says first what matters most: that it holds another kind of model.
 fn sees(folder: &Path) -> Result<bool> {
+    if is_gguf(folder) {
+        return Ok(false);
+    }
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io("cannot read", &path, error))?;
     let config: serde_json::Value =
@@ -246,11 +270,14 @@ pub(super) fn size(image: &ProcessedImage) -> (usize, usize) {
     (image.original_size.0 as usize, image.original_size.1 as usize)
 }
 
-/// The folder with `config.json`: the one given, or `model` in it.
+/// The folder with `config.json`: the one given, or `model` in it; a GGUF file is its own.
 ///
 /// # Errors
 /// Neither is there; a folder that holds something else, such as an adapter.
 pub fn model_folder(folder: &Path) -> Result<PathBuf> {
+    if is_gguf(folder) {
+        return Ok(folder.to_path_buf());
+    }
     let candidates = [folder.to_path_buf(), folder.join("model")];
     let found = candidates.into_iter().find(|folder| folder.join("config.json").is_file());
     // Adapters and projectors may have a config.json beside them.

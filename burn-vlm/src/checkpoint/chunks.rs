@@ -7,10 +7,10 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::StoredTensor;
+use super::{StoredTensor, gguf};
 
 /// Values that a thread fetches at once: 256 KiB as f32, which stays in its cache between the read and the conversion.
-const CHUNK: usize = 1 << 16;
+pub(super) const CHUNK: usize = 1 << 16;
 /// Values of a matrix that are held in both orders at once: 16 MiB as f32.
 const BLOCK: usize = 1 << 22;
 /// Edge of the squares in which a matrix is transposed: two of f32 fit the innermost cache.
@@ -61,6 +61,9 @@ pub(super) fn read_values<E: Element>(
     from: usize,
     out: &mut [E],
 ) -> io::Result<()> {
+    if let Some(form) = tensor.gguf {
+        return gguf::read_values(file, tensor.start, form, from, out);
+    }
     let size = tensor.dtype.bitsize() / 8;
     out.par_chunks_mut(CHUNK).enumerate().try_for_each_init(Vec::new, |bytes, (index, chunk)| {
         bytes.resize(chunk.len() * size, 0);

@@ -1,13 +1,13 @@
 //! `config.json`, in and out: checked before anything is built from it, written for both generations of transformers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_vlm_base::published;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::CheckpointError;
 use super::reader::{LFS_POINTER, LFS_START};
+use super::{CheckpointError, gguf_config, is_gguf};
 use crate::error::ModelError;
 
 /// Sizes beyond this are no model's: the largest vocabularies have 2^18 ids, the longest contexts 2^20 positions.
@@ -27,6 +27,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Checkpoin
         return Err(CheckpointError::format(path, LFS_POINTER));
     }
     serde_json::from_str(&text).map_err(|error| CheckpointError::format(path, error.to_string()))
+}
+
+/// The config of a folder, or of a GGUF file, and the file that it is in.
+pub(super) fn read_of(path: &Path) -> Result<(PathBuf, Value), CheckpointError> {
+    if is_gguf(path) {
+        return Ok((path.to_path_buf(), gguf_config(path)?));
+    }
+    let path = path.join(CONFIG);
+    let json = read_json(&path)?;
+    Ok((path, json))
 }
 
 /// A part's config.json as its type, its sizes checked against reason: for whoever has the weights elsewhere.

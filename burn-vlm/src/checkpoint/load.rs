@@ -9,6 +9,14 @@ use half::{bf16, f16};
 use super::chunks::{Element, count_not_finite};
 use super::keys::Path;
 use super::{CheckpointError, Layout, StoreDtype, StoredTensor, TensorSource, parameters};
+#[cfg(feature = "flex")]
+use crate::nn::fused::q8::{self, PANEL, Size, Unfit};
+#[cfg(feature = "flex")]
+use crate::nn::precision::takes_q8;
+
+/// Values that are read before they are packed.
+#[cfg(feature = "flex")]
+const PACKED_AT_ONCE: usize = 1 << 22;
 
 /// What the caller wants of a load. The default is strict and f32.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +24,10 @@ pub struct LoadOptions {
     /// Element type of the parameters in memory, whatever the file stores. Pixels, features and embeddings given to the model
     /// are cast to it.
     pub dtype: StoreDtype,
+    /// Whether the weights of a decoder's layers, its table of embeddings and its head, and those of the layers of a vision tower of this
+    /// library are held as 8-bit numbers, 32 of an output's with one scale (`Q8_0` of GGUF): 1.06 bytes a weight. On the CPU's `flex`
+    /// backend alone, and not to train. The other parameters have the element type `dtype`.
+    pub q8: bool,
     /// Parameters that may be missing in the file and then keep their initial values: names as the error lists them, `*` for
     /// any characters.
     pub allow_missing: Vec<String>,
@@ -23,6 +35,13 @@ pub struct LoadOptions {
     pub allow_unexpected: Vec<String>,
     /// Whether values may be NaN or infinite. A model with one computes nothing else, so they are an error unless allowed.
     pub allow_not_finite: bool,
+}
+
+impl From<StoreDtype> for LoadOptions {
+    /// Strict, in this element type.
+    fn from(dtype: StoreDtype) -> Self {
+        Self { dtype, ..Self::default() }
+    }
 }
 
 /// Fills every parameter of `module` from `source`, as f32. Parameter ids, devices and gradient settings stay as they are.
@@ -36,8 +55,8 @@ pub fn load_parameters<M: Module>(module: M, source: &TensorSource, layout: &Lay
 /// Fills the parameters of `module` from `source`. Parameter ids, devices and gradient settings stay as they are.
 ///
 /// # Errors
-/// [`CheckpointError::Keys`] with every missing, unexpected and misshapen key; [`CheckpointError::Dtype`] where the device does
-/// not compute in the element type; what reading a tensor can fail with.
+/// [`CheckpointError::Keys`] with every missing, unexpected and misshapen key; [`CheckpointError::Dtype`] and
+/// [`CheckpointError::Q8`] where the device does not compute in the element type; what reading a tensor can fail with.
 pub fn load_parameters_with<M: Module>(
     module: M,
     source: &TensorSource,
@@ -46,8 +65,9 @@ pub fn load_parameters_with<M: Module>(
 ) -> Result<M, CheckpointError> {
     source.check_seal()?;
     let found = match_keys(&module, source, layout, options)?;
-    let (dtype, allow_not_finite) = (options.dtype, options.allow_not_finite);
-    let mut loader = Loader { path: Path::default(), source, found, dtype, allow_not_finite, error: None };
+    let (dtype, q8, allow_not_finite) = (options.dtype, options.q8, options.allow_not_finite);
+    let (path, containers) = (Path::default(), Vec::new());
+    let mut loader = Loader { path, containers, source, found, dtype, q8, allow_not_finite, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -129,9 +149,12 @@ pub(crate) fn wildcard(pattern: &str, key: &str) -> bool {
 
 struct Loader<'a> {
     path: Path,
+    /// The kinds of the modules that the traversal is in.
+    containers: Vec<String>,
     source: &'a TensorSource,
     found: BTreeMap<String, String>,
     dtype: StoreDtype,
+    q8: bool,
     allow_not_finite: bool,
     error: Option<CheckpointError>,
 }
@@ -184,6 +207,13 @@ impl Loader<'_> {
     fn load<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Tensor<D>>, CheckpointError> {
         let device = param.lazy_device();
         let dtype = self.dtype(&device)?;
+        if self.q8
+            && D == 2
+            && let Some(table) = self.packed()
+        {
+            let dims = param.lazy_shape().to_vec();
+            return Ok(self.pack(&self.path.name(), table, [dims[0], dims[1]], &device)?.map(same_rank));
+        }
         let data = self.read(&self.path.name(), self.path.is_transposed::<D>(), param.lazy_shape().to_vec())?;
         Ok(match data {
             Some(data) => Some(Tensor::from_data(data, (&device, dtype))),
@@ -194,13 +224,101 @@ impl Loader<'_> {
     }
 }
 
+/// The modules of a decoder's layers whose linear layers are packed.
+#[cfg(feature = "flex")]
+const DECODER_PARTS: [&str; 2] = ["Struct:DecoderAttention", "Struct:GatedMlp"];
+/// Of a tower's.
+#[cfg(feature = "flex")]
+const ENCODER_PARTS: [&str; 2] = ["Struct:EncoderAttention", "Struct:EncoderMlp"];
+/// The towers of this library; another's layers may do with their weights what packed ones cannot.
+#[cfg(feature = "flex")]
+const OWN_TOWER: &str = "Enum:VisionEncoder";
+
+/// What is known to have this rank.
+fn same_rank<const D: usize>(tensor: Tensor<2>) -> Tensor<D> {
+    Tensor::from_dispatch(tensor.into_dispatch())
+}
+
+#[cfg(not(feature = "flex"))]
+impl Loader<'_> {
+    fn packed(&self) -> Option<bool> {
+        Some(false)
+    }
+
+    fn pack(&self, _: &str, _: bool, _: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>, CheckpointError> {
+        Err(self.no_q8(device))
+    }
+}
+
+#[cfg(feature = "flex")]
+impl Loader<'_> {
+    /// Whether the matrix that the traversal is at is packed, and then whether it is a table.
+    fn packed(&self) -> Option<bool> {
+        let within = |kinds: &[&str]| self.containers.iter().any(|container| kinds.contains(&container.as_str()));
+        let (name, innermost) = (self.path.name(), self.containers.last().map(String::as_str));
+        match innermost {
+            Some("Struct:Embedding") => {
+                (within(&["Struct:Decoder"]) && name.ends_with("embed_tokens.weight")).then_some(true)
+            }
+            Some("Struct:Linear") => {
+                let of_tower = within(&[OWN_TOWER]) && within(&ENCODER_PARTS);
+                (within(&DECODER_PARTS) || of_tower || name == "lm_head.weight" || name.ends_with(".lm_head.weight"))
+                    .then_some(false)
+            }
+            _ => None,
+        }
+    }
+
+    /// Parameter `name`, `dims` in memory, as 8-bit numbers; none where it keeps its own values.
+    fn pack(
+        &self,
+        name: &str,
+        table: bool,
+        dims: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Tensor<2>>, CheckpointError> {
+        if !takes_q8(device) {
+            return Err(self.no_q8(device));
+        }
+        let stored: Option<(&String, &StoredTensor)> =
+            self.found.get(name).and_then(|key| Some((key, self.source.tensors().get(key)?)));
+        let Some((key, tensor)) = stored else { return Ok(None) };
+        let [output, input] = if table { dims } else { [dims[1], dims[0]] };
+        let rows = (PACKED_AT_ONCE / input.max(1) / PANEL).max(1) * PANEL;
+        let mut values = vec![0f32; rows.min(output) * input];
+        q8::pack(Size { input, output }, table, |packer| {
+            for first in (0..output).step_by(rows) {
+                let values = &mut values[..rows.min(output - first) * input];
+                self.source.read_part(key, tensor, first * input, values)?;
+                packer.push(values).map_err(|Unfit(value)| {
+                    let reason = format!(
+                        "`{key}` holds {value}, and 8-bit numbers with a scale hold finite values below 8.3e6: load as float32 to see \
+                         what the model computes"
+                    );
+                    CheckpointError::format(self.source.file_of(tensor), reason)
+                })?;
+            }
+            Ok(())
+        })
+        .map(Some)
+    }
+}
+
+impl Loader<'_> {
+    fn no_q8(&self, device: &Device) -> CheckpointError {
+        CheckpointError::Q8 { path: self.source.path().to_path_buf(), device: format!("{device:?}") }
+    }
+}
+
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.enter(name, container_type);
+        self.containers.push(container_type.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.path.exit();
+        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -9,6 +9,8 @@
 //!
 //! Low-rank adapters have a folder of their own, in peft's layout ([`load_adapter`], [`save_adapter`]).
 //!
+//! GGUF files of decoders are read as the folders that they were made from ([`gguf_config`], [`gguf_words`]), and not written.
+//!
 //! Files of `torch.save` are read where one is named ([`TensorSource::open`]), never run, and not written.
 //!
 //! Weights only. The checkpoints of a training run, optimizer state included, are `burn-vlm-train`'s: safetensors too, keyed by the
@@ -18,6 +20,7 @@ mod adapter_base;
 mod chunks;
 mod config;
 mod folder;
+mod gguf;
 mod keys;
 mod load;
 mod original;
@@ -31,6 +34,7 @@ mod torch;
 
 pub use adapter_base::{other_base, record_base};
 pub use folder::{SaveOptions, copy_words};
+pub use gguf::{gguf_config, gguf_words, is_gguf};
 pub use keys::{Parameter, parameters};
 pub(crate) use load::wildcard;
 pub use load::{LoadOptions, load_parameters, load_parameters_with};
@@ -103,6 +107,18 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What was asked for.
         dtype: StoreDtype,
+        /// The device.
+        device: String,
+    },
+    /// The device does not hold weights as 8-bit numbers.
+    #[error(
+        "{path}: the device {device} does not compute with weights of 8 bits (q8): the CPU's flex does, and not in training; load as \
+         float16, bfloat16 or float32",
+        path = path.display()
+    )]
+    Q8 {
+        /// The file or folder.
+        path: PathBuf,
         /// The device.
         device: String,
     },

@@ -279,8 +279,7 @@ pub(super) fn unfilled<M: Pretrained>(
     dir: &Path,
     device: &Device,
 ) -> Result<(M, TensorSource, Value), CheckpointError> {
-    let path = dir.join(CONFIG);
-    let json: Value = config::read_json(&path)?;
+    let (path, json) = config::read_of(dir)?;
     config::check_quantization(&json, &path)?;
     let source = TensorSource::open(dir)?;
     config::check_sizes(&json, &path, source.tensors().len())?;

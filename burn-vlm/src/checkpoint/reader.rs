@@ -1,4 +1,5 @@
-//! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists; and a file of `torch.save` where one is named.
+//! Reading safetensors: one file, or the shards that `model.safetensors.index.json` lists; and a file of `torch.save` or GGUF where one is
+//! named.
 //!
 //! Unusual here: files are read by position, in chunks that several threads fetch and convert at once, and are not mapped
 //! into memory. A mapped file that somebody truncates kills the process (SIGBUS) where a read returns an error; and since
@@ -16,7 +17,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::chunks::{Element, read_transposed, read_values};
-use super::{CheckpointError, torch};
+use super::{CheckpointError, gguf, torch};
 
 /// What is wrong with a file that git-lfs has not fetched.
 pub(super) const LFS_POINTER: &str =
@@ -33,7 +34,7 @@ const LENGTH_BYTES: u64 = 8;
 /// A tensor in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredTensor {
-    /// Element type in the file.
+    /// Element type in the file; F32 for what GGUF stores, in whatever blocks.
     pub dtype: Dtype,
     /// Shape in the file.
     pub shape: Vec<usize>,
@@ -43,6 +44,8 @@ pub struct StoredTensor {
     pub(super) start: u64,
     /// Whether its values do not stand in the file in row-major order, which torch allows.
     scattered: bool,
+    /// How GGUF stores it; none in other files.
+    pub(super) gguf: Option<gguf::Form>,
 }
 
 /// The tensors of a checkpoint; the values stay on disk until they are read.
@@ -56,8 +59,8 @@ pub struct TensorSource {
 }
 
 impl TensorSource {
-    /// Opens a safetensors file, a file of `torch.save` (`.ckpt`, `.pt`, `.bin`: told by its content, and nothing in it is run), or a
-    /// folder with `model.safetensors` or its index. Headers are read and checked.
+    /// Opens a safetensors file, a file of `torch.save` (`.ckpt`, `.pt`, `.bin`: told by its content, and nothing in it is run), a GGUF
+    /// file of a decoder, or a folder with `model.safetensors` or its index. Headers are read and checked.
     ///
     /// # Errors
     /// [`CheckpointError::NoWeights`], [`CheckpointError::Io`], [`CheckpointError::Format`] for a truncated or corrupt file.
@@ -147,6 +150,7 @@ impl TensorSource {
         match torch_start(path)? {
             Some(torch::OLD_START) => return Err(CheckpointError::format(path, torch::OLD)),
             Some(torch::START) => return self.add_torch(path),
+            Some(gguf::START) => return self.add_gguf(path),
             _ => {}
         }
         let (opened, data, header) = read_header(path)?;
@@ -154,10 +158,29 @@ impl TensorSource {
         self.files.push((path.to_path_buf(), opened));
         for (key, info) in header.tensors() {
             let start = data + info.data_offsets.0 as u64;
-            let tensor = StoredTensor { dtype: info.dtype, shape: info.shape.clone(), file, start, scattered: false };
+            let tensor = StoredTensor {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                file,
+                start,
+                scattered: false,
+                gguf: None,
+            };
             if self.tensors.insert(key.clone(), tensor).is_some() {
                 return Err(CheckpointError::format(path, format!("`{key}` is in two shards")));
             }
+        }
+        Ok(())
+    }
+
+    /// The tensors of a GGUF file.
+    fn add_gguf(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let opened = File::open(path).map_err(CheckpointError::io(path, "opening"))?;
+        let (tensors, file) = (gguf::tensors(path, &opened)?, self.files.len());
+        self.files.push((path.to_path_buf(), opened));
+        for gguf::GgufTensor { key, shape, start, form } in tensors {
+            let tensor = StoredTensor { dtype: Dtype::F32, shape, file, start, scattered: false, gguf: Some(form) };
+            self.tensors.insert(key, tensor);
         }
         Ok(())
     }
@@ -169,7 +192,11 @@ impl TensorSource {
         let file = self.files.len();
         self.files.push((path.to_path_buf(), opened));
         for torch::TorchTensor { key, dtype, shape, start, scattered } in tensors {
-            if self.tensors.insert(key.clone(), StoredTensor { dtype, shape, file, start, scattered }).is_some() {
+            if self
+                .tensors
+                .insert(key.clone(), StoredTensor { dtype, shape, file, start, scattered, gguf: None })
+                .is_some()
+            {
                 return Err(CheckpointError::format(path, format!("`{key}` is there twice")));
             }
         }
@@ -212,7 +239,35 @@ impl TensorSource {
         tensor: &StoredTensor,
         transposed: bool,
     ) -> Result<Vec<E>, CheckpointError> {
+        self.check_readable(key, tensor)?;
         let (path, file) = (self.file_of(tensor), &self.files[tensor.file].1);
+        let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
+        let result = match (transposed, tensor.shape.as_slice()) {
+            (true, &[rows, columns]) => read_transposed(rows, columns, read),
+            _ => {
+                let mut out = vec![E::default(); tensor.shape.iter().product()];
+                read(0, &mut out).map(|()| out)
+            }
+        };
+        result.map_err(CheckpointError::io(path, "reading"))
+    }
+
+    /// Fills `out` with values of a tensor from index `from` on, in the order of the file.
+    pub(super) fn read_part(
+        &self,
+        key: &str,
+        tensor: &StoredTensor,
+        from: usize,
+        out: &mut [f32],
+    ) -> Result<(), CheckpointError> {
+        self.check_readable(key, tensor)?;
+        let (path, file) = &self.files[tensor.file];
+        read_values(file, tensor, from, out).map_err(CheckpointError::io(path, "reading"))
+    }
+
+    /// Whether the values of a tensor can be read.
+    fn check_readable(&self, key: &str, tensor: &StoredTensor) -> Result<(), CheckpointError> {
+        let path = self.file_of(tensor);
         if !is_float(tensor.dtype) {
             let reason = format!("`{key}` is stored as {:?}; F64, F32, F16 and BF16 can be loaded", tensor.dtype);
             return Err(CheckpointError::format(path, reason));
@@ -223,15 +278,7 @@ impl TensorSource {
             );
             return Err(CheckpointError::format(path, reason));
         }
-        let read = |from: usize, out: &mut [E]| read_values(file, tensor, from, out);
-        let result = match (transposed, tensor.shape.as_slice()) {
-            (true, &[rows, columns]) => read_transposed(rows, columns, read),
-            _ => {
-                let mut out = vec![E::default(); tensor.shape.iter().product()];
-                read(0, &mut out).map(|()| out)
-            }
-        };
-        result.map_err(CheckpointError::io(path, "reading"))
+        Ok(())
     }
 }
 

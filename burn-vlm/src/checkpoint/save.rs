@@ -18,6 +18,7 @@ use serde_json::json;
 use super::chunks::transpose;
 use super::keys::Path;
 use super::{CheckpointError, Layout};
+use crate::nn::fused::q8::float;
 
 /// Values that a thread converts at once.
 const ENCODE_CHUNK: usize = 1 << 16;
@@ -249,7 +250,7 @@ impl ModuleVisitor for Collector<'_> {
         }
         let param = param.clone();
         let read = move || {
-            let data = param.val().try_into_data_dtype(DType::F32).map_err(|error| format!("{error:?}"))?;
+            let data = float(param.val()).try_into_data_dtype(DType::F32).map_err(|error| format!("{error:?}"))?;
             let values = data.try_into_vec::<f32>().map_err(|error| format!("{error:?}"))?;
             Ok(if transposed { transpose(&values, stored[0], stored[1]) } else { values })
         };

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
+use crate::nn::fused::q8::is_q8;
 use crate::nn::precision::activations;
 use crate::nn::{HeadWeight, Precision, linear_cross_entropy};
 
@@ -320,7 +321,14 @@ impl LanguageModel {
     /// - `hidden`: `[n, hidden]`, after the final norm; `ids`: `[k]`, each below `vocab_size`
     /// - returns `[n, k]`
     pub fn logits_of(&self, hidden: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
-        let weight = match each!(self, model => model.model.head_weight(model.lm_head.as_ref())) {
+        let weight = each!(self, model => model.model.head_weight(model.lm_head.as_ref()));
+        if let HeadWeight::Table(weight) | HeadWeight::Linear(weight) = &weight
+            && is_q8(weight.dtype())
+        {
+            // A part of such a weight is no weight.
+            return self.logits(hidden).cast(DType::F32).select(1, ids);
+        }
+        let weight = match weight {
             HeadWeight::Table(table) => table.select(0, ids).transpose(),
             HeadWeight::Linear(weight) => weight.select(1, ids),
         };

@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 
-use super::fused::FusedOps;
+use super::fused::{FusedOps, q8};
 use super::lora::Lora;
 use super::precision::{cast_to, computes_in_f32};
 
@@ -38,7 +38,8 @@ impl Linear {
 /// `x weight + bias`, in the element type of `x`.
 ///
 /// A weight of 16-bit floats that is not trained is read as it is stored on the CPU's `flex` backend, and multiplied in f32: half of
-/// what an f32 weight's reading costs, and no rounding but the weight's own and that to the type of `x`.
+/// what an f32 weight's reading costs, and no rounding but the weight's own and that to the type of `x`. With a weight of 8-bit numbers
+/// (`q8` of [`LoadOptions`](crate::checkpoint::LoadOptions)) the rows of `x` are rounded to 8 bits too, in blocks of 32.
 ///
 /// # Shapes
 /// - `x`: `[.., input]`; `weight`: `[input, output]`; `bias`: `[output]`
@@ -59,8 +60,13 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if !in_f32 {
         return burn::tensor::module::linear(x, weight, bias).reshape(dims);
     }
-    let (x, weight) = (cast_to(x, DType::F32).into_dispatch(), weight.into_dispatch());
-    let y: Tensor<2> = Tensor::from_dispatch(<Dispatch as FusedOps>::half_linear_op(x, weight));
+    let x = cast_to(x, DType::F32);
+    let y: Tensor<2> = match q8::is_q8(weight.dtype()) {
+        true => q8::product(x, weight),
+        false => {
+            Tensor::from_dispatch(<Dispatch as FusedOps>::half_linear_op(x.into_dispatch(), weight.into_dispatch()))
+        }
+    };
     let y = match bias {
         Some(bias) => y + bias.unsqueeze::<2>(),
         None => y,

@@ -9,7 +9,8 @@
 use burn::backend::Dispatch;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::fused::{FusedOps, LinearLoss};
+use super::fused::{FusedOps, LinearLoss, q8};
+use super::linear::linear;
 use crate::error::ModelError;
 
 /// Logits that exist at a time, in elements: 64 MB in f32, enough for matrix products at full speed.
@@ -96,10 +97,22 @@ pub fn linear_cross_entropy_chunked(
     softcap: Option<f64>,
     chunk_elements: usize,
 ) -> Tensor<1> {
-    let (weight, class_rows, [width, _]) = weight.into_parts();
+    let (weight, class_rows, [width, vocabulary]) = weight.into_parts();
     let [rows, hidden_width] = hidden.dims();
     assert_eq!(rows, targets.dims()[0], "linear_cross_entropy: hidden and targets must have one row count");
     assert_eq!(hidden_width, width, "linear_cross_entropy: hidden and weight must have one width");
+    if q8::is_q8(weight.dtype()) {
+        // As a whole, for some rows at a time.
+        let weight = if class_rows { weight.transpose() } else { weight };
+        let chunk = (chunk_elements / vocabulary.max(1)).max(1);
+        let losses = (0..rows).step_by(chunk).map(|first| {
+            let range = first..(first + chunk).min(rows);
+            let logits = linear(hidden.clone().slice([range.clone()]), weight.clone(), None);
+            cross_entropy(logits, targets.clone().slice([range]), softcap)
+        });
+        let losses: Vec<Tensor<1>> = losses.collect();
+        return if losses.is_empty() { Tensor::zeros([0], &hidden.device()) } else { Tensor::cat(losses, 0) };
+    }
     let config = LinearLoss { class_rows, softcap, chunk_elements };
     let (hidden, weight, targets) = (hidden.into_dispatch(), weight.into_dispatch(), targets.into_dispatch());
     Tensor::from_dispatch(<Dispatch as FusedOps>::linear_loss_op(hidden, weight, targets, config))

@@ -12,7 +12,7 @@ pub mod checkpointing;
 pub mod composed;
 pub mod dropout;
 pub mod embedding;
-mod fused;
+pub(crate) mod fused;
 pub mod linear;
 pub mod lora;
 pub mod loss;

@@ -6,6 +6,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
+use crate::nn::precision::cast_to;
 use crate::nn::{AttentionMask, AttentionOptions, Linear, attention};
 
 /// Finite, so that no NaN can arise; its exponential is exactly zero in every float type.
@@ -78,7 +79,7 @@ impl Router {
             return Err(ModelError::Input(message));
         }
         // One head as wide as the model.
-        let words = text.embeddings.clone().unsqueeze_dim::<4>(2);
+        let words = cast_to(text.embeddings.clone(), query.dtype()).unsqueeze_dim::<4>(2);
         let query = query.reshape([images, 1, 1, hidden]);
         let mask = AttentionMask::full().with_key_padding(Some(text.mask.clone()));
         let mixed = attention(query, words.clone(), words, &mask, &AttentionOptions::new(hidden));

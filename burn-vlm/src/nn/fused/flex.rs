@@ -24,17 +24,17 @@ fn all_f32(tensors: &[&FlexTensor]) -> bool {
 }
 
 /// A new tensor that owns `data`.
-fn tensor(data: Vec<f32>, shape: Shape) -> FlexTensor {
+pub(super) fn tensor(data: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(data), Layout::contiguous(shape), DType::F32)
 }
 
 /// The same values with contiguous elements.
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.layout().contiguous_offsets().is_some() { tensor } else { tensor.to_contiguous() }
 }
 
 /// The elements of a contiguous tensor.
-fn elements(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn elements(tensor: &FlexTensor) -> &[f32] {
     match tensor.layout().contiguous_offsets() {
         Some((start, end)) => &tensor.storage::<f32>()[start..end],
         None => unreachable!("made contiguous before"),

@@ -8,4 +8,5 @@ pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod parallel;
+pub mod q8;
 pub mod simd;

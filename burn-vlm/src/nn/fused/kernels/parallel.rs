@@ -34,6 +34,11 @@ pub fn for_each(n: usize, elements: usize, f: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// The results of `f(i)` for `0..n`, in order; `elements` is the total amount of work.
+pub fn map<T: Send>(n: usize, elements: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+    if worth_threads(n, elements) { (0..n).into_par_iter().map(f).collect() } else { (0..n).map(f).collect() }
+}
+
 /// Elements to transform: in place, or on their way from another buffer.
 ///
 /// The copy is made piece by piece, right before the piece is worked on in cache.

@@ -9,6 +9,7 @@ mod linear_loss;
 mod math;
 mod pointwise;
 mod precision;
+mod q8;
 mod rows;
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};

@@ -1,0 +1,269 @@
+//! Products of f32 rows with a matrix of 8-bit numbers, as `Q8_0` of GGUF has them: blocks of [`BLOCK`] inputs of one output share a
+//! scale, which is a binary16; a weight is its number times the scale.
+//!
+//! Unusual here:
+//! - the rows are rounded to 8 bits as well, each block to its own largest value, so that a block's products are integers and their sum
+//!   is exact; only the sum over the blocks is one of floats;
+//! - an element of the result is one chain of multiply-adds over the blocks, in order, and nothing else: it has the same bits whatever
+//!   the number of rows, the threads, the tiles and the processor;
+//! - [`PANEL`] outputs lie side by side in memory, four inputs of each at a time, as the processors' dot products of bytes take them;
+//!   numbers are kept with [`OFFSET`] added, for one side of those products is unsigned.
+//!
+//! Of one element, what rounding the weights adds is at most half a scale for each of them, and half of a row's scale for each of its
+//! values: with `a` the largest weight and `b` the largest value of a block, below `32 (a b / 254 + a b / 254 + a b / 254^2)` for the
+//! block, and about the root of 32 in the place of 32 where errors are independent.
+
+mod rows;
+mod tile;
+
+pub use tile::Unit;
+
+use half::f16;
+use rayon::prelude::*;
+
+use super::parallel::{self, Shared};
+use rows::Rows;
+use tile::Panel;
+
+/// Inputs that have one scale.
+pub const BLOCK: usize = 32;
+/// Outputs that lie side by side in memory.
+pub const PANEL: usize = 16;
+/// Inputs of an output that lie side by side.
+const GROUP: usize = 4;
+/// Groups of a block.
+const GROUPS: usize = BLOCK / GROUP;
+/// What is added to a number, for it to have no sign.
+const OFFSET: i32 = 128;
+/// The largest number.
+const LARGEST: f32 = 127.0;
+/// Bytes of a block of a panel, without its scales.
+const BLOCK_BYTES: usize = BLOCK * PANEL;
+/// Bytes of the scales of a block of a panel.
+const SCALE_BYTES: usize = PANEL * size_of::<u16>();
+
+/// Rows up to which there is one task for a part of the outputs.
+const FEW_ROWS: usize = 8;
+/// Tasks for each thread where there are few rows.
+const TASKS: usize = 2;
+/// Rows of a task where there are many.
+const MANY_ROWS: usize = 64;
+/// Panels of a task where there are many.
+const PANELS: usize = 8;
+/// Bytes that a task reads at least where there are few rows: less is done before another thread has woken.
+const TASK_BYTES: usize = 1 << 17;
+
+/// Rows and columns of a matrix, of which each output has its inputs side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Inputs.
+    pub input: usize,
+    /// Outputs.
+    pub output: usize,
+}
+
+impl Size {
+    /// Blocks of an output; the last one may be filled up.
+    pub fn blocks(self) -> usize {
+        self.input.div_ceil(BLOCK)
+    }
+
+    fn panels(self) -> usize {
+        self.output.div_ceil(PANEL)
+    }
+
+    fn number_bytes(self) -> usize {
+        self.panels() * self.blocks() * BLOCK_BYTES
+    }
+
+    /// Bytes of the matrix: all numbers, then all scales.
+    pub fn bytes(self) -> usize {
+        self.number_bytes() + self.panels() * self.blocks() * SCALE_BYTES
+    }
+}
+
+/// A weight that 8 bits and a scale cannot hold: NaN, infinite, or beyond 127 times the largest binary16.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unfit(pub f32);
+
+/// Fills a matrix, output by output.
+pub struct Packer<'a> {
+    size: Size,
+    numbers: &'a mut [u8],
+    scales: &'a mut [u8],
+    filled: usize,
+}
+
+impl<'a> Packer<'a> {
+    /// Of a matrix in `bytes`, whose content does not matter.
+    ///
+    /// # Panics
+    /// For another number of bytes than [`Size::bytes`].
+    pub fn new(bytes: &'a mut [u8], size: Size) -> Self {
+        assert_eq!(bytes.len(), size.bytes(), "the bytes of {size:?}");
+        let (numbers, scales) = bytes.split_at_mut(size.number_bytes());
+        numbers.fill(OFFSET as u8);
+        scales.fill(0);
+        Self { size, numbers, scales, filled: 0 }
+    }
+
+    /// Packs the next outputs, each with its inputs.
+    ///
+    /// # Errors
+    /// The first weight that does not fit.
+    ///
+    /// # Panics
+    /// For more outputs than the matrix has, or a part of one.
+    pub fn push(&mut self, outputs: &[f32]) -> Result<(), Unfit> {
+        let (input, blocks) = (self.size.input, self.size.blocks());
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        let (first, count) = (self.filled, outputs.len() / input);
+        assert!(
+            outputs.len() == count * input && first + count <= self.size.output,
+            "whole outputs of {:?}",
+            self.size
+        );
+        self.filled += count;
+        let panels = first / PANEL..(first + count).div_ceil(PANEL);
+        let skip = panels.start;
+        let numbers = self.numbers.par_chunks_exact_mut(blocks * BLOCK_BYTES).skip(skip).take(panels.len());
+        let scales = self.scales.par_chunks_exact_mut(blocks * SCALE_BYTES).skip(skip).take(panels.len());
+        numbers.zip(scales).enumerate().try_for_each(|(at, (numbers, scales))| {
+            let start = (skip + at) * PANEL;
+            for output in start.max(first)..(start + PANEL).min(first + count) {
+                let inputs = &outputs[(output - first) * input..][..input];
+                pack(inputs, output - start, numbers, scales)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Writes the inputs of one output into lane `lane` of its panel.
+fn pack(inputs: &[f32], lane: usize, numbers: &mut [u8], scales: &mut [u8]) -> Result<(), Unfit> {
+    let (numbers, scales) = (numbers.chunks_exact_mut(BLOCK_BYTES), scales.chunks_exact_mut(SCALE_BYTES));
+    for ((inputs, numbers), scales) in inputs.chunks(BLOCK).zip(numbers).zip(scales) {
+        let largest = inputs.iter().fold(0f32, |largest, input| largest.max(input.abs()));
+        let scale = not_less(largest / LARGEST);
+        let unfit = inputs.iter().find(|input| !input.is_finite()).or((!scale.is_finite()).then_some(&largest));
+        if let Some(unfit) = unfit {
+            return Err(Unfit(*unfit));
+        }
+        scales[lane * 2..][..2].copy_from_slice(&scale.to_bits().to_le_bytes());
+        let scale = scale.to_f32();
+        for (at, input) in inputs.iter().enumerate() {
+            // A block of zeros has the scale zero.
+            let number = if scale > 0.0 { (input / scale).round_ties_even() as i32 } else { 0 };
+            numbers[place(at, lane)] = (number + OFFSET) as u8;
+        }
+    }
+    Ok(())
+}
+
+/// Where in a block of a panel input `at` of output `lane` is.
+fn place(at: usize, lane: usize) -> usize {
+    (at / GROUP * PANEL + lane) * GROUP + at % GROUP
+}
+
+/// The smallest binary16 that is not below `value`, so that no number is beyond [`LARGEST`].
+fn not_less(value: f32) -> f16 {
+    let near = f16::from_f32(value);
+    if near.to_f32() < value { f16::from_bits(near.to_bits() + 1) } else { near }
+}
+
+/// A packed matrix.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    size: Size,
+    numbers: &'a [u8],
+    scales: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// The matrix that `bytes` begin with; none where they are too few.
+    pub fn new(bytes: &'a [u8], size: Size) -> Option<Self> {
+        let (numbers, scales) = bytes.get(..size.bytes())?.split_at(size.number_bytes());
+        Some(Self { size, numbers, scales })
+    }
+
+    /// Its size.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Writes the weights of output `output` as f32.
+    ///
+    /// # Panics
+    /// Beyond the last output, or for another number of weights than the matrix has inputs.
+    pub fn unpack(&self, output: usize, weights: &mut [f32]) {
+        assert!(output < self.size.output && weights.len() == self.size.input, "output {output} of {:?}", self.size);
+        let (blocks, lane) = (self.size.blocks(), output % PANEL);
+        let first = output / PANEL * blocks;
+        for (block, weights) in weights.chunks_mut(BLOCK).enumerate() {
+            let numbers = &self.numbers[(first + block) * BLOCK_BYTES..][..BLOCK_BYTES];
+            let scale = scale_of(&self.scales[(first + block) * SCALE_BYTES..], lane);
+            for (at, weight) in weights.iter_mut().enumerate() {
+                *weight = scale * (i32::from(numbers[place(at, lane)]) - OFFSET) as f32;
+            }
+        }
+    }
+}
+
+/// The scale of output `lane`.
+fn scale_of(scales: &[u8], lane: usize) -> f32 {
+    f16::from_bits(u16::from_le_bytes([scales[lane * 2], scales[lane * 2 + 1]])).to_f32()
+}
+
+/// `x w`, contiguous, with the best instructions of this processor.
+///
+/// A block of `x` with a value that is NaN or infinite makes its row's results NaN.
+///
+/// # Shapes
+/// - `x`: `[m, input]` in contiguous rows; `w`: `[input, output]`
+/// - returns `[m, output]`
+///
+/// # Panics
+/// For an `x` of another size.
+pub fn multiply(x: &[f32], w: Matrix) -> Vec<f32> {
+    multiply_by(Unit::used(), x, w)
+}
+
+/// [`multiply`] with chosen instructions, which the processor must have.
+fn multiply_by(unit: Unit, x: &[f32], w: Matrix) -> Vec<f32> {
+    let Size { input, output } = w.size;
+    let m = x.len().checked_div(input).unwrap_or(0);
+    assert_eq!(x.len(), m * input, "rows of {input} elements");
+    let mut out = vec![0.0; m * output];
+    let (rows, panels) = if m <= FEW_ROWS {
+        let least = TASK_BYTES / (w.size.blocks() * BLOCK_BYTES).max(1);
+        (FEW_ROWS, w.size.panels().div_ceil(TASKS * rayon::current_num_threads()).max(least).max(1))
+    } else {
+        (MANY_ROWS, PANELS)
+    };
+    let down = m.div_ceil(rows);
+    let integers = parallel::map(down, m * input, |part| {
+        let x = &x[part * rows * input..];
+        Rows::new(&x[..x.len().min(rows * input)], input, unit.most_rows())
+    });
+    let (shared, blocks, across) = (Shared::new(&mut out), w.size.blocks(), w.size.panels().div_ceil(panels));
+    parallel::for_each(down * across, m * output * input, |task| {
+        let (part, first) = (task / across, task % across * panels);
+        for panel in first..(first + panels).min(w.size.panels()) {
+            let numbers = &w.numbers[panel * blocks * BLOCK_BYTES..][..blocks * BLOCK_BYTES];
+            let scales = &w.scales[panel * blocks * SCALE_BYTES..][..blocks * SCALE_BYTES];
+            let columns = PANEL.min(output - panel * PANEL);
+            let weights = Panel { numbers, scales, columns };
+            for tile in integers[part].tiles() {
+                let to = (part * rows + tile.first) * output + panel * PANEL;
+                // SAFETY: `m x output` elements are in the buffer; of these rows and columns only this task writes.
+                unsafe { tile::run(unit, weights, tile, (shared.at(to).0, output)) };
+            }
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests;

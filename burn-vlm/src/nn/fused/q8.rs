@@ -1,0 +1,137 @@
+//! Weights of 8-bit numbers as tensors, on the CPU's `flex` backend.
+//!
+//! Unusual here: such a weight is a tensor of Burn's quantised kind with the shape of the matrix, so that parameters, shapes, transposes
+//! and devices need nothing new; its bytes are in the order of our kernels, scales included. Burn's own operations, which know nothing of
+//! that order, are given NaN for a scale: what reaches a weight past the functions here gives NaN, and not something that looks right.
+
+use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, Flex};
+use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
+use burn::tensor::{Bytes, DType, Int, Shape, Tensor};
+use burn_flex::{FlexQTensor, FlexTensor, Layout};
+
+use super::flex::{contiguous, elements, tensor};
+use super::kernels::q8::{self, Matrix};
+pub use super::kernels::q8::{PANEL, Packer, Size, Unfit};
+
+/// Where numbers begin in memory: registers are then filled from one line of the cache.
+const ALIGNMENT: usize = 64;
+
+/// Whether a weight of this element type is one of these.
+pub fn is_q8(dtype: DType) -> bool {
+    matches!(dtype, DType::QFloat(_))
+}
+
+/// A weight that `fill` packs: `[input, output]`, or `[output, input]` if `table`.
+///
+/// # Errors
+/// Those of `fill`.
+pub fn pack<E>(size: Size, table: bool, fill: impl FnOnce(&mut Packer<'_>) -> Result<(), E>) -> Result<Tensor<2>, E> {
+    let mut bytes = vec![0u8; size.bytes() + ALIGNMENT];
+    let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+    fill(&mut Packer::new(&mut bytes[start..][..size.bytes()], size))?;
+    // The distance of two outputs is never 1, whatever the sizes.
+    let line = line(size) as isize;
+    let (shape, strides) = match table {
+        true => ([size.output, size.input], vec![line, 1]),
+        false => ([size.input, size.output], vec![1, line]),
+    };
+    let numbers = FlexTensor::new(Bytes::from_elems(bytes), Layout::new(Shape::from(shape), strides, start), DType::I8);
+    let scheme =
+        QuantScheme::default().with_value(QuantValue::Q8S).with_store(QuantStore::Native).per_tensor(ScaleDtype::F32);
+    let held = FlexQTensor::new(numbers, scheme, vec![f32::NAN], None);
+    let held = BackendTensor::<Flex>::Quantized(held);
+    Ok(Tensor::from_dispatch(<DispatchTensor as DispatchKindConversion<Flex>>::from_backend(held)))
+}
+
+/// Numbers from output to output, as the layout says.
+fn line(size: Size) -> usize {
+    size.blocks() * q8::BLOCK
+}
+
+/// What a weight holds.
+///
+/// # Panics
+/// For a tensor that [`pack`] has not made, or a part of one.
+fn held(weight: Tensor<2>) -> FlexQTensor {
+    match <DispatchTensor as DispatchKindConversion<Flex>>::try_into_backend(weight.into_dispatch()) {
+        Ok(BackendTensor::Quantized(held)) => held,
+        _ => unreachable!("weights of 8-bit numbers are held by `flex`"),
+    }
+}
+
+/// The matrix in it.
+fn matrix(held: &FlexQTensor) -> Matrix<'_> {
+    let layout = held.tensor().layout();
+    let (dims, strides) = (layout.shape().dims::<2>(), layout.strides());
+    let [output, input] = if strides[1] == 1 { dims } else { [dims[1], dims[0]] };
+    let size = Size { input, output };
+    let expected = line(size) as isize;
+    let bytes = held.tensor().bytes().get(layout.start_offset()..).unwrap_or_default();
+    match Matrix::new(bytes, size) {
+        Some(matrix) if strides == [expected, 1] || strides == [1, expected] => matrix,
+        _ => unreachable!("a weight of 8-bit numbers is used as a whole: {size:?} with strides {strides:?}"),
+    }
+}
+
+/// `x w`, or `x w^T` for a weight `[output, input]`, in f32. With autodiff, the product with the weights as floats, in which no gradient
+/// reaches the weight.
+///
+/// # Shapes
+/// - `x`: `[rows, input]`, f32
+/// - returns `[rows, output]`
+pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let held = held(weight);
+    let matrix = matrix(&held);
+    match x.clone().try_into_primitive::<Flex>() {
+        Ok(values) => {
+            let [rows, _] = x.dims();
+            drop(x);
+            let values = contiguous(values);
+            let y = q8::multiply(elements(&values), matrix);
+            Tensor::from_primitive::<Flex>(tensor(y, Shape::from([rows, matrix.size().output])))
+        }
+        Err(_) => x.matmul(Tensor::from_inner(floats(matrix, (0..matrix.size().output).map(Some)).transpose())),
+    }
+}
+
+/// Rows of f32, one for each output that is asked for; zeros where there is none.
+fn floats(matrix: Matrix<'_>, outputs: impl ExactSizeIterator<Item = Option<usize>>) -> Tensor<2> {
+    let (width, count) = (matrix.size().input, outputs.len());
+    let mut values = vec![0.0; count * width];
+    for (values, output) in values.chunks_exact_mut(width.max(1)).zip(outputs) {
+        if let Some(output) = output {
+            matrix.unpack(output, values);
+        }
+    }
+    Tensor::from_primitive::<Flex>(tensor(values, Shape::from([count, width])))
+}
+
+/// Outputs of a weight by index, in f32; zeros for an index that it does not have.
+///
+/// # Shapes
+/// - `ids`: `[n]`
+/// - returns `[n, input]`
+pub fn rows(weight: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+    let held = held(weight);
+    let matrix = matrix(&held);
+    let ids: Vec<i64> = ids.into_data().iter::<i64>().collect();
+    let output = |id: &i64| usize::try_from(*id).ok().filter(|id| *id < matrix.size().output);
+    floats(matrix, ids.iter().map(output))
+}
+
+/// A tensor as floats: the values that a weight of 8-bit numbers stands for, or itself.
+pub fn float<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if !is_q8(tensor.dtype()) {
+        return tensor;
+    }
+    let held = held(Tensor::from_dispatch(tensor.into_dispatch()));
+    let matrix = matrix(&held);
+    let rows = floats(matrix, (0..matrix.size().output).map(Some));
+    let as_table = held.tensor().layout().strides()[1] == 1;
+    Tensor::from_dispatch(if as_table { rows } else { rows.transpose() }.into_dispatch())
+}
+
+#[cfg(test)]
+pub fn packed(values: &[f32], [output, input]: [usize; 2], table: bool) -> Tensor<2> {
+    pack(Size { input, output }, table, |packer| packer.push(values)).expect("weights that fit")
+}
