@@ -20,6 +20,7 @@ use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::processor::Processor;
 use burn_vlm_train::assemble::LANGUAGE_KINDS;
 use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::run::write_copied_card;
 use clap::Parser;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -45,7 +46,7 @@ fn help() -> String {
     ];
     examples(
         &lines,
-        "Tokenizer, template and processor files are copied. `burn-vlm chat --model TARGET` talks to the result.",
+        "Tokenizer, template, processor files and card are copied. `burn-vlm chat --model TARGET` talks to the result.",
     )
 }
 
@@ -53,7 +54,7 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "export", max_term_width = 100, after_help = help())]
 pub(crate) struct ExportArgs {
-    /// The folder that is read: config.json, weights
+    /// The folder that is read: config.json, weights; of a run its `model`
     source: PathBuf,
 
     /// The folder that is written
@@ -83,11 +84,12 @@ pub(crate) struct ExportArgs {
 
 /// Reads and writes.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    let ExportArgs { source, target, .. } = args;
+    let ExportArgs { target, .. } = args;
     check_empty(target)?;
+    let source = &model_in(&args.source);
     let file = source.join("config.json");
     let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder", file.display()))?;
+        .map_err(|error| format!("cannot read {}: {error}; SOURCE is a model's folder, or a run's", file.display()))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let kind = config["model_type"].as_str().unwrap_or_default();
     let language_kind = LANGUAGE_KINDS.contains(&kind);
@@ -98,20 +100,22 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let device = &choose(args.device)?.device;
     let outputs = match kind {
         "siglip_vision_model" | "siglip2_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
-            write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
+            write_model(args, source, device)?.map(|model| vision(&model, device)).transpose()?
         }
-        "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
-        _ if language_kind => write_model(args, device)?
+        "siglip" | "clip" => {
+            write_model(args, source, device)?.map(|model| dual(&model, &config, device)).transpose()?
+        }
+        _ if language_kind => write_model(args, source, device)?
             .map(|model| match &texts {
                 Some(texts) => of_texts(&model, target, texts, device),
                 None => language(&model, device),
             })
             .transpose()?,
         "llava" | "llava_next" | "llava_onevision" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
-            write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
+            write_model(args, source, device)?.map(|model| vlm(&model, device)).transpose()?
         }
         "parrot_qwen2" => {
-            if write_model::<Vlm>(args, device)?.is_some() {
+            if write_model::<Vlm>(args, source, device)?.is_some() {
                 writeln!(
                     std::io::stdout(),
                     "{kind}: transformers has no such model, so there are no outputs to compare"
@@ -128,6 +132,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
         }
     };
+    let dtype = args.dtype.store().name();
+    write_copied_card(
+        source,
+        target,
+        &format!("Read and written again by burn-vlm {}, in {dtype}.", env!("CARGO_PKG_VERSION")),
+    )?;
     if let Some(outputs) = outputs {
         write(&target.join("outputs.safetensors"), &outputs)?;
     }
@@ -135,11 +145,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
+/// The folder with the model: the one given, or `model` in that of a run.
+fn model_in(folder: &Path) -> PathBuf {
+    let inner = folder.join("model");
+    let has = |folder: &Path| folder.join("config.json").is_file();
+    if !has(folder) && has(&inner) { inner } else { folder.to_owned() }
+}
+
 /// Writes the model; what was written, read again, where its outputs are wanted.
-fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Option<M>> {
+fn write_model<M: Pretrained>(args: &ExportArgs, source: &Path, device: &Device) -> Result<Option<M>> {
     let dtype = args.dtype.store();
-    let model = M::load_pretrained_with(&args.source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
-    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions: Some(args.source.clone()) };
+    let model = M::load_pretrained_with(source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+    let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions: Some(source.to_owned()) };
     model.save_pretrained_with(&args.target, &options)?;
     drop(model);
     Ok(if args.outputs { Some(M::load_pretrained(&args.target, device)?) } else { None })

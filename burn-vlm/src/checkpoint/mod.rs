@@ -29,7 +29,7 @@ mod save;
 mod text;
 mod torch;
 
-pub use adapter_base::{other_base, record_base};
+pub use adapter_base::{OtherBase, other_base, record_base};
 pub use folder::{SaveOptions, copy_words};
 pub use keys::{Parameter, parameters};
 pub(crate) use load::wildcard;
