@@ -324,7 +324,7 @@ fn cards_of_a_run(run: &Path, merged: &Path, exported: &str) {
         assert!(of_merged.contains(words), "{words}: {of_merged}");
     }
     for text in [&adapter, &of_merged, &card(&run.join("model"))] {
-        let section = "## In other programs\n\ntransformers reads the folder as `LlavaForConditionalGeneration`. It computes the same.\n";
+        let section = "## In other programs\n\ntransformers runs the model as `LlavaForConditionalGeneration`. It computes the same.\n";
         assert!(text.contains(section), "{text}");
     }
     // The run's folder stands for its model.

@@ -74,7 +74,7 @@ impl OtherPrograms {
             }
             None => {
                 let same = if otherwise.is_empty() { " It computes the same." } else { "" };
-                said.push(format!("transformers reads the folder as `{class}`.{same}"));
+                said.push(format!("transformers runs the model as `{class}`.{same}"));
                 true
             }
         };
@@ -290,7 +290,7 @@ mod tests {
         let (text, task) = said(&qwen, &words);
         assert_eq!(
             text,
-            "## In other programs\n\ntransformers reads the folder as `LlavaForConditionalGeneration`. It computes the same.\n\n"
+            "## In other programs\n\ntransformers runs the model as `LlavaForConditionalGeneration`. It computes the same.\n\n"
         );
         assert_eq!(task, Some("image-text-to-text"));
 
