@@ -199,7 +199,7 @@ pub struct StudyArgs {
     #[arg(long)]
     pub from_scratch: bool,
 
-    /// Folder of pretrained parts [default: parts/ of the repository]
+    /// Folder of pretrained parts [default: parts/ here, else that of the source tree which the program was built from]
     #[arg(long, value_name = "DIR")]
     pub parts: Option<PathBuf>,
 
@@ -269,7 +269,7 @@ impl Precision {
 /// For dry runs: a machine that is elsewhere.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Elsewhere {
-    /// For --dry-run: time and memory on a machine that is elsewhere, by its devices: h100, h100x8, a100, h200, b200, l40s, rtx4090, mi300x
+    /// For --dry-run: time and memory on a machine that is elsewhere, by its devices: h100, h100x8, a100, a100-40gb, h200, b200, l40s, rtx4090, mi300x
     #[arg(long, value_name = "DEVICE[xN]", requires = "dry_run", conflicts_with = "tflops")]
     on: Option<Machine>,
 
@@ -317,6 +317,28 @@ mod tests {
     struct Shown {
         #[command(flatten)]
         frames: FrameArgs,
+    }
+
+    #[derive(Parser)]
+    struct Planned {
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        elsewhere: Elsewhere,
+    }
+
+    #[test]
+    fn the_help_of_on_names_every_device() {
+        let help = <Planned as clap::CommandFactory>::command().render_long_help().to_string();
+        for device in burn_vlm_train::run::estimate::KNOWN_DEVICES {
+            assert!(
+                help.contains(&format!(" {},", device.name)) || help.contains(&format!(" {}\n", device.name)),
+                "{}: {help}",
+                device.name
+            );
+        }
+        let planned = Planned::parse_from(["plan", "--dry-run", "--on", "a100-40gb"]);
+        assert!(planned.dry_run && planned.elsewhere.machine().is_some());
     }
 
     /// A rate means the rule that has one, and no other.

@@ -104,7 +104,8 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 
-    /// Keep answers to JSON that the schema in this file allows (docs/serving.md tells which keywords)
+    /// Keep answers to JSON that the schema in this file allows (docs/serving.md tells which keywords); one that --max-new-tokens cuts is
+    /// an error
     #[arg(long, value_name = "FILE")]
     json_schema: Option<PathBuf>,
 
@@ -146,7 +147,12 @@ impl ChatArgs {
             picture_bytes(image)?;
         }
         let VideoSettings { sampling, reading, .. } = self.frames.settings()?;
+        // Standard input is read later.
+        if let Some(prompt) = self.prompt.as_deref().filter(|prompt| *prompt != "-") {
+            check_asked(prompt, "--prompt")?;
+        }
         for video in &self.video {
+            check_local(video)?;
             let mut video = VideoReader::new(reading.clone()).open(video)?;
             let name = video.name().to_owned();
             let info = video.info()?;
@@ -163,8 +169,21 @@ impl ChatArgs {
     }
 }
 
+/// Refuses addresses of the web, which look like files that are not there.
+fn check_local(path: &Path) -> Result<(), AnyError> {
+    let text = path.to_string_lossy().to_lowercase();
+    match ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+        true => {
+            Err(format!("{} is an address, and chat fetches nothing: download it, and name the file", path.display())
+                .into())
+        }
+        false => Ok(()),
+    }
+}
+
 /// The encoded picture: a regular file of a size that pictures have.
 fn picture_bytes(path: &Path) -> Result<Vec<u8>, AnyError> {
+    check_local(path)?;
     let most = Limits::default().max_entry_bytes;
     read_regular(path, most)
         .map_err(|error| format!("cannot read the picture {}: {}", path.display(), why(&error)).into())
@@ -183,9 +202,9 @@ pub fn chat() -> ExitCode {
 pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
     args.check()?;
     if let Some(adapter) = &args.adapter
-        && let Some(warning) = other_base(adapter, &model_folder(&args.model)?)?
+        && let Some(other) = other_base(adapter, &model_folder(&args.model)?)?
     {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", other.message);
     }
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
@@ -248,7 +267,16 @@ fn question(prompt: &str) -> Result<String, AnyError> {
     }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| format!("the question on standard input: {error}"))?;
+    check_asked(&text, "standard input (--prompt -)")?;
     Ok(text.trim_end().to_owned())
+}
+
+/// Refuses a question without words: in a script, most often one whose variable or file is empty.
+fn check_asked(question: &str, place: &str) -> Result<(), AnyError> {
+    match question.trim().is_empty() {
+        true => Err(format!("{place}: the question is empty; write one, such as --prompt \"What is this?\"").into()),
+        false => Ok(()),
+    }
 }
 
 fn show(session: &mut ChatSession<'_>, path: &Path, quiet: bool) -> Result<(), AnyError> {
@@ -266,6 +294,7 @@ fn show_video(
     clips: &Result<Arc<Clips>, String>,
     quiet: bool,
 ) -> Result<(), AnyError> {
+    check_local(path)?;
     let clips = clips.as_ref().map_err(String::as_str)?;
     let (tokens, record) = session.add_video(&Clip::File(path.to_owned()), clips)?;
     if let Some(damage) = &record.damage {
@@ -299,6 +328,7 @@ fn numbers(indices: &[usize]) -> String {
 /// Asks and prints the answer as it comes.
 fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mut Total) -> Result<(), AnyError> {
     let most = session.generation.max_new_tokens;
+    let of_a_form = session.form.is_some();
     let mut answer = session.ask(question)?;
     let mut out = std::io::stdout();
     for piece in answer.by_ref() {
@@ -306,7 +336,7 @@ fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mu
         out.flush()?;
     }
     writeln!(out)?;
-    let stats = answer.stats();
+    let (stats, cut) = (answer.stats(), answer.is_cut());
     if stats.new_tokens == 0 && !quiet {
         let why = match most {
             0 => "no token was asked for (--max-new-tokens 0)",
@@ -315,7 +345,15 @@ fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mu
         eprintln!("wrote nothing: {why}; the prompt has {} tokens", stats.prompt_tokens);
     }
     total.add(stats);
-    Ok(())
+    // What came of it is no JSON, which a program that reads it must know.
+    match of_a_form && cut {
+        true => Err(format!(
+            "the answer was cut after {} tokens, before it was what --json-schema asks for; --max-new-tokens (here {most}) allows more",
+            stats.new_tokens
+        )
+        .into()),
+        false => Ok(()),
+    }
 }
 
 /// Reads questions until the end of the input.
@@ -336,9 +374,13 @@ fn converse(
         let line = match editor.readline("> ") {
             Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
-            // The line is read by then; the next one may be text.
+            // The line is read by then; the next one may be text. Where nobody sees that, answers would no longer be in the questions' order.
             Err(ReadlineError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-                eprintln!("error: a line that is not valid UTF-8, skipped");
+                let what = "is not valid UTF-8";
+                if piped {
+                    return Err(format!("standard input, line {number}: {what}").into());
+                }
+                eprintln!("error: the line {what}, and is passed over");
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -371,6 +413,10 @@ fn converse(
         // A picture or a video that cannot be read, say: the conversation goes on where somebody sees that. Where nobody does, the next
         // question would be asked without it.
         if let Err(error) = result {
+            // Whoever reads the answers has seen enough.
+            if error.downcast_ref().is_some_and(crate::is_broken_pipe) {
+                return Err(error);
+            }
             if piped {
                 return Err(TrainError::within(format!("standard input, line {number}"))(error).into());
             }

@@ -21,6 +21,7 @@ use burn_vlm_data::encode::EncodeOptions;
 use burn_vlm_data::processor::Processor;
 use burn_vlm_train::assemble::LANGUAGE_KINDS;
 use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::run::write_copied_card;
 use clap::Parser;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -51,7 +52,7 @@ fn help() -> String {
     ];
     examples(
         &lines,
-        "Tokenizer, template and processor files are copied. `burn-vlm chat --model TARGET` talks to the result.",
+        "Tokenizer, template, processor files and card are copied. `burn-vlm chat --model TARGET` talks to the result.",
     )
 }
 
@@ -59,7 +60,7 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "export", max_term_width = 100, after_help = help())]
 pub(crate) struct ExportArgs {
-    /// The folder that is read: config.json, weights; or a decoder's GGUF file, quantised or not
+    /// The folder that is read: config.json, weights; of a run its `model`; or a decoder's GGUF file, quantised or not
     source: PathBuf,
 
     /// The folder that is written
@@ -89,8 +90,9 @@ pub(crate) struct ExportArgs {
 
 /// Reads and writes.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    let ExportArgs { source, target, .. } = args;
+    let ExportArgs { target, .. } = args;
     check_empty(target)?;
+    let source = &model_in(&args.source);
     let config = if is_gguf(source) { gguf_config(source)? } else { read_config(source)? };
     let kind = config["model_type"].as_str().unwrap_or_default();
     let language_kind = LANGUAGE_KINDS.contains(&kind);
@@ -101,20 +103,22 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let device = &choose(args.device)?.device;
     let outputs = match kind {
         "siglip_vision_model" | "siglip2_vision_model" | "clip_vision_model" | "chinese_clip_vision_model" => {
-            write_model(args, device)?.map(|model| vision(&model, device)).transpose()?
+            write_model(args, source, device)?.map(|model| vision(&model, device)).transpose()?
         }
-        "siglip" | "clip" => write_model(args, device)?.map(|model| dual(&model, &config, device)).transpose()?,
-        _ if language_kind => write_model(args, device)?
+        "siglip" | "clip" => {
+            write_model(args, source, device)?.map(|model| dual(&model, &config, device)).transpose()?
+        }
+        _ if language_kind => write_model(args, source, device)?
             .map(|model| match &texts {
                 Some(texts) => of_texts(&model, target, texts, device),
                 None => language(&model, device),
             })
             .transpose()?,
         "llava" | "llava_next" | "llava_onevision" | "llava_llama" | "llava_qwen" | "llava_qwen2" | "llava_mistral" => {
-            write_model(args, device)?.map(|model| vlm(&model, device)).transpose()?
+            write_model(args, source, device)?.map(|model| vlm(&model, device)).transpose()?
         }
         "parrot_qwen2" => {
-            if write_model::<Vlm>(args, device)?.is_some() {
+            if write_model::<Vlm>(args, source, device)?.is_some() {
                 writeln!(
                     std::io::stdout(),
                     "{kind}: transformers has no such model, so there are no outputs to compare"
@@ -131,6 +135,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
             return Err(format!("{}: model_type `{other}` is not supported{help}", source.display()).into());
         }
     };
+    let dtype = args.dtype.store().name();
+    write_copied_card(
+        source,
+        target,
+        &format!("Read and written again by burn-vlm {}, in {dtype}.", env!("CARGO_PKG_VERSION")),
+    )?;
     if let Some(outputs) = outputs {
         write(&target.join("outputs.safetensors"), &outputs)?;
     }
@@ -141,24 +151,31 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
 fn read_config(folder: &Path) -> Result<Value> {
     let file = folder.join("config.json");
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        format!("cannot read {}: {error}; SOURCE is a model's folder or a GGUF file", file.display())
+        format!("cannot read {}: {error}; SOURCE is a model's folder, a run's, or a GGUF file", file.display())
     })?;
     Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
+/// The folder with the model: the one given, or `model` in that of a run.
+fn model_in(folder: &Path) -> PathBuf {
+    let inner = folder.join("model");
+    let has = |folder: &Path| folder.join("config.json").is_file();
+    if !has(folder) && has(&inner) { inner } else { folder.to_owned() }
+}
+
 /// Writes the model; what was written, read again, where its outputs are wanted.
-fn write_model<M: Pretrained>(args: &ExportArgs, device: &Device) -> Result<Option<M>> {
+fn write_model<M: Pretrained>(args: &ExportArgs, source: &Path, device: &Device) -> Result<Option<M>> {
     let dtype = args.dtype.store();
-    let model = M::load_pretrained_with(&args.source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
-    let gguf = is_gguf(&args.source);
+    let model = M::load_pretrained_with(source, device, &LoadOptions { dtype, ..LoadOptions::default() })?;
+    let gguf = is_gguf(source);
     if gguf {
         // Before the config, with which a folder is complete.
         create_dir_all(&args.target)?;
-        for (name, text) in gguf_words(&args.source)? {
+        for (name, text) in gguf_words(source)? {
             write_atomic(&args.target.join(name), text.as_bytes())?;
         }
     }
-    let companions = (!gguf).then(|| args.source.clone());
+    let companions = (!gguf).then(|| source.to_owned());
     let options = SaveOptions { dtype, max_shard_size: args.max_shard_size, companions };
     model.save_pretrained_with(&args.target, &options)?;
     drop(model);

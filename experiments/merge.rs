@@ -10,6 +10,7 @@ use burn_vlm::lora::{Adapt, merge};
 use burn_vlm::vlm::Vlm;
 use burn_vlm_train::chat::{is_language_model, model_folder};
 use burn_vlm_train::device::{DeviceChoice, choose};
+use burn_vlm_train::run::write_merged_card;
 use clap::Parser;
 
 use crate::AnyError;
@@ -44,6 +45,10 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
 
+    /// Merge into these weights though the adapter was trained on others, as its base.json tells (a copy in another element type, say)
+    #[arg(long)]
+    any_base: bool,
+
     /// The folder that is written, a new or an empty one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -67,16 +72,30 @@ pub(crate) fn run(args: &MergeArgs) -> Result<(), AnyError> {
     check_empty(&args.out)?;
     let device = &choose(args.device)?.device;
     let folder = model_folder(&args.model)?;
-    if let Some(warning) = other_base(&args.adapter, &folder)? {
-        eprintln!("warning: {warning}");
+    if let Some(other) = other_base(&args.adapter, &folder)? {
+        if other.proven && !args.any_base {
+            return Err(format!("{}{}", other.message, where_to_find(args)).into());
+        }
+        eprintln!("warning: {}", other.message);
     }
     let layers = match is_language_model(&folder)? {
         true => merged::<LanguageModel>(args, &folder, device)?,
         false => merged::<Vlm>(args, &folder, device)?,
     };
+    write_merged_card(&folder, &args.adapter, &args.out)?;
     let (model, adapter, out) = (folder.display(), args.adapter.display(), args.out.display());
     writeln!(std::io::stdout(), "{adapter}: {layers} layers merged into {model} -> {out}")?;
     Ok(())
+}
+
+/// What to do about weights that are not those of the adapter.
+fn where_to_find(args: &MergeArgs) -> String {
+    let base = args.adapter.canonicalize().ok().and_then(|adapter| Some(adapter.parent()?.join("base")));
+    let own = match base.filter(|base| base.join("config.json").is_file()) {
+        Some(base) => format!("; those of its run are in {}", base.display()),
+        None => String::new(),
+    };
+    format!("{own}. A run's `model` has its adapter merged already; --any-base merges all the same")
 }
 
 /// How many layers the adapter had.

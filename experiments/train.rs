@@ -73,7 +73,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "TOML", conflicts_with = "file")]
     pub recipe: Option<PathBuf>,
 
-    /// Folder of the parts that the recipe names (it may name folders by their paths, too) [default: parts/]
+    /// Folder of the parts that the recipe names (it may name folders by their paths, too) [default: parts/ here, else that of the source
+    /// tree which the program was built from]
     #[arg(long, value_name = "DIR")]
     pub parts: Option<PathBuf>,
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 /// Of weights that were merged twice, relative to the largest: in the training program's memory, and from its files.
@@ -160,8 +161,28 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     );
     refused(
         &["chat", "--model", "parts/backbone", "--adapter", &adapter, "--prompt", "x", "--device", "flex"],
-        &["adapter_config.json", "multi_modal_projector"],
+        &["adapter_config.json", "`multi_modal_projector`; this is a language model alone", "among others, model"],
     );
+    // An adapter of the head or of the table is told by what it is: its keys fit the model.
+    for (key, module) in
+        [("lm_head.lora_A.weight", "`lm_head`"), ("model.embed_tokens.lora_embedding_A", "`embed_tokens`")]
+    {
+        let folder = folder.path().join("tables");
+        fs::create_dir_all(&folder).unwrap();
+        let view = TensorView::new(Dtype::F32, vec![1, 1], &[0; 4]).unwrap();
+        let file = folder.join("adapter_model.safetensors");
+        safetensors::serialize_to_file([(format!("base_model.model.{key}"), view)], None, &file).unwrap();
+        let config = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q_proj", "lm_head"]}"#;
+        fs::write(folder.join("adapter_config.json"), config).unwrap();
+        let adapter = folder.to_string_lossy().into_owned();
+        let ask = ["chat", "--model", "parts/backbone", "--adapter", &adapter, "--prompt", "x", "--device", "flex"];
+        refused(&ask, &["adapter_model.safetensors", key, "does not compute", module, "merge_and_unload"]);
+        let tied = config.replace("\"lora_alpha\"", "\"modules_to_save\": [\"lm_head\"], \"lora_alpha\"");
+        fs::write(folder.join("adapter_config.json"), tied).unwrap();
+        let view = TensorView::new(Dtype::F32, vec![1, 1], &[0; 4]).unwrap();
+        safetensors::serialize_to_file([("base_model.model.x.lora_A.weight".to_owned(), view)], None, &file).unwrap();
+        refused(&ask, &["adapter_config.json", "`lm_head` is the table of embeddings itself", "tie_word_embeddings"]);
+    }
 
     // Beside other weights than those that it was trained on it is warned of: by the record, and without one by the name.
     let other = |more: &[&str]| {
@@ -182,8 +203,26 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     };
     let warned = other(&[]);
     assert!(warned.contains("warning: ") && warned.contains(&format!("trained on the weights of {from}")), "{warned}");
-    let twice = said(&["merge", "--model", &merged, "--adapter", &adapter, "--out", &at("twice"), "--device", "flex"]);
+    // Into others it is merged only where somebody says so: a run's model has it already.
+    let into = |model: &str, out: &str| {
+        ["merge", "--model", model, "--adapter", &adapter, "--out", out, "--device", "flex"].map(str::to_owned).to_vec()
+    };
+    for model in [&merged, &at("whole"), &at("whole/model")] {
+        let args = into(model, &at("twice"));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        refused(&args, &["base.json", "are others", "merged already", "--any-base"]);
+        assert!(!folder.path().join("twice").exists());
+    }
+    let args = into(&merged, &at("twice"));
+    let twice = said(&[&args.iter().map(String::as_str).collect::<Vec<_>>()[..], &["--any-base"]].concat());
     assert!(twice.contains("warning: ") && twice.contains("are others"), "{twice}");
+    // A run's folder is no adapter's, and says where that is.
+    for adapter in [at("whole"), at("nowhere")] {
+        let words =
+            if adapter.ends_with("whole") { "whole/adapter in it has: name that one" } else { "no such folder" };
+        refused(&["chat", "--model", &from, "--adapter", &adapter, "--prompt", "x", "--device", "flex"], &[words]);
+    }
+    cards_of_a_run(&whole, &folder.path().join("merged"), &at("exported"));
     fs::rename(whole.join("adapter/base.json"), at("base.json")).unwrap();
     let warned = other(&["--quiet"]);
     assert!(warned.contains("`base_model_name_or_path`") && warned.contains("llava_clip_llama"), "{warned}");
@@ -256,8 +295,42 @@ fn a_stage_trains_adapters_and_every_command_takes_them() {
     fs::remove_file(&card).unwrap();
     train(&at("whole"), &[]);
     assert_eq!(read(), made);
-    let refusals = burn_vlm(&["evaluate", &questions, "--model", &from, "--adapter", &adapter, "--card"]);
-    assert!(!refusals.status.success() && String::from_utf8_lossy(&refusals.stderr).contains("--card"));
+    // Scores of the base with the adapter stand in the adapter's card.
+    let noted = evaluate(&from, &["--adapter", &adapter, "--card"]);
+    said(&noted.iter().map(String::as_str).collect::<Vec<_>>());
+    let card = fs::read_to_string(whole.join("adapter/README.md")).unwrap();
+    for words in ["<!-- scores: questions -->", "with this adapter on `", "95 % interval", "# A low-rank adapter"] {
+        assert!(card.contains(words), "{words}: {card}");
+    }
+}
+
+/// Every folder with a model or an adapter says what it is: those of the run, the merged one, one that is written again.
+fn cards_of_a_run(run: &Path, merged: &Path, exported: &str) {
+    let card = |folder: &Path| fs::read_to_string(folder.join("README.md")).unwrap();
+    let adapter = card(&run.join("adapter"));
+    assert!(adapter.starts_with("---\nlibrary_name: peft\n"), "{adapter}");
+    for words in
+        ["- \"lora\"\n", "It goes on `llava_clip_llama`", "LoRA adapters of rank 4", "## Scores", "## Made from"]
+    {
+        assert!(adapter.contains(words), "{words}: {adapter}");
+    }
+    let of_merged = card(merged);
+    for words in [
+        "pipeline_tag: image-text-to-text",
+        "# A merged model",
+        "| Model | llava_clip_llama |",
+        "| Adapter | whole/adapter |",
+    ] {
+        assert!(of_merged.contains(words), "{words}: {of_merged}");
+    }
+    for text in [&adapter, &of_merged, &card(&run.join("model"))] {
+        let section = "## In other programs\n\ntransformers runs the model as `LlavaForConditionalGeneration`. It computes the same.\n";
+        assert!(text.contains(section), "{text}");
+    }
+    // The run's folder stands for its model.
+    let text = said(&["export", &run.to_string_lossy(), exported, "--device", "flex"]);
+    assert!(text.contains("whole/model"), "{text}");
+    assert_eq!(card(Path::new(exported)), card(&run.join("model")));
 }
 
 /// Adapters are values of a study's axis: of another rank, or taken away from a recipe that has some.
@@ -382,8 +455,28 @@ fn a_later_stage_has_a_base_of_its_own() {
     // Into the base itself the adapter would come a second time.
     refused(&["merge", "--model", &base, "--adapter", &adapter, "--out", &base], &["not empty", "another folder"]);
     refused(&["export", &base, &base], &["not empty", "another folder"]);
-    let card = fs::read_to_string(run.join("model/README.md")).unwrap();
-    assert!(card.contains("DoRA adapters of rank 2 on language_model") && card.contains("rounded to bf16"), "{card}");
+    let card = |name: &str| fs::read_to_string(run.join(name).join("README.md")).unwrap();
+    let of_model = card("model");
+    assert!(of_model.contains("DoRA adapters of rank 2 on language_model"), "{of_model}");
+    assert!(of_model.contains("rounded to bf16") && !of_model.contains("\n[tokenizer]"), "{of_model}");
+    // What the shipped parts may be used for is known; what they are on the hub is not.
+    assert!(of_model.contains("| siglip2 | MIT or Apache-2.0;") && !of_model.contains("base_model"), "{of_model}");
+    assert!(
+        card("base").contains("# The model below an adapter") && !card("base").contains("DoRA"),
+        "{}",
+        card("base")
+    );
+    assert!(card("adapter").contains("on the model in the folder `base`"), "{}", card("adapter"));
+    // transformers would run all three wrongly, and caps no logits.
+    for name in ["model", "base", "adapter"] {
+        let card = card(name);
+        for words in
+            ["runs this model wrongly", "visual tokens in place of", "30 * torch.tanh(logits / 30)", "multiplied by"]
+        {
+            assert!(card.contains(words), "{name}: {words}: {card}");
+        }
+        assert!(!card.contains("pipeline_tag"), "{card}");
+    }
 
     // A run that would begin from the stage's checkpoint cannot take adapters for a model.
     let other = at("other");
@@ -426,6 +519,13 @@ fn mistakes_are_told_before_anything_is_trained() {
         args.push("--dry-run");
         refused(&args, words);
     }
+    // A rank above the layers' width is said, and no mistake.
+    let wide = "stage.tune.lora={ r = 100, alpha = 8, targets = ['language_model'], modules_to_save = ['multi_modal_projector'] }";
+    let train = "stage.tune.train={ language_model = 1e-3, multi_modal_projector = 1e-3 }";
+    let args = ["train", &file, "--device", "flex", "--dry-run", "--set", wide, "--set", train];
+    let text = said(&args);
+    assert!(text.contains("`r = 100` of `lora` is above the width of 21 of 21 layers"), "{text}");
+    assert!(!said(&[&args[..], &["--set", "stage.tune.lora.r=24"]].concat()).contains("above the width"));
     let text = ["--set", "stage.tune.objective='text'"];
     refused(&[&["train", &file, "--device", "flex", "--out", &out][..], &text].concat(), &["`lora` needs `objective"]);
 }

@@ -428,10 +428,14 @@ fn a_model_is_trained_and_scored() {
 
 /// What a conversation in a file says, its answers aside.
 fn piped(lines: &str, args: &[&str]) -> (Option<i32>, String) {
+    piped_bytes(lines.as_bytes(), args)
+}
+
+fn piped_bytes(lines: &[u8], args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
     command.args(args).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(lines).unwrap();
     let output = child.wait_with_output().unwrap();
     (output.status.code(), text(&output.stderr))
 }
@@ -455,6 +459,26 @@ fn a_conversation_in_a_file_ends_at_its_first_error() {
     }
     let (code, said) = piped("What?\n/help\n/new\nWhat?", &ask);
     assert_eq!(code, Some(0), "{said}");
+    let (code, said) = piped_bytes(b"What?\n\xff\xfe\nWhat?\n", &ask);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("standard input, line 2: is not valid UTF-8"), "{said}");
+    // A question that is empty is most often a mistake of the script that asks it.
+    let (code, said) = piped(" \n", &[&ask[..], &["--prompt", "-"]].concat());
+    assert!(code == Some(1) && said.contains("standard input (--prompt -): the question is empty"), "{said}");
+    refused(1, &[&ask[..], &["--prompt", ""]].concat(), &["--prompt: the question is empty"]);
+    refused(
+        1,
+        &[&ask[..], &["--prompt", "What?", "--image", "https://a.b/c.png"]].concat(),
+        &["is an address", "fetches nothing"],
+    );
+    // Who has read enough is not told of an error.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command.args(ask).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"What?\nWhat?\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && !text(&output.stderr).contains("error"), "{}", text(&output.stderr));
 }
 
 /// A signal ends the programs that read a video too, which a terminal's Ctrl-C would not reach.

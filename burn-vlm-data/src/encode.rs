@@ -215,7 +215,7 @@ impl<'a> VisualCounts<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     /// Whether the template takes a message as a list of images and texts, else as a text.
-    takes_parts: bool,
+    pub(crate) takes_parts: bool,
     /// Whether the tokenizer treats the beginning of a text otherwise than its middle (a space put before it), so that a part's
     /// tokens are only known with what stands before it.
     joins: bool,
@@ -252,7 +252,8 @@ impl Style {
         let shown = |text: &String| text.contains(PROBE) && token.is_none_or(|token| text.contains(token));
         // Templates of vision-language models take lists, those of language models texts. Given a list, the latter fail or print it.
         let lists = parts.as_ref().is_ok_and(|text| shown(text) && !text.contains("type"));
-        let takes_parts = lists && (image.is_some() || words(&text) != Some(true));
+        // One that was made to take lists is given the texts that it was trained with.
+        let takes_parts = lists && !template.flattens() && (image.is_some() || words(&text) != Some(true));
         if !lists && words(&text) == Some(false) {
             return Err(EncodeError::LosesText);
         }

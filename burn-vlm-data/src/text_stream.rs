@@ -24,13 +24,30 @@ pub struct TextStream<'a> {
     /// Bytes of text that the tokens have given, what is held among them.
     decoded: usize,
     stopped: bool,
+    /// Spaces before the first word are left out.
+    trimmed: bool,
 }
 
 impl<'a> TextStream<'a> {
     /// A stream that ends before the first of the stop strings (none: an empty list).
     pub fn new(tokenizer: &'a Tokenizer, stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { tokenizer, stop, ids: Vec::new(), context: 0, open: 0, held: String::new(), decoded: 0, stopped: false }
+        Self {
+            tokenizer,
+            stop,
+            ids: Vec::new(),
+            context: 0,
+            open: 0,
+            held: String::new(),
+            decoded: 0,
+            stopped: false,
+            trimmed: false,
+        }
+    }
+
+    /// The same without the spaces before the first word, which the tokens of words bring along: for text that a program reads, JSON say.
+    pub fn trimmed(self) -> Self {
+        Self { trimmed: true, ..self }
     }
 
     /// Adds a token and returns the text that is now certain; often empty. Special tokens have no text.
@@ -62,7 +79,7 @@ impl<'a> TextStream<'a> {
         Ok(self.release(rest, true))
     }
 
-    /// Bytes of text that the tokens so far have given: what came out, and what is held back. Where the text of the next token begins.
+    /// Bytes of text that the tokens so far have given: what came out, and what is held back, but not what [`Self::trimmed`] leaves out. Where the text of the next token begins.
     pub fn decoded(&self) -> usize {
         self.decoded
     }
@@ -77,6 +94,8 @@ impl<'a> TextStream<'a> {
         if self.stopped {
             return String::new();
         }
+        let text = if self.trimmed { text.trim_start_matches(' ') } else { text };
+        self.trimmed &= text.is_empty();
         self.held.push_str(text);
         self.decoded += text.len();
         if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
@@ -133,6 +152,16 @@ mod tests {
         assert!(parts.iter().all(|piece| !piece.contains('<')));
         let (parts, stopped) = pieces("a < b </b>", &["</s>"]);
         assert_eq!((parts.concat().as_str(), stopped), ("a < b </b>", false));
+    }
+
+    #[test]
+    fn spaces_before_the_first_word_are_left_out_where_that_is_wanted() {
+        let tokenizer = tokenizer();
+        let mut stream = TextStream::new(&tokenizer, &[]).trimmed();
+        let ids = tokenizer.encode("  the  cat ").unwrap();
+        let mut text: String = ids.into_iter().map(|id| stream.push(id).unwrap()).collect();
+        text.push_str(&stream.finish().unwrap());
+        assert_eq!((text.as_str(), stream.decoded()), ("the  cat ", "the  cat ".len()));
     }
 
     #[test]

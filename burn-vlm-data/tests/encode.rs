@@ -1,6 +1,6 @@
 //! Conversations become ids and labels turn by turn, with nothing lost and nothing cut in silence.
 
-use burn_vlm_data::chat_template::ChatTemplate;
+use burn_vlm_data::chat_template::{ChatTemplate, Content, Message, RenderOptions};
 use burn_vlm_data::conversation::Turn;
 use burn_vlm_data::encode::{EncodeError, EncodeOptions, Encoded, IGNORE, Truncation};
 use burn_vlm_data::processor::{Processor, ProcessorParts};
@@ -121,4 +121,68 @@ fn templates_must_append() {
     let spaced = "{% for m in messages %}<{{ m.role }}> \n{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>\n{% endif %}";
     let spaced = ChatTemplate::new(spaced).unwrap();
     assert!(encode(&tokenizer(), spaced, &conversation(), &[1], &EncodeOptions::default()).unwrap().trained() > 0);
+}
+
+/// A template of texts that is made to take lists writes a list as this library writes the turn, and is given the texts that it was
+/// given before: the ids stay what they were.
+#[test]
+fn a_template_of_texts_takes_lists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let backbone = ChatTemplate::from_folder(root.join("parts/backbone")).unwrap();
+    // Blanks at the begin of a line, and a line break at the end, which Jinja leaves out.
+    let indented = "  {% for m in messages %}\n  {{ m.role }}: {{ m['content'] }}\n  {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}\n";
+    let parts = |json: &str| -> Content { serde_json::from_str(json).unwrap() };
+    let cases = [
+        ("<image>\nWhat is this?", r#"[{"type": "image"}, {"type": "text", "text": "What is this?"}]"#),
+        ("red apple", r#"[{"type": "text", "text": "red"}, {"type": "text", "text": " apple"}]"#),
+        (
+            "red\n<image>\n<image>\napple\n<video>\n",
+            r#"[{"type": "text", "text": "red"}, {"type": "image"}, {"type": "image"}, {"type": "text", "text": "apple\n"}, {"type": "video"}]"#,
+        ),
+        ("", "[]"),
+    ];
+    let options = RenderOptions { add_generation_prompt: true, ..Default::default() };
+    let tokenizer = tokenizer().with_special_token("<video>").unwrap();
+    for template in [tiny(), backbone, ChatTemplate::new(indented).unwrap()] {
+        let made = template.for_parts("<image>", Some("<video>")).unwrap();
+        assert!(made.flattens() && !template.flattens());
+        // Made again it is the same; read from a file too, where a video is none of its words any more.
+        let again = ChatTemplate::new(made.source()).unwrap().for_parts("<image>", None).unwrap();
+        assert_eq!(again.for_parts("<image>", Some("<video>")).unwrap().source(), made.source());
+        for (text, list) in &cases {
+            let rest = [Turn::assistant("roter Apfel"), Turn::user("Was ist das?")];
+            let turns = [&[Turn::user(*text)][..], &rest].concat();
+            let expected = template.render(&turns, true).unwrap();
+            assert_eq!(made.render(&turns, true).unwrap(), expected, "{text}");
+            let mut messages: Vec<Message> =
+                turns.iter().map(|turn| Message::text(turn.role.as_str(), &turn.text)).collect();
+            messages[0].content = parts(list);
+            assert_eq!(made.render_messages(&messages, &options).unwrap(), expected, "{list}");
+        }
+        let processors = [&template, &made].map(|template| {
+            let template = ChatTemplate::new(template.source()).unwrap();
+            Processor::new(ProcessorParts::text(tokenizer.clone(), template)).unwrap()
+        });
+        for turns in [
+            vec![Turn::user("<image>\nWhat is this?"), Turn::assistant("red apple")],
+            vec![
+                Turn::user("What<image>is <image> this?"),
+                Turn::assistant(""),
+                Turn::user(" red\n"),
+                Turn::assistant("a"),
+            ],
+        ] {
+            let counts = vec![2; turns[0].text.matches("<image>").count()];
+            let [plain, of_lists] = processors.each_ref().map(|processor| {
+                assert!(!processor.takes_lists());
+                processor.encode(&turns, &counts, &EncodeOptions::default()).unwrap()
+            });
+            assert_eq!(plain, of_lists, "{turns:?}");
+        }
+        let video = Message { content: parts(r#"[{"type": "video"}]"#), ..Message::text("user", "") };
+        let error = again.render_messages(&[video], &options).unwrap_err().to_string();
+        assert!(error.contains("type video"), "{error}");
+    }
+    let error = tiny().for_parts("<'>", None).unwrap_err().to_string();
+    assert!(error.contains("<'>"), "{error}");
 }

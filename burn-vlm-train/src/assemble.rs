@@ -328,6 +328,8 @@ pub fn vlm_config(
             .unwrap_or(base.vision_feature_select_strategy),
         visual_tokens: recipe.visual_tokens,
         scale_visual_embeds: Some(recipe.scale_visual_embeds),
+        // Absent it is applied.
+        softcap_logits: (!recipe.softcap_logits).then_some(false),
         connector: recipe.connector.clone(),
         ..base
     };

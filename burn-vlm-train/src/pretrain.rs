@@ -1,7 +1,7 @@
 //! Pretraining of the parts that a VLM is assembled from, and their folders.
 //!
 //! A part is a folder in the Hugging Face layout: `config.json`, `model.safetensors`, `tokenizer.json`, and for a
-//! backbone `chat_template.jinja`; beside them `recipe.toml` (what made it), `log.jsonl` (how that went) and, for an
+//! backbone `chat_template.jinja`; beside them a card, `recipe.toml` (what made it), `log.jsonl` (how that went) and, for an
 //! encoder, `retrieval.json` (what it knows). The VLM takes a dual encoder's vision tower out of the whole.
 
 use std::fs;
@@ -30,7 +30,7 @@ use crate::eval::{RetrievalInput, retrieval, word_retrieval};
 use crate::objective::{ContrastiveObjective, TextObjective};
 use crate::pictures::Pictures;
 use crate::recipe::{DataRecipe, PartRecipe, Recipe, StageRecipe, TokenizerRecipe, read_recipe};
-use crate::run::{DataOrigin, open_stage_data, text_samples};
+use crate::run::{DataOrigin, open_stage_data, text_samples, write_part_card};
 use crate::trainer::{StageRun, train_stage};
 
 /// Held-out words of each language that an encoder is asked about.
@@ -220,6 +220,8 @@ impl PartRun<'_> {
         tokenizer.save(self.out.join("tokenizer.json"))?;
         let text = toml::to_string(self.recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
         write_atomic(&self.out.join("recipe.toml"), text.as_bytes())?;
+        let what = if self.out.join("chat_template.jinja").is_file() { "a language model" } else { "a vision encoder" };
+        write_part_card(self.name, what, self.out)?;
         let (from, to) = (self.work.join("log.jsonl"), self.out.join("log.jsonl"));
         fs::copy(&from, &to).map(|_| ()).map_err(|e| TrainError::io("cannot copy the log to", &to, e))
     }

@@ -104,9 +104,12 @@ impl LoraPlan {
                 let known: BTreeSet<&str> =
                     linears.iter().filter(|layer| !is_head(layer)).map(|layer| last(layer)).collect();
                 let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                let parts = match parts_of(parameters) {
+                    parts if parts.is_empty() => String::new(),
+                    parts => format!("the parts {} and ", parts.join(", ")),
+                };
                 return Err(format!(
-                    "`targets`: no linear layer is called `{target}`; there are the parts {} and the layers {known}",
-                    PARTS.join(", ")
+                    "`targets`: no linear layer is called `{target}`; there are {parts}the layers {known}"
                 ));
             }
             if let Some(head) = found.iter().find(|layer| is_head(layer)) {
@@ -128,6 +131,24 @@ impl LoraPlan {
             ));
         }
         Ok(Self { config, layers, saved })
+    }
+
+    /// What is to be said of the rank, if anything: above a layer's width an adapter is larger than the weight that it changes, and says
+    /// no more than that. `parameters` are those of the model, by path and shape.
+    pub fn remark<'a>(&self, parameters: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Option<String> {
+        let width = |(path, shape): (&str, &[usize])| {
+            let layer = path.strip_suffix(".weight").filter(|layer| self.layers.contains(*layer));
+            layer.and_then(|_| shape.iter().min().copied())
+        };
+        let widths: Vec<usize> = parameters.into_iter().filter_map(width).collect();
+        let r = self.config.r;
+        let narrower = widths.iter().filter(|width| **width < r).count();
+        let most = widths.iter().max().filter(|_| narrower > 0)?;
+        Some(format!(
+            "`r = {r}` of `lora` is above the width of {narrower} of {} layers with adapters (the widest has {most}): there an adapter \
+             is larger than the weight that it changes, and can say no more",
+            widths.len()
+        ))
     }
 
     /// Whether a parameter is trained: one of an adapter, or of a module that is trained as a whole.
@@ -165,6 +186,12 @@ pub fn is_adapter(path: &str) -> bool {
 pub(crate) fn linears(parameters: &[Parameter]) -> Vec<&str> {
     let of = |parameter: &'_ Parameter| parameter.transposed && !is_adapter(&parameter.name);
     parameters.iter().filter(|p| of(p)).filter_map(|p| p.name.strip_suffix(".weight")).collect()
+}
+
+/// The parts that a model has: none, if it is a language model alone.
+fn parts_of(parameters: &[Parameter]) -> Vec<&'static str> {
+    let has = |part: &&str| parameters.iter().any(|parameter| is_below(&parameter.name, part));
+    PARTS.into_iter().filter(has).collect()
 }
 
 /// The last word of a path.
@@ -205,21 +232,29 @@ pub(crate) fn saved_modules(
         let dots = parameter.name.match_indices('.').map(|(at, _)| at);
         modules.extend(dots.map(|at| &parameter.name[..at]));
     }
+    let tied = !parameters.iter().any(|parameter| parameter.name.contains(HEAD));
     let mut found = Vec::new();
     for name in names {
         let before = found.len();
         found.extend(modules.iter().filter(|module| means(module, name)).map(|module| (*module).to_owned()));
-        if found.len() == before {
+        if found.len() == before && tied && last(name) == HEAD {
             return Err(format!(
-                "`modules_to_save`: no module is called `{name}`; there are, among others, {} and embed_tokens",
-                PARTS.join(", ")
+                "`modules_to_save`: `{name}` is the table of embeddings itself in this model (tie_word_embeddings), which an adapter \
+                 cannot hold"
+            ));
+        }
+        if found.len() == before {
+            let alone = parts_of(parameters).is_empty();
+            let tops = modules.iter().copied().filter(|module| !module.contains('.')).collect::<Vec<_>>().join(", ");
+            return Err(format!(
+                "`modules_to_save`: no module is called `{name}`; {}there are, among others, {tops} and embed_tokens",
+                if alone { "this is a language model alone: " } else { "" }
             ));
         }
     }
     if found.iter().any(|module| module == PARTS[0]) {
         return Err(format!("`modules_to_save`: {} as a whole is no adapter; train it without", PARTS[0]));
     }
-    let tied = !parameters.iter().any(|parameter| parameter.name.contains(HEAD));
     if let Some(table) = found.iter().find(|module| tied && last(module) == "embed_tokens") {
         return Err(format!(
             "`modules_to_save`: {table} is the language model's head too (tie_word_embeddings), which an adapter cannot hold"

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_vlm::checkpoint::{ADAPTER_CONFIG, other_base, record_base};
+use burn_vlm::checkpoint::{ADAPTER_CONFIG, OtherBase, other_base, record_base};
 
 /// A folder of weights that begin with `text`.
 fn model(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -26,8 +26,11 @@ fn a_record_tells_other_weights_under_the_same_name_and_the_same_under_another()
     assert_eq!(other_base(&adapter, &base).unwrap(), None, "the record goes before the name");
     assert_eq!(other_base(&adapter, &model(folder.path(), "moved", "weights")).unwrap(), None);
     let other = model(folder.path(), "other", "Weights");
-    let warning = other_base(&adapter, &other).unwrap().unwrap();
-    assert!(warning.contains(&base.display().to_string()) && warning.contains("other are others"), "{warning}");
+    let OtherBase { message, proven } = other_base(&adapter, &other).unwrap().unwrap();
+    assert!(
+        proven && message.contains(&base.display().to_string()) && message.contains("other are others"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -48,8 +51,11 @@ fn without_a_record_the_name_tells() {
     for model in [&same, &cached, &named] {
         assert_eq!(other_base(&adapter, model).unwrap(), None, "{}", model.display());
     }
-    let warning = other_base(&adapter, &other).unwrap().unwrap();
-    assert!(warning.contains("`llava-hf/llava-1.5-7b-hf`") && warning.contains("TowerVision-2B"), "{warning}");
+    let OtherBase { message, proven } = other_base(&adapter, &other).unwrap().unwrap();
+    assert!(
+        !proven && message.contains("`llava-hf/llava-1.5-7b-hf`") && message.contains("TowerVision-2B"),
+        "{message}"
+    );
     say(&other.display().to_string());
     assert_eq!(other_base(&adapter, &other).unwrap(), None);
     fs::write(adapter.join(ADAPTER_CONFIG), r#"{"peft_type": "LORA", "base_model_name_or_path": null}"#).unwrap();

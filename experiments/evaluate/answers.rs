@@ -164,7 +164,7 @@ fn of_model(
         keyed.iter().map(|keyed| ((keyed.list, keyed.number), keyed.key.as_str())).collect();
     let mut notes = Vec::new();
     if let Some(adapter) = &args.adapter {
-        let warning = other_base(adapter, &model_folder(model)?)?;
+        let warning = other_base(adapter, &model_folder(model)?)?.map(|other| other.message);
         warning.iter().for_each(|warning| reporter.warn(warning));
         notes.extend(warning);
     }

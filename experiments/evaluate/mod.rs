@@ -90,9 +90,9 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Write the scores into the model's README.md too, in a section of their own that the same questions replace; what else stands in
-    /// the file stays
-    #[arg(long, requires = "model", conflicts_with_all = ["adapter", "predictions", "shard", "compare"])]
+    /// Write the scores into the model's README.md too, or the adapter's, in a section of their own that the same questions replace; what
+    /// else stands in the file stays
+    #[arg(long, requires = "model", conflicts_with_all = ["predictions", "shard", "compare"])]
     card: bool,
 
     /// Where the files of a suite's benchmarks are [default: as the suite says]
@@ -267,7 +267,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Writes the scores into the model's card.
+/// Writes the scores into the model's card, or into that of the adapter which it was asked with.
 fn write_card(
     args: &EvaluateArgs,
     model: &Path,
@@ -292,6 +292,9 @@ fn write_card(
         let tags: Vec<&str> = args.languages.iter().map(|language| language.tag()).collect();
         add(format!("; only in {}", tags.join(", ")));
     }
+    if args.adapter.is_some() {
+        first.push_str(&format!("; with this adapter on `{}`", model.display()));
+    }
     first.push('.');
     let mut said = vec![first];
     let rules = evaluated.iter().filter_map(|one| Some((&one.benchmark, one.published.as_ref()?)));
@@ -302,7 +305,11 @@ fn write_card(
     said.extend(notes.iter().cloned());
     // A finished cell holds its model.
     let inner = model.join("model");
-    let folder = if inner.is_dir() { inner } else { model.to_owned() };
+    let folder = match &args.adapter {
+        Some(adapter) => adapter.clone(),
+        None if inner.is_dir() => inner,
+        None => model.to_owned(),
+    };
     let metrics = benchmarks.metrics();
     Ok(write_scores(&folder, &CardScores { name: &name, said: &said, metrics: &metrics, scores })?)
 }

@@ -1,6 +1,7 @@
 //! Answers of a form, `response_format`: whatever a random model would rather say, they are JSON that the schema allows.
 
 use std::fs;
+use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -179,8 +180,17 @@ fn chat_keeps_to_a_form_too() {
     let path = file.display().to_string();
     let there = chat(&model, "what is this?", &["--json-schema", &path, "--max-new-tokens", "200"]);
     read(&there);
+    assert!(there.starts_with('{'), "{there}");
     // Keys of a JSON value of serde_json are sorted, in the file and in the request.
     let here =
         served.answer(&request("tiny", json!("what is this?"), with(form(schema()), json!({"max_tokens": 200}))));
     assert_eq!(there, content(&here));
+    // A program that reads the answer is told that it is none: the beginning of one is printed, and the end is an error.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-vlm"));
+    command.arg("chat").arg("--model").arg(&model).args(["--prompt", "what is this?", "--quiet", "--device", "flex"]);
+    let output = command.args(["--json-schema", &path, "--max-new-tokens", "3"]).output().unwrap();
+    let (begun, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(there.starts_with(begun.trim_end()) && begun.starts_with('{'), "{begun}");
+    assert!(error.contains("cut after 3 tokens") && error.contains("--max-new-tokens (here 3)"), "{error}");
 }

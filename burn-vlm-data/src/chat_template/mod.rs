@@ -14,6 +14,7 @@ mod letters;
 mod message;
 mod methods;
 mod ordered;
+mod parts;
 mod python;
 mod source;
 #[cfg(test)]

@@ -247,6 +247,11 @@ impl Processor {
         }
     }
 
+    /// Whether messages are given to the template as lists of pictures, videos and texts, not as texts with placeholders.
+    pub fn takes_lists(&self) -> bool {
+        matches!(&self.format, Format::Template { style, .. } if style.takes_parts)
+    }
+
     /// The image processor of a picture that stands alone; `None` if the processor is of conversations alone.
     pub fn image_processor(&self) -> Option<&ImageProcessor> {
         self.images.as_ref().map(|images| &images.single)

@@ -44,6 +44,8 @@ pub struct Answer<'s, 'a, T: VisionTower = VisionEncoder, P: Projector = Connect
     read: Vec<u32>,
     stats: AnswerStats,
     done: bool,
+    /// Whether the decoder would have gone on.
+    cut: bool,
 }
 
 impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
@@ -56,7 +58,16 @@ impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
     ) -> Self {
         let stats =
             AnswerStats { prompt_tokens: prompt.len(), reused_tokens: reused, prefill: prepared, ..Default::default() };
-        Self { session, decoding: Some(decoding), stream, text: String::new(), read: prompt, stats, done: false }
+        Self {
+            session,
+            decoding: Some(decoding),
+            stream,
+            text: String::new(),
+            read: prompt,
+            stats,
+            done: false,
+            cut: false,
+        }
     }
 
     /// What was written so far.
@@ -67,6 +78,14 @@ impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
     /// What it took so far.
     pub fn stats(&self) -> AnswerStats {
         self.stats
+    }
+
+    /// Whether the answer ended because it was as long as it may be ([`GenerationConfig::max_new_tokens`], the model's positions), and
+    /// not where the model, a stop text or its form ended it. Known at the end.
+    ///
+    /// [`GenerationConfig::max_new_tokens`]: burn_vlm::generate::GenerationConfig::max_new_tokens
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Writes the rest and returns the whole answer.
@@ -85,6 +104,7 @@ impl<'s, 'a, T: VisionTower, P: Projector> Answer<'s, 'a, T, P> {
         let taken = begin.elapsed();
         let Some(token) = step.and_then(|tokens| tokens.first().copied()) else {
             self.done = true;
+            self.cut = self.decoding.as_ref().is_some_and(Decoding::is_cut);
             return self
                 .stream
                 .finish()

@@ -177,6 +177,7 @@ impl<'a, T: VisionTower, P: Projector> ChatBatch<'a, T, P> {
                 return Err(error.into());
             }
             let stream = TextStream::new(self.chat.processor.tokenizer(), &settings.stop);
+            let stream = if settings.form.is_some() { stream.trimmed() } else { stream };
             self.rows.insert(id, Row { stream, released: 0, pending: Vec::new() });
             self.embedded.insert(id, embedded.clone());
             ids.push(id);

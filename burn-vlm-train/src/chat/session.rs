@@ -244,6 +244,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             Ok((decoding, prompt, reused)) => {
                 self.waiting.clear();
                 let stream = TextStream::new(self.chat.processor.tokenizer(), &self.chat.stop_strings);
+                let stream = if self.form.is_some() { stream.trimmed() } else { stream };
                 let prepared = std::mem::take(&mut self.preparing) + begin.elapsed();
                 Ok(Answer::new(self, decoding, stream, (prompt, reused), prepared))
             }

@@ -119,6 +119,11 @@ impl LearningRates {
         Ok(())
     }
 
+    /// What is to be said of the adapters' rank, if anything ([`LoraPlan::remark`]).
+    pub fn remark(&self, params: &[ParamInfo]) -> Option<String> {
+        self.lora.as_ref()?.remark(params.iter().map(|param| (param.path.as_str(), param.shape.as_slice())))
+    }
+
     /// Marks every parameter as trainable or frozen.
     pub fn apply<M: Module>(&self, module: M) -> M {
         struct Marker<'a> {

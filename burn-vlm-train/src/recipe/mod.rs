@@ -115,6 +115,9 @@ pub struct ModelRecipe {
     /// Gemma's sqrt(hidden) on visual tokens too, as transformers 4.x does.
     #[serde(default)]
     pub scale_visual_embeds: bool,
+    /// Gemma 2's soft-cap on the logits, as transformers before 4.52 does in a vision-language model; `false` is what later ones do.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub softcap_logits: bool,
     /// Any-resolution pictures by tile, patch and most tiles, `384-14-6`; Table 10 also has `224-14-22`, `224-16-20`, `512-16-4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiling: Option<String>,
@@ -156,6 +159,7 @@ impl ModelRecipe {
             connector: ConnectorConfig::default(),
             visual_tokens: VisualTokens::default(),
             scale_visual_embeds: false,
+            softcap_logits: true,
             tiling: None,
         };
         let given = [
@@ -170,6 +174,7 @@ impl ModelRecipe {
             ("connector", self.connector != own.connector),
             ("visual_tokens", self.visual_tokens != own.visual_tokens),
             ("scale_visual_embeds", self.scale_visual_embeds),
+            ("softcap_logits", !self.softcap_logits),
             ("tiling", self.tiling.is_some()),
         ];
         let given: Vec<String> =
@@ -182,6 +187,14 @@ impl ModelRecipe {
 
 fn last_layer() -> FeatureLayer {
     FeatureLayer::One(-1)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn gelu() -> Activation {

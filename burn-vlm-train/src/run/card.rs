@@ -1,4 +1,5 @@
-//! The model card: `README.md` of a trained model's folder, so that it says what it is wherever it goes.
+//! The model card: `README.md` of a trained model's folder, and of the adapter and the model below it, so that it says what it is wherever
+//! it goes.
 //!
 //! Its head is the YAML that the hub reads. Nothing in it is of the machine or the hour: the same run writes the same card. Its last line
 //! is a hash of the rest, scores left out: a card that a person has edited is told by it, and left alone.
@@ -6,16 +7,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use burn_vlm::checkpoint::StoreDtype;
-use burn_vlm::vlm::VlmType;
+use burn_vlm::checkpoint::{ADAPTER_CONFIG, StoreDtype};
 use burn_vlm_base::files::write_atomic;
 
+use super::card_programs::OtherPrograms;
 use super::card_scores::{nothing, without_scores};
+use super::card_sources::{Named, Yaml, cell, made_of};
 use super::{DrawnSamples, PartFolders, TrainedStage, stage_folder};
 use crate::error::{Result, TrainError};
-use crate::recipe::{Recipe, StageRecipe};
+use crate::recipe::{Recipe, StageRecipe, TokenizerRecipe};
 
 /// The file, as the hub names it.
 pub(super) const FILE: &str = "README.md";
@@ -33,7 +35,24 @@ pub(super) enum CardWritten {
     Edited,
 }
 
-/// Writes the card of the model in `folder`, trained by `recipe` in `out`. One that says the same already keeps its scores.
+/// What a run writes besides its model, where its last stage trained an adapter.
+const ADAPTER: &str = "adapter";
+/// See [`ADAPTER`].
+const BASE: &str = "base";
+
+/// Which of a run's folders a card is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The trained model.
+    Model,
+    /// What the last stage trained.
+    Adapter,
+    /// The model before the last stage.
+    Base,
+}
+
+/// Writes the cards of what `recipe` trained in `out`: of its model, and of the adapter and the model below it, where there are such. One
+/// that says the same already keeps its scores. Returns those that a person has edited, which stay.
 ///
 /// # Errors
 /// A damaged `samples.json` of a stage; a file that cannot be read or written.
@@ -41,38 +60,101 @@ pub(super) fn write(
     recipe: &Recipe,
     parts: &PartFolders,
     (out, stages): (&Path, &[TrainedStage]),
-    model_type: VlmType,
-    folder: &Path,
-) -> Result<CardWritten> {
+    model: &Path,
+) -> Result<Vec<PathBuf>> {
     let drawn: Vec<Option<DrawnSamples>> = stages
         .iter()
         .enumerate()
         .map(|(number, stage)| DrawnSamples::read(&stage_folder(out, number, &stage.name)))
         .collect::<Result<_>>()?;
-    let mut card = head(recipe, &drawn);
-    let _ = writeln!(
-        card,
-        "# A vision-language model\n\nTrained with burn-vlm {} and not looked at by anybody yet: say here what it is for, and what it must not be used for. The layout \
-         is {}.\n",
-        env!("CARGO_PKG_VERSION"),
-        layout(model_type)
-    );
-    made_of(&mut card, recipe, parts);
-    stages.iter().enumerate().zip(&drawn).try_for_each(|((number, stage), drawn)| {
+    let adapts = recipe.stages.last().and_then(|name| recipe.stage.get(name)).is_some_and(|stage| stage.lora.is_some());
+    let mut all = vec![(Of::Model, model.to_owned())];
+    if adapts {
+        let (adapter, base) = (out.join(ADAPTER), out.join(BASE));
+        all.extend(adapter.join(ADAPTER_CONFIG).is_file().then_some((Of::Adapter, adapter)));
+        all.extend(base.join("config.json").is_file().then_some((Of::Base, base)));
+    }
+    let mut edited = Vec::new();
+    for (of, folder) in all {
+        // An adapter's logits are those of the model that has it merged.
+        let programs = OtherPrograms::of_folder(if of == Of::Adapter { model } else { &folder })?;
+        let card = text(recipe, parts, (stages, &drawn), of, programs.as_ref())?;
+        let file = folder.join(FILE);
+        if put(&file, &card)? == CardWritten::Edited {
+            edited.push(file);
+        }
+    }
+    Ok(edited)
+}
+
+/// A card without its last line.
+fn text(
+    recipe: &Recipe,
+    parts: &PartFolders,
+    (stages, drawn): (&[TrainedStage], &[Option<DrawnSamples>]),
+    of: Of,
+    programs: Option<&OtherPrograms>,
+) -> Result<String> {
+    let named = sources(recipe, parts);
+    let before = if of == Of::Base { stages.len().saturating_sub(1) } else { stages.len() };
+    let mut card = head(&drawn[..before], &named, of, programs.and_then(|programs| programs.task));
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = match of {
+        Of::Model => writeln!(
+            card,
+            "# A vision-language model\n\nTrained with burn-vlm {version} and not looked at by anybody yet: say here what it is for, and what \
+             it must not be used for.\n"
+        ),
+        Of::Base => writeln!(
+            card,
+            "# The model below an adapter\n\nWritten by burn-vlm {version} before the stage that trained the adapter in the folder \
+             `{ADAPTER}` beside this one. With it these weights are the run's `model`; an adapter is of use on the weights that it was \
+             trained on, and on no others.\n"
+        ),
+        Of::Adapter => writeln!(
+            card,
+            "# A low-rank adapter\n\nTrained with burn-vlm {version} and not looked at by anybody yet: say here what it is for, and what it \
+             must not be used for. The layout is peft's. It goes on {}, and on no other weights: `base.json` tells them by sizes and \
+             hashes. The run's `model` has it merged.\n\n```bash\nburn-vlm chat --model BASE --adapter ADAPTER\nburn-vlm merge --model BASE \
+             --adapter ADAPTER --out MERGED\n```\n",
+            match &recipe.model.from {
+                // A first stage on a whole model; else the run wrote the model below.
+                Some(from) if stages.len() == 1 => format!("`{}`", last_name(from)),
+                _ => format!("the model in the folder `{BASE}` that the run wrote beside it"),
+            }
+        ),
+    };
+    if let Some(programs) = programs {
+        card.push_str(&programs.section());
+    }
+    made_of(&mut card, &named);
+    stages.iter().zip(drawn).enumerate().take(before).try_for_each(|(number, (stage, drawn))| {
         trained(&mut card, (number, stage), drawn.as_ref(), recipe.stage.get(&stage.name))
     })?;
     let _ = writeln!(card, "## Scores\n\n{}\n", nothing());
-    let text = toml::to_string(recipe).map_err(|e| TrainError::Recipe(e.to_string()))?;
     let _ = writeln!(
         card,
         "## How to make it again\n\nWith this recipe in `recipe.toml`, its parts below `parts` and its data where it says:\n\n```bash\nburn-vlm train recipe.toml --parts parts --out out\n```\n\n```toml\n{}\n```",
-        text.trim_end()
+        shown(recipe)?.trim_end()
     );
-    put(&folder.join(FILE), &card)
+    Ok(card)
+}
+
+/// A recipe without what only parts that are pretrained here have, where it has none.
+fn shown(recipe: &Recipe) -> Result<String> {
+    let told = |error: toml::ser::Error| TrainError::Recipe(error.to_string());
+    let mut table = toml::Table::try_from(recipe).map_err(told)?;
+    if recipe.tokenizer == TokenizerRecipe::default() {
+        table.remove("tokenizer");
+    }
+    if recipe.part.is_empty() {
+        table.remove("part");
+    }
+    toml::to_string(&table).map_err(told)
 }
 
 /// Puts a card in its place, unless it is there or a person's work would be lost.
-fn put(file: &Path, card: &str) -> Result<CardWritten> {
+pub(super) fn put(file: &Path, card: &str) -> Result<CardWritten> {
     let signed = |text: &str| format!("{}{}{}", MADE.0, blake3::hash(without_scores(text).as_bytes()).to_hex(), MADE.1);
     let made = format!("{card}{}", signed(card));
     let there = match fs::read_to_string(file) {
@@ -96,79 +178,39 @@ fn put(file: &Path, card: &str) -> Result<CardWritten> {
     }
 }
 
-/// What transformers calls the layout.
-fn layout(model_type: VlmType) -> &'static str {
-    match model_type {
-        VlmType::Llava => "LLaVA's, as transformers has it",
-        VlmType::LlavaNext => "LLaVA-NeXT's, as transformers has it",
-        VlmType::LlavaOnevision => "LLaVA-OneVision's, as transformers has it",
-    }
-}
-
 /// The YAML that stands first.
-fn head(recipe: &Recipe, drawn: &[Option<DrawnSamples>]) -> String {
-    let mut yaml = "---\nlibrary_name: burn-vlm\npipeline_tag: image-text-to-text\n".to_owned();
-    let languages: BTreeSet<&String> =
-        drawn.iter().flatten().flat_map(|drawn| drawn.by_language.keys()).filter(|tag| *tag != UNTOLD).collect();
-    if !languages.is_empty() {
-        yaml.push_str("language:\n");
-        for tag in languages {
-            let _ = writeln!(yaml, "- {}", quoted(tag));
-        }
+fn head(drawn: &[Option<DrawnSamples>], named: &[Named], of: Of, task: Option<&str>) -> String {
+    let mut yaml = Yaml::begin(if of == Of::Adapter { "peft" } else { "burn-vlm" }, task);
+    let languages: BTreeSet<&str> = drawn
+        .iter()
+        .flatten()
+        .flat_map(|drawn| drawn.by_language.keys().map(String::as_str))
+        .filter(|tag| *tag != UNTOLD)
+        .collect();
+    yaml.list("language", languages);
+    if of == Of::Adapter {
+        yaml.list("tags", ["lora"]);
     }
-    yaml.push_str("base_model:\n");
-    for (_, name) in names(recipe) {
-        let _ = writeln!(yaml, "- {}", quoted(&name));
-    }
-    yaml.push_str("---\n\n");
-    yaml
-}
-
-/// A YAML string: a language `no` is not false, and a name may hold a colon.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    yaml.base_models(named);
+    yaml.end()
 }
 
 /// The parts by what they are, named as the recipe does, a folder by its last name.
-fn names(recipe: &Recipe) -> Vec<(&'static str, String)> {
+fn sources(recipe: &Recipe, parts: &PartFolders) -> Vec<Named> {
     let model = &recipe.model;
-    let name = |part: &str| {
-        let last = Path::new(part).file_name().map(|name| name.to_string_lossy().into_owned());
-        last.unwrap_or_else(|| part.to_owned())
-    };
     match &model.from {
-        Some(from) => vec![("Model", name(from))],
-        None => vec![("Vision encoder", name(&model.encoder)), ("Language model", name(&model.backbone))],
+        Some(from) => vec![Named::new("Model", &last_name(from), &parts.encoder)],
+        None => vec![
+            Named::new("Vision encoder", &last_name(&model.encoder), &parts.encoder),
+            Named::new("Language model", &last_name(&model.backbone), &parts.backbone),
+        ],
     }
 }
 
-/// What it was made from, with the licences that these folders state.
-fn made_of(card: &mut String, recipe: &Recipe, parts: &PartFolders) {
-    card.push_str("## Made from\n\n| part | name | its licence |\n|---|---|---|\n");
-    let folders = [&parts.encoder, &parts.backbone];
-    for ((what, name), folder) in names(recipe).iter().zip(folders) {
-        let licence = licence(folder).unwrap_or_else(|| "not stated in its folder".to_owned());
-        let _ = writeln!(card, "| {what} | {} | {} |", cell(name), cell(&licence));
-    }
-    card.push_str(
-        "\nA model that is trained from others is bound by their licences, and by those of its data: look both up before you pass it on.\n\n",
-    );
-}
-
-/// `license` (and `license_name`) of the YAML in a folder's own card.
-fn licence(folder: &Path) -> Option<String> {
-    let text = fs::read_to_string(folder.join(FILE)).ok()?;
-    let yaml = text.strip_prefix("---")?.split("\n---").next()?;
-    let value = |key: &str| {
-        let line = yaml.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-        let value = line.trim().trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| value.to_owned())
-    };
-    let licence = value("license")?;
-    Some(match value("license_name").filter(|_| licence == "other") {
-        Some(name) => name,
-        None => licence,
-    })
+/// The last name of a part's path.
+fn last_name(part: &str) -> String {
+    let last = Path::new(part).file_name().map(|name| name.to_string_lossy().into_owned());
+    last.unwrap_or_else(|| part.to_owned())
 }
 
 /// A stage: what it trained, on what.
@@ -231,31 +273,9 @@ fn trained(
     Ok(())
 }
 
-/// Text in a table: what would end its cell or its line is replaced.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn licences_are_those_of_the_cards() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(licence(folder.path()), None);
-        let of = |text: &str| {
-            fs::write(folder.path().join(FILE), text).unwrap();
-            licence(folder.path())
-        };
-        assert_eq!(of("---\nlanguage: en\nlicense: apache-2.0\n---\n# A"), Some("apache-2.0".into()));
-        assert_eq!(of("---\nlicense: \"gemma\"\nlicense_name: x\n---\n"), Some("gemma".into()));
-        assert_eq!(of("---\nlicense: other\nlicense_name: qwen\n---\n"), Some("qwen".into()));
-        // In the text below it is no licence.
-        assert_eq!(of("---\nlanguage: en\n---\nlicense: mit\n"), None);
-        assert_eq!(of("# A\nlicense: mit\n"), None);
-        assert_eq!(of("---\nlicense:\n---\n"), None);
-    }
 
     #[test]
     fn a_card_that_was_edited_stays() {
@@ -290,10 +310,25 @@ mod tests {
         let recipe = Recipe::from_table(toml::from_str(text).unwrap()).unwrap();
         let by_language = [("no".to_owned(), 3), (UNTOLD.to_owned(), 1)].into();
         let drawn = [Some(DrawnSamples { samples: 4, by_language, ..DrawnSamples::default() }), None];
-        let head = head(&recipe, &drawn);
+        let cached = tempfile::tempdir().unwrap();
+        let snapshot = cached.path().join("models--org--My-model/snapshots/abc");
+        fs::create_dir_all(&snapshot).unwrap();
+        let parts = PartFolders { encoder: snapshot.clone(), backbone: snapshot };
+        let named = sources(&recipe, &parts);
         assert_eq!(
-            head,
-            "---\nlibrary_name: burn-vlm\npipeline_tag: image-text-to-text\nlanguage:\n- \"no\"\nbase_model:\n- \"My: model\"\n---\n\n"
+            head(&drawn, &named, Of::Model, Some("image-text-to-text")),
+            "---\nlibrary_name: burn-vlm\npipeline_tag: image-text-to-text\nlanguage:\n- \"no\"\nbase_model:\n- \"org/My-model\"\n---\n\n"
         );
+        // A folder's name is no id of the hub, and another library's task is not this model's.
+        let parts = PartFolders { encoder: "x/My: model".into(), backbone: "x/My: model".into() };
+        let named = sources(&recipe, &parts);
+        assert_eq!(head(&drawn[1..], &named, Of::Adapter, None), "---\nlibrary_name: peft\ntags:\n- \"lora\"\n---\n\n");
+        let mut table = String::new();
+        made_of(&mut table, &named);
+        assert!(table.contains("| Model | My: model | not stated in its folder |"), "{table}");
+        // What the recipe does not have does not stand in it, and what stands there is the recipe.
+        let shown = shown(&recipe).unwrap();
+        assert!(!shown.contains("[tokenizer]") && !shown.contains("[part"), "{shown}");
+        assert_eq!(Recipe::from_table(toml::from_str(&shown).unwrap()).unwrap(), recipe);
     }
 }

@@ -11,7 +11,7 @@ use burn_vlm::vlm::{VlmConfig, VlmType};
 use burn_vlm_base::files::{list_dir, write_atomic, write_json_atomic};
 use burn_vlm_base::seal::hash_file;
 use burn_vlm_base::shorten::shorten_message;
-use burn_vlm_data::chat_template::ANSWER_END;
+use burn_vlm_data::chat_template::{ANSWER_END, ChatTemplate};
 use burn_vlm_data::conversation::VIDEO_PLACEHOLDER;
 use burn_vlm_data::image::ImageProcessorConfig;
 use burn_vlm_data::processor::{BY_TEMPLATE, CONVERSATION_FORMAT, Processor, ProcessorParts, TOKENS_PER_VIEW};
@@ -147,14 +147,21 @@ pub(super) fn save_model_as<T: VisionTower, P: Projector>(
     fs::create_dir_all(folder).map_err(|e| TrainError::io("cannot create", folder, e))?;
     model.save_pretrained(folder, dtype)?;
     copy_words(backbone, folder)?;
-    // A template that was made one of videos, too, stands before those of other files.
-    if let Some(source) = template.made_source() {
+    let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
+    // Other programs give a vision-language model lists of parts, which the template of a language model does not take. One that is so
+    // long that the words for that go beyond its limit stays as it is, and the card says so.
+    let video = model.config.takes_videos().then_some(VIDEO_PLACEHOLDER);
+    let for_lists = match words.takes_lists() {
+        true => None,
+        false => template.for_parts(words.image_token(), video).ok(),
+    };
+    // A template that was made here, of lists or of videos, stands before those of other files.
+    if let Some(source) = for_lists.as_ref().map(ChatTemplate::source).or_else(|| template.made_source()) {
         write_atomic(&folder.join("chat_template.jinja"), source.as_bytes())?;
     }
     if assembled.image_token_added || assembled.video_token_added {
         tokenizer.save(folder.join("tokenizer.json"))?;
     }
-    let words = Processor::new(ProcessorParts::text(tokenizer.clone(), template.clone()))?;
     let stop = words.end_of_turn();
     let mut generation = json!({ "do_sample": false });
     // An empty list would be read as "no token ends a text" by some programs, and as an error by others.

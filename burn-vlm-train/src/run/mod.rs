@@ -12,8 +12,8 @@
 //!   stages/1-align/taken.json     which run trained the stage, if another did
 //!   loss.svg                      curves of the stages
 //!   model/                        weights, config, tokenizer, template, image processor, and README.md, the model card
-//!   adapter/                      of a last stage with `lora`: what it trained, in peft's layout; `model/` has it merged
-//!   base/                         the model below the adapter, where that is not `model.from` itself
+//!   adapter/                      of a last stage with `lora`: what it trained, in peft's layout, with a card; `model/` has it merged
+//!   base/                         the model below the adapter, where that is not `model.from` itself; with a card
 //! ```
 //!
 //! The same call goes on where a killed run stopped, bit for bit.
@@ -21,7 +21,10 @@
 mod adapters;
 mod begin;
 mod card;
+mod card_copies;
+mod card_programs;
 mod card_scores;
+mod card_sources;
 mod contents;
 mod curve;
 mod data;
@@ -34,6 +37,8 @@ mod shared;
 
 pub(crate) use adapters::stage_params;
 pub use begin::Start;
+pub(crate) use card_copies::write_part_card;
+pub use card_copies::{write_copied_card, write_merged_card};
 pub use card_scores::{CardScores, write_scores};
 pub(crate) use contents::files_state;
 pub use data::{DataOrigin, StageData, open_stage_data, open_stage_sources};
@@ -64,7 +69,6 @@ use burn_vlm_data::random::mix;
 use burn_vlm_data::source::Source;
 use burn_vlm_data::video::Clips;
 
-use self::card::CardWritten;
 use self::extend::{Extending, chain};
 use self::shared::Beginning;
 use crate::ablation::PartStore;
@@ -206,9 +210,11 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     let opened = run.open_stages(&assembled, extending.as_ref())?;
     let states = (part_state(&parts.encoder)?, part_state(&parts.backbone)?);
     let made_of = (&recipe.model, recipe.seed, recipe.compute, states);
+    // As it was before there was this key: runs of then go on.
+    let made_of = format!("{made_of:?}").replace(", softcap_logits: true", "");
     let mut fingerprint = match init {
-        None => format!("{made_of:?}"),
-        Some(init) => format!("{made_of:?} {}", init.blake3),
+        None => made_of,
+        Some(init) => format!("{made_of} {}", init.blake3),
     };
     if recipe.video.as_ref().is_some_and(|video| video.extend_model) {
         fingerprint.push_str(" with videos");
@@ -302,10 +308,10 @@ pub fn train_parts<T: VisionTower, P: Projector>(
     }
     let image = picture_rule(recipe, &assembled.model.config, &assembled.encoder)?;
     save_model(&assembled, &image, &parts.backbone, &model)?;
-    if card::write(recipe, parts, (out, &stages), assembled.model.config.model_type, &model)? == CardWritten::Edited {
+    for edited in card::write(recipe, parts, (out, &stages), &model)? {
         reporter.line(&format!(
             "{} was edited and stays as it is, scores that it has among it: move it away and run this again for the card of this run",
-            model.join(card::FILE).display()
+            edited.display()
         ));
     }
     reporter.line(&format!("model written to {}", model.display()));
@@ -466,9 +472,12 @@ impl TrainRun<'_> {
                     "[stage.{name}]: a contrastive objective trains an encoder; describe it under [part.*]"
                 )));
             }
-            adapters::stage_params(stage, &assembled.model)
-                .and_then(|(rates, params)| rates.check(&params))
+            let remark = adapters::stage_params(stage, &assembled.model)
+                .and_then(|(rates, params)| rates.check(&params).map(|()| rates.remark(&params)))
                 .map_err(TrainError::in_stage(name))?;
+            if let Some(remark) = remark {
+                self.reporter.line(&format!("{name}: {remark}"));
+            }
             let folder = stage_folder(self.out, number, name);
             fs::create_dir_all(&folder).map_err(|e| TrainError::io("cannot create", &folder, e))?;
             let seed = mix(self.recipe.seed, number as u64 + 1);

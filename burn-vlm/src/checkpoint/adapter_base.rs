@@ -1,9 +1,9 @@
-//! Which weights an adapter was made for: told by this library's own record, else by the name that peft writes.
+//! Which weights an adapter was made for: told by this library's own record, which proves it, else by the name that peft writes.
 //!
 //! Unusual here: weights are told apart by pieces of their files, so that looking takes no longer for 7 billion parameters than for 7 million.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_vlm_base::files::{list_dir, read_json_if_there, write_json_atomic};
 use burn_vlm_base::seal::hash_pieces;
@@ -51,25 +51,34 @@ pub fn record_base(adapter: &Path, base: &Path) -> Result<(), CheckpointError> {
     Ok(write_json_atomic(&adapter.join(RECORD), &record)?)
 }
 
-/// A warning, where an adapter seems to be made for other weights than those in `model`, a folder in Hugging Face's layout: they are not
-/// those of the adapter's record, or, where it has none, the model is not called what `base_model_name_or_path` says.
+/// That an adapter was made for other weights than those that it is put beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherBase {
+    /// What tells, for people.
+    pub message: String,
+    /// Whether the weights themselves tell (the adapter has this library's record of those that it was trained on), and not a name.
+    pub proven: bool,
+}
+
+/// Whether an adapter is made for other weights than those in `model`, a folder in Hugging Face's layout: they are not those of the
+/// adapter's record, or, where it has none, the model is not called what `base_model_name_or_path` says. `None` where nothing speaks
+/// against it.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what its name says.
-pub fn other_base(adapter: &Path, model: &Path) -> Result<Option<String>, CheckpointError> {
+/// A folder without an adapter, a file that cannot be read, or is not what its name says.
+pub fn other_base(adapter: &Path, model: &Path) -> Result<Option<OtherBase>, CheckpointError> {
+    let path = config_of(adapter)?;
     if let Some(Base { model: named, weights }) = read_json_if_there::<Base>(&adapter.join(RECORD))? {
         let here = weights_of(model)?;
         let alike = here.len() == weights.len() && here.values().all(|one| weights.values().any(|other| one == other));
-        return Ok((!alike).then(|| {
-            format!(
-                "{} was trained on the weights of {named}, and those of {} are others: an adapter changes the weights that it was \
-                 trained on, and on others it means nothing ({RECORD} tells them apart)",
-                adapter.display(),
-                model.display()
-            )
-        }));
+        let message = format!(
+            "{} was trained on the weights of {named}, and those of {} are others: an adapter changes the weights that it was \
+             trained on, and on others it means nothing ({RECORD} tells them apart)",
+            adapter.display(),
+            model.display()
+        );
+        return Ok((!alike).then_some(OtherBase { message, proven: true }));
     }
-    let path = adapter.join(ADAPTER_CONFIG);
     let json: Value = config::read_json(&path)?;
     let Some(base) = json["base_model_name_or_path"].as_str().filter(|name| !name.trim().is_empty()) else {
         return Ok(None);
@@ -79,12 +88,35 @@ pub fn other_base(adapter: &Path, model: &Path) -> Result<Option<String>, Checkp
     if is_called(model, base) || names.is_some_and(|name| last_of(name) == last_of(base)) {
         return Ok(None);
     }
-    Ok(Some(format!(
+    let message = format!(
         "{}: `base_model_name_or_path` is `{base}`, and the model is {}: an adapter changes the weights that it was trained on, and on \
          others it means nothing. Nothing is wrong where this is the same model under another name",
         path.display(),
         model.display()
-    )))
+    );
+    Ok(Some(OtherBase { message, proven: false }))
+}
+
+/// The configuration of the adapter in a folder.
+///
+/// # Errors
+/// None is there: what is, and where an adapter may be.
+pub(super) fn config_of(adapter: &Path) -> Result<PathBuf, CheckpointError> {
+    let path = adapter.join(ADAPTER_CONFIG);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let inside = adapter.join("adapter");
+    let reason = if inside.join(ADAPTER_CONFIG).is_file() {
+        format!("has no {ADAPTER_CONFIG}, and the folder {} in it has: name that one", inside.display())
+    } else if adapter.is_dir() {
+        format!(
+            "has no {ADAPTER_CONFIG}, which an adapter in peft's layout has beside its weights: name the folder with both"
+        )
+    } else {
+        format!("there is no such folder; expected one with {ADAPTER_CONFIG} and the weights of an adapter")
+    };
+    Err(CheckpointError::format(adapter, reason))
 }
 
 /// The last part of a name or path, in lower case.

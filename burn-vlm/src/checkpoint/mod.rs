@@ -32,7 +32,7 @@ mod save;
 mod text;
 mod torch;
 
-pub use adapter_base::{other_base, record_base};
+pub use adapter_base::{OtherBase, other_base, record_base};
 pub use folder::{SaveOptions, copy_words};
 pub use gguf::{gguf_config, gguf_words, is_gguf};
 pub use keys::{Parameter, parameters};

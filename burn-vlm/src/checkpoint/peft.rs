@@ -22,6 +22,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_vlm_base::files::{create_dir_all, write_json_atomic};
 use serde_json::{Map, Value, json};
 
+use super::adapter_base::config_of;
 use super::chunks::count_not_finite;
 use super::save::write_weights;
 use super::{CheckpointError, Layout, Parameter, StoreDtype, StoredTensor, TensorSource, config, parameters};
@@ -221,7 +222,7 @@ pub fn load_adapter<M: Adapt>(
     base: StoreDtype,
     device: &Device,
 ) -> Result<(M, LoraPlan), CheckpointError> {
-    let (config_path, weights) = (dir.join(ADAPTER_CONFIG), dir.join(ADAPTER_WEIGHTS));
+    let (config_path, weights) = (config_of(dir)?, dir.join(ADAPTER_WEIGHTS));
     let config = AdapterConfig::read(&config_path)?;
     if !weights.is_file() {
         let help = match dir.join("adapter_model.bin").is_file() {
@@ -234,6 +235,7 @@ pub fn load_adapter<M: Adapt>(
     }
     let source = TensorSource::open(&weights)?;
     let layout = layout_of(&model);
+    refuse_tables(&source, &layout)?;
     let all = parameters(&model);
     let means = |module: &str, name: &str| names_of(&layout, module).iter().any(|mine| ends_with_name(mine, name));
     let saved =
@@ -258,6 +260,27 @@ pub fn load_adapter<M: Adapt>(
     let model = attach_with(model, &plan, (0, base), device, values)
         .map_err(|error| CheckpointError::format(source.path(), error.to_string()))?;
     Ok((model, plan))
+}
+
+/// Refuses adapters of the language model's head and of the table of embeddings, by what they are: their keys fit the model.
+fn refuse_tables(source: &TensorSource, layout: &Layout) -> Result<(), CheckpointError> {
+    for key in source.tensors().keys() {
+        let name = key.strip_prefix(PREFIX).and_then(|rest| layout.module_name(rest)).unwrap_or_default();
+        let layer = ENDINGS.iter().find_map(|(ending, _)| name.strip_suffix(ending)).unwrap_or_default();
+        let (what, module) = if is_head(layer) {
+            ("the language model's head", "lm_head")
+        } else if last(layer) == "embed_tokens" || key.contains(".lora_embedding_") {
+            ("the table of embeddings", "embed_tokens")
+        } else {
+            continue;
+        };
+        let reason = format!(
+            "`{key}` is of an adapter of {what}, which this library does not compute: train one without `{module}` in `target_modules`, \
+             or merge it into the weights with peft (`merge_and_unload`) and name that folder"
+        );
+        return Err(CheckpointError::format(source.path(), reason));
+    }
+    Ok(())
 }
 
 /// What each key is, and all that is wrong with them.

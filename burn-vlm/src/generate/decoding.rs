@@ -110,6 +110,11 @@ impl<'a> Decoding<'a> {
         Ok(self.into_parts().0)
     }
 
+    /// Whether a row has as many tokens as it may have, and nothing else has ended it.
+    pub fn is_cut(&self) -> bool {
+        self.rows.iter().any(|row| row.end.is_none() && row.has_ended(&self.config))
+    }
+
     /// The tokens chosen so far, and the cache for [`Self::resume`]. The cache lacks the last token: no step has run it yet.
     pub fn into_parts(self) -> (Vec<Generated>, KvCache) {
         (self.rows.into_iter().map(Row::finish).collect(), self.cache)

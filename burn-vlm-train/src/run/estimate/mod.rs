@@ -79,6 +79,8 @@ pub struct StageEstimate {
     pub name: String,
     /// What is trained and what is frozen.
     pub parts: Vec<PartReport>,
+    /// What is to be said of its adapters, if anything.
+    pub remark: Option<String>,
     /// Samples of a step.
     pub samples_per_step: usize,
     /// Its samples on average, and where that is known from.
@@ -203,6 +205,7 @@ fn stage_estimate(
     Ok(StageEstimate {
         name: name.to_owned(),
         parts: rates.report_params(&params),
+        remark: rates.remark(&params),
         samples_per_step,
         micro,
         steps,

@@ -74,6 +74,9 @@ impl TimedEstimate<'_> {
         for part in &stage.parts {
             writeln!(f, "  {part}")?;
         }
+        if let Some(remark) = &stage.remark {
+            writeln!(f, "  {:<12} {remark}", "note")?;
+        }
         let mut notes = stage.sample.notes.iter();
         writeln!(f, "  {:<12} {}", "data", notes.next().map_or("", String::as_str))?;
         for note in notes {
