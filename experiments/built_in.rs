@@ -44,6 +44,9 @@ pub const ADAPTER: [BuiltIn; 2] = [built_in!("forgetting", "adapter"), built_in!
 /// TowerVision's pixels, patches and tiles.
 pub const RESOLUTION: BuiltIn = built_in!("resolution");
 
+/// TowerVision's threshold of translated captions.
+pub const THRESHOLD: BuiltIn = built_in!("threshold");
+
 /// TowerVision's text in pictures.
 pub const OCR: BuiltIn = built_in!("ocr");
 
@@ -61,9 +64,9 @@ pub const PARROT: [BuiltIn; 6] = [
 ];
 
 /// All studies, in the order of `burn-vlm study --all`, by the names of their files. To add one, write its file and name it here.
-pub const STUDIES: [BuiltIn; 17] = [
-    ENCODER, BACKBONE, ALIGNMENT, LANGUAGES, RESOLUTION, OCR, FORGETTING, ADAPTER[0], ADAPTER[1], VIDEO[0], VIDEO[1],
-    PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4], PARROT[5],
+pub const STUDIES: [BuiltIn; 18] = [
+    ENCODER, BACKBONE, ALIGNMENT, THRESHOLD, LANGUAGES, RESOLUTION, OCR, FORGETTING, ADAPTER[0], ADAPTER[1], VIDEO[0],
+    VIDEO[1], PARROT[0], PARROT[1], PARROT[2], PARROT[3], PARROT[4], PARROT[5],
 ];
 
 /// A published part by its folder's name and its repository; its shape is that of another folder where one is given.

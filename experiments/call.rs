@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static PROGRAM: AtomicBool = AtomicBool::new(false);
 
 /// Commands that are examples too.
-const EXAMPLES: [&str; 16] = [
+const EXAMPLES: [&str; 17] = [
     "ablate_adapter",
     "ablate_alignment",
     "ablate_backbone",
@@ -17,6 +17,7 @@ const EXAMPLES: [&str; 16] = [
     "ablate_ocr",
     "ablate_parrot",
     "ablate_resolution",
+    "ablate_threshold",
     "ablate_video",
     "chat",
     "data",

@@ -34,7 +34,7 @@ use burn_vlm_base::stop;
 pub use args::{Elsewhere, StudyArgs};
 pub use built_in::{
     ADAPTER, ALIGNMENT, BACKBONE, BuiltIn, ENCODER, FORGETTING, LANGUAGES, OCR, PARROT, RESOLUTION, SHAPES, STUDIES,
-    VIDEO,
+    THRESHOLD, VIDEO,
 };
 pub use chat::chat;
 pub use command::command;

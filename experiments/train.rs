@@ -12,7 +12,7 @@ use burn_vlm_data::emoji::EmojiCorpus;
 use burn_vlm_train::device::{ChosenDevice, DeviceChoice, choose};
 use burn_vlm_train::error::TrainError;
 use burn_vlm_train::pretrain::Context;
-use burn_vlm_train::recipe::read_recipe;
+use burn_vlm_train::recipe::{Recipe, read_recipe};
 use burn_vlm_train::run::estimate::{Assumptions, EstimateInput, Machine, estimate_run, matmul_rate, matmul_rate_of};
 use burn_vlm_train::run::{PartFolders, Start, TrainRun, Trained, TrainedStage};
 use burn_vlm_train::trainer::Observer;
@@ -49,6 +49,11 @@ fn help() -> String {
             "your own recipe on an NVIDIA GPU (docs/training.md); the program must be built with --features cuda",
         ),
         ("train", "--set stage.finetune.steps=10 --set seed=1 --out runs/short", "a recipe with other values"),
+        (
+            "train",
+            "my.toml --mixture finetune=runs/paired/mixture.toml --out runs/paired-model",
+            "one stage on other data",
+        ),
         ("train", "my.toml --out runs/mine --set stage.finetune.epochs=2 --extend", "a finished run, trained longer"),
         (
             "train",
@@ -85,6 +90,10 @@ pub struct TrainArgs {
     /// Change a key of the recipe, in TOML's notation; several times for several
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+
+    /// Read another mixture, from the current folder: of every stage that reads one, or of one of them; several times for several
+    #[arg(long, value_name = "[STAGE=]FILE")]
+    pub mixture: Vec<String>,
 
     /// Where to compute: auto, flex, ndarray, wgpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
@@ -156,7 +165,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), AnyError> {
 pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let file =
         args.file.clone().or_else(|| args.recipe.clone()).unwrap_or_else(|| repository().join("recipes/tiny.toml"));
-    let recipe = read_recipe(&file, &args.settings)?;
+    let mut recipe = read_recipe(&file, &args.settings)?;
+    if !args.mixture.is_empty() {
+        let mixtures = mixture_settings(&recipe, &args.mixture)?;
+        recipe = read_recipe(&file, &[args.settings.clone(), mixtures].concat())?;
+    }
     let chosen = choose(args.device)?;
     let base = file.parent().unwrap_or(Path::new(""));
     let parts = args.parts.clone().unwrap_or_else(default_parts);
@@ -205,6 +218,27 @@ pub fn run_training(args: &TrainArgs) -> Result<String, AnyError> {
     let trained = trained.map_err(TrainError::in_recipe(&file))?;
     printer.line(&format!("took {}", show_duration(began.elapsed())));
     Ok(summary(&trained, recipe.video.is_some()))
+}
+
+/// What `--mixture` sets: a path in a recipe begins in its folder, one that is typed where one is.
+fn mixture_settings(recipe: &Recipe, given: &[String]) -> Result<Vec<String>, AnyError> {
+    let reading = |name: &&String| recipe.stage.get(*name).is_some_and(|stage| stage.mixture.is_some());
+    let stages: Vec<&String> = recipe.stages.iter().filter(reading).collect();
+    let mut settings = Vec::new();
+    for given in given {
+        let named = given.split_once('=').and_then(|(stage, file)| Some((recipe.stage.get_key_value(stage)?.0, file)));
+        let (of, file) = named.map_or_else(|| (stages.clone(), given.as_str()), |(stage, file)| (vec![stage], file));
+        if of.is_empty() || !of.iter().all(|stage| stages.contains(stage)) {
+            let known = stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(", ");
+            let known =
+                if known.is_empty() { "no stage of the recipe does".to_owned() } else { format!("these do: {known}") };
+            return Err(format!("--mixture {given}: expected a stage that reads a mixture; {known}").into());
+        }
+        let path = std::path::absolute(file).map_err(|error| format!("--mixture {given}: {error}"))?;
+        let path = toml::Value::from(path.display().to_string());
+        settings.extend(of.iter().map(|stage| format!("stage.{stage}.mixture.file={path}")));
+    }
+    Ok(settings)
 }
 
 /// Where runs may be that have trained the same stages: beside this one.

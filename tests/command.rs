@@ -74,7 +74,7 @@ fn every_command_has_a_help_that_speaks_of_the_program() {
 }
 
 /// Examples with the features of the tests; those that are commands of the program are looked at above.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 20] = [
     ("ablate_adapter", "--study"),
     ("ablate_alignment", "Alignment captions x finetuning data"),
     ("ablate_backbone", "Backbone family x tuning"),
@@ -84,6 +84,7 @@ const EXAMPLES: [(&str, &str); 19] = [
     ("ablate_ocr", "Finetuning data without and with words in pictures"),
     ("ablate_parrot", "--study"),
     ("ablate_resolution", "Pixels, patches and tiles"),
+    ("ablate_threshold", "Threshold of translated captions"),
     ("ablate_video", "--study"),
     ("chat", "--model"),
     ("data", "inspect"),

@@ -123,6 +123,19 @@ fn parts_do_not_run_together() {
     assert_eq!(Key::of(["ab", "c"]), Key::of([b"ab".to_vec(), b"c".to_vec()]));
 }
 
+/// What was asked with an earlier version is found by the same key.
+#[test]
+fn keys_stay_what_they_were() {
+    let picture = bytes::Bytes::from_static(b"picture");
+    let parts = vec![Part::Picture(picture.clone()), Part::Text("What \"is\" this?\n".to_owned())];
+    let mut question = Question::user("", Settings::greedy(7));
+    question.messages[0].parts = parts;
+    let shown = burn_vlm_data::sample::MediaKey::of(&picture).to_string();
+    let messages = json!([["user", [{ "picture": shown }, { "text": "What \"is\" this?\n" }]]]);
+    let parts = ["row".to_owned(), messages.to_string(), "model".to_owned(), json!(question.settings).to_string()];
+    assert_eq!(question.key("row", "model"), Key::of(parts));
+}
+
 /// What the log of a large run takes; by hand, for it writes half a gigabyte:
 /// `cargo test --release --workspace --test record_log -- --ignored --nocapture`
 #[test]

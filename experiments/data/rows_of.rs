@@ -1,14 +1,16 @@
 //! The rows that a pipeline works on: those of a file, a folder, or all sources of a mixture.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use burn_vlm_base::suggest::hint;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::Sample;
 use burn_vlm_data::source::{
-    Fields, FileSource, LanguageRule, Limits, Placeholders, Skip, Source, SourceConfig, open_sources,
+    Fields, FileSource, LanguageRule, Limits, Placeholders, Row, Skip, Source, SourceConfig, open_sources,
 };
 use clap::Args;
 
@@ -44,13 +46,31 @@ pub(super) struct RowArgs {
 /// Sources with their rows.
 pub(super) struct Rows {
     sources: Vec<Arc<dyn Source>>,
+    /// The only one, where fields of its rows are wanted too.
+    with_fields: Option<FileSource>,
     limit: u64,
     /// Rows that have been read by the walk under way.
     pub(super) read: AtomicU64,
 }
 
+/// A row as a sample, and as it stands in its file where fields of it are wanted.
+pub(super) struct ReadRow {
+    pub(super) sample: Sample,
+    /// Its number.
+    pub(super) record: u64,
+    pub(super) row: Option<Row>,
+}
+
 impl RowArgs {
     pub(super) fn open(&self, language: Option<Language>) -> Result<Rows, AnyError> {
+        self.open_with(language, &[])
+    }
+
+    /// The same with fields of the rows, which options name: pairs of an option and a field.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; fields of a mixture; a field that none of the first rows has.
+    pub(super) fn open_with(&self, language: Option<Language>, fields: &[(&str, &str)]) -> Result<Rows, AnyError> {
         let path = Path::new(&self.path);
         let sources = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
             let given = [
@@ -58,21 +78,46 @@ impl RowArgs {
                 ("--language-field", self.language_field.is_some()),
                 ("--caption-field", self.caption_field.is_some()),
             ];
-            if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            let wanted = fields.iter().map(|(option, _)| (*option, true));
+            if let Some((option, _)) = given.into_iter().chain(wanted).find(|(_, given)| *given) {
                 return Err(
                     format!("{option} is for a single source; {} says it for each of its own", self.path).into()
                 );
             }
             open_sources(&MixtureConfig::from_file(path)?, Limits::default())?.into_iter().flatten().collect()
         } else {
-            vec![Arc::new(FileSource::open(self.source(language))?) as Arc<dyn Source>]
+            vec![Arc::new(FileSource::open(self.source(language, &[]))?) as Arc<dyn Source>]
         };
-        Ok(Rows { sources, limit: self.limit, read: AtomicU64::new(0) })
+        let with_fields = match fields {
+            [] => None,
+            fields => Some(self.check_fields(FileSource::open(self.source(language, fields))?, fields)?),
+        };
+        Ok(Rows { sources, with_fields, limit: self.limit, read: AtomicU64::new(0) })
     }
 
-    fn source(&self, language: Option<Language>) -> SourceConfig {
+    /// A name that is misspelt would leave out all rows.
+    fn check_fields(&self, source: FileSource, fields: &[(&str, &str)]) -> Result<FileSource, AnyError> {
+        let first: Vec<u64> = (0..source.len().min(WINDOW)).collect();
+        let rows: Vec<_> = source.texts(&first).into_iter().flatten().collect();
+        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.fields.keys()).map(String::as_str).collect();
+        match fields.iter().find(|(_, field)| !rows.is_empty() && !names.contains(field)) {
+            None => Ok(source),
+            Some((option, field)) => {
+                let there = names.iter().copied().collect::<Vec<_>>().join(", ");
+                let (looked, close) = (rows.len(), hint(field, names.iter().copied()));
+                let path = &self.path;
+                Err(format!(
+                    "{path}: none of the first {looked} rows has `{field}` ({option}){close}; there are {there}"
+                )
+                .into())
+            }
+        }
+    }
+
+    fn source(&self, language: Option<Language>, fields: &[(&str, &str)]) -> SourceConfig {
+        let more: Vec<String> = fields.iter().map(|(_, field)| (*field).to_owned()).collect();
         let field = |field: &String| LanguageRule::Field { field: field.clone(), aliases: Default::default() };
-        let config = beside(&self.path, self.image_root.as_deref(), false, &[]);
+        let config = beside(&self.path, self.image_root.as_deref(), false, &more);
         SourceConfig {
             language: self.language_field.as_ref().map(field).or(language.map(LanguageRule::Fixed)),
             fields: Fields { caption: self.caption_field.clone(), ..config.fields },
@@ -94,15 +139,26 @@ impl Rows {
 
     /// All rows, source by source. Some are read at once, none is kept.
     pub(super) fn walk(&self) -> impl Iterator<Item = Result<Sample, Box<Skip>>> + Send + '_ {
+        self.walk_rows().map(|row| row.map(|row| row.sample))
+    }
+
+    /// The same with what else was wanted of them.
+    pub(super) fn walk_rows(&self) -> impl Iterator<Item = Result<ReadRow, Box<Skip>>> + Send + '_ {
         self.read.store(0, Ordering::Relaxed);
         let windows = self.sources.iter().flat_map(move |source| {
             let rows = self.of(source.as_ref());
             (0..rows).step_by(WINDOW as usize).map(move |begin| (source, begin..rows.min(begin + WINDOW)))
         });
         windows.flat_map(move |(source, rows)| {
-            let read = source.get_many(&rows.collect::<Vec<u64>>());
-            read.into_iter().inspect(move |_| {
+            let rows: Vec<u64> = rows.collect();
+            let read = source.get_many(&rows);
+            // None where no fields are wanted.
+            let found = self.with_fields.iter().flat_map(|source| source.texts(&rows)).collect::<Vec<_>>();
+            let mut found = found.into_iter();
+            read.into_iter().zip(rows).map(move |(sample, record)| {
                 self.read.fetch_add(1, Ordering::Relaxed);
+                let row = found.next().transpose()?;
+                sample.map(|sample| ReadRow { sample, record, row })
             })
         })
     }

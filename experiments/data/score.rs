@@ -5,13 +5,13 @@
 //!   goes on, and equal rows are scored once;
 //! - the score is stored, and nothing is left out for it: what is kept is decided later, where the score can be looked at.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn_vlm_base::files::{FileError, write_atomic_with, write_json_atomic};
+use burn_vlm_base::files::{FileError, create_dir_all, write_atomic_with, write_json_atomic};
 use burn_vlm_base::jsonl::JsonlWriter;
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::{Reporter, show_duration};
@@ -28,16 +28,16 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::opened::open_files;
+use super::references::{TokenizerArgs, Which};
+use super::score_counts::Counts;
+use super::score_reference;
 use crate::AnyError;
 use crate::call::examples;
 use crate::signals::stop_after;
 
-/// Rows that are read and arranged by length at once.
-const WINDOW: u64 = 2048;
-/// Rows that cannot be read of which the place is told.
-const TOLD: usize = 5;
-/// Shares of the scores that are told.
-const THRESHOLDS: [f32; 4] = [0.75, 0.80, 0.85, 0.90];
+/// Rows that are read, and arranged by length, at once.
+pub(super) const WINDOW: u64 = 2048;
 /// Characters of a model's hash that records have.
 const SHORT_HASH: usize = 16;
 
@@ -59,13 +59,18 @@ fn help() -> String {
             "score captions.parquet --model DIR --long sentences --keep image_url --out scored.jsonl",
             "what is too long sentence by sentence, and a column that is kept",
         ),
+        (
+            "data",
+            "score pairs.tsv --metric chrf --reference human --language-field lang --out scored.jsonl",
+            "chrF against a reference, 0 to 1, where there is one",
+        ),
     ];
     let more = "Running the same command again continues where it stopped. MODEL has hparams.yaml and checkpoints/model.ckpt; the encoder's \
                 folder has config.json and tokenizer.json (or sentencepiece.bpe.model).";
     examples(&lines, more)
 }
 
-/// Score translations with COMETKiwi or XCOMET, and store the score as a column
+/// Score translations with COMETKiwi or XCOMET, or against references, and store the score as a column
 ///
 /// Reads pairs of texts from JSON, JSONL, TSV or parquet, in the order of the file, and writes them as JSONL with a score, or with why
 /// there is none. Pictures are not looked at.
@@ -73,11 +78,15 @@ fn help() -> String {
 #[command(max_term_width = 100, after_help = help())]
 pub(super) struct ScoreArgs {
     /// A file, several ('{a,b}.jsonl', 'data/*.parquet'), or a folder
-    path: String,
+    pub(super) path: String,
 
     /// The metric's folder as its repository has it: hparams.yaml and checkpoints/model.ckpt
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "metric")]
+    model: Option<PathBuf>,
+
+    /// Compare with --reference by this metric instead: its score divided by 100, of TER what is left of 1
+    #[arg(long, value_enum, value_name = "METRIC", requires = "reference", conflicts_with = "model")]
+    metric: Option<Which>,
 
     /// The folder with config.json and tokenizer of the encoder that the metric was made from [default: encoder in --model]
     #[arg(long, value_name = "DIR")]
@@ -85,7 +94,7 @@ pub(super) struct ScoreArgs {
 
     /// The file to write (.jsonl); its log is beside it, FILE.log.jsonl
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
 
     /// The field or column with the source: a text, or a conversation, whose last answer it is
     #[arg(long, value_name = "NAME", default_value = "source")]
@@ -93,11 +102,19 @@ pub(super) struct ScoreArgs {
 
     /// The same with the translation
     #[arg(long, value_name = "NAME", default_value = "translation")]
-    translation: String,
+    pub(super) translation: String,
 
-    /// The field or column with a reference, for models that read one; a row without one is scored without
+    /// The field or column with a reference, for models that read one; a row without one is scored without. With --metric it may have
+    /// several, as a list, and texts by the tags of languages
     #[arg(long, value_name = "NAME")]
-    reference: Option<String>,
+    pub(super) reference: Option<String>,
+
+    /// With --metric: the field or column with each row's language
+    #[arg(long, value_name = "NAME", default_value = "language", requires = "metric")]
+    pub(super) language_field: String,
+
+    #[command(flatten)]
+    pub(super) tokenizers: TokenizerArgs,
 
     /// What becomes of pairs that are longer than the model reads
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Long::Truncate)]
@@ -105,7 +122,7 @@ pub(super) struct ScoreArgs {
 
     /// What the score is called in the output
     #[arg(long, value_name = "NAME", default_value = "quality")]
-    column: String,
+    pub(super) column: String,
 
     /// A further column of a parquet file that the output shall have; several times for several
     #[arg(long, value_name = "NAME")]
@@ -173,17 +190,21 @@ struct Texts {
 
 /// Runs the command.
 pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
+    if let Some(metric) = args.metric {
+        return score_reference::run(args, metric, out, reporter);
+    }
     let log_path = beside(&args.out, ".log.jsonl");
     args.check(&log_path)?;
     let source = args.open()?;
-    let folder = QualityFolder::open(&args.model, args.encoder.as_deref())?;
+    let model = args.model.as_deref().ok_or("name what scores: --model DIR, or --metric and --reference")?;
+    let folder = QualityFolder::open(model, args.encoder.as_deref())?;
     let config = folder.config();
     if args.reference.is_some() && !config.takes_references() {
         let texts = "translation and source alone";
-        return Err(format!("--reference: this model ({}) reads {texts}; leave it out", args.model.display()).into());
+        return Err(format!("--reference: this model ({}) reads {texts}; leave it out", model.display()).into());
     }
     let about = json!({
-        "model": args.model.display().to_string(),
+        "model": model.display().to_string(),
         "pretrained_model": folder.files().pretrained_model,
         "class": config.class,
         "fingerprint": folder.fingerprint(),
@@ -192,7 +213,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write, reporter: &Reporter) ->
         "max_tokens": config.encoder.max_tokens(),
     });
     let scorer = Scorer { args, source: &source, settings: settings(&folder, args.long.setting()) };
-    scorer.check_columns()?;
+    args.check_columns(&source)?;
     let lock = beside(&args.out, ".lock");
     let _lock = match FileLock::try_take(&lock)? {
         Attempt::Taken(lock) => lock,
@@ -213,7 +234,8 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write, reporter: &Reporter) ->
 }
 
 impl ScoreArgs {
-    fn check(&self, log: &Path) -> Result<(), AnyError> {
+    /// `mark` is there where the file is one's own.
+    pub(super) fn check(&self, mark: &Path) -> Result<(), AnyError> {
         if self.out.extension().is_none_or(|ending| ending != "jsonl") {
             return Err(format!("--out {}: expected a name that ends in .jsonl", self.out.display()).into());
         }
@@ -221,23 +243,52 @@ impl ScoreArgs {
             return Err("--batch-tokens: expected at least 1".into());
         }
         // Without its log the file is somebody else's.
-        if self.out.exists() && !log.exists() {
+        if self.out.exists() && !mark.exists() {
             return Err(
                 format!("{} is there already; name another file, or remove it first", self.out.display()).into()
             );
         }
+        if let Some(folder) = self.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            create_dir_all(folder)?;
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<FileSource, AnyError> {
+    pub(super) fn open(&self) -> Result<FileSource, AnyError> {
         let mut config = SourceConfig::new("pairs", self.path.as_str());
-        config.fields.more = [&self.source, &self.translation].into_iter().cloned().collect();
+        // References are compared with the translation alone.
+        let own = if self.metric.is_some() { &self.language_field } else { &self.source };
+        config.fields.more = [own, &self.translation].into_iter().cloned().collect();
         config.fields.more.extend(self.reference.iter().chain(&self.keep).cloned());
-        Ok(FileSource::open(config)?)
+        Ok(open_files(config)?)
+    }
+
+    /// The columns must be there in one of the first rows: a name that is misspelt would refuse all of them.
+    pub(super) fn check_columns(&self, source: &FileSource) -> Result<(), AnyError> {
+        let first: Vec<u64> = (0..self.rows(source).min(WINDOW)).collect();
+        let rows: Vec<Row> = source.texts(&first).into_iter().flatten().collect();
+        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.fields.keys()).map(String::as_str).collect();
+        for (option, name) in [
+            ("--source", Some(&self.source).filter(|_| self.metric.is_none())),
+            ("--translation", Some(&self.translation)),
+            ("--reference", self.reference.as_ref()),
+        ] {
+            let Some(name) = name else { continue };
+            if !rows.is_empty() && !names.contains(name.as_str()) {
+                let there = names.iter().copied().collect::<Vec<_>>().join(", ");
+                let close = hint(name, names.iter().copied());
+                let (path, looked) = (&self.path, rows.len());
+                return Err(format!(
+                    "{path}: none of the first {looked} rows has `{name}` ({option}){close}; there are {there}"
+                )
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// How many rows are scored.
-    fn rows(&self, source: &FileSource) -> u64 {
+    pub(super) fn rows(&self, source: &FileSource) -> u64 {
         if self.limit == 0 { source.len() } else { source.len().min(self.limit) }
     }
 }
@@ -248,7 +299,7 @@ fn settings(folder: &QualityFolder, long: LongText) -> Vec<u8> {
 }
 
 /// A file beside another, of its name and an ending.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(ending);
     path.with_file_name(name)
@@ -261,32 +312,6 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// The columns must be there in one of the first rows: a name that is misspelt would refuse all of them.
-    fn check_columns(&self) -> Result<(), AnyError> {
-        let first: Vec<u64> = (0..self.args.rows(self.source).min(WINDOW)).collect();
-        let rows: Vec<Row> = self.source.texts(&first).into_iter().flatten().collect();
-        let names: std::collections::BTreeSet<&str> =
-            rows.iter().flat_map(|row| row.fields.keys()).map(String::as_str).collect();
-        for (option, name) in [
-            ("--source", Some(&self.args.source)),
-            ("--translation", Some(&self.args.translation)),
-            ("--reference", self.args.reference.as_ref()),
-        ] {
-            let Some(name) = name else { continue };
-            if !rows.is_empty() && !names.contains(name.as_str()) {
-                let there = names.iter().copied().collect::<Vec<_>>().join(", ");
-                let close = hint(name, names.iter().copied());
-                let looked = rows.len();
-                return Err(format!(
-                    "{}: none of the first {looked} rows has `{name}` ({option}){close}; there are {there}",
-                    self.args.path
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-
     /// The texts of some rows; what cannot be read is left to [`Self::write`].
     fn texts(&self, rows: Vec<Result<Row, Box<Skip>>>) -> Vec<Texts> {
         rows.into_iter().flatten().map(|row| self.of_row(&row)).collect()
@@ -484,88 +509,5 @@ impl Log {
             source,
         })?;
         Ok(Some(logged.outcome))
-    }
-}
-
-/// What became of the rows.
-#[derive(Debug, Default, Serialize)]
-struct Counts {
-    /// All of them.
-    rows: u64,
-    /// Those with a score.
-    scored: u64,
-    /// Sum of the scores.
-    sum: f64,
-    /// Those with a score at least as high as each of [`THRESHOLDS`].
-    at_least: [u64; THRESHOLDS.len()],
-    /// Those without one, by reason.
-    rejected: BTreeMap<&'static str, u64>,
-    /// Those that were scored by sentences.
-    by_sentences: u64,
-    /// Those of which the model did not see all.
-    cut: u64,
-    /// Tokens that it did not see: of translations, sources, references.
-    lost: [u64; 3],
-    /// Those that could not be read.
-    unreadable: u64,
-    /// Where the first of them are, and why.
-    #[serde(skip)]
-    first: Vec<String>,
-}
-
-impl Counts {
-    fn add(&mut self, outcome: &Outcome) {
-        let score = match outcome {
-            Outcome::Rejected { reason, .. } => {
-                *self.rejected.entry(reason.as_str()).or_default() += 1;
-                return;
-            }
-            Outcome::Scored(score) => score,
-        };
-        self.scored += 1;
-        self.sum += f64::from(score.score);
-        for (count, threshold) in self.at_least.iter_mut().zip(THRESHOLDS) {
-            *count += u64::from(score.score >= threshold);
-        }
-        self.by_sentences += u64::from(score.sentences.is_some());
-        self.cut += u64::from(!score.lost.is_nothing());
-        let lost = [score.lost.translation, score.lost.source, score.lost.reference];
-        self.lost.iter_mut().zip(lost).for_each(|(sum, lost)| *sum += lost as u64);
-    }
-
-    fn unreadable(&mut self, skip: &Skip) {
-        self.unreadable += 1;
-        if self.first.len() < TOLD {
-            self.first.push(skip.to_string());
-        }
-    }
-
-    fn tell(&self, path: &Path, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}: {} rows", path.display(), self.rows - self.unreadable)?;
-        let percent = |count: u64| 100.0 * count as f64 / self.scored.max(1) as f64;
-        let shares = THRESHOLDS.iter().zip(self.at_least);
-        let shares: Vec<String> =
-            shares.map(|(threshold, count)| format!("{threshold:.2} {:.1} %", percent(count))).collect();
-        let mean = self.sum / self.scored.max(1) as f64;
-        writeln!(out, "  scored        {}, mean {mean:.4}; at least {}", self.scored, shares.join(", "))?;
-        let rejected: u64 = self.rejected.values().sum();
-        let reasons: Vec<String> = self.rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        writeln!(out, "  without score {rejected}{}{}", if rejected > 0 { ": " } else { "" }, reasons.join(", "))?;
-        if self.by_sentences > 0 {
-            writeln!(out, "  by sentences  {}", self.by_sentences)?;
-        }
-        if self.cut > 0 {
-            let [translation, source, reference] = self.lost;
-            writeln!(
-                out,
-                "  cut           {}: {source} tokens of the sources were not seen, {translation} of the translations, {reference} of the references",
-                self.cut
-            )?;
-        }
-        if self.unreadable > 0 {
-            writeln!(out, "  unreadable    {}, the first:", self.unreadable)?;
-            self.first.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
-        }
-        Ok(())
     }
 }

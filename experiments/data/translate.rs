@@ -13,13 +13,13 @@ use burn_vlm_base::files::{create_dir_all, write_atomic_with};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::pipeline::translation::{
-    Assembled, CaptionRequests, Draw, LanguageNames, Template, Translated, TranslationCheck, TranslationChecks,
-    TranslationPlan,
+    Assembled, CaptionRequests, Draw, Template, Translated, TranslationCheck, TranslationChecks, TranslationPlan,
 };
 use burn_vlm_data::pipeline::{
     End, Key, LogError, MadeError, MadeSample, MadeWriter, Outcome, Record, RecordLog, Reply, Task,
 };
 use burn_vlm_data::sample::Sample;
+use burn_vlm_data::source::{Skip, SkipKind};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 use super::asking::{AskArgs, Asked, Reading};
 use super::export::{Languages, languages};
 use super::made_report::{Counts, Report};
-use super::rows_of::{RowArgs, Rows};
+use super::rows_of::{ReadRow, RowArgs, Rows};
 use crate::AnyError;
 use crate::call::examples;
 
@@ -52,6 +52,11 @@ fn help() -> String {
             "translate mixture.toml --endpoint http://localhost:8000/v1 --endpoint-model tower --languages de --out runs/translated --dry-run 50",
             "50 of them, and how long the rest takes",
         ),
+        (
+            "data",
+            "translate runs/assigned/assigned.jsonl --model TowerPlus-9B --target-field target_language --out runs/translated",
+            "each row into the language that `data assign-languages` has given it",
+        ),
     ];
     let more = "Running the same command again continues where it stopped, and asks nothing twice. The folder then has translated.jsonl and\n\
                 mixture.toml to train on, left_out.jsonl with the reason of each, report.md and report.json, and log.jsonl.";
@@ -70,12 +75,20 @@ pub(super) struct TranslateArgs {
     out: PathBuf,
 
     /// Languages to translate into, by tag, or a set of them (towervision-20, parrot-6, ...), with commas between
-    #[arg(long, value_name = "TAGS", value_parser = languages)]
-    languages: Languages,
+    #[arg(long, value_name = "TAGS", value_parser = languages, required_unless_present = "target_field")]
+    languages: Option<Languages>,
+
+    /// The field or column that says which language each row is translated into, as `data assign-languages` writes it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["languages", "draw"])]
+    target_field: Option<String>,
 
     /// Into how many of them each row is translated
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HowMany::One)]
     draw: HowMany,
+
+    /// A further field or column of each row that its translation shall have too; several times for several
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
 
     /// Decides which language a row is translated into, and which request a caption gets
     #[arg(long, value_name = "S", default_value_t = 0)]
@@ -85,7 +98,7 @@ pub(super) struct TranslateArgs {
     #[arg(long, value_name = "TAG", default_value = "en")]
     from: Language,
 
-    /// What is asked: tower-plus, tower-eval, or a file with {SRC}, {TGT} and {text}
+    /// What is asked: tower-plus, tower-eval, tiny (what the shipped small backbones have learnt), or a file with {SRC}, {TGT} and {text}
     #[arg(long, value_name = "NAME|FILE", default_value = "tower-plus")]
     template: String,
 
@@ -134,9 +147,10 @@ fn named(text: &str) -> Result<(Language, String), String> {
 
 /// Runs the command.
 pub(super) fn run(args: &TranslateArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
+    args.check_kept()?;
     let plan = args.plan()?;
     let checks = TranslationChecks::new(plan.template.clone(), plan.names.clone(), args.skip_checks.iter().copied());
-    let rows = args.rows.open(Some(args.from))?;
+    let rows = args.rows.open_with(Some(args.from), &args.fields())?;
     let path = args.out.join("log.jsonl");
     create_dir_all(&args.out)?;
     let mut log = RecordLog::open(&path)?;
@@ -158,7 +172,24 @@ pub(super) fn run(args: &TranslateArgs, out: &mut dyn Write, reporter: &Reporter
     asked.check()
 }
 
+/// What a translation has beside what is read of its row; a field of that name is not kept.
+const OWN_FIELDS: [&str; 8] =
+    ["id", "image", "video", "conversations", "language", "source_language", "source_turns", "provenance"];
+
 impl TranslateArgs {
+    /// Fields of rows that are wanted, with the options that name them.
+    fn fields(&self) -> Vec<(&str, &str)> {
+        let keep = self.keep.iter().map(|name| ("--keep", name.as_str()));
+        self.target_field.iter().map(|name| ("--target-field", name.as_str())).chain(keep).collect()
+    }
+
+    fn check_kept(&self) -> Result<(), AnyError> {
+        match self.keep.iter().find(|name| OWN_FIELDS.contains(&name.as_str())) {
+            Some(name) => Err(format!("--keep {name}: translations have a field of their own of this name").into()),
+            None => Ok(()),
+        }
+    }
+
     fn plan(&self) -> Result<TranslationPlan, AnyError> {
         let template = match Template::named(&self.template) {
             Some(template) => template,
@@ -175,14 +206,14 @@ impl TranslateArgs {
             (Some(path), false) => CaptionRequests::new(self.seed, own_requests(path)?),
         };
         Ok(TranslationPlan {
-            languages: self.languages.0.clone(),
+            languages: self.languages.as_ref().map(|languages| languages.0.clone()).unwrap_or_default(),
             draw: match self.draw {
                 HowMany::One => Draw::One { seed: self.seed },
                 HowMany::All => Draw::All,
             },
             from: self.from,
+            names: template.language_names(self.language_name.iter().cloned()),
             template,
-            names: LanguageNames::new(self.language_name.iter().cloned()),
             settings: self.ask.settings()?,
             model: self.ask.name()?,
             requests,
@@ -201,6 +232,36 @@ pub(super) fn own_requests(path: &Path) -> Result<BTreeMap<Language, Vec<String>
     }
 }
 
+/// A row and what becomes of it.
+struct TargetedRow {
+    sample: Sample,
+    fields: Map<String, Value>,
+    targets: Vec<Language>,
+}
+
+/// The language that a row's field names.
+fn target(read: &ReadRow, field: &str) -> Result<Language, Box<Skip>> {
+    let value = read.row.as_ref().and_then(|row| row.fields.get(field));
+    let tag = value.and_then(Value::as_str).unwrap_or_default();
+    Language::parse(tag).map_err(|error| {
+        let detail = match value {
+            None | Some(Value::Null) => format!("{field} is not there; expected the tag of a language"),
+            Some(value) => format!("{field} is {value}: {error}"),
+        };
+        let (file, place) =
+            read.row.as_ref().map(|row| (row.file.display().to_string(), row.place.to_string())).unzip();
+        Box::new(Skip {
+            source: read.sample.source.to_string(),
+            record: read.record,
+            file: file.unwrap_or_default(),
+            place: place.unwrap_or_default(),
+            id: Some(read.sample.id.clone()),
+            reason: SkipKind::UnknownLanguage,
+            detail,
+        })
+    })
+}
+
 struct Work<'a> {
     args: &'a TranslateArgs,
     plan: &'a TranslationPlan,
@@ -209,9 +270,24 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Rows with their fields, and the languages that each is translated into.
+    fn rows(&self) -> impl Iterator<Item = Result<TargetedRow, Box<Skip>>> + Send + '_ {
+        self.rows.walk_rows().map(|row| {
+            let row = row?;
+            let targets = match &self.args.target_field {
+                None => self.plan.targets(&row.sample),
+                Some(field) => {
+                    let to = target(&row, field)?;
+                    if to == self.plan.language_of(&row.sample) { Vec::new() } else { vec![to] }
+                }
+            };
+            let fields = row.row.map(|row| row.fields).unwrap_or_default();
+            Ok(TargetedRow { sample: row.sample, fields, targets })
+        })
+    }
+
     fn tasks(&self) -> impl Iterator<Item = Task> + Send + '_ {
-        self.rows.walk().flatten().flat_map(move |sample| {
-            let targets = self.plan.targets(&sample);
+        self.rows().flatten().flat_map(move |TargetedRow { sample, targets, .. }| {
             targets.into_iter().flat_map(move |to| self.plan.tasks(&sample, to)).map(|turn| turn.task)
         })
     }
@@ -278,6 +354,7 @@ impl Work<'_> {
         let settings = json!({
             "source": self.args.rows.path,
             "languages": self.plan.languages,
+            "target_field": self.args.target_field,
             "draw": if self.args.draw == HowMany::All { "all" } else { "one" },
             "seed": self.args.seed,
             "from": self.plan.from,
@@ -301,15 +378,14 @@ impl Work<'_> {
         made: &mut MadeWriter,
         left_out: &mut dyn FnMut(Value) -> Result<(), AnyError>,
     ) -> Result<(), AnyError> {
-        for sample in self.rows.walk() {
-            let sample = match sample {
-                Ok(sample) => sample,
+        for row in self.rows() {
+            let TargetedRow { sample, fields, targets } = match row {
+                Ok(row) => row,
                 Err(skip) => {
                     counts.unreadable(&skip);
                     continue;
                 }
             };
-            let targets = self.plan.targets(&sample);
             if targets.is_empty() {
                 counts.untouched();
             }
@@ -333,7 +409,10 @@ impl Work<'_> {
                     }
                     Assembled::Kept(turns) => {
                         let id = format!("{}.{to}", sample.id);
-                        let more = self.provenance(&sample);
+                        let mut more = self.provenance(&sample);
+                        let kept =
+                            self.args.keep.iter().filter_map(|name| Some((name.clone(), fields.get(name)?.clone())));
+                        more.extend(kept);
                         let made_sample = MadeSample { id, turns: &turns, media: &sample.media, language: to, more };
                         match made.write(&made_sample) {
                             Ok(()) => counts.kept(to),

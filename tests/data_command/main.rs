@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod chain;
+mod references;
 mod regenerate;
 #[path = "../../burn-vlm-eval/tests/server/mod.rs"]
 mod server;

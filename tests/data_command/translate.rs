@@ -305,3 +305,66 @@ fn a_model_on_this_machine_answers_many_at_once() {
     };
     assert_eq!(replies(&Path::new(&alone).join("log.jsonl")), replies(&log));
 }
+
+/// A row goes into the language that its field names, with the fields that are to be kept.
+#[test]
+fn the_language_may_be_a_field_of_the_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = path(folder.path(), "rows.jsonl");
+    let row = |id: &str, to: Value| {
+        let turns = json!([{ "from": "human", "value": "What?" }, { "from": "gpt", "value": format!("Row 1{id}.") }]);
+        json!({ "id": id, "conversations": turns, "to": to, "names": { "de": id } }).to_string()
+    };
+    let of = [
+        ("1", json!("de")),
+        ("2", json!("ru")),
+        ("3", json!("de")),
+        ("4", json!("en")),
+        ("5", json!("klingon")),
+        ("6", Value::Null),
+    ];
+    fs::write(&rows, of.map(|(id, to)| row(id, to)).join("\n")).unwrap();
+    let server = Server::start(|prompt, _| {
+        let (text, to) = asked(prompt);
+        says(&translation(text, to))
+    });
+    let (out, url) = (path(folder.path(), "out"), server.url());
+    let line = ["translate", &rows, "--out", &out, "--endpoint-model", "tiny", "--endpoint", &url];
+    let text = ok(&[&line[..], &["--target-field", "to", "--keep", "names"]].concat());
+    // Two turns of each of three rows.
+    assert_eq!(server.seen().len(), 6);
+    let made = lines(&Path::new(&out).join("translated.jsonl"));
+    let found: Vec<(&str, &str, &str)> = made
+        .iter()
+        .map(|row| ["id", "language"].map(|name| row[name].as_str().unwrap()))
+        .zip(&made)
+        .map(|([id, language], row)| (id, language, row["names"]["de"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, [("1.de", "de", "1"), ("2.ru", "ru", "2"), ("3.de", "de", "3")]);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["counts"]["untouched"], &report["counts"]["unreadable"]), (&json!(1), &json!(2)), "{report}");
+    assert!(text.contains("klingon") && text.contains("to is not there"), "{text}");
+    for (more, word) in [
+        (["--target-field", "two"], "none of the first 6 rows has `two` (--target-field)"),
+        (["--keep", "provenance"], "translations have a field of their own"),
+    ] {
+        let error =
+            run(&[&line[..], &more, if more[0] == "--keep" { &["--target-field", "to"] } else { &[] }].concat());
+        assert!(error.1.as_ref().unwrap_err().contains(word), "{error:?}");
+    }
+    let mixture = path(folder.path(), "out/mixture.toml");
+    let error = run(&[
+        "translate",
+        &mixture,
+        "--out",
+        &out,
+        "--endpoint-model",
+        "t",
+        "--endpoint",
+        &url,
+        "--target-field",
+        "to",
+    ]);
+    assert!(error.1.unwrap_err().contains("--target-field is for a single source"));
+}

@@ -23,6 +23,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
@@ -124,13 +125,35 @@ struct Place {
     outcome: Outcome,
 }
 
+/// Where records stand. A key is a hash already: its own digits tell the place in the table.
+type Places = HashMap<Key, Place, BuildHasherDefault<Digits>>;
+
+/// The lower half of a key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Digits(u64);
+
+impl Hasher for Digits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+
+    // Keys are written by the method above; any other bytes are mixed, so that nothing is lost if that changes.
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = crate::random::mix(self.0, crate::random::hash_bytes(bytes));
+    }
+}
+
 /// A log that is open: its records are found by their keys, and others can be appended.
 #[derive(Debug)]
 pub struct RecordLog {
     writer: JsonlWriter,
     reader: File,
     path: PathBuf,
-    places: HashMap<Key, Place>,
+    places: Places,
     spent: Spent,
     flushed: Instant,
     _lock: FileLock,
@@ -257,7 +280,7 @@ impl RecordLog {
             Attempt::Taken(lock) => lock,
             Attempt::Busy(who) => return Err(LogError::Busy { path: path.to_owned(), who }),
         };
-        let (mut places, mut spent) = (HashMap::new(), Spent::default());
+        let (mut places, mut spent) = (Places::default(), Spent::default());
         let writer = JsonlWriter::resume_placed(path, |bytes: Range<u64>, head: &Head| {
             spent += head.spent;
             // A line beyond 4 GiB was never written by `append`.

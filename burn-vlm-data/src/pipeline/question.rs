@@ -202,20 +202,33 @@ impl Question {
 
     /// What its record is found by: the row, the words, the pictures (by what is in them), the model and the settings decide.
     pub fn key(&self, row: &str, model: &str) -> Key {
-        let parts = |message: &Message| -> Vec<Value> {
-            let part = |part: &Part| match part {
-                Part::Text(text) => json!({ "text": text }),
-                Part::Picture(bytes) => json!({ "picture": MediaKey::of(bytes).to_string() }),
-            };
-            message.parts.iter().map(part).collect()
-        };
-        let messages: Vec<Value> = self.messages.iter().map(|message| json!([message.role, parts(message)])).collect();
-        Key::of([row.to_owned(), json!(messages).to_string(), model.to_owned(), json!(self.settings).to_string()])
+        let messages = self.messages.iter().map(|message| (message.role, message.parts.iter().map(Said::of).collect()));
+        let messages: Vec<(Role, Vec<Said<'_>>)> = messages.collect();
+        // Texts and names in lists cannot fail to be written.
+        let messages = serde_json::to_string(&messages).unwrap_or_default();
+        Key::of([row, &messages, model, &json!(self.settings).to_string()])
     }
 
     /// Whether a picture is shown.
     pub fn has_pictures(&self) -> bool {
         self.messages.iter().flat_map(|message| &message.parts).any(|part| matches!(part, Part::Picture(_)))
+    }
+}
+
+/// A part as keys have it. Keys are made by the million: nothing is copied for them.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Said<'a> {
+    Text(&'a str),
+    Picture(String),
+}
+
+impl<'a> Said<'a> {
+    fn of(part: &'a Part) -> Self {
+        match part {
+            Part::Text(text) => Self::Text(text),
+            Part::Picture(bytes) => Self::Picture(MediaKey::of(bytes).to_string()),
+        }
     }
 }
 

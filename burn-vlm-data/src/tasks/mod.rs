@@ -32,6 +32,7 @@ mod settings;
 mod task;
 mod text;
 mod training;
+mod translated;
 mod words;
 
 pub use builder::{TaskBuilder, TaskError};
@@ -43,4 +44,5 @@ pub use scenes::{CANVAS, IconSize, SceneItem, SceneOptions, SceneQuestion, Scene
 pub use settings::{TaskSettings, WordSettings};
 pub use task::Task;
 pub use training::{training_samples, training_source};
+pub use translated::{TranslatedName, TranslatedSettings, translated_names};
 pub use words::{Vocabulary, WordItem, WordTasks};

@@ -1,5 +1,7 @@
 //! Training samples and caption questions about pictures: names, keyword lists, countries of flags.
 
+use std::collections::HashMap;
+
 use super::Task;
 use super::builder::TaskBuilder;
 use super::pool::Pool;
@@ -16,6 +18,15 @@ impl TaskBuilder<'_> {
     /// Captions: "What is this?" -> name, one sample a training picture and language.
     pub fn captions(&self) -> Vec<Sample> {
         self.training_samples(|picture, language, text| Some(self.caption(picture, language, text)))
+    }
+
+    /// Captions with other names than the corpus's, by the codes of concepts; pictures of others are left out.
+    pub(super) fn translated_captions(&self, names: &HashMap<&str, &str>) -> Vec<Sample> {
+        self.training_samples(|picture, language, _| {
+            let name = names.get(self.corpus.concept(picture.concept).code.as_str())?;
+            let question = prompts(language).what_is_this;
+            Some(self.about(Task::TranslatedCaption, picture, language, question, (*name).to_owned()))
+        })
     }
 
     /// Keyword lists: "List keywords for this picture." -> up to six keywords, chosen by concept, in the language's list

@@ -1,6 +1,6 @@
-//! Settings of tasks whose pictures are drawn.
+//! Settings of tasks whose samples are drawn or chosen.
 
-use super::{ClipSettings, SceneSettings};
+use super::{ClipSettings, SceneSettings, TranslatedSettings};
 use crate::emoji::Concept;
 use crate::language::Language;
 use crate::words::{Level, SIDES};
@@ -18,7 +18,7 @@ pub(super) fn is_shown(concept: &Concept, groups: &[String]) -> bool {
     }
 }
 
-/// What tasks with drawn pictures are told beside languages and seed; tasks of the corpus's own pictures need nothing.
+/// What tasks are told beside languages and seed; most tasks of the corpus's own pictures need nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskSettings {
     /// Which words.
@@ -27,6 +27,8 @@ pub struct TaskSettings {
     pub scenes: SceneSettings,
     /// Which clips.
     pub clips: ClipSettings,
+    /// Which translations.
+    pub translated: TranslatedSettings,
 }
 
 /// Words in pictures: which are trained, and how they are drawn.

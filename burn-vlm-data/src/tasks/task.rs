@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Task {
     /// Picture -> name.
     Caption,
+    /// Picture -> name as a small model has translated it, right or wrong.
+    TranslatedCaption,
     /// Picture -> keywords.
     KeywordList,
     /// Picture of a flag -> country or region.
@@ -34,8 +36,9 @@ pub enum Task {
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 12] = [
+    pub const ALL: [Task; 13] = [
         Self::Caption,
+        Self::TranslatedCaption,
         Self::KeywordList,
         Self::FlagCountry,
         Self::Choice,
@@ -53,6 +56,7 @@ impl Task {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Caption => "caption",
+            Self::TranslatedCaption => "translated_caption",
             Self::KeywordList => "keyword_list",
             Self::FlagCountry => "flag_country",
             Self::Choice => "choice",

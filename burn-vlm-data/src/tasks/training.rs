@@ -1,5 +1,6 @@
 //! The training samples of the corpus by task and language, and the corpus as the sources of a mixture.
 
+use super::translated::kept_names;
 use super::{Distractors, Task, TaskBuilder, TaskError, TaskSettings, WordTasks};
 use crate::emoji::EmojiCorpus;
 use crate::language::Language;
@@ -13,7 +14,7 @@ const KEYWORD_VARIANTS: usize = 3;
 ///
 /// `parallel` are the languages of the whole study: concepts without a name in one of them are left out in all, so that
 /// cells with different languages see the same concepts. Translation tasks have their sources in `sources`; `settings` are for
-/// tasks whose pictures are drawn.
+/// tasks whose samples are drawn or chosen.
 ///
 /// # Errors
 /// A language that the corpus does not have, or has no words in.
@@ -31,6 +32,7 @@ pub fn training_samples(
     let alone = || builder(&[language]);
     Ok(match task {
         Task::Caption => alone()?.captions(),
+        Task::TranslatedCaption => alone()?.translated_captions(&kept_names(language, seed, &settings.translated)),
         Task::KeywordList => alone()?.keyword_lists(),
         Task::FlagCountry => alone()?.flag_countries(),
         Task::Choice => {

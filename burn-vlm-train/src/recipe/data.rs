@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_vlm_data::language::Language;
 use burn_vlm_data::plain::PromptTemplate;
-use burn_vlm_data::tasks::{ClipSettings, SceneSettings, Task, TaskSettings, WordSettings};
+use burn_vlm_data::tasks::{ClipSettings, SceneSettings, Task, TaskSettings, TranslatedSettings, WordSettings};
 use serde::{Deserialize, Serialize};
 
 use super::PictureView;
@@ -51,6 +51,9 @@ pub struct DataRecipe {
     /// Which clips the task `clips` shows and asks about.
     #[serde(default, skip_serializing_if = "ClipSettings::is_default")]
     pub clips: ClipSettings,
+    /// Which translated names the task `translated_caption` has.
+    #[serde(default, skip_serializing_if = "TranslatedSettings::is_default")]
+    pub translated: TranslatedSettings,
 }
 
 /// `text` of a stage's `data`: samples without pictures, in languages of their own.
@@ -107,20 +110,25 @@ impl DataRecipe {
         if weight > 0.0 { weight / self.tasks.values().sum::<f64>() } else { 0.0 }
     }
 
-    /// Settings of tasks whose pictures are drawn.
+    /// Settings of tasks whose samples are drawn or chosen.
     pub fn task_settings(&self) -> TaskSettings {
         let words = self.words.clone().unwrap_or_default();
-        TaskSettings { words, scenes: self.scenes.clone(), clips: self.clips.clone() }
+        let Self { scenes, clips, translated, .. } = self;
+        TaskSettings { words, scenes: scenes.clone(), clips: clips.clone(), translated: translated.clone() }
     }
 
-    /// The languages of a task with their shares of its samples: those of the data, but for words where they have their own.
+    /// The languages of a task with their shares of its samples: those of the data, but for words and translated captions where they
+    /// have their own.
     pub fn languages_of(&self, task: Task) -> Vec<(Language, f64)> {
-        match self.words.as_ref().filter(|words| task == Task::Words && !words.languages.is_empty()) {
-            None => self.languages.iter().copied().zip(self.shares()).collect(),
-            Some(words) => {
-                let share = 1.0 / words.languages.len() as f64;
-                words.languages.iter().map(|language| (*language, share)).collect()
-            }
+        let own = match task {
+            Task::Words => self.words.as_ref().map_or(&[][..], |words| &words.languages),
+            Task::TranslatedCaption => &self.translated.languages,
+            _ => &[],
+        };
+        let share = 1.0 / own.len() as f64;
+        match own.is_empty() {
+            true => self.languages.iter().copied().zip(self.shares()).collect(),
+            false => own.iter().map(|language| (*language, share)).collect(),
         }
     }
 
@@ -158,7 +166,7 @@ mod tests {
         let text = "languages = [\"en\"]\ntasks = { caption = 1.0 }";
         let data: DataRecipe = toml::from_str(text).unwrap();
         let written = toml::to_string(&data).unwrap();
-        assert!(["pictures", "scenes", "clips"].iter().all(|key| !written.contains(key)), "{written}");
+        assert!(["pictures", "scenes", "clips", "translated"].iter().all(|key| !written.contains(key)), "{written}");
         let more = format!(
             "{text}\npictures = \"tiles\"\nscenes = {{ questions = [\"place\"], variants = 2 }}\nclips = {{ frames = 4 }}"
         );

@@ -263,6 +263,9 @@ impl StageRecipe {
         if let Some(problem) = self.data.clips.problem() {
             return fail(format!("`data.clips`: {problem}"));
         }
+        if let Some(problem) = self.data.translated.problem() {
+            return fail(format!("`data.translated`: {problem}"));
+        }
         if self.data.augment && self.data.share_of(Task::Clips) > 0.0 {
             return fail(
                 "the task `clips` needs `augment = false`: frames that are changed one by one move by themselves"

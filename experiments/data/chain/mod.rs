@@ -7,6 +7,8 @@
 
 mod file;
 mod page;
+mod setting;
+mod shipped;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -24,7 +26,8 @@ use super::{DataArgs, run_data};
 use crate::AnyError;
 use crate::call::{call, examples};
 use crate::train::{TrainArgs, run_training};
-use file::{ChainFile, Filled, Step};
+use file::{ChainFile, FILES, Filled, Step};
+pub(super) use shipped::{ShippedArgs, multi_pixmo, visionblocks};
 
 /// Verbs that go on by themselves in their folder; the others write a folder that is whole or not there.
 const GO_ON: [&str; 4] = ["train", "score", "translate", "regenerate"];
@@ -44,7 +47,7 @@ fn help() -> String {
                 name = \"mine\"\n  \
                 about = \"the better half of my translations\"\n\n  \
                 [settings]\n  \
-                scored = \"\"                # empty: has to be given\n  \
+                scored = { value = \"\", about = \"what data score wrote\", kind = \"file\" }    # empty: has to be given\n  \
                 quantile = 0.5\n\n  \
                 [[step]]\n  \
                 name = \"filter\"\n  \
@@ -104,53 +107,23 @@ pub(super) fn run(args: &ChainArgs, out: &mut dyn Write, reporter: &Reporter) ->
     let text = std::fs::read_to_string(&args.file).map_err(|error| format!("cannot read {name}: {error}"))?;
     let file = ChainFile::parse(&text, &name)?;
     let filled = file.fill(args.preset.as_deref(), &args.set, &args.out)?;
-    // All of them are checked before the first is run.
-    let commands = filled.steps.iter().map(command).collect::<Result<Vec<_>, _>>()?;
+    let run = ChainRun { filled, preset: args.preset.as_deref(), out: &args.out };
     if args.dry_run {
-        for step in &filled.steps {
-            writeln!(out, "{}: {}\n  {}", step.name, step.about, line(step))?;
-        }
+        run.dry_run(out)?;
         let presets: Vec<&str> = file.presets().collect();
         if args.preset.is_none() && !presets.is_empty() {
             writeln!(out, "presets: {}", presets.join(", "))?;
         }
         return Ok(());
     }
-    create_dir_all(&args.out)?;
-    let _lock = match FileLock::try_take(&args.out.join("chain.lock"))? {
-        Attempt::Taken(lock) => lock,
-        Attempt::Busy(who) => {
-            return Err(format!("{}: {who} is running it; wait, or name another --out", args.out.display()).into());
-        }
-    };
-    let began = Instant::now();
-    let mut key = String::new();
-    let mut done: Vec<Done> = Vec::new();
-    for (step, command) in filled.steps.iter().zip(&commands) {
-        key = key_of(&key, step);
-        let one = match args.known(step, &key)? {
-            Some(known) => {
-                writeln!(out, "{}: done before", step.name)?;
-                known
-            }
-            None => {
-                reporter.line(&format!("{}: {}", step.name, step.about));
-                let one =
-                    args.perform(step, command, &key).map_err(|error| format!("step {:?}: {error}", step.name))?;
-                writeln!(out, "{}: {}", step.name, show_duration(std::time::Duration::from_secs_f64(one.seconds)))?;
-                one
-            }
-        };
-        done.push(one);
-        args.write_page(&filled, &done)?;
-        if stop::asked() && done.len() < filled.steps.len() {
-            writeln!(out, "stopped; run the same command again to go on")?;
-            return Ok(());
-        }
-    }
-    let page = args.out.join(PAGE);
-    writeln!(out, "{} steps, {}: {}", done.len(), show_duration(began.elapsed()), page.display())?;
-    Ok(())
+    run.run(out, reporter)
+}
+
+/// A chain that is run.
+struct ChainRun<'a> {
+    filled: Filled,
+    preset: Option<&'a str>,
+    out: &'a Path,
 }
 
 /// The hash of a step's command and those before it.
@@ -189,7 +162,87 @@ fn line(step: &Step) -> String {
     }
 }
 
-impl ChainArgs {
+impl ChainRun<'_> {
+    /// Tells the commands, checked where nothing of them is missing, and what is.
+    fn dry_run(&self, out: &mut dyn Write) -> Result<(), AnyError> {
+        for step in &self.filled.steps {
+            if !step.lacks {
+                command(step)?;
+            }
+            writeln!(out, "{}: {}\n  {}", step.name, step.about, line(step))?;
+        }
+        let missing = &self.filled.missing;
+        if !missing.is_empty() {
+            writeln!(out, "missing:")?;
+            missing.iter().try_for_each(|missing| writeln!(out, "  {missing}"))?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
+        let filled = &self.filled;
+        filled.check_given()?;
+        // All of them are checked before the first is run.
+        let commands = filled.steps.iter().map(command).collect::<Result<Vec<_>, _>>()?;
+        create_dir_all(self.out)?;
+        let _lock = match FileLock::try_take(&self.out.join("chain.lock"))? {
+            Attempt::Taken(lock) => lock,
+            Attempt::Busy(who) => {
+                return Err(format!("{}: {who} is running it; wait, or name another --out", self.out.display()).into());
+            }
+        };
+        let began = Instant::now();
+        let mut key = self.key_of_files();
+        let mut done: Vec<Done> = Vec::new();
+        for (step, command) in filled.steps.iter().zip(&commands) {
+            key = key_of(&key, step);
+            let one = match self.known(step, &key)? {
+                Some(known) => {
+                    writeln!(out, "{}: done before", step.name)?;
+                    known
+                }
+                None => {
+                    // Not before: what is done was done with what is there.
+                    self.write_files()?;
+                    reporter.line(&format!("{}: {}", step.name, step.about));
+                    let one =
+                        self.perform(step, command, &key).map_err(|error| format!("step {:?}: {error}", step.name))?;
+                    writeln!(out, "{}: {}", step.name, show_duration(std::time::Duration::from_secs_f64(one.seconds)))?;
+                    one
+                }
+            };
+            done.push(one);
+            self.write_page(&done)?;
+            if stop::asked() && done.len() < filled.steps.len() {
+                writeln!(out, "stopped; run the same command again to go on")?;
+                return Ok(());
+            }
+        }
+        let page = self.out.join(PAGE);
+        writeln!(out, "{} steps, {}: {}", done.len(), show_duration(began.elapsed()), page.display())?;
+        Ok(())
+    }
+
+    /// The hash of the texts that the chain brings along, where there are some.
+    fn key_of_files(&self) -> String {
+        let files = &self.filled.files;
+        let mut hasher = blake3::Hasher::new();
+        for part in files.iter().flat_map(|(name, text)| [name, text]) {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        if files.is_empty() { String::new() } else { hasher.finalize().to_hex().to_string() }
+    }
+
+    /// Writes these texts.
+    fn write_files(&self) -> Result<(), AnyError> {
+        let folder = self.out.join(FILES);
+        for (name, text) in &self.filled.files {
+            create_dir_all(&folder)?;
+            write_atomic(&folder.join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
     fn marker(&self, step: &Step) -> PathBuf {
         self.out.join(format!("{}.step.json", step.name))
     }
@@ -242,19 +295,20 @@ impl ChainArgs {
         Ok(done)
     }
 
-    fn write_page(&self, filled: &Filled, done: &[Done]) -> Result<(), AnyError> {
+    fn write_page(&self, done: &[Done]) -> Result<(), AnyError> {
+        let filled = &self.filled;
         let mut body = String::new();
         for (number, step) in filled.steps.iter().enumerate() {
             let links: Vec<String> = step
                 .show
                 .iter()
                 .map(|file| format!("{}/{file}", step.name))
-                .filter(|file| Path::new(&self.out).join(file).is_file())
+                .filter(|file| self.out.join(file).is_file())
                 .collect();
             let of = done.get(number).map(|done| (done.seconds, done.text.as_str()));
             let _ = write!(body, "{}", page::step(step, &line(step), &links, of));
         }
-        let html = page::page(filled, self.preset.as_deref(), &body);
+        let html = page::page(filled, self.preset, &body);
         write_atomic(&self.out.join(PAGE), html.as_bytes())?;
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use burn_vlm_base::progress::show_duration;
 
 use super::file::{Filled, Step};
+use super::setting::Setting;
 
 const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -56,8 +57,11 @@ pub(super) fn page(filled: &Filled, preset: Option<&str>, body: &str) -> String 
     html.push_str("</p>\n");
     html.push_str(body);
     html.push_str("<h2>Settings</h2>\n<table>\n");
-    for (key, value) in &filled.settings {
-        let _ = writeln!(html, "<tr><th>{}</th><td>{}</td></tr>", escape(key), escape(value));
+    for (key, Setting { value, about, unstated, .. }) in &filled.settings {
+        let about = about.as_deref().map(|about| format!("<td>{}</td>", escape(about))).unwrap_or_default();
+        let unstated =
+            unstated.as_deref().map(|what| format!("<td>not stated: {}</td>", escape(what))).unwrap_or_default();
+        let _ = writeln!(html, "<tr><th>{}</th><td>{}</td>{about}{unstated}</tr>", escape(key), escape(value));
     }
     html.push_str("</table>\n</html>\n");
     html

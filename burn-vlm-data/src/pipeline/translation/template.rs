@@ -3,14 +3,19 @@
 use std::fmt;
 
 use crate::language::Language;
+use crate::tasks::prompts;
 
 /// Templates by name.
-const NAMED: [(&str, &str); 2] = [
+const NAMED: [(&str, &str); 3] = [
     // Tower+'s card. The chat template trims a turn, so that the last space reaches no model through it.
     ("tower-plus", "Translate the following {SRC} source text to {TGT}:\n{SRC}: {text}\n{TGT}: "),
     // The wording of the same group's evaluation code.
     ("tower-eval", "Translate the following source text from {SRC} to {TGT}:\n{text}"),
+    // What this library's own small backbones have learnt: the text, and "What is this?" in the language of the answer.
+    (TINY, "{text}\n{TGT}"),
 ];
+/// The template in which a language is named by its question.
+const TINY: &str = "tiny";
 /// What stands in a template for the name of the source's language, of the translation's, and for the text.
 const HOLES: [&str; 3] = ["{SRC}", "{TGT}", "{text}"];
 /// Characters of a template's hash that records have.
@@ -42,7 +47,7 @@ pub struct TemplateError {
 }
 
 impl Template {
-    /// A template by its name (`tower-plus`, `tower-eval`).
+    /// A template by its name (`tower-plus`, `tower-eval`, and `tiny` for this library's own small backbones).
     pub fn named(name: &str) -> Option<Self> {
         let found = NAMED.iter().find(|(known, _)| *known == name);
         found.map(|(name, text)| Self { name: (*name).to_owned(), text: (*text).to_owned() })
@@ -68,6 +73,13 @@ impl Template {
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What languages are called in it, but for some others: Tower+'s English names; in `tiny` the question "What is this?" in each.
+    pub fn language_names(&self, others: impl IntoIterator<Item = (Language, String)>) -> LanguageNames {
+        let question = |language: &Language| (*language, prompts(*language).what_is_this.to_owned());
+        let own = Language::ALL.iter().filter(|_| self.name == TINY).map(question);
+        LanguageNames(own.chain(others).collect())
     }
 
     /// A hash of its text, for records.
