@@ -550,7 +550,7 @@ fn a_language_model_alone_is_talked_to_and_its_outputs_are_written() {
     refused(
         1,
         &["evaluate", "encoder", "--model", backbone, "--device", "flex"],
-        &["config.json", "neither pictures nor videos"],
+        &[backbone, "language model alone", "neither pictures nor videos"],
     );
 
     let texts = at("texts.json");
