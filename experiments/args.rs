@@ -48,9 +48,9 @@ pub(crate) fn chosen_frames() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=MAX_CHOSEN as u64)
 }
 
-/// Which frames of videos are shown.
+/// Which frames of videos are chosen, and what decodes them.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct FrameArgs {
+pub(crate) struct RuleArgs {
     /// Frames of a video that are shown; with `--frame-rule fps` the most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES, value_parser = chosen_frames())]
     frames: usize,
@@ -71,6 +71,13 @@ pub(crate) struct FrameArgs {
     /// What decodes video files [default: programs]
     #[arg(long, value_enum, value_name = "DECODER")]
     video_decoder: Option<VideoDecoder>,
+}
+
+/// Which frames of videos a model is shown.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FrameArgs {
+    #[command(flatten)]
+    rule: RuleArgs,
 
     /// Keep resized frames in this folder, 4 GB at most
     #[arg(long, value_name = "DIR")]
@@ -109,6 +116,16 @@ impl FrameArgs {
     /// # Errors
     /// A rule that cannot choose.
     pub(crate) fn settings(&self) -> Result<VideoSettings, VideoError> {
+        Ok(VideoSettings { cache: self.frame_cache.clone(), ..self.rule.settings()? })
+    }
+}
+
+impl RuleArgs {
+    /// How videos are read.
+    ///
+    /// # Errors
+    /// A rule that cannot choose.
+    pub(crate) fn settings(&self) -> Result<VideoSettings, VideoError> {
         let frames = self.frames;
         let sampling = match (self.frame_rule, self.fps) {
             (None | Some(FrameRule::Fps), Some(fps)) => Sampling::Fps { fps, upper_bound: Some(frames), force: false },
@@ -130,7 +147,7 @@ impl FrameArgs {
             Some(VideoDecoder::Libav) => Decoder::Libav,
         };
         let reading = VideoOptions { folder_fps: self.folder_fps, decoder, ..VideoOptions::default() };
-        Ok(VideoSettings { sampling, cache: self.frame_cache.clone(), reading, ..VideoSettings::default() })
+        Ok(VideoSettings { sampling, reading, ..VideoSettings::default() })
     }
 }
 

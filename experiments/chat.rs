@@ -452,7 +452,7 @@ impl Total {
         let rate =
             if later == 0 { String::new() } else { format!(" ({:.1} tokens/s)", later as f64 / decode.max(1e-9)) };
         eprintln!(
-            "read {read} tokens in {seconds:.2} s ({:.0} tokens/s, pictures included), wrote {}{rate}",
+            "read {read} tokens in {seconds:.2} s ({:.0} tokens/s, pictures and videos included), wrote {}{rate}",
             read as f64 / seconds.max(1e-9),
             self.sum.new_tokens,
         );

@@ -482,6 +482,22 @@ fn a_conversation_in_a_file_ends_at_its_first_error() {
     assert!(output.status.success() && !text(&output.stderr).contains("error"), "{}", text(&output.stderr));
 }
 
+/// More frames than a model reads are told before they are decoded: these could not be.
+#[test]
+fn too_many_frames_are_told_before_they_are_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip");
+    fs::create_dir(&clip).unwrap();
+    image::RgbImage::new(8, 8).save(clip.join("0.png")).unwrap();
+    (1..4096).for_each(|number| fs::write(clip.join(format!("{number}.png")), "no picture").unwrap());
+    let clip = clip.to_string_lossy().into_owned();
+    for model in ["tests/fixtures/llava_next_clip_qwen2", "tests/fixtures/onevision_siglip_gemma2_video4"] {
+        let ask =
+            ["chat", "--model", model, "--device", "flex", "--prompt", "What?", "--video", &clip, "--frames", "4096"];
+        refused(1, &ask, &[&clip, "4096 frames are ", "max_position_embeddings", "--frames"]);
+    }
+}
+
 /// A signal ends the programs that read a video too, which a terminal's Ctrl-C would not reach.
 #[cfg(unix)]
 #[test]
@@ -551,8 +567,16 @@ fn a_language_model_alone_is_talked_to_and_its_outputs_are_written() {
     let (backbone, picture) = ("parts/backbone", "tests/fixtures/images/cat_451x300.png");
     let ask = ["chat", "--model", backbone, "--prompt", "What is this?", "--device", "flex", "--quiet"];
     let first = said(&[&ask[..], &["--max-new-tokens", "1"]].concat());
-    refused(1, &[&ask[..], &["--image", picture]].concat(), &["config.json", "language model alone", "no pictures"]);
-    refused(1, &["evaluate", "encoder", "--model", backbone, "--device", "flex"], &["config.json", "no pictures"]);
+    refused(
+        1,
+        &[&ask[..], &["--image", picture]].concat(),
+        &["config.json", "language model alone", "neither pictures nor videos"],
+    );
+    refused(
+        1,
+        &["evaluate", "encoder", "--model", backbone, "--device", "flex"],
+        &[backbone, "language model alone", "neither pictures nor videos"],
+    );
 
     let texts = at("texts.json");
     fs::write(&texts, r#"["a red apple", [{"role": "user", "content": "What is this?"}]]"#).unwrap();

@@ -170,7 +170,7 @@ fn every_prompt_of_training_is_that_of_chat() {
             assert_same(&name, &trained, &scored);
             ChatModel::load(&saved, &device).map(|chat: ChatModel| drop(chat)).unwrap();
         }
-        let reader = Reader::from_folder(&saved, MaskStyle::AnswersOnly, 3).unwrap();
+        let reader = Reader::from_folder(&saved, MaskStyle::AnswersOnly, Some(3)).unwrap();
         assert_eq!(reader.note().is_none(), Processor::from_folder(&saved).unwrap().ends_answers(), "{name}");
     }
 }
@@ -418,7 +418,7 @@ fn ids_beyond_the_table_are_told() {
         }
     };
     told(ChatModel::load(&whole, &Device::flex()).err().unwrap().to_string());
-    told(Reader::from_folder(&whole, MaskStyle::AnswersOnly, 3).unwrap_err().to_string());
+    told(Reader::from_folder(&whole, MaskStyle::AnswersOnly, Some(3)).unwrap_err().to_string());
     for model in [
         format!("from = \"{}\"", whole.display()),
         format!("encoder = \"siglip2\"\nbackbone = \"{}\"", whole.display()),

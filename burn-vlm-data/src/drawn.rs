@@ -26,9 +26,14 @@ pub trait Drawing: fmt::Debug + Send + Sync {
     /// What cannot be drawn, in words: a missing font, a damaged icon.
     fn draw(&self) -> Result<RgbImage, String>;
 
-    /// What a drawing that fails is counted as: a picture that cannot be read, unless it is a frame of a video.
+    /// Whether it is a frame of a video, which is shown whole and in one view.
+    fn is_frame(&self) -> bool {
+        false
+    }
+
+    /// What a drawing that fails is counted as.
     fn failure(&self) -> SkipKind {
-        SkipKind::UnreadableImage
+        if self.is_frame() { SkipKind::UnreadableVideo } else { SkipKind::UnreadableImage }
     }
 }
 
@@ -55,6 +60,11 @@ impl DrawnPicture {
     /// The hash of its description.
     pub fn key(&self) -> MediaKey {
         self.key
+    }
+
+    /// Whether it is a frame of a video.
+    pub fn is_frame(&self) -> bool {
+        self.drawing.is_frame()
     }
 
     /// What decides its pixels, in a line.

@@ -272,6 +272,11 @@ impl Picture {
         Ok(to_rgb(image, Some(WHITE)))
     }
 
+    /// Whether it is a frame that was chosen of a video file.
+    pub fn is_frame(&self) -> bool {
+        matches!(self, Self::Drawn(drawn) if drawn.is_frame())
+    }
+
     /// Whether the picture seems to be whole, see [`look`].
     ///
     /// # Errors

@@ -19,18 +19,16 @@ use burn_vlm_data::source::inspect::{
 use burn_vlm_data::source::{
     Fields, FileSource, Format, LanguageRule, Limits, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
-use burn_vlm_data::video::DEFAULT_FRAMES;
+use burn_vlm_data::video::VideoSettings;
 use burn_vlm_train::pictures::processor_file;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::looking::look;
 use crate::AnyError;
-use crate::args::chosen_frames;
+use crate::args::RuleArgs;
 use crate::call::examples;
 
-/// What a picture counts in tokens where nothing else is said: LLaVA-1.5's.
-const TOKENS_PER_PICTURE: usize = 576;
 /// Only the plan of a mixture is asked for, no stream is drawn.
 const NO_SHUFFLE: u64 = 1;
 /// Which samples a page shows.
@@ -74,7 +72,7 @@ pub(super) struct InspectArgs {
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FileFormat>,
 
-    /// Where the image paths of the records begin [default: the folder of the file]
+    /// Where the paths of pictures in the records begin, and those of videos without --video-root [default: the folder of the file]
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 
@@ -82,9 +80,9 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "DIR")]
     video_root: Option<PathBuf>,
 
-    /// Frames of each video that are decoded, shown on the page and counted, evenly from all of it
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FRAMES, value_parser = chosen_frames())]
-    frames: usize,
+    /// Which frames of each video are decoded, shown on the page and counted: as a model is shown them.
+    #[command(flatten)]
+    rule: RuleArgs,
 
     /// Follow links below the image root that lead out of it, to a shared disk for example
     #[arg(long)]
@@ -127,9 +125,10 @@ pub(super) struct InspectArgs {
     #[arg(long, value_enum, requires = "tokenizer", default_value_t = Mask::AnswersOnly)]
     mask: Mask,
 
-    /// Visual tokens of a picture; of tiled ones, a mean
-    #[arg(long, value_name = "N", requires = "tokenizer", default_value_t = TOKENS_PER_PICTURE)]
-    tokens_per_picture: usize,
+    /// Visual tokens of a picture, and of a frame where the model takes no videos; of tiled pictures, a mean
+    /// [default: as many as the model of --tokenizer makes, where its folder says and pictures do not differ; else 576]
+    #[arg(long, value_name = "N", requires = "tokenizer")]
+    tokens_per_picture: Option<usize>,
 
     /// Write one self-contained page of samples with pictures and conversations
     #[arg(long, value_name = "FILE")]
@@ -211,6 +210,7 @@ fn alias(text: &str) -> Result<(String, Language), String> {
 /// Runs the command.
 pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
     let mixture = args.mixture()?;
+    let videos = args.rule.settings()?;
     let reader = args.reader()?;
     let tower = args.tower()?;
     args.check_outputs()?;
@@ -226,14 +226,14 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let mut skipped = args.skipped.as_deref().map(JsonlWriter::create).transpose()?;
     let mut looked = Vec::new();
     for source in opened.iter().flatten() {
-        let inspection = look(source, reader.as_ref(), args.options(), skipped.as_mut(), reporter)?;
+        let inspection = look(source, reader.as_ref(), args.options(&videos), skipped.as_mut(), reporter)?;
         writeln!(out, "{inspection}")?;
         looked.push((source.clone(), inspection));
     }
     if let (Some(file), Some(path)) = (skipped, &args.skipped) {
         writeln!(out, "records that cannot be used: {} ({})", path.display(), file.records())?;
     }
-    let shared = args.against.as_deref().map(|other| args.shared(&looked, other, reporter)).transpose()?;
+    let shared = args.against.as_deref().map(|other| args.shared(&looked, other, &videos, reporter)).transpose()?;
     if let (Some(shared), Some(other)) = (&shared, &args.against) {
         writeln!(out, "{} and {other}: {shared}\n", args.path)?;
     }
@@ -251,7 +251,7 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
     let summary = plan.as_ref().and_then(|plan| plan.as_ref().ok());
     if let Some(path) = &args.html {
         let (reader, tower) = (reader.as_deref(), tower.as_ref());
-        let shown = PageOptions { reader, tower, frames: args.frames, samples: args.samples, seed: PAGE_SEED };
+        let shown = PageOptions { reader, tower, videos: &videos, samples: args.samples, seed: PAGE_SEED };
         let html = match (looked.as_slice(), &mixture) {
             ([(source, inspection)], None) => page(&**source, inspection, shown),
             (looked, mixture) => {
@@ -269,8 +269,16 @@ pub(super) fn run(args: &InspectArgs, out: &mut dyn Write, reporter: &Reporter) 
         write_json_atomic(path, &Figures { sources, plan: summary, plan_error, shared })?;
         writeln!(out, "figures as JSON: {}", path.display())?;
     }
-    if let Some(reader) = reader.filter(|_| looked.iter().any(|(_, inspection)| !inspection.videos.is_empty())) {
-        writeln!(out, "a video of {} frames counts {}", args.frames, reader.video_tokens(args.frames))?;
+    if let Some(reader) = &reader {
+        let any = |shown: fn(&Inspection) -> bool| looked.iter().any(|(_, inspection)| shown(inspection));
+        if any(|inspection| !inspection.videos.is_empty()) {
+            let frames = videos.sampling.most_frames();
+            writeln!(out, "a video of {frames} frames counts {}", reader.video_tokens(frames))?;
+        }
+        let pictures = any(|inspection| inspection.pictures.keys().any(|count| *count > 0));
+        if let Some(note) = reader.note_of_pictures().filter(|_| pictures) {
+            writeln!(out, "{note}; --tokens-per-picture N counts another number")?;
+        }
     }
     args.hints(mixture.is_some(), &looked).iter().try_for_each(|hint| writeln!(out, "{hint}"))?;
     match plan {
@@ -340,14 +348,20 @@ impl InspectArgs {
     }
 
     /// The pictures that another split has too; its records are read as those of this one.
-    fn shared(&self, looked: &Split, other: &str, reporter: &Reporter) -> Result<SharedPictures, AnyError> {
+    fn shared(
+        &self,
+        looked: &Split,
+        other: &str,
+        videos: &VideoSettings,
+        reporter: &Reporter,
+    ) -> Result<SharedPictures, AnyError> {
         let sources = match is_mixture(other) {
             true => open_sources(&MixtureConfig::from_file(Path::new(other))?, Limits::default())?,
             false => vec![Some(Arc::new(FileSource::open(self.source(other))?) as Arc<dyn Source>)],
         };
         let mut there = Vec::new();
         for source in sources.into_iter().flatten() {
-            let inspection = look(&source, None, self.options(), None, reporter)?;
+            let inspection = look(&source, None, self.options(videos), None, reporter)?;
             there.push((source, inspection));
         }
         Ok(shared_pictures(looked, &there))
@@ -381,10 +395,10 @@ impl InspectArgs {
         }
     }
 
-    fn options(&self) -> InspectOptions {
+    fn options(&self, videos: &VideoSettings) -> InspectOptions {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.unwrap_or_else(cores);
-        InspectOptions { workers, decode: !self.no_decode, max_records: self.max_records, frames: self.frames }
+        InspectOptions { workers, decode: !self.no_decode, max_records: self.max_records, videos: videos.clone() }
     }
 
     /// What more could be asked for.

@@ -37,7 +37,7 @@ pub(super) fn mixture_file(files: &[Exported], format: WriteFormat, seed: u64) -
             format_in_mixtures(format),
         );
         if matches!(format, WriteFormat::Json | WriteFormat::Jsonl) {
-            text.push_str("image_root = \".\"                 # where the image paths of the records begin\n");
+            text.push_str("image_root = \".\"                 # where the paths of pictures and videos begin\n");
         }
         text.push_str("take = \"all\"                     # or first:100, random:10%, ...\n");
     }

@@ -21,7 +21,7 @@ pub(super) struct FileArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) column: Vec<String>,
 
-    /// Where the image paths of the rows begin [default: the folder of the file]
+    /// Where the paths of pictures and videos in the rows begin [default: the folder of the file]
     #[arg(long, value_name = "DIR")]
     pub(super) image_root: Option<PathBuf>,
 

@@ -103,7 +103,7 @@ pub(super) struct OverlapArgs {
     #[arg(long, value_name = "NAME")]
     column: Vec<String>,
 
-    /// Where the image paths of a training file begin [default: its folder]
+    /// Where the paths of pictures and videos in a training file begin [default: its folder]
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 

@@ -86,7 +86,7 @@ fn piece(part: &Part) -> SaidPiece<'_> {
 fn trouble(error: PromptError) -> (Trouble, String) {
     let trouble = match error {
         PromptError::NoPictures(_) => Trouble::NoPictures,
-        PromptError::TooLong { .. } => Trouble::TooLong,
+        PromptError::TooLong { .. } | PromptError::TooManyFrames { .. } => Trouble::TooLong,
         PromptError::Mark { .. } => Trouble::Unsayable,
         _ => Trouble::BadRequest,
     };

@@ -26,7 +26,7 @@ pub(super) struct RowArgs {
     /// A file, several ('{a,b}.json', 'data/*.parquet'), a folder, or a mixture (.toml), which says all of the following for each source
     pub(super) path: String,
 
-    /// Where the image paths of the records begin [default: the folder of the file]
+    /// Where the paths of pictures and videos in the records begin [default: the folder of the file]
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 

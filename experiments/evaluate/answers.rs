@@ -14,7 +14,7 @@ use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER};
 use burn_vlm_eval::cxmi::cxmi;
 use burn_vlm_eval::table::shown;
 use burn_vlm_eval::{Answer, Item};
-use burn_vlm_train::chat::{ChatModel, model_folder};
+use burn_vlm_train::chat::{ChatModel, is_language_model, model_folder};
 use burn_vlm_train::device::choose;
 use burn_vlm_train::error::TrainError;
 use burn_vlm_train::eval::{
@@ -141,6 +141,16 @@ fn of_model(
     benchmarks: &Benchmarks,
     reporter: &Reporter,
 ) -> Result<Option<Answers>, AnyError> {
+    // Before anything is looked at: the processor's own errors would name files that such a folder need not have.
+    let folder = model_folder(model)?;
+    if is_language_model(&folder)? {
+        return Err(format!(
+            "{}: a language model alone, which is shown neither pictures nor videos, and `evaluate` asks about those: name the folder of a \
+             vision-language model",
+            folder.display()
+        )
+        .into());
+    }
     let mut lists: Vec<List<'_>> = Vec::new();
     for benchmark in benchmarks.iter() {
         let questions = match args.without_pictures {

@@ -232,7 +232,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), AnyError> {
     let (averages, untaken) = averages(&wanted, &scores);
     let mut notes: Vec<String> = wanted.notes.iter().chain(&answers.notes).cloned().collect();
     if args.without_pictures {
-        notes.push("the questions were asked without their pictures".to_owned());
+        notes.push("the questions were asked without their pictures and videos".to_owned());
     }
     notes.extend(evaluated.iter().flat_map(|one| one.notes.iter().cloned()));
     notes.extend(untaken);

@@ -116,7 +116,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
 
-    /// Read pictures that are named as files below this folder; without it, pictures are in the requests
+    /// Read pictures and videos that are named as files below this folder; without it, they are in the requests
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 

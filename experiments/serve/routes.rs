@@ -206,7 +206,7 @@ impl Server {
         let room = model.chat.most_new_tokens(prompt.tokens(), &self.limits);
         if room == 0 {
             let message = format!(
-                "the conversation has {} tokens, pictures included, which with one token of an answer is more than the memory for keys \
+                "the conversation has {} tokens, pictures and videos included, which with one token of an answer is more than the memory for keys \
                  and values holds: {} bytes (--cache-memory)",
                 prompt.tokens(),
                 self.limits.cache_bytes.unwrap_or(usize::MAX)
@@ -286,6 +286,7 @@ fn told(error: PromptError, request: &ChatRequest, folder: &std::path::Path) -> 
         PromptError::Video { number, .. } => with(picture(number), "invalid_video"),
         PromptError::Mark { turn, .. } => with(format!("messages[{turn}].content"), "invalid_value"),
         PromptError::Conversation(_) => with("messages".to_owned(), "invalid_conversation"),
+        PromptError::TooManyFrames { number, .. } => with(picture(number), "context_length_exceeded"),
         PromptError::TooLong { .. } => with("messages".to_owned(), "context_length_exceeded"),
         PromptError::Model(_) => ApiError::internal(message),
     }

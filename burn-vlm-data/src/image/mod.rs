@@ -60,7 +60,8 @@ pub enum ImageError {
     },
     /// A picture is larger than allowed.
     #[error(
-        "picture {name}: {width} x {height} pixels, at most {max_pixels} are allowed; shrink it, or raise the limit"
+        "picture {name}: {width} x {height} pixels, at most {max_pixels} are allowed; shrink it, or raise \
+         `max_pixels` (`limits = {{ max_pixels = N }}` of a stage's mixture or of a file of questions; `Limits` in code)"
     )]
     TooLarge {
         /// The picture's name.

@@ -270,8 +270,10 @@ impl SampleMaker {
             return Err(refused(detail));
         }
         if let Some(max) = self.batching.max_images.filter(|max| images.len() > *max) {
-            let detail =
-                format!("it has {} pictures, a micro-batch may have {max} (batching.max_images)", images.len());
+            let detail = format!(
+                "it has {} pictures and frames of videos, a micro-batch may have {max} (batching.max_images)",
+                images.len()
+            );
             return Err(refused(detail));
         }
         Ok(sample)
@@ -336,6 +338,9 @@ pub fn pixels(
         other => processor.decode(&name, &other.read()?)?,
     };
     let image = Augmentation::default().apply(&image, seed);
+    if picture.is_frame() {
+        return processor.process_rgb_frame(image).map_err(|error| error.of(&name).into());
+    }
     processor.process_image(PictureInput::Rgb(&image), among).map_err(|error| error.of(&name).into())
 }
 

@@ -45,10 +45,7 @@ impl Processor {
             let expected = format!("the image token {IMAGE_PLACEHOLDER:?}");
             return Err(files.wrong("tokenizer.json", "added_tokens", expected, "none".to_owned()));
         }
-        let config = files.image_processor()?;
-        let tokens = files.visual_tokens(&config)?;
-        let images = Images::new(ImageParts { config, tokens, limits: DecodeLimits::default() })?;
-        let processor = Self { images: Some(images), ..processor };
+        let processor = Self { images: Some(files.images()?), ..processor };
         match files.videos(&processor.tokenizer)? {
             Some(videos) => processor.with_videos(videos),
             None => Ok(processor),
@@ -65,15 +62,18 @@ impl Processor {
         Self::words(folder, &Files::read(folder)?)
     }
 
-    /// As [`Self::text_from_folder`], with the videos of a model that takes them: what counts the tokens of conversations whose pictures
-    /// are not looked at.
+    /// As [`Self::text_from_folder`], with pictures and videos where the folder has what is about them: what counts the tokens of
+    /// conversations, of a language model's folder too.
     ///
     /// # Errors
-    /// As [`Self::text_from_folder`]; of a model that takes videos, as [`Self::from_folder`] of what is about them.
-    pub fn text_and_videos_from_folder(folder: impl AsRef<Path>) -> Result<Self, ProcessorError> {
+    /// As [`Self::text_from_folder`]; of a model that is shown pictures, as [`Self::from_folder`] of what is about them.
+    pub fn counting_from_folder(folder: impl AsRef<Path>) -> Result<Self, ProcessorError> {
         let folder = folder.as_ref();
         let files = Files::read(folder)?;
-        let processor = Self::words(folder, &files)?;
+        let mut processor = Self::words(folder, &files)?;
+        if files.have_image_processor() && processor.image_token_id().is_some() {
+            processor.images = Some(files.images()?);
+        }
         match files.videos(&processor.tokenizer)? {
             Some(videos) => processor.with_videos(videos),
             None => Ok(processor),
@@ -163,6 +163,18 @@ impl<'a> Files<'a> {
 
     fn wrong(&self, file: &str, key: &'static str, expected: String, found: String) -> ProcessorError {
         ProcessorError::Key { path: self.folder.join(file), key, expected, found }
+    }
+
+    /// Whether something says how pictures are prepared.
+    fn have_image_processor(&self) -> bool {
+        let nested = self.processor.as_ref().and_then(|processor| processor.get("image_processor"));
+        nested.is_some_and(Value::is_object) || self.folder.join("preprocessor_config.json").is_file()
+    }
+
+    fn images(&self) -> Result<Images, ProcessorError> {
+        let config = self.image_processor()?;
+        let tokens = self.visual_tokens(&config)?;
+        Ok(Images::new(ImageParts { config, tokens, limits: DecodeLimits::default() })?)
     }
 
     /// The image processor, with what LLaVA's own layout and Parrot say about it in the model's configuration.

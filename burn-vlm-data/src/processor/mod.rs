@@ -156,11 +156,13 @@ enum Format {
     Parrot { image_id: u32 },
 }
 
-/// Image processors of a picture that stands alone, and of one among several.
+/// Image processors of a picture that stands alone, of one among several, and of a video's frame; the last is absent where pictures have
+/// grids of their own.
 #[derive(Debug)]
 struct Images {
     single: ImageProcessor,
     several: Option<ImageProcessor>,
+    frames: Option<VideoProcessor>,
     tokens: VisualTokens,
 }
 
@@ -171,8 +173,10 @@ impl Images {
             let aspect = Some(AspectRatio::Pad);
             ImageProcessorConfig { image_grid_pinpoints: None, image_aspect_ratio: aspect, ..config.clone() }
         });
+        let frames = VideoProcessorConfig::of_pictures(&config).and_then(VideoProcessor::new).ok();
+        let frames = frames.map(|frames| frames.with_limits(limits));
         let processor = |config| Ok::<_, ImageError>(ImageProcessor::new(config)?.with_limits(limits));
-        Ok(Self { single: processor(config)?, several: several.map(processor).transpose()?, tokens })
+        Ok(Self { single: processor(config)?, several: several.map(processor).transpose()?, frames, tokens })
     }
 }
 
@@ -209,9 +213,10 @@ impl Processor {
 
     /// The same processor with other limits on pictures.
     pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
-        if let Some(Images { single, several, tokens }) = self.images {
+        if let Some(Images { single, several, frames, tokens }) = self.images {
             let several = several.map(|processor| processor.with_limits(limits));
-            self.images = Some(Images { single: single.with_limits(limits), several, tokens });
+            let frames = frames.map(|frames| frames.with_limits(limits));
+            self.images = Some(Images { single: single.with_limits(limits), several, frames, tokens });
         }
         let limited = |videos: Videos| Videos { processor: videos.processor.with_limits(limits), ..videos };
         self.videos = self.videos.map(limited);
@@ -302,6 +307,13 @@ impl Processor {
         self.images.as_ref().map(|images| &images.tokens)
     }
 
+    /// Number of visual tokens of a video's frame that is shown as a picture ([`Self::process_frame`]): those of a view, which a model of
+    /// tiles ends with a newline. `None` if the processor is of conversations alone, or pictures have grids of their own.
+    pub fn num_frame_tokens(&self) -> Option<usize> {
+        let images = self.images.as_ref().filter(|images| images.frames.is_some())?;
+        Some(images.tokens.view + usize::from(images.tokens.tiling.is_some()))
+    }
+
     /// Number of visual tokens of a processed picture: as often its id stands among the ids.
     pub fn num_image_tokens(&self, image: &ProcessedImage) -> usize {
         self.images.as_ref().map_or(0, |images| images.tokens.count(image))
@@ -338,12 +350,16 @@ impl Processor {
         processor.process_tiles(&image).map_err(named)
     }
 
-    /// Reads and processes a picture of a sample, one of `among` of a conversation; one that is drawn is never encoded.
+    /// Reads and processes a picture of a sample, one of `among` of a conversation; one that is drawn is never encoded. A frame of a video
+    /// file is processed as [`Self::process_frame`] says.
     ///
     /// # Errors
     /// As [`Self::process_images`], and a picture that cannot be read or drawn.
     pub fn process_picture(&self, picture: &Picture, among: usize) -> Result<ProcessedImage, SkipReason> {
         let name = picture.name();
+        if picture.is_frame() {
+            return self.process_frame(picture);
+        }
         if let Picture::Drawn(drawn) = picture {
             let image = self.process_image(PictureInput::Rgb(&drawn.draw()?), among);
             return image.map_err(|error| error.of(&name).into());
@@ -357,14 +373,25 @@ impl Processor {
     /// # Errors
     /// A frame that cannot be read, drawn or resized.
     pub fn process_frame(&self, frame: &Picture) -> Result<ProcessedImage, SkipReason> {
-        let Some(videos) = &self.videos else { return self.process_picture(frame, 1) };
         let name = frame.name();
         let image = match frame {
             Picture::Drawn(drawn) => drawn.draw()?,
             other => self.decode(&name, &other.read()?)?,
         };
+        Ok(self.process_rgb_frame(image).map_err(|error| error.of(&name))?)
+    }
+
+    /// As [`Self::process_frame`], of a frame that is decoded.
+    ///
+    /// # Errors
+    /// A frame that cannot be resized.
+    pub fn process_rgb_frame(&self, image: RgbImage) -> Result<ProcessedImage, ImageError> {
+        let own = self.images.as_ref().and_then(|images| images.frames.as_ref());
+        let Some(frames) = self.video_processor().or(own) else {
+            return self.process_image(PictureInput::Rgb(&image), 1);
+        };
         let original_size = (image.height(), image.width());
-        let processed = videos.processor.process_frames(&[image]).map_err(|error| error.of(&name))?;
+        let processed = frames.process_frames(&[image])?;
         let (data, height, width) = (processed.data, processed.height, processed.width);
         Ok(ProcessedImage { data, tiles: 1, height, width, original_size, budget: None })
     }

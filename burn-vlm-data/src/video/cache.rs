@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Names the form of files and of keys; another form is another cache.
-const FORM: &str = "burn-vlm frames 3";
+const FORM: &str = "burn-vlm frames 4";
 /// Ending of the cache's files.
 const ENDING: &str = "frames";
 /// Bytes of a file's checksum, which stands at its end.

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a frame's description begins with, see [`Drawing::description`].
-const FORM: &str = "frame/1";
+const FORM: &str = "frame/2";
 /// The codec of a video that is a list of pictures.
 const LISTED: &str = "frames";
 /// Frames that are shown of a video where nothing else is said: LLaVA-OneVision's, TowerVideo's and their evaluation's.
@@ -207,6 +207,17 @@ impl Clips {
         }
         let sampled = self.frames_of(clip, key)?;
         Ok(self.remember(key, &sampled.record))
+    }
+
+    /// How many frames of a file are shown, without decoding them where the rule or its container tells.
+    ///
+    /// # Errors
+    /// As [`Self::look`]; a file that has too few frames for the rule.
+    pub fn count(&self, clip: &Clip) -> Result<usize, SkipReason> {
+        match self.sampling.frames().or_else(|| Some(self.known(clip)?.indices.len())) {
+            Some(count) => Ok(count),
+            None => Ok(self.sampling.count(clip.open(&self.reader)?.as_mut())?),
+        }
     }
 
     /// Whether a file is there and has frames, without decoding them where its container tells.
@@ -403,8 +414,8 @@ impl Drawing for Frame {
         self.of.frame(self.number)
     }
 
-    fn failure(&self) -> SkipKind {
-        SkipKind::UnreadableVideo
+    fn is_frame(&self) -> bool {
+        true
     }
 }
 

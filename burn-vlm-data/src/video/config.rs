@@ -3,7 +3,7 @@
 //! Unusual here: a file without mean and deviation gets CLIP's, which are the class's default, also for a SigLIP tower. Published files
 //! have their own.
 
-use crate::image::{ImageError, ImageProcessorConfig, class_of};
+use crate::image::{ImageError, ImageProcessorConfig, Size, class_of};
 use burn_vlm_base::published;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -59,12 +59,16 @@ impl VideoProcessorConfig {
         Ok(Self { frames })
     }
 
-    /// Frames that are prepared like pictures of this configuration, but for tiles and padding.
+    /// Frames that are prepared like pictures of this configuration, but for tiles and padding. Where it tiles they are squeezed into one
+    /// tile, as the whole of a tiled picture is: what a centre crop would cut off is seen in none of the other tiles then.
     ///
     /// # Errors
     /// Pictures that each have a grid of their own (NaFlex), or no size.
     pub fn of_pictures(pictures: &ImageProcessorConfig) -> Result<Self, ImageError> {
+        let (height, width) = pictures.size.height_width();
+        let tiled = pictures.image_grid_pinpoints.is_some();
         let plain = ImageProcessorConfig {
+            size: if tiled { Size::Exact { height, width } } else { pictures.size },
             image_grid_pinpoints: None,
             image_aspect_ratio: None,
             do_pad: None,

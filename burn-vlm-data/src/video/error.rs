@@ -57,7 +57,10 @@ pub enum VideoError {
         reason: String,
     },
     /// A program or a decoder took too long and was ended.
-    #[error("video {name}: {program} took longer than the {seconds} s that are allowed and was ended{said}")]
+    #[error(
+        "video {name}: {program} took longer than the {seconds} s that are allowed and was ended{said}; a longer time is `seconds` \
+         (`VideoLimits`; in a recipe's [video]: `reading = {{ limits = {{ seconds = N }} }}`)"
+    )]
     TooSlow {
         /// The video's name.
         name: String,
@@ -104,7 +107,8 @@ pub enum VideoError {
     },
     /// Frames are larger than allowed.
     #[error(
-        "video {name}: frames of {width} x {height} pixels, at most {max_pixels} pixels are allowed; shrink it, or raise the limit"
+        "video {name}: frames of {width} x {height} pixels, at most {max_pixels} pixels are allowed; shrink it (`ffmpeg -i FILE -vf \
+         scale=1280:-2 SMALLER.mp4`), or raise `max_pixels` (`VideoLimits`; in a recipe's [video]: `reading = {{ limits = {{ max_pixels = N }} }}`)"
     )]
     TooLarge {
         /// The video's name.
@@ -117,7 +121,10 @@ pub enum VideoError {
         max_pixels: u64,
     },
     /// There are more frames than allowed.
-    #[error("video {name}: more than {max_frames} frames; cut it, or raise the limit")]
+    #[error(
+        "video {name}: more than {max_frames} frames; cut it, or raise `max_frames` (`VideoLimits`; in a recipe's [video]: `reading = {{ limits \
+         = {{ max_frames = N }} }}`)"
+    )]
     TooLong {
         /// The video's name.
         name: String,

@@ -2,7 +2,7 @@
 //!
 //! Unusual here: the rules are those of different programs, down to their rounding. Three of them are one library's.
 
-use super::{DEFAULT_FRAMES, VideoError};
+use super::{DEFAULT_FRAMES, FrameSource, VideoError};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -121,6 +121,16 @@ impl Sampling {
             Self::Transformers4 { .. } => None,
             Self::Fps { upper_bound, force, .. } => upper_bound.filter(|_| force),
         }
+    }
+
+    /// How many frames it chooses of a video, without decoding it where its container tells.
+    ///
+    /// # Errors
+    /// A video that cannot be read, or has too few frames for the rule.
+    pub fn count(&self, source: &mut dyn FrameSource) -> Result<usize, VideoError> {
+        let name = source.name().to_owned();
+        let info = source.info()?;
+        Ok(self.indices(&name, info.decoded.unwrap_or(info.frames), info.fps)?.len())
     }
 
     /// The most frames that it chooses of a video of any length; those of `fps` without a bound are taken to be [`DEFAULT_FRAMES`].

@@ -15,11 +15,12 @@ use burn_vlm_data::source::inspect::{
 use burn_vlm_data::source::{
     FileSource, Limits, Skip, SkipKind, Source, SourceConfig, StreamOptions, mix_sources, open_sources,
 };
+use burn_vlm_data::video::VideoSettings;
 use serde_json::json;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Twelve good samples, two broken files, markup where markup could do harm.
 fn source() -> Arc<dyn Source> {
@@ -40,11 +41,12 @@ fn source() -> Arc<dyn Source> {
 
 fn reader(folder: &str, mask: MaskStyle) -> Arc<Reader> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(folder);
-    Arc::new(Reader::from_folder(folder, mask, 5).unwrap())
+    Arc::new(Reader::from_folder(folder, mask, Some(5)).unwrap())
 }
 
 fn options(reader: Option<&Arc<Reader>>, samples: usize, seed: u64) -> PageOptions<'_> {
-    PageOptions { reader: reader.map(|reader| &**reader), tower: None, frames: 4, samples, seed }
+    static VIDEOS: LazyLock<VideoSettings> = LazyLock::new(VideoSettings::default);
+    PageOptions { reader: reader.map(|reader| &**reader), tower: None, videos: &VIDEOS, samples, seed }
 }
 
 fn look(source: &Arc<dyn Source>, reader: Option<&Arc<Reader>>) -> Inspection {
@@ -73,7 +75,7 @@ fn counts() {
     let json = serde_json::to_value(&inspection).unwrap();
     assert_eq!(json["turns"]["p50"], 2);
     // Without decoding, a file that is no picture is not found out; and a part is a part.
-    let options = InspectOptions { decode: false, max_records: Some(8), workers: 1, frames: 4 };
+    let options = InspectOptions { decode: false, max_records: Some(8), workers: 1, ..InspectOptions::default() };
     let inspection = inspect(&source, None, options).unwrap();
     assert_eq!((inspection.looked_at, inspection.usable(), inspection.skipped.len()), (8, 6, 2));
 }
@@ -94,7 +96,7 @@ fn tokens_are_those_of_encode() {
         assert_eq!(trained.sum(), encoded.iter().map(|encoded| encoded.trained() as u64).sum::<u64>());
         assert!(trained.sum() > 12 && trained.sum() < tokens.sum());
         // The stretches are the conversation: the answer stands in a trained one, the question in one that is not.
-        let segments = reader.segments(&source.get(0).unwrap(), 4).unwrap();
+        let segments = reader.segments(&source.get(0).unwrap(), &[]).unwrap();
         let answer = source.get(0).unwrap().answer().to_owned();
         let with = |text: &str| segments.iter().find(|segment| segment.text.contains(text)).unwrap();
         assert!(with(&answer).trained && !with("this").trained, "{segments:?}");

@@ -239,12 +239,13 @@ fn inspection_decodes_videos_and_shows_strips() {
         ]),
     );
     let source: Arc<dyn Source> = Arc::new(FileSource::open(config).unwrap());
-    let options = InspectOptions { frames: 3, ..InspectOptions::default() };
-    let found = inspect(&source, None, options).unwrap();
+    let options = InspectOptions { videos: frames(3), ..InspectOptions::default() };
+    let found = inspect(&source, None, options.clone()).unwrap();
     assert_eq!((found.usable(), found.videos.get(&1)), (1, Some(&1)));
     let [skip] = found.skipped.as_slice() else { panic!("{:?}", found.skipped) };
     assert!(skip.reason == SkipKind::UnreadableVideo && skip.detail.contains("cut.gif"), "{skip}");
-    let shown = PageOptions { reader: None, tower: None, frames: 3, samples: 2, seed: 0 };
+    let videos = frames(3);
+    let shown = PageOptions { reader: None, tower: None, videos: &videos, samples: 2, seed: 0 };
     let html = page(&*source, &found, shown);
     assert_eq!(html.matches("title=\"frame ").count(), 3, "0, 4 and 8");
     assert!(html.contains("3 of 9 frames by linspace, 24 x 16"), "{html}");
@@ -276,10 +277,10 @@ fn inspection_names_videos_that_are_not_whole() {
         records.extend([record.clone(), record]);
     }
     let source: Arc<dyn Source> = Arc::new(FileSource::open(write_json(&folder, &json!(records))).unwrap());
-    let found = inspect(&source, None, InspectOptions { frames: 3, ..InspectOptions::default() }).unwrap();
+    let found = inspect(&source, None, InspectOptions { videos: frames(3), ..InspectOptions::default() }).unwrap();
     let (count, named) = found.not_whole.clone().unwrap();
     assert_eq!((found.usable(), count, named.len()), (11, 4, 3));
-    assert!(named[0].contains("cut0.mkv: ffprobe said: "), "{named:?}");
+    assert!(named[0].contains("cut0.mkv: ") && named[0].contains("ffprobe said: "), "{named:?}");
     let said = found.to_string();
     let line = said.lines().find(|line| line.contains("not whole")).unwrap();
     assert!(
@@ -306,11 +307,17 @@ fn files_and_lists(folder: &Path) -> Arc<dyn Source> {
 fn tokens_of_videos_are_those_of_training() {
     let folder = files::temporary();
     let source = files_and_lists(&folder);
-    for (model, videos) in [("onevision_siglip_gemma2_video4", true), ("llava_clip_qwen2", false)] {
+    for (model, videos) in
+        [("onevision_siglip_gemma2_video4", true), ("llava_clip_qwen2", false), ("llava_next_clip_qwen2", false)]
+    {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(model);
         let processor = Arc::new(Processor::from_folder(&model).unwrap());
         assert_eq!(processor.video_token_id().is_some(), videos);
-        let view = processor.visual_tokens().unwrap().view;
+        // Where pictures are tiled, a frame of a file is one view and the newline behind it; those of lists and folders are pictures, whose
+        // tokens their sizes say.
+        let tiled = !videos && processor.visual_tokens().unwrap().tiling.is_some();
+        let view = processor.visual_tokens().unwrap().view + usize::from(tiled);
+        assert_eq!(processor.num_frame_tokens().unwrap(), view + usize::from(videos));
         let frames_of = processor.frame_processor().unwrap();
         let mut maker = SampleMaker::new(
             processor.clone(),
@@ -320,29 +327,88 @@ fn tokens_of_videos_are_those_of_training() {
             usize::MAX,
         );
         maker.clips = Some(Clips::new(&frames(3), frames_of, Path::new("")).unwrap());
-        let reader = Arc::new(Reader::from_folder(&model, MaskStyle::AnswersOnly, view).unwrap());
+        let reader = Arc::new(Reader::from_folder(&model, MaskStyle::AnswersOnly, None).unwrap());
         let mut all = 0;
-        for record in 0..source.len() {
+        for record in (0..source.len()).filter(|record| !tiled || *record == 0) {
             let sample = source.get(record).unwrap();
-            let read = reader.encode_frames(&sample, 3).unwrap();
+            let shown = if record == 2 { 2 } else { 3 };
+            let read = reader.encode_frames(&sample, &[shown]).unwrap();
             assert_eq!(read.ids, maker.make(&sample, None).unwrap().encoded.ids, "record {record}");
             let visual: usize = reader
-                .segments(&sample, 3)
+                .segments(&sample, &[shown])
                 .unwrap()
                 .iter()
                 .filter(|segment| segment.visual)
                 .map(|segment| segment.text.parse::<usize>().unwrap())
                 .sum();
-            let shown = if record == 2 { 2 } else { 3 };
             assert_eq!(visual, if videos { processor.num_video_tokens(shown) } else { shown * view }, "{record}");
             all += read.ids.len() as u64;
         }
-        let options = InspectOptions { frames: 3, ..InspectOptions::default() };
-        assert_eq!(inspect(&source, Some(&reader), options).unwrap().tokens.unwrap().sum(), all);
+        let options = InspectOptions { videos: frames(3), ..InspectOptions::default() };
+        if !tiled {
+            assert_eq!(inspect(&source, Some(&reader), options).unwrap().tokens.unwrap().sum(), all);
+        }
         let words = reader.video_tokens(3);
         let count = if videos { processor.num_video_tokens(3) } else { 3 * view };
         assert!(words.starts_with(&format!("{count} tokens")) && words.contains("pictures") != videos, "{words}");
     }
+}
+
+/// Of nine frames in 0.9 s every second is chosen for 5 a second, with and without decoding; what is counted is what is shown.
+#[test]
+fn inspection_counts_by_other_rules() {
+    let folder = files::temporary();
+    let config = write_json(&folder, &json!([{"video": "a.gif", "conversations": turns("<video>\nWhat?")}]));
+    let source: Arc<dyn Source> = Arc::new(FileSource::open(config).unwrap());
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/llava_next_clip_qwen2");
+    let reader = Arc::new(Reader::from_folder(&model, MaskStyle::AnswersOnly, None).unwrap());
+    let right = reader.encode_frames(&source.get(0).unwrap(), &[5]).unwrap().ids.len() as u64;
+    let sampling = Sampling::Fps { fps: 5.0, upper_bound: Some(8), force: false };
+    let videos = VideoSettings { sampling, ..VideoSettings::default() };
+    for decode in [true, false] {
+        let options = InspectOptions { decode, videos: videos.clone(), ..InspectOptions::default() };
+        let found = inspect(&source, Some(&reader), options).unwrap();
+        assert_eq!(found.tokens.as_ref().unwrap().sum(), right, "{decode}");
+        let shown = PageOptions { reader: Some(&reader), tower: None, videos: &videos, samples: 1, seed: 0 };
+        let html = page(&*source, &found, shown);
+        let tokens = Processor::from_folder(&model).unwrap().num_frame_tokens().unwrap();
+        assert!(html.contains("5 of 9 frames by fps"), "{html}");
+        assert_eq!(html.matches(&format!(">{tokens} visual tokens<")).count(), 5, "{html}");
+    }
+    // What somebody says counts, and what limits the reading of files.
+    let reader = Reader::from_folder(&model, MaskStyle::AnswersOnly, Some(7)).unwrap();
+    assert!(reader.video_tokens(3).starts_with("21 tokens") && reader.note_of_pictures().is_none());
+    let mut short = videos;
+    short.reading.limits.max_frames = 8;
+    let options = InspectOptions { videos: short, ..InspectOptions::default() };
+    let found = inspect(&source, None, options).unwrap();
+    assert!(found.skipped[0].detail.contains("more than 8 frames"), "{:?}", found.skipped);
+}
+
+/// A model of tiled pictures that takes no videos sees a frame once and whole, not cut to its middle, and not once more in tiles.
+#[test]
+fn frames_are_one_view_of_a_tiled_model() {
+    let folder = files::temporary();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/llava_next_clip_qwen2");
+    let processor = Arc::new(Processor::from_folder(&model).unwrap());
+    let image = RgbImage::from_fn(90, 30, |x, _| if x < 30 { [255, 0, 0] } else { [0, 0, 255] }.into());
+    let clip = folder.join("clip");
+    fs::create_dir(&clip).unwrap();
+    (0..2).for_each(|number| image.save(clip.join(format!("{number}.png"))).unwrap());
+    let clips = Clips::new(&frames(2), processor.frame_processor().unwrap(), Path::new("")).unwrap();
+    let media = [Media::Video(Video::Clip(Clip::File(clip)))];
+    let shown = clips.show(&media, true).unwrap().into_owned();
+    let frame = burn_vlm_data::sample::pictures(&shown).next().unwrap();
+    let resized = frame.decode(&Default::default()).unwrap();
+    let (width, height) = resized.dimensions();
+    let red = |x: u32| resized.get_pixel(x, height / 2).0[0] > 200;
+    assert!(width == height && red(0) && red(width / 3 - 2) && !red(width / 3 + 2), "{width} x {height}");
+    let processed = processor.process_picture(frame, 2).unwrap();
+    assert_eq!((processed.tiles, processed.height, processed.width), (1, height as usize, width as usize));
+    assert_eq!(processor.num_image_tokens(&processed), processor.num_frame_tokens().unwrap());
+    // A picture like it is tiled.
+    let picture = processor.process_image(burn_vlm_data::processor::PictureInput::Rgb(&image), 2).unwrap();
+    assert!(picture.tiles > 1 && processor.num_image_tokens(&picture) > processor.num_image_tokens(&processed));
 }
 
 /// Frames in a folder and listed ones are one video each, in the counts and on the page.
@@ -350,11 +416,12 @@ fn tokens_of_videos_are_those_of_training() {
 fn lists_of_frames_are_videos_to_inspection() {
     let folder = files::temporary();
     let source = files_and_lists(&folder);
-    let options = InspectOptions { frames: 3, ..InspectOptions::default() };
-    let found = inspect(&source, None, options).unwrap();
+    let options = InspectOptions { videos: frames(3), ..InspectOptions::default() };
+    let found = inspect(&source, None, options.clone()).unwrap();
     assert_eq!((found.videos, found.pictures), ([(1, 4)].into(), [(0, 4)].into()));
     let found = inspect(&source, None, options).unwrap();
-    let shown = PageOptions { reader: None, tower: None, frames: 3, samples: 4, seed: 0 };
+    let videos = frames(3);
+    let shown = PageOptions { reader: None, tower: None, videos: &videos, samples: 4, seed: 0 };
     let html = page(&*source, &found, shown);
     assert_eq!(html.matches("class=\"strip\"").count(), 4, "{html}");
     assert_eq!(html.matches("title=\"frame ").count(), 3 + 3 + 2 + 3);

@@ -30,7 +30,7 @@ use crate::processor::model_visual_tokens;
 pub enum Talker<T: VisionTower = VisionEncoder, P: Projector = Connector> {
     /// A vision-language model.
     Vlm(Box<Vlm<T, P>>),
-    /// A language model alone, which is shown no pictures.
+    /// A language model alone, which is shown neither pictures nor videos.
     Language(Box<LanguageModel>),
 }
 
@@ -154,6 +154,15 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         Ok(Clips::new(settings, frames, Path::new(""))?)
     }
 
+    /// Visual tokens of a video of so many frames, or of its frames as pictures where the model takes no videos; `None` where only the
+    /// pixels tell.
+    pub fn num_video_tokens(&self, frames: usize) -> Option<usize> {
+        match self.processor.video_processor() {
+            Some(_) => Some(self.processor.num_video_tokens(frames)),
+            None => Some(frames.saturating_mul(self.processor.num_frame_tokens()?)),
+        }
+    }
+
     /// A new conversation.
     pub fn session(&self) -> ChatSession<'_, T, P> {
         ChatSession::new(self)
@@ -234,7 +243,7 @@ pub fn is_language_model(folder: &Path) -> Result<bool> {
 /// The error where somebody shows pictures to a language model.
 fn words_alone(folder: &Path, model: &LanguageModel) -> TrainError {
     let message = format!(
-        "this is a language model alone ({}), which is shown no pictures; name the folder of a vision-language model ({})",
+        "this is a language model alone ({}), which is shown neither pictures nor videos; name the folder of a vision-language model ({})",
         model.config().name(),
         VLM_KINDS.join(", ")
     );

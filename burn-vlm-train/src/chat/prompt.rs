@@ -40,8 +40,8 @@ pub enum SaidPiece<'a> {
 /// A conversation that cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
-    /// A picture for a language model alone.
-    #[error("this is a language model alone ({0}), which is shown no pictures")]
+    /// A picture or a video for a language model alone.
+    #[error("this is a language model alone ({0}), which is shown neither pictures nor videos")]
     NoPictures(&'static str),
     /// A picture that cannot be read, or that the model does not take.
     #[error("{}", of_picture(*number, source))]
@@ -81,9 +81,26 @@ pub enum PromptError {
     /// Ids that the model does not have.
     #[error(transparent)]
     Model(#[from] burn_vlm::ModelError),
+    /// A video whose frames are more than the model reads; told before they are decoded.
+    #[error(
+        "{video}: {frames} frames are {tokens} visual tokens, and the model reads {most} (max_position_embeddings): show fewer frames \
+         (`--frames` of `serve`)"
+    )]
+    TooManyFrames {
+        /// Which of the pictures and videos, from 0.
+        number: usize,
+        /// The video.
+        video: String,
+        /// Its frames that would be shown.
+        frames: usize,
+        /// Their visual tokens.
+        tokens: usize,
+        /// Tokens that the model reads.
+        most: usize,
+    },
     /// More tokens than the model reads.
     #[error(
-        "the conversation has {tokens} tokens, pictures included, the model reads {most} (max_position_embeddings), of which one at \
+        "the conversation has {tokens} tokens, pictures and videos included, the model reads {most} (max_position_embeddings), of which one at \
          least is for the answer: shorten it, or begin a new one"
     )]
     TooLong {
@@ -152,7 +169,7 @@ fn of_picture(number: usize, source: &ImageError) -> String {
 }
 
 impl ChatPrompt {
-    /// Number of tokens, those of the pictures included.
+    /// Number of tokens, those of pictures and videos included.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
@@ -187,7 +204,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         let given = shown.enumerate().filter_map(|(number, piece)| match piece {
             SaidPiece::Text(_) => None,
             SaidPiece::Picture(bytes) => Some(Ok(Given::Picture(bytes))),
-            SaidPiece::Video(clip) => Some(frames_of(number, clip, clips)),
+            SaidPiece::Video(clip) => Some(self.frames_of(number, clip, clips)),
         });
         let given = given.collect::<Result<Vec<Given<'_>>, PromptError>>()?;
         let mut frames = given.iter().filter_map(|given| match given {
@@ -211,6 +228,21 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
         config.check_ids(std::slice::from_ref(&ids), &visual)?;
         let symbols = self.symbols(&ids, &visual, &media);
         Ok(ChatPrompt { ids, symbols, media })
+    }
+
+    /// The frames of a video that are shown.
+    fn frames_of<'a>(&self, number: usize, clip: &Clip, clips: Option<&Arc<Clips>>) -> Result<Given<'a>, PromptError> {
+        let clips = clips.ok_or(PromptError::NoVideos { number })?;
+        let wrong = |reason| PromptError::Video { number, reason };
+        let (frames, most) =
+            (clips.count(clip).map_err(wrong)?, self.model.language_model().config().max_position_embeddings());
+        if let Some(tokens) = self.num_video_tokens(frames).filter(|tokens| *tokens >= most) {
+            return Err(PromptError::TooManyFrames { number, video: clip.name(), frames, tokens, most });
+        }
+        let media = [Media::Video(Video::Clip(clip.clone()))];
+        let shown = clips.show(&media, true).map_err(wrong)?;
+        let frames = pictures(&shown).cloned().collect();
+        Ok(Given::Video { key: clips.key(clip).map_err(wrong)?, frames, record: clips.record(clip).map_err(wrong)? })
     }
 
     /// As the vision tower is shown what is given.
@@ -262,7 +294,7 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
                 Given::Video { frames, record, .. } => {
                     for frame in frames {
                         let key = frame.key().map_err(of_video)?;
-                        let image = processor.process_picture(frame, among).map_err(of_video)?;
+                        let image = processor.process_frame(frame).map_err(of_video)?;
                         media.push(picture(piece, key, image, Some(record.clone())));
                     }
                 }
@@ -324,14 +356,4 @@ impl<T: VisionTower, P: Projector> ChatModel<T, P> {
             |id: &u32| if visual.contains(&i64::from(*id)) { places.next() } else { None }.unwrap_or(u64::from(*id));
         ids.iter().map(symbol).collect()
     }
-}
-
-/// The frames of a video that are shown.
-fn frames_of<'a>(number: usize, clip: &Clip, clips: Option<&Arc<Clips>>) -> Result<Given<'a>, PromptError> {
-    let clips = clips.ok_or(PromptError::NoVideos { number })?;
-    let wrong = |reason| PromptError::Video { number, reason };
-    let media = [Media::Video(Video::Clip(clip.clone()))];
-    let shown = clips.show(&media, true).map_err(wrong)?;
-    let frames = pictures(&shown).cloned().collect();
-    Ok(Given::Video { key: clips.key(clip).map_err(wrong)?, frames, record: clips.record(clip).map_err(wrong)? })
 }

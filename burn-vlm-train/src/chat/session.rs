@@ -13,7 +13,7 @@ use burn_vlm::vlm::{Medium, Packing, VisualFeatures, Vlm, VlmInput};
 use burn_vlm_data::constrain::Form;
 use burn_vlm_data::conversation::{IMAGE_PLACEHOLDER, Role, Turn, VIDEO_PLACEHOLDER};
 use burn_vlm_data::encode::VisualCounts;
-use burn_vlm_data::image::{DecodeLimits, ImageError, ProcessedImage, RgbImage};
+use burn_vlm_data::image::{ImageError, ProcessedImage, RgbImage};
 use burn_vlm_data::prepare::Visual;
 use burn_vlm_data::processor::PictureInput;
 use burn_vlm_data::sample::{Media, Picture, Video, pictures};
@@ -168,10 +168,22 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// A picture that the model does not take.
     pub fn add_rgb_image(&mut self, image: &RgbImage) -> Result<usize> {
         let begin = Instant::now();
-        let number = self.images.iter().filter(|seen| !seen.is_video()).count() + 1;
-        let seen = self.see(image, number)?;
+        let seen = self.see(image, self.num_pictures() + 1)?;
+        let tokens = self.add_picture(seen, Some(image))?;
+        self.preparing += begin.elapsed();
+        Ok(tokens)
+    }
+
+    /// Pictures of the conversation, frames that are shown as pictures among them.
+    fn num_pictures(&self) -> usize {
+        self.images.iter().filter(|seen| !seen.is_video()).count()
+    }
+
+    /// Takes in a picture, or a frame that is shown as one, which looks the same alone and among several. Returns its number of tokens.
+    fn add_picture(&mut self, seen: Seen, image: Option<&RgbImage>) -> Result<usize> {
+        let number = self.num_pictures() + 1;
         if number == 1 && self.chat.processor.several_differ() {
-            self.alone = Some(image.clone());
+            self.alone = image.cloned();
         } else if let Some(first) = &self.alone {
             // Now it is one of several, and what was read of it is another picture's.
             let first = self.see(first, number)?;
@@ -185,7 +197,6 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let tokens = seen.tokens;
         self.images.push(seen);
         self.waiting.push(IMAGE_PLACEHOLDER);
-        self.preparing += begin.elapsed();
         Ok(tokens)
     }
 
@@ -193,12 +204,14 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
     /// frames ([`ChatModel::clips`]). Returns its number of visual tokens, and which frames are shown.
     ///
     /// # Errors
-    /// A video that cannot be read, frames that the model does not take.
+    /// A video that cannot be read, frames that the model does not take, more than it reads: this is told before they are decoded.
     pub fn add_video(&mut self, clip: &Clip, clips: &Arc<Clips>) -> Result<(usize, Arc<VideoRecord>)> {
         let begin = Instant::now();
-        self.chat.vlm()?;
-        let processor = &self.chat.processor;
+        let chat = self.chat;
+        chat.vlm()?;
+        let processor = &chat.processor;
         let unreadable = |reason: SkipReason| TrainError::Data(reason.detail);
+        self.check_room(&clip.name(), clips.count(clip).map_err(unreadable)?)?;
         let media = [Media::Video(Video::Clip(clip.clone()))];
         let shown = clips.show(&media, true).map_err(unreadable)?.into_owned();
         let record = clips.record(clip).map_err(unreadable)?;
@@ -207,8 +220,11 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
             self.preparing += begin.elapsed();
             let mut tokens = 0;
             for frame in frames {
-                let image = frame.decode(&DecodeLimits::default()).map_err(unreadable)?;
-                tokens += self.add_rgb_image(&image).map_err(TrainError::within(frame.name()))?;
+                let begin = Instant::now();
+                let image = processor.process_frame(frame).map_err(unreadable)?;
+                let seen = Seen::picture(chat, &image).map_err(TrainError::within(frame.name()))?;
+                tokens += self.add_picture(seen, None)?;
+                self.preparing += begin.elapsed();
             }
             return Ok((tokens, record));
         }
@@ -219,6 +235,22 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         self.waiting.push(VIDEO_PLACEHOLDER);
         self.preparing += begin.elapsed();
         Ok((tokens, record))
+    }
+
+    /// An error where so many frames of a video are more than the model reads beside what is shown already.
+    fn check_room(&self, video: &str, frames: usize) -> Result<()> {
+        let Some(tokens) = self.chat.num_video_tokens(frames) else { return Ok(()) };
+        let shown: usize = self.images.iter().map(|seen| seen.tokens).sum();
+        let room = self.chat.model.language_model().config().max_position_embeddings();
+        if shown + tokens < room {
+            return Ok(());
+        }
+        let beside = if shown > 0 { format!(" beside the {shown} of what was shown before") } else { String::new() };
+        Err(TrainError::Data(format!(
+            "video {video}: {frames} frames are {tokens} visual tokens{beside}, and the model reads {room} in all \
+             (max_position_embeddings): show fewer frames (--frames){}",
+            if shown > 0 { ", or begin a new conversation (/new)" } else { "" }
+        )))
     }
 
     /// Processes and encodes a picture that is one of `among`.
@@ -265,7 +297,7 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let room = language_model.config().max_position_embeddings();
         if prompt.len() >= room {
             let visual: usize = self.images.iter().map(|seen| seen.tokens).sum();
-            let help = if visual > 0 { ", or show fewer frames (--frames) or pictures" } else { "" };
+            let help = if visual > 0 { ", or show fewer pictures or frames of videos (--frames)" } else { "" };
             return Err(TrainError::Data(format!(
                 "the conversation has {} tokens, {visual} of them visual, and the model reads {room} (max_position_embeddings): begin a \
                  new one (/new){help}",

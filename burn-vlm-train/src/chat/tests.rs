@@ -245,7 +245,7 @@ fn a_language_model_alone_talks_and_takes_no_pictures() {
     let shown = session.add_rgb_image(&picture(1)).unwrap_err().to_string();
     let read = session.add_image("a.png", b"").unwrap_err().to_string();
     for error in [shown, read, chat.vlm().err().unwrap().to_string(), chat.into_vlm().err().unwrap().to_string()] {
-        assert!(error.contains("config.json") && error.contains("shown no pictures"), "{error}");
+        assert!(error.contains("config.json") && error.contains("shown neither pictures nor videos"), "{error}");
     }
 }
 

@@ -85,7 +85,7 @@ struct SourceArgs {
     #[arg(long, value_name = "TAG", default_value = "en", value_parser = language)]
     source_language: Language,
 
-    /// Where the paths of its pictures begin
+    /// Where the paths of its pictures and videos begin
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
 }

@@ -1,11 +1,12 @@
 //! One sample on the page: its pictures as thumbnails and its conversation.
 
 use super::super::{SkipReason, Source};
-use super::clips::{strip, strip_of_list};
+use super::clips::{count_of_list, strip, strip_of_list};
 use super::page::escape;
 use super::{Reader, Segment};
 use crate::image::{DecodeLimits, DynamicImage, ImageProcessor, RgbImage, decode, small_jpeg, to_rgb};
 use crate::sample::{Media, Picture, Sample, Video, WHITE};
+use crate::video::VideoSettings;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
@@ -25,7 +26,7 @@ const CHARACTERS: usize = 20_000;
 pub(super) fn article(
     html: &mut String,
     source: &dyn Source,
-    (reader, tower, frames): (Option<&Reader>, Option<&ImageProcessor>, usize),
+    (reader, tower, videos): (Option<&Reader>, Option<&ImageProcessor>, &VideoSettings),
     record: u64,
     sample: &Sample,
 ) {
@@ -79,10 +80,15 @@ pub(super) fn article(
             Some(Err(reason)) => writeln!(html, "<figure>{}</figure>", escape(&reason)),
         };
     }
+    // Frames of each video.
+    let mut frames = Vec::new();
     for medium in &sample.media {
         match medium {
-            Media::Video(Video::Clip(clip)) => strip(html, clip, frames),
-            Media::Video(Video::Frames(list)) => strip_of_list(html, list, frames, &limits),
+            Media::Video(Video::Clip(clip)) => frames.push(strip(html, clip, videos)),
+            Media::Video(Video::Frames(list)) => {
+                strip_of_list(html, list, &videos.sampling, &limits);
+                frames.push(count_of_list(list.len(), &videos.sampling));
+            }
             Media::Image(_) => {}
         }
     }
@@ -90,7 +96,7 @@ pub(super) fn article(
     if more > 0 {
         let _ = writeln!(html, "<p class=\"about\">and {more} more pictures</p>");
     }
-    match reader.map(|reader| reader.segments(sample, frames)) {
+    match reader.map(|reader| reader.segments(sample, &frames)) {
         Some(Ok(segments)) => {
             let spans: String = segments.iter().map(span).collect();
             let _ = writeln!(html, "<pre dir=\"auto\">{spans}</pre>");

@@ -4,7 +4,7 @@ use super::super::SkipReason;
 use super::page::escape;
 use crate::image::{DecodeLimits, ImageError, RgbImage, small_jpeg};
 use crate::sample::Picture;
-use crate::video::{Clip, SampledFrames, Sampling, VideoError, VideoReader, sample_frames};
+use crate::video::{Clip, SampledFrames, Sampling, VideoError, VideoReader, VideoRecord, VideoSettings, sample_frames};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
@@ -14,19 +14,32 @@ const FRAME: u32 = 120;
 /// JPEG quality of frames.
 const QUALITY: u8 = 75;
 
-/// Decodes the frames that `linspace` chooses and makes something of each.
+/// Decodes the frames that the rule chooses and makes something of each.
 fn sampled<T>(
     clip: &Clip,
-    frames: usize,
+    videos: &VideoSettings,
     make: &mut dyn FnMut(usize, RgbImage) -> Result<T, VideoError>,
 ) -> Result<SampledFrames<T>, SkipReason> {
-    let mut source = clip.open(&VideoReader::default())?;
-    Ok(sample_frames(source.as_mut(), &Sampling::Linspace { frames }, make)?)
+    let mut source = clip.open(&VideoReader::new(videos.reading.clone()))?;
+    Ok(sample_frames(source.as_mut(), &videos.sampling, make)?)
 }
 
-/// Whether the chosen frames can be decoded; what is wrong with a file that is shown all the same.
-pub(super) fn check(clip: &Clip, frames: usize) -> Result<Option<String>, SkipReason> {
-    sampled(clip, frames, &mut |_, _| Ok(())).map(|sampled| sampled.record.damage)
+/// Whether the chosen frames can be decoded, and which these are.
+pub(super) fn check(clip: &Clip, videos: &VideoSettings) -> Result<VideoRecord, SkipReason> {
+    sampled(clip, videos, &mut |_, _| Ok(())).map(|sampled| sampled.record)
+}
+
+/// How many frames are shown of a file, which is not decoded.
+pub(super) fn count(clip: &Clip, videos: &VideoSettings) -> Result<usize, SkipReason> {
+    match videos.sampling.frames() {
+        Some(count) => Ok(count),
+        None => Ok(videos.sampling.count(clip.open(&VideoReader::new(videos.reading.clone()))?.as_mut())?),
+    }
+}
+
+/// How many of a list of frames are shown: those that the rule chooses of more than it chooses, else all.
+pub(super) fn count_of_list(frames: usize, sampling: &Sampling) -> usize {
+    sampling.frames().map_or(frames, |most| most.min(frames))
 }
 
 /// A frame as a small JPEG in base64.
@@ -39,11 +52,14 @@ fn numbered(jpeg: &str, number: usize) -> String {
     format!("<img alt=\"\" title=\"frame {number}\" src=\"data:image/jpeg;base64,{jpeg}\"> ")
 }
 
-/// Frames of a list beside each other: those that `linspace` chooses of more, else all.
-pub(super) fn strip_of_list(html: &mut String, list: &[Picture], frames: usize, limits: &DecodeLimits) {
+/// Frames of a list beside each other: those that the rule chooses of more than it chooses, else all.
+pub(super) fn strip_of_list(html: &mut String, list: &[Picture], sampling: &Sampling, limits: &DecodeLimits) {
     let first = list.first().map(Picture::name).unwrap_or_default();
-    let rule = Sampling::Linspace { frames: frames.min(list.len()) };
-    let shown = rule.indices(&first, list.len(), None).map_err(SkipReason::from).and_then(|indices| {
+    let indices = match sampling.frames() {
+        Some(most) if list.len() > most => sampling.indices(&first, list.len(), None),
+        _ => Ok((0..list.len()).collect()),
+    };
+    let shown = indices.map_err(SkipReason::from).and_then(|indices| {
         let one = |index: usize| {
             let frame = list[index].decode(limits)?;
             let size = frame.dimensions();
@@ -69,13 +85,14 @@ pub(super) fn strip_of_list(html: &mut String, list: &[Picture], frames: usize, 
     };
 }
 
-/// The chosen frames beside each other, with their numbers and times.
-pub(super) fn strip(html: &mut String, clip: &Clip, frames: usize) {
+/// The chosen frames beside each other, with their numbers and times; how many there are.
+pub(super) fn strip(html: &mut String, clip: &Clip, videos: &VideoSettings) -> usize {
     let name = clip.name();
     let mut small = |index: usize, frame: RgbImage| {
         small(frame).map_err(|cause| VideoError::Frame { name: name.clone(), index, cause })
     };
-    let found = sampled(clip, frames, &mut small);
+    let found = sampled(clip, videos, &mut small);
+    let count = found.as_ref().map_or(0, |found| found.order.len());
     let name = escape(&clip.name());
     let _ = match found {
         Err(reason) => {
@@ -99,4 +116,5 @@ pub(super) fn strip(html: &mut String, clip: &Clip, frames: usize) {
             )
         }
     };
+    count
 }

@@ -10,14 +10,14 @@ mod shared;
 pub use lengths::Lengths;
 pub use page::{PageOptions, mixture_page, page};
 pub(crate) use page::{begin, escape};
-pub use reader::{Reader, Segment};
+pub use reader::{Reader, Segment, TOKENS_PER_PICTURE};
 pub use shared::{SharedPictures, Split, shared_pictures};
 
 use super::{Skip, SkipSummary, Source};
 use crate::image;
 use crate::loader::{LoaderError, Prefetcher};
-use crate::sample::{Media, MediaKey, Sample};
-use crate::video::DEFAULT_FRAMES;
+use crate::sample::{Media, MediaKey, Sample, Video};
+use crate::video::VideoSettings;
 use serde::Serialize;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -40,7 +40,7 @@ const UNREAD_NAMES: usize = 100;
 const OTHERS: &str = "(others)";
 
 /// How a source is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InspectOptions {
     /// Worker threads.
     pub workers: usize,
@@ -48,14 +48,15 @@ pub struct InspectOptions {
     pub decode: bool,
     /// Look at the first so many records only.
     pub max_records: Option<u64>,
-    /// Frames of a video, evenly from all of it, that are decoded and counted; of a list of frames, all are decoded.
-    pub frames: usize,
+    /// Which frames of videos are decoded and counted, and how files are read; of a list of frames, all are decoded. Nothing is resized or
+    /// kept, and no words are added.
+    pub videos: VideoSettings,
 }
 
 impl Default for InspectOptions {
-    /// Two workers, all records, every picture decoded.
+    /// Two workers, all records, every picture decoded, 32 frames of each video.
     fn default() -> Self {
-        Self { workers: 2, decode: true, max_records: None, frames: DEFAULT_FRAMES }
+        Self { workers: 2, decode: true, max_records: None, videos: VideoSettings::default() }
     }
 }
 
@@ -161,20 +162,20 @@ pub fn inspect_with(
     mut on_step: impl FnMut(Step<'_>) -> ControlFlow<()>,
 ) -> Result<Inspection, LoaderError<Infallible>> {
     let records = source.len().min(options.max_records.unwrap_or(u64::MAX));
-    let (worker_source, worker_reader) = (source.clone(), reader.cloned());
+    let (worker_source, worker_reader, workers) = (source.clone(), reader.cloned(), options.workers);
     let batch = move |batch: u64| {
         let numbers: Vec<u64> = (batch * BATCH..records.min((batch + 1) * BATCH)).collect();
         let (samples, unread) = worker_source.get_many_told(&numbers);
         let samples = samples.into_iter().zip(numbers);
         let look = |(sample, record): (Result<Sample, Box<Skip>>, u64)| {
             let sample = sample?;
-            let look = Look::at(&*worker_source, worker_reader.as_deref(), (record, &sample), options);
+            let look = Look::at(&*worker_source, worker_reader.as_deref(), (record, &sample), &options);
             look.map_err(|reason| Box::new(worker_source.skip_of(record, &sample, reason)))
         };
         Ok::<_, Infallible>((unread, samples.map(look).collect::<Vec<Result<Look, Box<Skip>>>>()))
     };
     let mut inspection = Inspection::new(&**source, reader.is_some());
-    for batch in Prefetcher::new(0..records.div_ceil(BATCH), options.workers, 2 * options.workers, batch)? {
+    for batch in Prefetcher::new(0..records.div_ceil(BATCH), workers, 2 * workers, batch)? {
         let mut skipped = Vec::new();
         let (unread, looks) = batch?;
         inspection.add_unread(unread);
@@ -200,7 +201,7 @@ impl Look {
         source: &dyn Source,
         reader: Option<&Reader>,
         (record, sample): (u64, &Sample),
-        options: InspectOptions,
+        options: &InspectOptions,
     ) -> Result<Self, super::SkipReason> {
         let limits = source.limits().decode();
         let (mut without_end, mut not_whole) = (None, Vec::new());
@@ -215,16 +216,30 @@ impl Look {
                 }
             }
         }
-        for clip in sample.clips().filter(|_| options.decode) {
-            let damage = clips::check(clip, options.frames)?;
-            let key = clip.key()?;
-            not_whole.extend(damage.map(|damage| (key, format!("{}: {damage}", clip.name()))));
-            keys.push(key);
+        // Frames of each video.
+        let mut frames = Vec::new();
+        for medium in &sample.media {
+            match medium {
+                Media::Video(Video::Clip(clip)) if options.decode => {
+                    let record = clips::check(clip, &options.videos)?;
+                    let key = clip.key()?;
+                    not_whole.extend(record.damage.map(|damage| (key, format!("{}: {damage}", clip.name()))));
+                    keys.push(key);
+                    frames.push(record.indices.len());
+                }
+                Media::Video(Video::Clip(clip)) if reader.is_some() => {
+                    frames.push(clips::count(clip, &options.videos)?)
+                }
+                Media::Video(Video::Frames(list)) => {
+                    frames.push(clips::count_of_list(list.len(), &options.videos.sampling));
+                }
+                Media::Video(Video::Clip(_)) | Media::Image(_) => {}
+            }
         }
         let tokens = match reader {
             None => None,
             Some(reader) => {
-                let encoded = reader.encode_frames(sample, options.frames)?;
+                let encoded = reader.encode_frames(sample, &frames)?;
                 Some((encoded.ids.len() as u64, encoded.trained() as u64))
             }
         };

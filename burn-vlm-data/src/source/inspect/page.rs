@@ -6,6 +6,7 @@ use super::{Inspection, Reader};
 use crate::image::ImageProcessor;
 use crate::mixture::PlanSummary;
 use crate::sampler::Shuffled;
+use crate::video::VideoSettings;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ pub struct PageOptions<'a> {
     pub reader: Option<&'a Reader>,
     /// Shows each picture as the vision tower sees it too: resized, cropped, padded or tiled.
     pub tower: Option<&'a ImageProcessor>,
-    /// Frames of a video that are shown, evenly from all of it.
-    pub frames: usize,
+    /// Which frames of videos are shown, and how files are read.
+    pub videos: &'a VideoSettings,
     /// Samples of each source.
     pub samples: usize,
     /// Chooses them.
@@ -125,7 +126,7 @@ fn section(
     html: &mut String,
     heading: &str,
     (source, inspection): (&dyn Source, &Inspection),
-    PageOptions { reader, tower, frames, samples, seed }: PageOptions<'_>,
+    PageOptions { reader, tower, videos, samples, seed }: PageOptions<'_>,
 ) {
     html.push_str("<table>\n");
     for (name, value) in inspection.rows() {
@@ -141,7 +142,7 @@ fn section(
         (0..inspection.looked_at).take(TRIES.saturating_mul(samples)).map(|position| order.index(position) as u64);
     let shown = records.filter_map(|record| Some((record, source.get(record).ok()?))).take(samples);
     for (record, sample) in shown {
-        article(html, source, (reader, tower, frames), record, &sample);
+        article(html, source, (reader, tower, videos), record, &sample);
     }
     let total = inspection.summary.total();
     if total > 0 {
