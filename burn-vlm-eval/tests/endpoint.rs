@@ -2,6 +2,7 @@
 
 #[path = "endpoint/recorded.rs"]
 mod recorded;
+#[path = "../src/scripted_server.rs"]
 mod server;
 
 use std::collections::BTreeMap;

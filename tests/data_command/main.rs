@@ -4,7 +4,7 @@ mod benchmark;
 mod chain;
 mod references;
 mod regenerate;
-#[path = "../../burn-vlm-eval/tests/server/mod.rs"]
+#[path = "../../burn-vlm-eval/src/scripted_server.rs"]
 mod server;
 mod steps;
 mod translate;

@@ -1,151 +1,40 @@
 //! A judge behind a scripted endpoint on this machine.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
+use scripted_server::{Act, Server, says, send, with};
+
+// Tests of other programs have it from here too.
+#[path = "../scripted_server.rs"]
+mod scripted_server;
 
 /// Long enough for whoever answers at once, on a machine that has much to do.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 /// Longer than that.
 const SLOW: Duration = Duration::from_secs(6);
 
-/// What is sent for one request.
-struct Act {
-    wait: Duration,
-    status: &'static str,
-    headers: String,
-    body: String,
-    /// Bytes that are sent of the body, whose whole length is announced.
-    sent: usize,
+fn slow(wait: Duration, act: Act) -> Act {
+    Act::Slow(wait, Box::new(act))
 }
 
-/// What an endpoint received.
-#[derive(Clone)]
-struct Seen {
-    authorization: Option<String>,
-    body: Value,
-    at: Instant,
+/// So many bytes of what is announced.
+fn cut(bytes: usize, act: Act) -> Act {
+    Act::Cut(bytes, Box::new(act))
 }
 
-struct Endpoint {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    most_at_once: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-fn send(status: &'static str, body: impl Into<String>) -> Act {
-    let body = body.into();
-    Act { wait: Duration::ZERO, status, headers: String::new(), sent: body.len(), body }
-}
-
-fn says(text: &str) -> Act {
-    send("200 OK", json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] }).to_string())
-}
-
-impl Endpoint {
-    /// `act` says what is sent for a prompt's text that comes for the n-th time, from 0.
-    fn start(act: impl Fn(&str, usize) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let over = Arc::new(AtomicBool::new(false));
-        let most_at_once = Arc::new(AtomicUsize::new(0));
-        let shared = Arc::new((act, Mutex::new(HashMap::<String, usize>::new()), AtomicUsize::new(0)));
-        let (log, ends, most) = (seen.clone(), over.clone(), most_at_once.clone());
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if ends.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (shared, log, most) = (shared.clone(), log.clone(), most.clone());
-                std::thread::spawn(move || {
-                    let (act, counts, now) = &*shared;
-                    if let Some((mut stream, seen)) = receive(stream.unwrap()) {
-                        let prompt = seen.body["messages"].as_array().unwrap().last().unwrap()["content"]
-                            .as_str()
-                            .unwrap()
-                            .to_owned();
-                        log.lock().unwrap().push(seen);
-                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                        let number = {
-                            let mut counts = counts.lock().unwrap();
-                            let count = counts.entry(prompt.clone()).or_default();
-                            *count += 1;
-                            *count - 1
-                        };
-                        let act = act(&prompt, number);
-                        std::thread::sleep(act.wait);
-                        // Before the client knows, which then sends the next.
-                        now.fetch_sub(1, Ordering::SeqCst);
-                        let length = act.body.len();
-                        let head = format!(
-                            "HTTP/1.1 {}\r\nContent-Length: {length}\r\nConnection: close\r\n{}\r\n",
-                            act.status, act.headers
-                        );
-                        // The client may have gone.
-                        let _ = stream.write_all(head.as_bytes());
-                        let _ = stream.write_all(&act.body.as_bytes()[..act.sent]);
-                    }
-                });
-            }
-        });
-        Self { address, seen, most_at_once, over, thread: Some(thread) }
+fn asking(server: &Server) -> JudgeOptions {
+    JudgeOptions {
+        timeout: Duration::from_secs(5),
+        tries: 3,
+        first_wait: Duration::from_millis(5),
+        max_bytes: 2000,
+        ..JudgeOptions::new(format!("{}/", server.url()), "judge-1")
     }
-
-    fn options(&self) -> JudgeOptions {
-        JudgeOptions {
-            timeout: Duration::from_secs(5),
-            tries: 3,
-            first_wait: Duration::from_millis(5),
-            max_bytes: 2000,
-            ..JudgeOptions::new(format!("http://{}/v1/", self.address), "judge-1")
-        }
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().unwrap().join();
-    }
-}
-
-fn receive(stream: TcpStream) -> Option<(TcpStream, Seen)> {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (mut authorization, mut length) = (None, 0);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    if !line.starts_with("POST /v1/chat/completions ") {
-        return None;
-    }
-    loop {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end().split_once(": ") {
-            None => break,
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap(),
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => authorization = Some(value.to_owned()),
-            Some(_) => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((stream, Seen { authorization, body: serde_json::from_slice(&body).unwrap(), at: Instant::now() }))
 }
 
 fn prompt(text: &str) -> JudgePrompt {
@@ -159,10 +48,10 @@ fn ask(options: JudgeOptions, key: Option<&str>, texts: &[&str]) -> Result<Judge
 
 #[test]
 fn prompts_are_sent_as_chats_and_repeated_ones_once() {
-    let endpoint = Endpoint::start(|prompt, _| says(&format!("8 9\n{prompt}")));
+    let endpoint = Server::start(|prompt, _| says(&format!("8 9\n{prompt}")));
     let progress = Mutex::new(Vec::new());
     let prompts = ["a", "b", "a"].map(prompt);
-    let judge = Judge::new(endpoint.options(), Some(Key::new(KEY_VARIABLE, " secret-key\n").unwrap())).unwrap();
+    let judge = Judge::new(asking(&endpoint), Some(Key::new(KEY_VARIABLE, " secret-key\n").unwrap())).unwrap();
     let judged = judge.ask_all(&prompts, &|now| progress.lock().unwrap().push(*now)).unwrap();
     assert_eq!(judged.replies, ["8 9\na", "8 9\nb", "8 9\na"].map(|text| Ok(text.to_owned())));
     assert_eq!(judged.progress, Progress { prompts: 3, done: 3, cached: 1, failed: 0, repeated: 0 });
@@ -186,9 +75,9 @@ fn prompts_are_sent_as_chats_and_repeated_ones_once() {
 
 #[test]
 fn a_second_run_asks_nothing_and_damage_is_asked_again() {
-    let endpoint = Endpoint::start(|prompt, number| says(&format!("{number} {prompt}")));
+    let endpoint = Server::start(|prompt, number| says(&format!("{number} {prompt}")));
     let folder = tempfile::tempdir().unwrap();
-    let options = || JudgeOptions { cache: Some(folder.path().join("judge")), ..endpoint.options() };
+    let options = || JudgeOptions { cache: Some(folder.path().join("judge")), ..asking(&endpoint) };
     let replies = |judged: &Judged| judged.replies.iter().map(|reply| reply.clone().unwrap()).collect::<Vec<_>>();
     let first = ask(options(), Some("secret-key"), &["a", "b", "c", "d"]).unwrap();
     assert_eq!(replies(&first), ["0 a", "0 b", "0 c", "0 d"]);
@@ -223,18 +112,18 @@ fn a_second_run_asks_nothing_and_damage_is_asked_again() {
 
 #[test]
 fn trouble_that_passes_is_waited_for() {
-    let endpoint = Endpoint::start(|prompt, number| match (prompt, number) {
+    let endpoint = Server::start(|prompt, number| match (prompt, number) {
         (_, 2) => says("8 9"),
-        ("cut", _) => Act { sent: 10, ..says("8 9") },
+        ("cut", _) => cut(10, says("8 9")),
         ("500", _) => send("500 Internal Server Error", "oops"),
-        ("slow", 0) => Act { wait: SLOW, ..says("late") },
+        ("slow", 0) => slow(SLOW, says("late")),
         ("slow", _) => says("8 9"),
         ("html", _) => send("200 OK", "<html>busy</html>"),
         ("error", _) => send("200 OK", r#"{"error": {"message": "overloaded"}}"#),
         _ => send("503 Service Unavailable", ""),
     });
     let texts = ["cut", "500", "slow", "html", "error", "other"];
-    let options = JudgeOptions { timeout: TIMEOUT, ..endpoint.options() };
+    let options = JudgeOptions { timeout: TIMEOUT, ..asking(&endpoint) };
     let judged = ask(options, None, &texts).unwrap();
     assert_eq!(judged.replies, vec![Ok("8 9".to_owned()); texts.len()]);
     assert_eq!(judged.progress.repeated, 11);
@@ -242,10 +131,10 @@ fn trouble_that_passes_is_waited_for() {
 
 #[test]
 fn trouble_that_stays_is_an_error_and_no_score() {
-    let endpoint = Endpoint::start(|prompt, _| match prompt {
-        "cut" => Act { sent: 10, ..says("8 9") },
+    let endpoint = Server::start(|prompt, _| match prompt {
+        "cut" => cut(10, says("8 9")),
         "500" => send("500 Internal Server Error", "out of\nmemory"),
-        "slow" => Act { wait: SLOW, ..says("8 9") },
+        "slow" => slow(SLOW, says("8 9")),
         "html" => send("200 OK", "<html>8 9</html>"),
         "shape" => send("200 OK", r#"{"choices": [{"text": "8 9"}]}"#),
         "none" => send("200 OK", r#"{"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]}"#),
@@ -266,7 +155,7 @@ fn trouble_that_stays_is_an_error_and_no_score() {
         ("echo", "Incorrect key ***"),
     ];
     let texts: Vec<&str> = expected.iter().map(|(text, _)| *text).chain(["good"]).collect();
-    let options = JudgeOptions { timeout: TIMEOUT, ..endpoint.options() };
+    let options = JudgeOptions { timeout: TIMEOUT, ..asking(&endpoint) };
     let judged = ask(options, Some("secret-key"), &texts).unwrap();
     for ((text, words), reply) in expected.iter().zip(&judged.replies) {
         let why = reply.as_ref().unwrap_err();
@@ -280,12 +169,12 @@ fn trouble_that_stays_is_an_error_and_no_score() {
 
 #[test]
 fn a_busy_endpoint_is_waited_for_as_long_as_it_asks() {
-    let endpoint = Endpoint::start(|prompt, number| match (prompt, number) {
-        ("first", 0) => Act { headers: "Retry-After: 1\r\n".into(), ..send("429 Too Many Requests", "") },
-        ("long", _) => Act { headers: "Retry-After: 4000\r\n".into(), ..send("429 Too Many Requests", "busy") },
+    let endpoint = Server::start(|prompt, number| match (prompt, number) {
+        ("first", 0) => with("Retry-After: 1", send("429 Too Many Requests", "")),
+        ("long", _) => with("Retry-After: 4000", send("429 Too Many Requests", "busy")),
         _ => says("8 9"),
     });
-    let options = JudgeOptions { threads: 1, ..endpoint.options() };
+    let options = JudgeOptions { threads: 1, ..asking(&endpoint) };
     let judged = ask(options.clone(), None, &["first", "second"]).unwrap();
     assert!(judged.replies.iter().all(Result::is_ok));
     let seen = endpoint.seen();
@@ -294,12 +183,12 @@ fn a_busy_endpoint_is_waited_for_as_long_as_it_asks() {
     let why = judged.replies[0].as_ref().unwrap_err();
     assert!(why.contains("wait for 4000 s, at most 300 s"), "{why}");
     // Other threads wait too.
-    let endpoint = Endpoint::start(|prompt, number| match (prompt, number) {
-        ("first", 0) => Act { headers: "Retry-After: 1\r\n".into(), ..send("429 Too Many Requests", "") },
+    let endpoint = Server::start(|prompt, number| match (prompt, number) {
+        ("first", 0) => with("Retry-After: 1", send("429 Too Many Requests", "")),
         ("first", _) => says("8 9"),
-        _ => Act { wait: Duration::from_millis(300), ..says("8 9") },
+        _ => slow(Duration::from_millis(300), says("8 9")),
     });
-    ask(JudgeOptions { threads: 2, ..endpoint.options() }, None, &["first", "a", "b"]).unwrap();
+    ask(JudgeOptions { threads: 2, ..asking(&endpoint) }, None, &["first", "a", "b"]).unwrap();
     let seen = endpoint.seen();
     let begin = seen.iter().map(|seen| seen.at).min().unwrap();
     let late = seen.iter().filter(|seen| seen.at - begin >= Duration::from_millis(900)).count();
@@ -308,12 +197,12 @@ fn a_busy_endpoint_is_waited_for_as_long_as_it_asks() {
 
 #[test]
 fn a_refused_key_ends_all_at_once_and_says_what_to_set() {
-    let endpoint = Endpoint::start(|_, _| send("401 Unauthorized", "Incorrect API key provided: secret-key"));
+    let endpoint = Server::start(|_, _| send("401 Unauthorized", "Incorrect API key provided: secret-key"));
     let texts: Vec<String> = (0..50).map(|number| number.to_string()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     for (key, words) in [(Some("secret-key"), "it refuses the key"), (None, "it wants a key")] {
         let before = endpoint.seen().len();
-        let error = ask(endpoint.options(), key, &texts).unwrap_err().to_string();
+        let error = ask(asking(&endpoint), key, &texts).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("BURN_VLM_JUDGE_KEY"), "{error}");
         assert!(error.contains("/v1/chat/completions"), "{error}");
         assert!(endpoint.seen().len() - before <= 4, "{}", endpoint.seen().len());
@@ -321,8 +210,8 @@ fn a_refused_key_ends_all_at_once_and_says_what_to_set() {
             assert!(!error.contains("secret-key"), "{error}");
         }
     }
-    let endpoint = Endpoint::start(|_, _| send("404 Not Found", "no such model"));
-    let error = ask(endpoint.options(), None, &["a"]).unwrap_err().to_string();
+    let endpoint = Server::start(|_, _| send("404 Not Found", "no such model"));
+    let error = ask(asking(&endpoint), None, &["a"]).unwrap_err().to_string();
     assert!(error.contains("judge-1") && error.contains("no such model"), "{error}");
 }
 
@@ -347,11 +236,11 @@ fn an_endpoint_that_is_gone_is_not_asked_for_ever() {
 
 #[test]
 fn requests_at_once_are_bounded() {
-    let endpoint = Endpoint::start(|_, _| Act { wait: Duration::from_millis(40), ..says("8 9") });
+    let endpoint = Server::start(|_, _| slow(Duration::from_millis(40), says("8 9")));
     let texts: Vec<String> = (0..12).map(|number| number.to_string()).collect();
-    let options = JudgeOptions { threads: 3, ..endpoint.options() };
+    let options = JudgeOptions { threads: 3, ..asking(&endpoint) };
     ask(options, None, &texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-    let most = endpoint.most_at_once.load(Ordering::SeqCst);
+    let most = endpoint.most_at_once();
     assert!((2..=3).contains(&most), "{most}");
 }
 
@@ -384,12 +273,12 @@ fn replies_of_another_form_are_failures_of_the_judge() {
     use crate::published::{Answer, Flag};
     use crate::{PromptStyle, Rules, benchmarks};
 
-    let endpoint = Endpoint::start(|prompt, _| says(if prompt.contains("good") { "8 4\nSo." } else { "eight, four" }));
+    let endpoint = Server::start(|prompt, _| says(if prompt.contains("good") { "8 4\nSo." } else { "eight, four" }));
     let benchmark = benchmarks::find("llava_bench").unwrap();
     let items = ["good", "bad"].map(|reply| crate::plain_text::tests::item("questions", reply, "q", "a"));
     let prompts: Vec<JudgePrompt> =
         items.iter().map(|item| benchmark.judge(item, &item.index, Rules::Official).unwrap()).collect();
-    let judge = Judge::new(endpoint.options(), None).unwrap();
+    let judge = Judge::new(asking(&endpoint), None).unwrap();
     let judged = judge.ask_all(&prompts, &|_| {}).unwrap();
     let answers: Vec<Answer> =
         judged.replies.into_iter().map(|reply| Answer { judge: reply.ok(), ..Answer::text("x") }).collect();
