@@ -130,7 +130,7 @@ fn a_template_of_texts_takes_lists() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let backbone = ChatTemplate::from_folder(root.join("parts/backbone")).unwrap();
     // Blanks at the begin of a line, and a line break at the end, which Jinja leaves out.
-    let indented = "  {% for m in messages %}\n  {{ m.role }}: {{ m['content'] }}\n  {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}\n";
+    let indented = "  {% for m in messages %}\n  {{ m.role }}: {{ m['content'] }}\n  {% endfor %}{% if add_generation_prompt %}  assistant: {% endif %}\n";
     let parts = |json: &str| -> Content { serde_json::from_str(json).unwrap() };
     let cases = [
         ("<image>\nWhat is this?", r#"[{"type": "image"}, {"type": "text", "text": "What is this?"}]"#),

@@ -728,7 +728,7 @@ mod tests {
             (picture(json!({"url": "data:video/mp4;base64,AQI="})), url, "video/mp4"),
             (video(json!("data:video/mp4;base64,AQI=")), "messages[0].content[0].video_url", "data:video/mp4;base64"),
             (video(json!({"url": "data:image/png;base64,AQI="})), moving, "image/png"),
-            (video(json!({"url": "https://example.org/a.mp4"})), moving, "remote address"),
+            (video(json!({"url": "https://example.org/a.mp4"})), moving, "nothing is fetched"),
             (video(json!({"url": "b.mp4"})), moving, "no file \"b.mp4\""),
             (video(json!({"url": "a.png", "fps": 2})), "messages[0].content[0].video_url.fps", "unknown"),
             (picture(json!({"url": "a.png", "detail": "x"})), "messages[0].content[0].image_url.detail", "\"x\""),
