@@ -148,7 +148,8 @@ fn a_form_is_one_requests_matter_and_probabilities_are_the_models() {
         .flat_map(|token| token["bytes"].as_array().unwrap().clone())
         .map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap())
         .collect();
-    assert_eq!(String::from_utf8(bytes).unwrap(), content(&kept), "the tokens are the text");
+    // A blank that the tokenizer has before the first word is a token's and no part of the form.
+    assert_eq!(String::from_utf8(bytes).unwrap().trim_start(), content(&kept), "the tokens are the text");
     // Together with others that have none, or another.
     let other = with(
         free.clone(),

@@ -168,11 +168,11 @@ pub fn index_html(preset: &str, about: &str, entries: &[IndexEntry]) -> String {
             page.typed(why);
         }
         if let Some(card) = &entry.card {
+            let best = if card.best.is_empty() { String::new() } else { format!("<p>{}</p>", prose(&card.best)) };
             let _ = writeln!(
                 page.html,
-                "<div class=\"finding\"><p><b>Here</b>: {}</p><p>{}</p><p class=\"note\">Measured by {}. {}</p></div>",
+                "<div class=\"finding\"><p><b>Here</b>: {}</p>{best}<p class=\"note\">Measured by {}. {}</p></div>",
                 prose(&card.answer),
-                prose(&card.best),
                 escape(&card.measured),
                 prose(&card.caveat)
             );
