@@ -4,11 +4,14 @@
 
 #[path = "../../../burn-vlm/src/checkpoint/chunks.rs"]
 mod chunks;
+#[path = "../../../burn-vlm/src/checkpoint/gguf/mod.rs"]
+mod gguf;
 #[path = "../../../burn-vlm/src/checkpoint/reader.rs"]
 mod reader;
 #[path = "../../../burn-vlm/src/checkpoint/torch/mod.rs"]
 mod torch;
 
+pub use gguf::{gguf_config, gguf_words};
 pub use reader::{StoredTensor, TensorSource};
 
 use std::path::{Path, PathBuf};
