@@ -390,7 +390,7 @@ fn killed_in_the_middle_of_a_mixed_stream_equals_uninterrupted_bit_for_bit() {
     let card = String::from_utf8(read(&whole, "model/README.md")).unwrap();
     assert_eq!(card.as_bytes(), read(&killed, "model/README.md"));
     for words in [
-        "base_model:\n- \"siglip2\"",
+        "| Vision encoder | siglip2 |",
         "## Stage 1: finetune",
         "| source | samples | share |",
         "burn-vlm train recipe.toml",

@@ -241,7 +241,7 @@ mod tests {
             MissingInput { name: "w".to_owned(), ..missing(NeededFor::Training, Some("published: there"), "z.json") },
         ]);
         let expected = "4 files and folders that the study needs are not there:\n  parts; hf download a/b\n    b: b\n  \
-                        training data\n    x.json: x.json\n  training data; published: there\n    y.json: y.json\n    z.json: w, z.json";
+                        training data\n    x.json: x.json\n  training data; published: there\n    y.json: y.json\n    z.json: z.json, w";
         assert_eq!(list.to_string(), expected);
     }
 }
