@@ -44,3 +44,28 @@ impl CheckpointError {
 pub fn read_transposed(source: &TensorSource, key: &str, tensor: &StoredTensor) -> Result<Vec<f32>, CheckpointError> {
     source.read(key, tensor, true)
 }
+
+/// Opens a file of so many bytes and reads all of its tensors: an error names the file, values are those of the shape and no more than
+/// the file can hold, and the same number transposed.
+///
+/// # Panics
+/// Where that is not so.
+pub fn read_all(path: &Path, bytes: usize, values_of_a_byte: usize) {
+    let source = match TensorSource::open(path) {
+        Ok(source) => source,
+        Err(error) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            assert!(error.to_string().contains(&*name), "no file is named: {error}");
+            return;
+        }
+    };
+    for (key, tensor) in source.tensors() {
+        let found = source.read_f32(key, tensor);
+        let transposed = read_transposed(&source, key, tensor);
+        assert_eq!(found.is_ok(), transposed.is_ok(), "{key}");
+        let (Ok(found), Ok(transposed)) = (found, transposed) else { continue };
+        assert!(found.len() <= values_of_a_byte * bytes, "{key}: {} values of {bytes} bytes", found.len());
+        assert_eq!(found.len(), tensor.shape.iter().product::<usize>(), "{key}");
+        assert_eq!(found.len(), transposed.len(), "{key}");
+    }
+}
