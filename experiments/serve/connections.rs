@@ -21,7 +21,7 @@ const HEADER_WITHIN: Duration = Duration::from_secs(30);
 const NONE_LEFT: Duration = Duration::from_secs(1);
 
 /// Serves connections until `closing` is true (or its sender gone), then finishes the requests that are under way.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let mut refused = 0_u64;
     let end = closing.clone();

@@ -17,7 +17,7 @@
 //! - the page at `/` is a part of the program, and the only page of a browser that is answered.
 
 mod body;
-mod connections;
+pub(crate) mod connections;
 mod error;
 mod fetch;
 mod format;

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::page::{Keeps, page};
 use crate::AnyError;
-use crate::serve::origin;
+use crate::serve::{connections, origin};
 
 /// The most bytes of what is sent at once: a day's work.
 const BODY: usize = 16 << 20;
@@ -73,7 +73,10 @@ pub(super) fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(axum::serve(listener, router).await?)
+        // Ended by a signal to the process alone.
+        let (_never, closing) = tokio::sync::watch::channel(false);
+        connections::serve(listener, router, closing).await;
+        Ok(())
     })
 }
 
