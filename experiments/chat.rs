@@ -20,6 +20,7 @@ use rustyline::error::ReadlineError;
 use crate::AnyError;
 use crate::args::{FrameArgs, Place};
 use crate::call::examples;
+use crate::compute::in_pool;
 
 const COMMANDS: &str = "/image FILE or /video FILE shows a picture or a video with the next question, /new begins a new conversation, /help, /quit";
 
@@ -196,7 +197,7 @@ fn why(error: &FileError) -> String {
 
 /// Runs `examples/chat` with the command line of this process.
 pub fn chat() -> ExitCode {
-    crate::end(run(&crate::parse_line()))
+    crate::end(in_pool(|| run(&crate::parse_line())))
 }
 
 pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {

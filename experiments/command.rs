@@ -12,9 +12,11 @@ use crate::all::run_all;
 use crate::args::{AFTER_HELP, StudyArgs};
 use crate::call::{self, examples};
 use crate::chat::ChatArgs;
+use crate::compute::in_pool;
 use crate::data::DataArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::export::ExportArgs;
+use crate::memory::keep_freed_pages;
 use crate::merge::MergeArgs;
 use crate::new_study::write_new;
 use crate::pretrain::PretrainArgs;
@@ -160,6 +162,7 @@ impl StudyCommand {
 
 /// Runs `burn-vlm` with the command line of this process.
 pub fn command() -> ExitCode {
+    keep_freed_pages();
     call::is_program();
     let program = crate::parse_line();
     watch();
@@ -171,12 +174,12 @@ pub fn command() -> ExitCode {
 fn run(program: Program) -> Result<(), AnyError> {
     match program.command {
         Command::Study(study) => study.run(),
-        Command::Train(args) => crate::train::run(&args),
-        Command::Evaluate(args) => crate::evaluate(&args),
-        Command::Chat(args) => crate::chat::run(&args),
+        Command::Train(args) => in_pool(|| crate::train::run(&args)),
+        Command::Evaluate(args) => in_pool(|| crate::evaluate(&args)),
+        Command::Chat(args) => in_pool(|| crate::chat::run(&args)),
         Command::Serve(args) => crate::serve::run(&args),
-        Command::Data(args) => crate::run_data(&args, &mut io::stdout()),
-        Command::Pretrain(args) => crate::pretrain::run(&args),
+        Command::Data(args) => in_pool(|| crate::run_data(&args, &mut io::stdout())),
+        Command::Pretrain(args) => in_pool(|| crate::pretrain::run(&args)),
         Command::Export(args) => crate::export::run(&args),
         Command::Merge(args) => crate::merge::run(&args),
         Command::Completions { shell } => {

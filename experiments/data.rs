@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 
 use crate::AnyError;
 use crate::call::examples;
+use crate::compute::in_pool;
 
 /// The end of `--help`.
 fn help() -> String {
@@ -106,7 +107,7 @@ enum Command {
 
 /// Runs `examples/data` with the command line of this process.
 pub fn data() -> ExitCode {
-    crate::end(run_data(&DataArgs::parse(), &mut io::stdout()))
+    crate::end(in_pool(|| run_data(&DataArgs::parse(), &mut io::stdout())))
 }
 
 /// The same for a parsed command line; what it finds is written to `out`.

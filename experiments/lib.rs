@@ -2,7 +2,7 @@
 //!
 //! The book begins with [a first study](https://github.com/burn-vlm/burn-vlm/blob/main/docs/first-study.md).
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod all;
 mod args;
@@ -10,10 +10,12 @@ mod built_in;
 mod call;
 mod chat;
 mod command;
+mod compute;
 mod data;
 mod dry_run;
 mod evaluate;
 mod export;
+mod memory;
 mod merge;
 mod new_study;
 mod pretrain;

@@ -13,6 +13,7 @@ use clap::Parser;
 
 use crate::AnyError;
 use crate::call::{call, examples};
+use crate::compute::in_pool;
 use crate::signals::stop_at_a_step;
 
 /// The end of `--help`.
@@ -56,7 +57,7 @@ pub(crate) struct PretrainArgs {
 
 /// The program.
 pub fn pretrain() -> ExitCode {
-    crate::end(run(&PretrainArgs::parse()))
+    crate::end(in_pool(|| run(&PretrainArgs::parse())))
 }
 
 pub(crate) fn run(args: &PretrainArgs) -> Result<(), AnyError> {

@@ -24,6 +24,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::args::{StudyArgs, examples};
 use crate::built_in::FILES;
 use crate::dry_run::{KnownStages, Needs, dry_run};
+use crate::memory::keep_freed_pages;
 use crate::signals::stop_at_a_step;
 use crate::{BuiltIn, SHAPES};
 
@@ -37,6 +38,7 @@ pub fn run_studies(program: &str, studies: &[BuiltIn]) -> ExitCode {
 
 /// The same for models of one's own towers and connectors, which the recipes of the studies may name.
 pub fn run_studies_of<T: VisionTower, P: Projector>(program: &str, studies: &[BuiltIn]) -> ExitCode {
+    keep_freed_pages();
     let Some(default) = studies.first() else { return ExitCode::FAILURE };
     let args = study_args(program, studies);
     let chosen = args.study.as_deref().and_then(|name| studies.iter().find(|study| study.name == name));

@@ -20,6 +20,7 @@ use clap::Parser;
 
 use crate::args::Elsewhere;
 use crate::call::{call, examples};
+use crate::compute::in_pool;
 use crate::signals::stop_at_a_step;
 use crate::study::{default_parts, repository};
 use crate::{AnyError, SHAPES};
@@ -148,7 +149,7 @@ pub struct TrainArgs {
 
 /// Runs `examples/train` with the command line of this process.
 pub fn train() -> ExitCode {
-    crate::end(run(&TrainArgs::parse()))
+    crate::end(in_pool(|| run(&TrainArgs::parse())))
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), AnyError> {

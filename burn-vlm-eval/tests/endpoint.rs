@@ -89,6 +89,11 @@ fn faults(text: &str, number: usize) -> Act {
         ("429 for ever", _) => with("Retry-After: 1", send("429 Too Many Requests", "busy")),
         ("429 too long", _) => with("Retry-After: 4000", send("429 Too Many Requests", "busy")),
         ("500 heals", 0..2) | ("503 heals", 0..2) => send("503 Service Unavailable", "loading"),
+        // llama.cpp's words while it reads its model: more often than there are tries.
+        ("503 loading", 0..4) => send(
+            "503 Service Unavailable",
+            r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
+        ),
         ("500 stays", _) => send("500 Internal Server Error", "Internal Server Error"),
         ("500 of the client", _) => {
             let body = r#"{"error":{"code":500,"message":"bad image_url","type":"invalid_request_error"}}"#;
@@ -137,6 +142,7 @@ fn every_fault_is_a_record_with_its_reason() {
         ("429 milliseconds", "kept", "", 2),
         ("429 nothing", "kept", "", 6),
         ("429 too long", "deferred", "busy", 1),
+        ("503 loading", "kept", "", 5),
         ("good 1", "kept", "", 1),
         ("500 heals", "kept", "", 3),
         ("500 stays", "failed", "server_error", 3),

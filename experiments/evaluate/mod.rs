@@ -27,6 +27,7 @@ use clap::Parser;
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use crate::compute::in_pool;
 use crate::signals::stop_after;
 use crate::study::repository;
 use answers::Answers;
@@ -164,7 +165,7 @@ pub struct EvaluateArgs {
 
 /// Runs `examples/evaluate` with the command line of this process.
 pub fn evaluate_command() -> ExitCode {
-    crate::end(evaluate(&EvaluateArgs::parse()))
+    crate::end(in_pool(|| evaluate(&EvaluateArgs::parse())))
 }
 
 /// A tag of the command line.

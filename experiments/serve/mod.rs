@@ -50,6 +50,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use crate::compute::in_pool;
 use crate::signals::left_to_the_server;
 use fetch::{AllowedHost, Fetcher};
 use metrics::Metrics;
@@ -395,7 +396,7 @@ fn host(
             }
         }
     };
-    std::thread::Builder::new().name("model".into()).spawn(work)?;
+    std::thread::Builder::new().name("model".into()).spawn(|| in_pool(work))?;
     let places = Arc::new(Semaphore::new(capacity));
     Ok(Hosted { name, chat, folder, adapted, clips, places, jobs, broken })
 }

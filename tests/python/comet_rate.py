@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import random
-import resource
+import re
 import shutil
 import statistics
 import subprocess
@@ -82,11 +82,19 @@ def ours(folder, data, threads):
         rows = "".join(json.dumps({"source": row["src"], "translation": row["mt"]}, ensure_ascii=False) + "\n" for row in data)
         (Path(work) / "pairs.jsonl").write_text(rows)
         began = time.perf_counter()
-        subprocess.run([PROGRAM, "data", "score", "pairs.jsonl", "--model", folder, "--out", "out.jsonl", "--device", "flex"],
-                       cwd=work, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"RAYON_NUM_THREADS": str(threads)})
+        command = [PROGRAM, "data", "score", "pairs.jsonl", "--model", folder, "--out", "out.jsonl", "--device", "flex"]
+        process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, env=os.environ | {"RAYON_NUM_THREADS": str(threads)})
+        # `ru_maxrss` of a child would hold what this process held when it began the child.
+        peak = 0
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            peak = max(peak, int(found[1]) if found else 0)
+            time.sleep(0.02)
         seconds = time.perf_counter() - began
+        if process.returncode:
+            sys.exit(f"burn-vlm ended with {process.returncode}")
         scores = [json.loads(line)["quality"] for line in (Path(work) / "out.jsonl").read_text().splitlines()]
-    return seconds, scores
+    return seconds, scores, peak * 1024 / 1e6
 
 
 def theirs(model, data):
@@ -120,13 +128,12 @@ def main():
         rates = {"burn-vlm": [], "unbabel-comet": []}
         scores = {}
         for _ in range(args.rounds):
-            load, _ = ours(folder, data[:1], args.threads)
-            whole, scores["burn-vlm"] = ours(folder, data, args.threads)
+            load, _, _ = ours(folder, data[:1], args.threads)
+            whole, scores["burn-vlm"], peak = ours(folder, data, args.threads)
             rates["burn-vlm"].append((args.pairs - 1) / (whole - load))
             if model:
                 seconds, scores["unbabel-comet"] = theirs(model, data)
                 rates["unbabel-comet"].append(args.pairs / seconds)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
         print(f"burn-vlm: peak memory {peak:.0f} MB, {peak / weights:.2f} x the weights")
         for name, found in rates.items():
             if found:

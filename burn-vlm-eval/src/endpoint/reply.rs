@@ -17,6 +17,8 @@ use super::wait::retry_after;
 const ERROR_BYTES: u64 = 64 << 10;
 /// OpenAI says so, with the state of a busy endpoint, where no waiting helps.
 const NO_QUOTA: &str = "insufficient_quota";
+/// What llama.cpp says (503, without `Retry-After`) while it reads its model, which takes minutes: more than all tries do.
+const LOADING: &str = "Loading model";
 /// Servers of models without pictures say so, with the state of a server that failed (llama.cpp: 500).
 const NO_PICTURES: [&str; 3] = ["image input is not supported", "does not support image", "not a multimodal model"];
 /// A question that is too long, in the words of llama.cpp, OpenAI and vLLM.
@@ -88,6 +90,7 @@ impl Client {
             429 if says(&[NO_QUOTA]) => refused(Trouble::Quota, "the quota of the key is spent".to_owned()),
             300..=399 => refused(Trouble::Redirect, "it sends to another address, which is not followed".to_owned()),
             429 => Came::Again { trouble: Trouble::Busy, why: said, after },
+            503 if says(&[LOADING]) => Came::Again { trouble: Trouble::Busy, why: said, after },
             _ if says(&NO_PICTURES) => refused(Trouble::NoPictures, format!("the model {model:?} takes no pictures")),
             _ if says(&TOO_LONG) => failed(Trouble::TooLong),
             400..=499 if says(&FILTERED) => failed(Trouble::Filter),

@@ -57,13 +57,11 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     let rows = dims[..D - 1].iter().product::<usize>();
     dims[D - 1] = output;
     let x = x.reshape([rows, input]);
-    if !in_f32 {
-        return burn::tensor::module::linear(x, weight, bias).reshape(dims);
-    }
-    let x = cast_to(x, DType::F32);
-    let y: Tensor<2> = match q8::is_q8(weight.dtype()) {
-        true => q8::product(x, weight),
-        false => {
+    let x = if in_f32 { cast_to(x, DType::F32) } else { x };
+    let y: Tensor<2> = match (in_f32, q8::is_q8(weight.dtype())) {
+        (false, _) => product(x, weight),
+        (true, true) => q8::product(x, weight),
+        (true, false) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::half_linear_op(x.into_dispatch(), weight.into_dispatch()))
         }
     };
@@ -72,4 +70,13 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         None => y,
     };
     cast_to(y.reshape(dims), dtype)
+}
+
+/// `a b`, of matrices of one element type.
+///
+/// # Shapes
+/// - `a`: `[m, k]`; `b`: `[k, n]`
+/// - returns `[m, n]`
+pub(super) fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as FusedOps>::product_op(a.into_dispatch(), b.into_dispatch()))
 }

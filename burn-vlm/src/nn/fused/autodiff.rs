@@ -72,7 +72,26 @@ backward_step!(HalfLinearStep, 1, FloatTensor<B>, |weight, grad| {
     [B::half_linear(grad, B::float_swap_dims(weight, 0, 1))]
 });
 
-/// The one step that asks which gradients are wanted: a frozen head's would be as large as the head.
+/// `x w`. It keeps what the gradients that are wanted need: the weight for that of the rows, the rows for that of the weight.
+#[derive(Debug)]
+struct ProductStep;
+
+impl<B: FusedKernels> Backward<B, 2> for ProductStep {
+    type State = [Option<FloatTensor<B>>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let ([x_parent, weight_parent], [x, weight]) = (ops.parents, ops.state);
+        if let (Some(parent), Some(weight)) = (x_parent, weight) {
+            grads.register::<B>(parent.id, B::product(grad.clone(), B::float_swap_dims(weight, 0, 1)));
+        }
+        if let (Some(parent), Some(x)) = (weight_parent, x) {
+            grads.register::<B>(parent.id, B::product(B::float_swap_dims(x, 0, 1), grad));
+        }
+    }
+}
+
+/// A step that asks which gradients are wanted: a frozen head's would be as large as the head.
 #[derive(Debug)]
 struct LinearLossStep;
 
@@ -229,6 +248,18 @@ impl<B: FusedKernels + Erased, C: CheckpointStrategy> FusedOps for Autodiff<B, C
                 prep.finish((gate, up, activation), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::gated_forward(activation, gate, up)),
+        }
+    }
+
+    fn product_op(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        match ProductStep.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::product(x.clone(), weight.clone());
+                prep.finish([weight_tracked.then_some(x), x_tracked.then_some(weight)], y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::product(x, weight)),
         }
     }
 

@@ -4,8 +4,8 @@
 //! what a training step on the CPU would otherwise wait for.
 
 use ::half::slice::HalfFloatSliceExt;
-use burn::backend::Flex;
-use burn::backend::TensorMetadata;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_flex::{FlexTensor, Layout};
 
@@ -14,6 +14,7 @@ use super::kernels::attention::{self, Ends, Heads, Padding, Problem, Saved, Segm
 use super::kernels::half::{self, Half, HalfMatrix};
 use super::kernels::norm::{self, Norm};
 use super::kernels::parallel::Buffer;
+use super::kernels::product::{self, View};
 use super::kernels::{cross_entropy, elementwise};
 use super::{AttentionConfig, AttentionSaved, FusedKernels, KeyMask, generic};
 use crate::nn::{Activation, AdamWHyper};
@@ -76,6 +77,14 @@ fn half_matrix(weight: &FlexTensor) -> Option<HalfMatrix<'_>> {
         _ => return None,
     };
     HalfMatrix::new(bits.get(layout.start_offset()..)?, kind, (rows, columns), strides)
+}
+
+/// A matrix as products read it; none for strides that are negative.
+fn view(matrix: &FlexTensor) -> Option<View<'_>> {
+    let layout = matrix.layout();
+    let (&[row, column], [rows, columns]) = (layout.strides(), matrix.shape().dims()) else { return None };
+    let strides = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);
+    View::new(matrix.storage::<f32>().get(layout.start_offset()..)?, (rows, columns), strides)
 }
 
 /// Targets as i64, whatever the integer type.
@@ -303,6 +312,21 @@ impl FusedKernels for Flex {
             transform(up, |up| elementwise::gated_backward(activation, grad, elements(&gate), up))
         });
         [d_gate, d_up]
+    }
+
+    fn product(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&a, &b]) {
+            return Self::float_matmul(a, b);
+        }
+        let [a, b] = [a, b].map(|matrix| if view(&matrix).is_some() { matrix } else { matrix.to_contiguous() });
+        match (view(&a), view(&b)) {
+            (Some(left), Some(right)) => {
+                let [rows, _] = a.shape().dims();
+                let [_, columns] = b.shape().dims();
+                tensor(product::product(left, right), Shape::from([rows, columns]))
+            }
+            _ => Self::float_matmul(a, b),
+        }
     }
 
     fn half_linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {

@@ -72,9 +72,9 @@ impl LinearLoss {
     }
 
     /// `[rows, chunk]`
-    fn logits<B: Backend>(&self, hidden: &FloatTensor<B>, part: Float<B>) -> FloatTensor<B> {
+    fn logits<B: FusedKernels>(&self, hidden: &FloatTensor<B>, part: Float<B>) -> FloatTensor<B> {
         let part = if self.class_rows { part.transpose() } else { part };
-        Float::<B>(hidden.clone()).matmul(part).0
+        B::product(hidden.clone(), part.0)
     }
 }
 
@@ -143,7 +143,7 @@ pub fn backward<B: FusedKernels>(
         let slopes = Float::<B>(B::cross_entropy_backward(scores, local, lse.clone(), grad.clone(), config.softcap));
         if wanted[0] {
             let part = if config.class_rows { part } else { part.transpose() };
-            let term = Float::<B>::f32(slopes.clone().matmul(part).0);
+            let term = Float::<B>::f32(B::product(slopes.clone().0, part.0));
             dx = Some(match dx {
                 None => term,
                 Some(sum) => sum + term,
@@ -151,9 +151,8 @@ pub fn backward<B: FusedKernels>(
         }
         if wanted[1] {
             let hidden = Float::<B>(hidden.clone());
-            let term =
-                if config.class_rows { slopes.transpose().matmul(hidden) } else { hidden.transpose().matmul(slopes) };
-            let term = term.cast(weight.dtype());
+            let (left, right) = if config.class_rows { (slopes, hidden) } else { (hidden, slopes) };
+            let term = Float::<B>(B::product(left.transpose().0, right.0)).cast(weight.dtype());
             dw = Some(if chunks.len() == 1 {
                 term
             } else {

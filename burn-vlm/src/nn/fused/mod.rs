@@ -208,6 +208,14 @@ pub trait FusedKernels: Backend {
         generic::gated_backward::<Self>(activation, gate, up, grad)
     }
 
+    /// `a b`.
+    ///
+    /// # Shapes
+    /// - `a`: `[m, k]`; `b`: `[k, n]`
+    fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(a, b)
+    }
+
     /// `x w` with a weight of 16-bit floats, in the element type of `x`; see [`crate::nn::linear()`].
     ///
     /// # Shapes

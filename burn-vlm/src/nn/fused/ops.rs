@@ -144,6 +144,11 @@ pub trait FusedOps: FusedKernels {
         Self::gated_forward(activation, gate, up)
     }
 
+    /// `x w`, see [`crate::nn::linear()`].
+    fn product_op(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::product(x, weight)
+    }
+
     /// `x w` with a weight of 16-bit floats that is not trained, see [`crate::nn::linear()`]; no gradient reaches the weight.
     fn half_linear_op(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::half_linear(x, weight)

@@ -356,6 +356,8 @@ unsafe fn tile<I: Isa, const BF16: bool, const HALF: bool, const R: usize, const
         }
         for p in 0..k {
             let b_row: [f32; C] = if HALF {
+                // The next rows of these columns: the runs of a row are too short for the processor to read ahead by itself.
+                I::prefetch(b.wrapping_add((p + FEW_ROWS_DEPTH) * b_row + j).cast());
                 I::widen::<BF16, C>(b.add(p * b_row + j).cast::<[u16; C]>().read_unaligned())
             } else {
                 b.cast::<f32>().add(p * b_row + j).cast::<[f32; C]>().read_unaligned()

@@ -8,5 +8,6 @@ pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod parallel;
+pub mod product;
 pub mod q8;
 pub mod simd;

@@ -208,6 +208,11 @@ impl<'a> Shared<'a> {
         Self { data: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
+    /// Borrows `buffer`, whose elements are to be written before anybody reads them.
+    pub fn unwritten(buffer: &'a mut [MaybeUninit<f32>]) -> Self {
+        Self { data: buffer.as_mut_ptr().cast(), len: buffer.len(), buffer: PhantomData }
+    }
+
     /// The address of element `at`, and how many elements there are from there on.
     ///
     /// # Panics

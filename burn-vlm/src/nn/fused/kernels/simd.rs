@@ -23,6 +23,12 @@ pub trait Isa: Copy {
         bits.map(widen::<BF16>)
     }
 
+    /// Asks for the line of memory at an address, which may be any.
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        let _ = address;
+    }
+
     /// Sum of sixteen lanes, pairwise.
     #[inline(always)]
     fn sum16(lanes: [f32; 16]) -> f32 {
@@ -66,6 +72,12 @@ pub struct Portable;
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Wide {
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        // SAFETY: a hint, which reads nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) }
+    }
+
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -129,6 +141,12 @@ impl Isa for Wide {
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Narrow {
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        // SAFETY: a hint, which reads nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast()) }
+    }
+
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)

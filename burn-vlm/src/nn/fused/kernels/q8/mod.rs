@@ -22,6 +22,7 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::parallel::{self, Shared};
+use super::simd::{Isa, Kernel, dispatch};
 use rows::Rows;
 use tile::Panel;
 
@@ -134,7 +135,7 @@ impl<'a> Packer<'a> {
             let start = (skip + at) * PANEL;
             for output in start.max(first)..(start + PANEL).min(first + count) {
                 let inputs = &outputs[(output - first) * input..][..input];
-                pack(inputs, output - start, numbers, scales)?;
+                dispatch(Pack { inputs, lane: output - start, numbers, scales })?;
             }
             Ok(())
         })
@@ -142,24 +143,37 @@ impl<'a> Packer<'a> {
 }
 
 /// Writes the inputs of one output into lane `lane` of its panel.
-fn pack(inputs: &[f32], lane: usize, numbers: &mut [u8], scales: &mut [u8]) -> Result<(), Unfit> {
-    let (numbers, scales) = (numbers.chunks_exact_mut(BLOCK_BYTES), scales.chunks_exact_mut(SCALE_BYTES));
-    for ((inputs, numbers), scales) in inputs.chunks(BLOCK).zip(numbers).zip(scales) {
-        let largest = inputs.iter().fold(0f32, |largest, input| largest.max(input.abs()));
-        let scale = not_less(largest / LARGEST);
-        let unfit = inputs.iter().find(|input| !input.is_finite()).or((!scale.is_finite()).then_some(&largest));
-        if let Some(unfit) = unfit {
-            return Err(Unfit(*unfit));
+struct Pack<'a> {
+    inputs: &'a [f32],
+    lane: usize,
+    numbers: &'a mut [u8],
+    scales: &'a mut [u8],
+}
+
+impl Kernel for Pack<'_> {
+    type Output = Result<(), Unfit>;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> Result<(), Unfit> {
+        let Self { inputs, lane, numbers, scales } = self;
+        let (numbers, scales) = (numbers.chunks_exact_mut(BLOCK_BYTES), scales.chunks_exact_mut(SCALE_BYTES));
+        for ((inputs, numbers), scales) in inputs.chunks(BLOCK).zip(numbers).zip(scales) {
+            let largest = inputs.iter().fold(0f32, |largest, input| largest.max(input.abs()));
+            let scale = not_less(largest / LARGEST);
+            let unfit = inputs.iter().find(|input| !input.is_finite()).or((!scale.is_finite()).then_some(&largest));
+            if let Some(unfit) = unfit {
+                return Err(Unfit(*unfit));
+            }
+            scales[lane * 2..][..2].copy_from_slice(&scale.to_bits().to_le_bytes());
+            let scale = scale.to_f32();
+            for (at, input) in inputs.iter().enumerate() {
+                // A block of zeros has the scale zero.
+                let number = if scale > 0.0 { (input / scale).round_ties_even() as i32 } else { 0 };
+                numbers[place(at, lane)] = (number + OFFSET) as u8;
+            }
         }
-        scales[lane * 2..][..2].copy_from_slice(&scale.to_bits().to_le_bytes());
-        let scale = scale.to_f32();
-        for (at, input) in inputs.iter().enumerate() {
-            // A block of zeros has the scale zero.
-            let number = if scale > 0.0 { (input / scale).round_ties_even() as i32 } else { 0 };
-            numbers[place(at, lane)] = (number + OFFSET) as u8;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Where in a block of a panel input `at` of output `lane` is.
