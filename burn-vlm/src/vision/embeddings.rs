@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use crate::encoder::check_heads;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
+use crate::nn::linear;
 
 /// A convolution whose stride equals its kernel.
 #[derive(Module, Debug)]
@@ -49,11 +50,8 @@ impl PatchEmbedding {
         let patches: Tensor<6> = pixels.reshape([n, channels, rows, patch, columns, patch]);
         // [n, rows, columns, channels, patch row, patch column]: the order of the weight's elements
         let patches = patches.permute([0, 2, 4, 1, 3, 5]).reshape([n * rows * columns, area]);
-        let features = patches.matmul(weight.reshape([hidden, area]).transpose());
-        let features = match &self.bias {
-            Some(bias) => features + bias.val().unsqueeze(),
-            None => features,
-        };
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        let features = linear(patches, weight.reshape([hidden, area]).transpose(), bias);
         features.reshape([n, rows * columns, hidden])
     }
 }

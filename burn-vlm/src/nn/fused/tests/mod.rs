@@ -9,6 +9,7 @@ mod linear_loss;
 mod math;
 mod pointwise;
 mod precision;
+mod product;
 mod q8;
 mod rows;
 
