@@ -15,7 +15,7 @@ use burn_vlm::vision::{SiglipVisionConfig, VisionConfig};
 use burn_vlm::vlm::{FeatureLayer, SelectStrategy, Vlm, VlmConfig, VlmInput};
 use burn_vlm_train::device::{DeviceChoice, choose};
 use burn_vlm_train::optim::{AdamW, AdamWConfig, LearningRates};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -138,4 +138,9 @@ fn vlm(c: &mut Criterion) {
 }
 
 criterion_group!(benches, decoder, vlm);
-criterion_main!(benches);
+
+/// On a thread of a pool, as the programs of this library compute.
+fn main() {
+    rayon::ThreadPoolBuilder::new().build().expect("threads").install(benches);
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, parameters};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::{LanguageConfig, LanguageModel, Qwen2Config};
-use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -86,4 +86,9 @@ fn generate(c: &mut Criterion) {
 }
 
 criterion_group!(benches, generate);
-criterion_main!(benches);
+
+/// On a thread of a pool, as the programs of this library compute.
+fn main() {
+    rayon::ThreadPoolBuilder::new().build().expect("threads").install(benches);
+    Criterion::default().configure_from_args().final_summary();
+}
