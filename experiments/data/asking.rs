@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use burn_vlm_base::files::create_dir_all;
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_data::pipeline::{
     Answerer, Budget, Check, End, Progress, RecordLog, Run, RunOptions, Settings, Spent, Task,
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::own_model::{OwnModel, model_name};
 use crate::AnyError;
-use crate::args::Place;
+use crate::args::{Place, check_empty};
 use crate::signals::stop_after;
 
 /// Tokens that prices are given for.
@@ -268,6 +269,16 @@ impl AskArgs {
             None => writeln!(out, "  --price-in and --price-out (for a million tokens) tell what they cost"),
         }
     }
+}
+
+/// The log of a command's own folder, which holds nothing of anybody else: what has no log is not gone on with, and would be overwritten.
+pub(super) fn own_log(out: &Path) -> Result<RecordLog, AnyError> {
+    let path = out.join("log.jsonl");
+    if !path.exists() {
+        check_empty(out)?;
+    }
+    create_dir_all(out)?;
+    Ok(RecordLog::open(&path)?)
 }
 
 /// An address as it may be shown: what follows a question mark may be a secret.

@@ -11,7 +11,7 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::Share;
 use burn_vlm_data::pipeline::{RowWriter, assign_languages, language_key};
-use burn_vlm_data::source::{FileSource, Source};
+use burn_vlm_data::source::{FileSource, Row, Source};
 use clap::Args;
 use serde_json::{Map, json};
 
@@ -92,6 +92,7 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
         return Err(format!("--languages: no language but {from}, which the rows are in; name others").into());
     }
     let source = open_files(args.files.of(&args.path, &args.files.column))?;
+    args.check_field(&source)?;
     let keys = keys(&source, args.seed, reporter);
     let assigned = assign_languages(&keys, args.stays, &languages);
     let folder = temp_dir_for(&args.out)?;
@@ -152,6 +153,22 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
         writeln!(out, "  {left_out} rows cannot be read: unreadable.jsonl")?;
     }
     Ok(())
+}
+
+impl AssignArgs {
+    /// What the rows have by the name of the new field would be lost.
+    fn check_field(&self, source: &FileSource) -> Result<(), AnyError> {
+        let first: Vec<u64> = (0..source.len().min(WINDOW)).collect();
+        let has = |row: &Row| row.fields.contains_key(&self.field);
+        match source.texts(&first).into_iter().flatten().any(|row| has(&row)) {
+            false => Ok(()),
+            true => Err(format!(
+                "{}: its rows have a `{}` already, which --field would replace; name another",
+                self.path, self.field
+            )
+            .into()),
+        }
+    }
 }
 
 /// Rows that stay; no other is assigned their language.

@@ -174,6 +174,9 @@ struct Excluded<'a> {
 /// Runs the command.
 pub(super) fn run(args: &OverlapArgs, out: &mut dyn Write, reporter: &Reporter) -> Result<(), AnyError> {
     check_empty(&args.out)?;
+    if let Some(path) = args.write_excluded.as_ref().filter(|path| path.exists()) {
+        return Err(format!("--write-excluded {}: it is there already; name another file", path.display()).into());
+    }
     let opening = reporter.bar(&format!("opening {}", args.training), 1);
     let training = args.open(&args.training, args.image_root.as_deref())?;
     let benchmarks = args.benchmarks()?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use burn_vlm_base::files::{create_dir_all, write_atomic, write_atomic_with};
+use burn_vlm_base::files::{write_atomic, write_atomic_with};
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::pipeline::regeneration::{PictureTask, Prompts, RegenerationPlan, check};
@@ -17,7 +17,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::asking::{AskArgs, Asked, Reading};
+use super::asking::{AskArgs, Asked, Reading, own_log};
 use super::export::{Languages, languages};
 use super::made_report::{Counts, Report};
 use super::rows_of::{RowArgs, Rows};
@@ -110,8 +110,7 @@ pub(super) fn run(args: &RegenerateArgs, out: &mut dyn Write, reporter: &Reporte
     }
     let plan = args.plan()?;
     let rows = args.rows.open(None)?;
-    create_dir_all(&args.out)?;
-    let mut log = RecordLog::open(&args.out.join("log.jsonl"))?;
+    let mut log = own_log(&args.out)?;
     let work = Work { args, plan: &plan, rows: &rows };
     let asked = work.ask(&mut log, reporter)?;
     asked.notes.iter().for_each(|note| reporter.warn(note));

@@ -86,6 +86,10 @@ impl RowArgs {
             }
             open_sources(&MixtureConfig::from_file(path)?, Limits::default())?.into_iter().flatten().collect()
         } else {
+            if let Some(field) = &self.caption_field {
+                let field = [("--caption-field", field.as_str())];
+                self.check_fields(FileSource::open(self.source(language, &field))?, &field)?;
+            }
             vec![Arc::new(FileSource::open(self.source(language, &[]))?) as Arc<dyn Source>]
         };
         let with_fields = match fields {

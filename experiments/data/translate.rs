@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use burn_vlm_base::files::{create_dir_all, write_atomic_with};
+use burn_vlm_base::files::write_atomic_with;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::pipeline::translation::{
@@ -24,7 +24,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::asking::{AskArgs, Asked, Reading};
+use super::asking::{AskArgs, Asked, Reading, own_log};
 use super::export::{Languages, languages};
 use super::made_report::{Counts, Report};
 use super::rows_of::{ReadRow, RowArgs, Rows};
@@ -151,9 +151,7 @@ pub(super) fn run(args: &TranslateArgs, out: &mut dyn Write, reporter: &Reporter
     let plan = args.plan()?;
     let checks = TranslationChecks::new(plan.template.clone(), plan.names.clone(), args.skip_checks.iter().copied());
     let rows = args.rows.open_with(Some(args.from), &args.fields())?;
-    let path = args.out.join("log.jsonl");
-    create_dir_all(&args.out)?;
-    let mut log = RecordLog::open(&path)?;
+    let mut log = own_log(&args.out)?;
     let work = Work { args, plan: &plan, checks: &checks, rows: &rows };
     let asked = work.ask(&mut log, reporter)?;
     asked.notes.iter().for_each(|note| reporter.warn(note));

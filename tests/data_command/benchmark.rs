@@ -129,6 +129,12 @@ fn a_benchmark_in_two_languages_is_scored_and_loses_what_needs_no_picture() {
     let (_, refused) =
         run(&["benchmark", "blind", &built, "--predictions", &predictions, "--in-runs", "2", "--out", &two]);
     assert!(refused.unwrap_err().contains("expected 1 to 1"));
+    let copy = path(folder.path(), "copy.jsonl");
+    std::fs::copy(&predictions, &copy).unwrap();
+    for again in [&predictions, &copy] {
+        let (_, refused) = run(&["benchmark", "blind", &built, "--predictions", &predictions, again, "--out", &two]);
+        assert!(refused.unwrap_err().contains("once more; name each run once"));
+    }
     let (said, strict) =
         run(&["benchmark", "blind", &built, "--predictions", &predictions, "--at-most", "0.001", "--out", &two]);
     strict.unwrap();

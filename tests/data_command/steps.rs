@@ -346,3 +346,32 @@ fn overlap_of_a_mixture_and_benchmarks() {
         assert!(error.contains(word), "{line:?}: {error}");
     }
 }
+
+/// What a command would write over, and did not make, is left as it is: files, folders, fields of rows.
+#[test]
+fn nothing_of_others_is_written_over() {
+    let (folder, file, rows) = scored();
+    let refused = |arguments: &[&str], why: &str| {
+        let said = run(arguments).1.expect_err("refused");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    };
+    let out = path(folder.path(), "out");
+    refused(&["overlap", &file, "--benchmark", &file, "--out", &out, "--write-excluded", &file], "it is there already");
+    let own = path(folder.path(), "own");
+    fs::create_dir(&own).unwrap();
+    let mine = path(Path::new(&own), "translated.jsonl");
+    fs::copy(&file, &mine).unwrap();
+    let nobody = ["--endpoint", "http://127.0.0.1:9/v1", "--endpoint-model", "none", "--tries", "1"];
+    refused(&[&["translate", &mine, "--languages", "de", "--out", &own], &nobody[..]].concat(), "is not empty");
+    refused(&[&["regenerate", &mine, "--languages", "en", "--out", &own], &nobody[..]].concat(), "is not empty");
+    for field in ["translation", "id"] {
+        let assign = ["assign-languages", &file, "--languages", "de,fr", "--field", field, "--out", &out];
+        refused(&assign, &format!("have a `{field}` already"));
+    }
+    refused(
+        &[&["translate", &file, "--caption-field", "nosuch", "--languages", "de", "--out", &out], &nobody[..]].concat(),
+        "none of the first 60 rows has `nosuch` (--caption-field)",
+    );
+    assert_eq!((lines(&file), lines(&mine)), (rows.clone(), rows));
+    assert!(!Path::new(&out).exists());
+}

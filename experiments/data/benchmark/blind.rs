@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_vlm_base::files::write_atomic;
 use burn_vlm_base::jsonl::write_jsonl_atomic;
@@ -86,7 +86,14 @@ pub(super) fn run(args: &BlindArgs, out: &mut dyn Write) -> Result<(), AnyError>
     let built = Folder::read(&args.folder)?;
     let items = built.items(&args.folder)?;
     let mut runs = Vec::new();
-    for file in &args.predictions {
+    for (at, file) in args.predictions.iter().enumerate() {
+        // Two of one run would be as sure as two runs.
+        for other in &args.predictions[..at] {
+            if same_bytes(file, other)? {
+                let (file, other) = (file.display(), other.display());
+                return Err(format!("--predictions: {file} is {other} once more; name each run once").into());
+            }
+        }
         let run = Run::read(file)?;
         if run.with_picture > 0 {
             writeln!(
@@ -128,6 +135,17 @@ pub(super) fn run(args: &BlindArgs, out: &mut dyn Write) -> Result<(), AnyError>
     write_atomic(&args.out.join("blind.md"), format!("# Without pictures\n\n{text}").as_bytes())?;
     writeln!(out, "{text}")?;
     build::report(&args.out, &written, &editions, out)
+}
+
+/// Whether two files hold the same, or are the same. What cannot be read is told when it is read as predictions.
+fn same_bytes(one: &Path, other: &Path) -> Result<bool, AnyError> {
+    let length = |path: &Path| path.metadata().map(|about| about.len()).ok();
+    Ok(match (length(one), length(other)) {
+        (Some(one_length), Some(other_length)) if one_length == other_length => {
+            std::fs::read(one)? == std::fs::read(other)?
+        }
+        _ => false,
+    })
 }
 
 /// The rows that go, as the source's edition calls them.
