@@ -187,6 +187,9 @@ impl AskArgs {
         let run = Run::new(log, tasks, check, &watch, options);
         let (progress, end) = run.ask(answerer.as_ref())?;
         drop(bar);
+        if self.max_tokens_total.is_some() && progress.asked() > 0 && progress.spent.tokens() == 0 {
+            notes.push("replies do not say how many tokens they are (`usage`), so that --max-tokens-total bounds nothing; take --max-requests".into());
+        }
         Ok(Asked { progress, end, seconds: begin.elapsed().as_secs_f64(), notes })
     }
 

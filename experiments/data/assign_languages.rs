@@ -10,7 +10,7 @@ use burn_vlm_base::jsonl::JsonlWriter;
 use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::Share;
-use burn_vlm_data::pipeline::{RowWriter, assign_languages, language_key};
+use burn_vlm_data::pipeline::{RowWriter, assign_languages, language_key, picture_root};
 use burn_vlm_data::source::{FileSource, Row, Source};
 use clap::Args;
 use serde_json::{Map, json};
@@ -151,6 +151,10 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
     }
     if left_out > 0 {
         writeln!(out, "  {left_out} rows cannot be read: unreadable.jsonl")?;
+    }
+    // Paths of pictures are written as they are.
+    if let Some(root) = picture_root(&source) {
+        writeln!(out, "  for the next step: --image-root {}", root.display())?;
     }
     Ok(())
 }

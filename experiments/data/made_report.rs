@@ -31,6 +31,11 @@ struct Of {
     failures: BTreeMap<String, u64>,
 }
 
+/// A row that cannot be read, as `left_out.jsonl` has it.
+pub(super) fn unreadable(skip: &Skip) -> Value {
+    json!({ "id": skip.id, "language": null, "outcome": "unreadable", "reason": skip.reason, "detail": skip.to_string() })
+}
+
 /// What became of rows.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {

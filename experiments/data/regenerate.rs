@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::asking::{AskArgs, Asked, Reading, own_log};
 use super::export::{Languages, languages};
-use super::made_report::{Counts, Report};
+use super::made_report::{Counts, Report, unreadable};
 use super::rows_of::{RowArgs, Rows};
 use super::translate::own_requests;
 use crate::AnyError;
@@ -188,6 +188,8 @@ impl Work<'_> {
                     Ok(sample) => sample,
                     Err(skip) => {
                         counts.unreadable(&skip);
+                        serde_json::to_writer(&mut file, &unreadable(&skip))?;
+                        file.write_all(b"\n")?;
                         continue;
                     }
                 };

@@ -37,7 +37,8 @@ pub(super) fn row_mixture(
     let mut tried = rows.get_many(&first);
     if !tried.iter().any(Result::is_ok) {
         let why = tried.pop().and_then(Result::err).map(|skip| format!("{}: {}", skip.reason, skip.detail));
-        let next = call("data", &format!("pair-prompts {} --out DIR", out.join(name).display()));
+        let pictures = root.map(|root| format!(" --image-root {}", root.display())).unwrap_or_default();
+        let next = call("data", &format!("pair-prompts {}{pictures} --out DIR", out.join(name).display()));
         return Ok(format!(
             "no mixture.toml: these rows cannot be trained on as they are ({}). What makes conversations of translations: {next}",
             why.unwrap_or_default()

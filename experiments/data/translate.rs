@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use super::asking::{AskArgs, Asked, Reading, own_log};
 use super::export::{Languages, languages};
-use super::made_report::{Counts, Report};
+use super::made_report::{Counts, Report, unreadable};
 use super::rows_of::{ReadRow, RowArgs, Rows};
 use crate::AnyError;
 use crate::call::examples;
@@ -381,6 +381,7 @@ impl Work<'_> {
                 Ok(row) => row,
                 Err(skip) => {
                     counts.unreadable(&skip);
+                    left_out(unreadable(&skip))?;
                     continue;
                 }
             };
