@@ -71,7 +71,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// What the benchmark is called in scores [default: its kind]
+    /// What the benchmark is called in scores [default: its kind; mmmb for choice]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
