@@ -301,6 +301,12 @@ impl Asked {
                  (--retry-failed asks those that failed too)"
             )
             .into()),
+            End::Done if self.progress.deferred > 0 => Err(format!(
+                "{} questions had no answer, as the endpoint was away or busy: log.jsonl says of each why, with the outcome `deferred`\n\
+                 What was answered is kept: run the same command again",
+                self.progress.deferred
+            )
+            .into()),
             End::Done | End::Stopped | End::Budget => Ok(()),
         }
     }

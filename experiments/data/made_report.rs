@@ -139,7 +139,7 @@ impl Report {
             "counts": self.counts,
             "spent": self.spent,
             "cost": self.cost,
-            "end": end(&asked.end),
+            "end": end(asked),
             "settings": self.settings,
         });
         write_json_atomic(&folder.join("report.json"), &json)
@@ -198,7 +198,7 @@ impl Report {
             let _ = writeln!(text, "\nRows that could not be read: {}. The first:\n", self.counts.unreadable);
             self.counts.first_unreadable.iter().for_each(|line| text.push_str(&format!("- {line}\n")));
         }
-        let _ = writeln!(text, "\nThe run ended: {}.", end(&asked.end));
+        let _ = writeln!(text, "\nThe run ended: {}.", end(asked));
         let settings = serde_json::to_string_pretty(&self.settings).unwrap_or_default();
         let _ = write!(text, "\n```json\n{settings}\n```\n");
         text
@@ -244,8 +244,9 @@ impl Report {
 }
 
 /// Why a run ended, in a few words.
-fn end(end: &End) -> String {
-    match end {
+fn end(asked: &Asked) -> String {
+    match &asked.end {
+        End::Done if asked.progress.deferred > 0 => "all was asked, not all was answered".to_owned(),
         End::Done => "all was asked".to_owned(),
         End::Stopped => "it was stopped".to_owned(),
         End::Budget => "the budget was spent".to_owned(),
