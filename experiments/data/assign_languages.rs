@@ -11,12 +11,12 @@ use burn_vlm_base::progress::Reporter;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::Share;
 use burn_vlm_data::pipeline::{RowWriter, assign_languages, language_key, picture_root};
-use burn_vlm_data::source::{FileSource, Row, Source};
+use burn_vlm_data::source::{FileSource, Source};
 use clap::Args;
 use serde_json::{Map, json};
 
 use super::export::{Languages, languages};
-use super::opened::{FileArgs, open_files, paced};
+use super::opened::{FileArgs, FirstRows, open_files, paced};
 use crate::AnyError;
 use crate::args::check_empty;
 use crate::call::examples;
@@ -92,7 +92,7 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
         return Err(format!("--languages: no language but {from}, which the rows are in; name others").into());
     }
     let source = open_files(args.files.of(&args.path, &args.files.column))?;
-    args.check_field(&source)?;
+    FirstRows::of(&args.path, &source, WINDOW).must_lack("--field", &args.field)?;
     let keys = keys(&source, args.seed, reporter);
     let assigned = assign_languages(&keys, args.stays, &languages);
     let folder = temp_dir_for(&args.out)?;
@@ -157,22 +157,6 @@ pub(super) fn run(args: &AssignArgs, out: &mut dyn Write, reporter: &Reporter) -
         writeln!(out, "  for the next step: --image-root {}", root.display())?;
     }
     Ok(())
-}
-
-impl AssignArgs {
-    /// What the rows have by the name of the new field would be lost.
-    fn check_field(&self, source: &FileSource) -> Result<(), AnyError> {
-        let first: Vec<u64> = (0..source.len().min(WINDOW)).collect();
-        let has = |row: &Row| row.fields.contains_key(&self.field);
-        match source.texts(&first).into_iter().flatten().any(|row| has(&row)) {
-            false => Ok(()),
-            true => Err(format!(
-                "{}: its rows have a `{}` already, which --field would replace; name another",
-                self.path, self.field
-            )
-            .into()),
-        }
-    }
 }
 
 /// Rows that stay; no other is assigned their language.

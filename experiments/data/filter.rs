@@ -19,7 +19,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::opened::{FileArgs, open_files, paced};
+use super::opened::{FileArgs, FirstRows, open_files, paced};
 use super::row_mixture::row_mixture;
 use crate::AnyError;
 use crate::args::check_empty;
@@ -27,6 +27,8 @@ use crate::call::examples;
 
 /// Rows that are read at once.
 const WINDOW: u64 = 256;
+/// The usual field of a row's language.
+const LANGUAGE: &str = "language";
 /// What rows that are kept are written to, and those that are not.
 const KEPT: &str = "kept.jsonl";
 const REJECTED: &str = "rejected.jsonl";
@@ -82,7 +84,7 @@ pub(super) struct FilterArgs {
     score: String,
 
     /// The field or column with each row's language
-    #[arg(long, value_name = "NAME", default_value = "language")]
+    #[arg(long, value_name = "NAME", default_value = LANGUAGE)]
     language_field: String,
 
     /// Keep scores of at least T; LANGUAGE=T for one of them; several with commas between
@@ -143,6 +145,10 @@ pub(super) fn run(args: &FilterArgs, out: &mut dyn Write, reporter: &Reporter) -
     let cuts = Cuts::new(&args.threshold, &args.quantile, args.strict)?;
     let excluded = args.excluded()?;
     let source = args.open()?;
+    // Rows need not have the usual one.
+    if args.language_field != LANGUAGE {
+        FirstRows::of(&args.path, &source, WINDOW).must_have(&[("--language-field", &args.language_field)])?;
+    }
     let mut scores = args.scores(&source, reporter)?;
     let thresholds = cuts.thresholds(&mut scores).map_err(|error| format!("{}: {error}", args.path))?;
     let mut report = FilterReport::new(&args.score, &cuts, &scores, &thresholds);

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn_vlm_base::progress::{Bar, show_duration};
+use burn_vlm_base::suggest::hint;
 use burn_vlm_data::mixture::{MixtureConfig, SourceFormat};
 use burn_vlm_data::pipeline::overlap::{FileRecords, OverlapRecords, SampleRecords};
-use burn_vlm_data::source::{Fields, FileSource, Limits, SourceConfig, SourceError, file_sources, open_sources};
+use burn_vlm_data::source::{
+    Fields, FileSource, Limits, Source, SourceConfig, SourceError, file_sources, open_sources,
+};
 use clap::Args;
 use toml::Table;
 
@@ -34,6 +37,51 @@ impl FileArgs {
     /// The configuration of files with these options and `more` columns.
     pub(super) fn of(&self, data: &str, more: &[String]) -> SourceConfig {
         beside(data, self.image_root.as_deref(), self.allow_links, more)
+    }
+}
+
+/// The fields of the first rows of a source.
+pub(super) struct FirstRows<'a> {
+    path: &'a str,
+    count: usize,
+    names: BTreeSet<String>,
+}
+
+impl<'a> FirstRows<'a> {
+    /// Of at most `most` rows; those that cannot be read have none.
+    pub(super) fn of(path: &'a str, source: &FileSource, most: u64) -> Self {
+        let first: Vec<u64> = (0..source.len().min(most)).collect();
+        let rows: Vec<_> = source.texts(&first).into_iter().flatten().collect();
+        let names = rows.iter().flat_map(|row| row.fields.keys().cloned()).collect();
+        Self { path, count: rows.len(), names }
+    }
+
+    /// Fields, each with the option that names it, must be there in one of the rows: a name that is misspelt would leave out all of them.
+    pub(super) fn must_have(&self, fields: &[(&str, &str)]) -> Result<(), AnyError> {
+        let Self { path, count, names } = self;
+        match fields.iter().find(|(_, field)| *count > 0 && !names.contains(*field)) {
+            None => Ok(()),
+            Some((option, field)) => {
+                let close = hint(field, names.iter().map(String::as_str));
+                let there = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                Err(format!(
+                    "{path}: none of the first {count} rows has `{field}` ({option}){close}; there are {there}"
+                )
+                .into())
+            }
+        }
+    }
+
+    /// A field that `option` names must be new: what the rows have by its name would be lost.
+    pub(super) fn must_lack(&self, option: &str, field: &str) -> Result<(), AnyError> {
+        match self.names.contains(field) {
+            false => Ok(()),
+            true => Err(format!(
+                "{}: its rows have a `{field}` already, which {option} would replace; name another",
+                self.path
+            )
+            .into()),
+        }
     }
 }
 

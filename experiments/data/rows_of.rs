@@ -1,11 +1,9 @@
 //! The rows that a pipeline works on: those of a file, a folder, or all sources of a mixture.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use burn_vlm_base::suggest::hint;
 use burn_vlm_data::language::Language;
 use burn_vlm_data::mixture::MixtureConfig;
 use burn_vlm_data::sample::Sample;
@@ -14,7 +12,7 @@ use burn_vlm_data::source::{
 };
 use clap::Args;
 
-use super::opened::beside;
+use super::opened::{FirstRows, beside};
 use crate::AnyError;
 
 /// Rows that are read at once.
@@ -86,9 +84,13 @@ impl RowArgs {
             }
             open_sources(&MixtureConfig::from_file(path)?, Limits::default())?.into_iter().flatten().collect()
         } else {
-            if let Some(field) = &self.caption_field {
-                let field = [("--caption-field", field.as_str())];
-                self.check_fields(FileSource::open(self.source(language, &field))?, &field)?;
+            let named = [("--caption-field", &self.caption_field), ("--language-field", &self.language_field)];
+            let named: Vec<_> =
+                named.into_iter().filter_map(|(option, name)| Some((option, name.as_deref()?))).collect();
+            if !named.is_empty() {
+                // By a field that is not there no row would be read.
+                let any_language = SourceConfig { language: None, ..self.source(language, &named) };
+                self.check_fields(FileSource::open(any_language)?, &named)?;
             }
             vec![Arc::new(FileSource::open(self.source(language, &[]))?) as Arc<dyn Source>]
         };
@@ -99,23 +101,9 @@ impl RowArgs {
         Ok(Rows { sources, with_fields, limit: self.limit, read: AtomicU64::new(0) })
     }
 
-    /// A name that is misspelt would leave out all rows.
     fn check_fields(&self, source: FileSource, fields: &[(&str, &str)]) -> Result<FileSource, AnyError> {
-        let first: Vec<u64> = (0..source.len().min(WINDOW)).collect();
-        let rows: Vec<_> = source.texts(&first).into_iter().flatten().collect();
-        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.fields.keys()).map(String::as_str).collect();
-        match fields.iter().find(|(_, field)| !rows.is_empty() && !names.contains(field)) {
-            None => Ok(source),
-            Some((option, field)) => {
-                let there = names.iter().copied().collect::<Vec<_>>().join(", ");
-                let (looked, close) = (rows.len(), hint(field, names.iter().copied()));
-                let path = &self.path;
-                Err(format!(
-                    "{path}: none of the first {looked} rows has `{field}` ({option}){close}; there are {there}"
-                )
-                .into())
-            }
-        }
+        FirstRows::of(&self.path, &source, WINDOW).must_have(fields)?;
+        Ok(source)
     }
 
     fn source(&self, language: Option<Language>, fields: &[(&str, &str)]) -> SourceConfig {

@@ -5,7 +5,7 @@
 //!   goes on, and equal rows are scored once;
 //! - the score is stored, and nothing is left out for it: what is kept is decided later, where the score can be looked at.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,6 @@ use burn_vlm_base::jsonl::JsonlWriter;
 use burn_vlm_base::lock::{Attempt, FileLock};
 use burn_vlm_base::progress::{Reporter, show_duration};
 use burn_vlm_base::stop;
-use burn_vlm_base::suggest::hint;
 use burn_vlm_data::pipeline::said;
 use burn_vlm_data::source::{FileSource, Row, Skip, Source, SourceConfig};
 use burn_vlm_train::device::{DeviceChoice, choose};
@@ -28,7 +27,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::opened::open_files;
+use super::opened::{FirstRows, open_files};
 use super::references::{TokenizerArgs, Which};
 use super::score_counts::Counts;
 use super::score_reference;
@@ -263,28 +262,17 @@ impl ScoreArgs {
         Ok(open_files(config)?)
     }
 
-    /// The columns must be there in one of the first rows: a name that is misspelt would refuse all of them.
+    /// The columns must be there in one of the first rows, and that of the score must not.
     pub(super) fn check_columns(&self, source: &FileSource) -> Result<(), AnyError> {
-        let first: Vec<u64> = (0..self.rows(source).min(WINDOW)).collect();
-        let rows: Vec<Row> = source.texts(&first).into_iter().flatten().collect();
-        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.fields.keys()).map(String::as_str).collect();
-        for (option, name) in [
+        let named = [
             ("--source", Some(&self.source).filter(|_| self.metric.is_none())),
             ("--translation", Some(&self.translation)),
             ("--reference", self.reference.as_ref()),
-        ] {
-            let Some(name) = name else { continue };
-            if !rows.is_empty() && !names.contains(name.as_str()) {
-                let there = names.iter().copied().collect::<Vec<_>>().join(", ");
-                let close = hint(name, names.iter().copied());
-                let (path, looked) = (&self.path, rows.len());
-                return Err(format!(
-                    "{path}: none of the first {looked} rows has `{name}` ({option}){close}; there are {there}"
-                )
-                .into());
-            }
-        }
-        Ok(())
+        ];
+        let named: Vec<_> = named.into_iter().filter_map(|(option, name)| Some((option, name?.as_str()))).collect();
+        let first = FirstRows::of(&self.path, source, self.rows(source).min(WINDOW));
+        first.must_have(&named)?;
+        first.must_lack("--column", &self.column)
     }
 
     /// How many rows are scored.

@@ -368,9 +368,19 @@ fn nothing_of_others_is_written_over() {
         let assign = ["assign-languages", &file, "--languages", "de,fr", "--field", field, "--out", &out];
         refused(&assign, &format!("have a `{field}` already"));
     }
+    let scored = path(folder.path(), "scored-again.jsonl");
     refused(
-        &[&["translate", &file, "--caption-field", "nosuch", "--languages", "de", "--out", &out], &nobody[..]].concat(),
-        "none of the first 60 rows has `nosuch` (--caption-field)",
+        &["score", &file, "--metric", "chrf", "--reference", "source", "--out", &scored],
+        "have a `quality` already, which --column would replace",
+    );
+    for option in ["--caption-field", "--language-field"] {
+        let why = format!("none of the first 60 rows has `nosuch` ({option})");
+        let line = ["translate", &file, option, "nosuch", "--languages", "de", "--out", &out];
+        refused(&[&line, &nobody[..]].concat(), &why);
+    }
+    refused(
+        &["filter", &file, "--threshold", "0.5", "--language-field", "nosuch", "--out", &out],
+        "none of the first 60 rows has `nosuch` (--language-field)",
     );
     assert_eq!((lines(&file), lines(&mine)), (rows.clone(), rows));
     assert!(!Path::new(&out).exists());
