@@ -1,4 +1,4 @@
-//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second, with weights in f32, bf16, f16 and q8;
+//! Prefill and decode of a Qwen-2-shaped decoder with 100 million parameters, in tokens per second, with weights in f32, bf16, f16, q8 and q4;
 //! decode alone and in a batch of eight.
 //!
 //! `cargo bench --workspace --bench generate`
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use burn::tensor::Device;
-use burn_vlm::checkpoint::{LoadOptions, Pretrained, StoreDtype, parameters};
+use burn_vlm::checkpoint::{LoadOptions, Packed, Pretrained, StoreDtype, parameters};
 use burn_vlm::generate::GenerationConfig;
 use burn_vlm::language::{LanguageConfig, LanguageModel, Qwen2Config};
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
@@ -40,12 +40,13 @@ fn prompt(tokens: usize) -> Vec<Vec<u32>> {
     vec![(0..tokens).map(|at| (at * 7919 % 32_000) as u32).collect()]
 }
 
-/// Each element type that weights may be held in, with or without 8-bit numbers; f32 first.
-const DTYPES: [(StoreDtype, bool, &str); 4] = [
-    (StoreDtype::F32, false, "f32"),
-    (StoreDtype::BF16, false, "bf16"),
-    (StoreDtype::F16, false, "f16"),
-    (StoreDtype::F16, true, "q8"),
+/// Each element type that weights may be held in, and numbers of few bits beside it; f32 first.
+const DTYPES: [(StoreDtype, Option<Packed>, &str); 5] = [
+    (StoreDtype::F32, None, "f32"),
+    (StoreDtype::BF16, None, "bf16"),
+    (StoreDtype::F16, None, "f16"),
+    (StoreDtype::F16, Some(Packed::Q8), "q8"),
+    (StoreDtype::F16, Some(Packed::Q4), "q4"),
 ];
 
 fn generate(c: &mut Criterion) {
@@ -60,8 +61,8 @@ fn generate(c: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     let one = GenerationConfig { max_new_tokens: 1, ..Default::default() };
     let more = GenerationConfig { max_new_tokens: NEW + 1, ..Default::default() };
-    for (dtype, q8, name) in DTYPES {
-        let options = LoadOptions { dtype, q8, ..LoadOptions::default() };
+    for (dtype, packed, name) in DTYPES {
+        let options = LoadOptions { dtype, packed, ..LoadOptions::default() };
         let model = LanguageModel::load_pretrained_with(folder.path(), &device, &options).expect("the folder is read");
         group.throughput(Throughput::Elements(PROMPT as u64));
         let prefill = |b: &mut Bencher<'_>| b.iter(|| black_box(model.generate(&prompt(PROMPT), &one, &device)));

@@ -18,7 +18,7 @@ use crate::connector::Projector;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
 use crate::language::LanguageModel;
-use crate::nn::fused::q8::{float, is_q8};
+use crate::nn::fused::packed::{float, is_packed};
 use crate::nn::lora::{column_norms, merged};
 use crate::nn::{Lora, LoraMatrix};
 use crate::vision::VisionTower;
@@ -428,7 +428,7 @@ fn place<M: Module>(
             let id = param.id;
             match value {
                 Some(value) => param.transform_for_load(leaf(*value, dtype), id),
-                None if param.is_initialized() && is_q8(param.val().dtype()) => param,
+                None if param.is_initialized() && is_packed(param.val().dtype()) => param,
                 // A parameter that nobody has drawn yet is f32.
                 None if param.is_initialized() && param.val().dtype() != dtype
                     || !param.is_initialized() && dtype != DType::F32 =>

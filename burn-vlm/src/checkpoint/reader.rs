@@ -18,6 +18,8 @@ use safetensors::tensor::Metadata;
 
 use super::chunks::{Element, read_transposed, read_values};
 use super::{CheckpointError, gguf, torch};
+#[cfg(feature = "flex")]
+use crate::nn::fused::packed::Nibbles;
 
 /// What is wrong with a file that git-lfs has not fetched.
 pub(super) const LFS_POINTER: &str =
@@ -263,6 +265,23 @@ impl TensorSource {
         self.check_readable(key, tensor)?;
         let (path, file) = &self.files[tensor.file];
         read_values(file, tensor, from, out).map_err(CheckpointError::io(path, "reading"))
+    }
+
+    /// Fills `out` with the blocks of rows of a tensor from row `first` on, of one that [`gguf::kept`] has in 4 bits.
+    #[cfg(feature = "flex")]
+    pub(super) fn read_nibbles(
+        &self,
+        key: &str,
+        tensor: &StoredTensor,
+        first: usize,
+        out: &mut [Nibbles],
+    ) -> Result<(), CheckpointError> {
+        self.check_readable(key, tensor)?;
+        let (path, file) = &self.files[tensor.file];
+        let Some(form) = tensor.gguf else {
+            return Err(CheckpointError::format(path, format!("`{key}` is not stored in blocks")));
+        };
+        gguf::read_nibbles(file, tensor.start, form, first, out).map_err(CheckpointError::io(path, "reading"))
     }
 
     /// Whether the values of a tensor can be read.

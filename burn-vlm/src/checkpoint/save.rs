@@ -18,7 +18,7 @@ use serde_json::json;
 use super::chunks::transpose;
 use super::keys::Path;
 use super::{CheckpointError, Layout};
-use crate::nn::fused::q8::float;
+use crate::nn::fused::packed::float;
 
 /// Values that a thread converts at once.
 const ENCODE_CHUNK: usize = 1 << 16;

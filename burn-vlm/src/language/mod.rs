@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::count::LayerShape;
 use crate::error::ModelError;
 use crate::init::{DEFAULT_SEED, Scope};
-use crate::nn::fused::q8::is_q8;
+use crate::nn::fused::packed::is_packed;
 use crate::nn::precision::activations;
 use crate::nn::{HeadWeight, Precision, linear_cross_entropy};
 
@@ -323,7 +323,7 @@ impl LanguageModel {
     pub fn logits_of(&self, hidden: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
         let weight = each!(self, model => model.model.head_weight(model.lm_head.as_ref()));
         if let HeadWeight::Table(weight) | HeadWeight::Linear(weight) = &weight
-            && is_q8(weight.dtype())
+            && is_packed(weight.dtype())
         {
             // A part of such a weight is no weight.
             return self.logits(hidden).cast(DType::F32).select(1, ids);

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-use super::fused::q8;
+use super::fused::packed;
 
 /// A table of vectors; the checkpoint key is `weight`.
 #[derive(Module, Debug)]
@@ -27,9 +27,9 @@ impl Embedding {
 /// - `weight`: `[rows, hidden]`; `ids`: `[batch, tokens]`
 /// - returns `[batch, tokens, hidden]`
 pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
-    if q8::is_q8(weight.dtype()) {
+    if packed::is_packed(weight.dtype()) {
         let ([batch, tokens], [_, hidden]) = (ids.dims(), weight.dims());
-        return q8::rows(weight, ids.reshape([batch * tokens])).reshape([batch, tokens, hidden]);
+        return packed::rows(weight, ids.reshape([batch * tokens])).reshape([batch, tokens, hidden]);
     }
     burn::tensor::module::embedding(weight, ids)
 }

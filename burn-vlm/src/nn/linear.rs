@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 
-use super::fused::{FusedOps, q8};
+use super::fused::{FusedOps, packed};
 use super::lora::Lora;
 use super::precision::{cast_to, computes_in_f32};
 
@@ -38,8 +38,8 @@ impl Linear {
 /// `x weight + bias`, in the element type of `x`.
 ///
 /// A weight of 16-bit floats that is not trained is read as it is stored on the CPU's `flex` backend, and multiplied in f32: half of
-/// what an f32 weight's reading costs, and no rounding but the weight's own and that to the type of `x`. With a weight of 8-bit numbers
-/// (`q8` of [`LoadOptions`](crate::checkpoint::LoadOptions)) the rows of `x` are rounded to 8 bits too, in blocks of 32.
+/// what an f32 weight's reading costs, and no rounding but the weight's own and that to the type of `x`. With a weight of 8-bit or 4-bit
+/// numbers (`packed` of [`LoadOptions`](crate::checkpoint::LoadOptions)) the rows of `x` are rounded to 8 bits too, in blocks of 32.
 ///
 /// # Shapes
 /// - `x`: `[.., input]`; `weight`: `[input, output]`; `bias`: `[output]`
@@ -58,9 +58,9 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     dims[D - 1] = output;
     let x = x.reshape([rows, input]);
     let x = if in_f32 { cast_to(x, DType::F32) } else { x };
-    let y: Tensor<2> = match (in_f32, q8::is_q8(weight.dtype())) {
+    let y: Tensor<2> = match (in_f32, packed::is_packed(weight.dtype())) {
         (false, _) => product(x, weight),
-        (true, true) => q8::product(x, weight),
+        (true, true) => packed::product(x, weight),
         (true, false) => {
             Tensor::from_dispatch(<Dispatch as FusedOps>::half_linear_op(x.into_dispatch(), weight.into_dispatch()))
         }

@@ -22,7 +22,7 @@ use burn::tensor::{DType, Tensor};
 
 use super::checkpointing::checkpoint;
 use super::dropout::{dropout, masks};
-use super::fused::q8;
+use super::fused::packed;
 use super::linear::linear;
 use super::precision::cast_to;
 
@@ -111,7 +111,7 @@ impl Lora {
     /// DoRA's `m / |W + s A B|`, `[1, output]`.
     fn scale(&self, magnitude: &Param<Tensor<1>>, weight: &Tensor<2>, dtype: DType) -> Tensor<2> {
         let (a, b) = (self.lora_A.weight.val().detach(), self.lora_B.weight.val().detach());
-        let norm = column_norms(adapted(q8::float(weight.clone()).detach(), a, b, self.scaling));
+        let norm = column_norms(adapted(packed::float(weight.clone()).detach(), a, b, self.scaling));
         cast_to(magnitude.val() / norm, dtype).unsqueeze::<2>()
     }
 

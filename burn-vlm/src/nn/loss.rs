@@ -9,7 +9,7 @@
 use burn::backend::Dispatch;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::fused::{FusedOps, LinearLoss, q8};
+use super::fused::{FusedOps, LinearLoss, packed};
 use super::linear::linear;
 use crate::error::ModelError;
 
@@ -101,7 +101,7 @@ pub fn linear_cross_entropy_chunked(
     let [rows, hidden_width] = hidden.dims();
     assert_eq!(rows, targets.dims()[0], "linear_cross_entropy: hidden and targets must have one row count");
     assert_eq!(hidden_width, width, "linear_cross_entropy: hidden and weight must have one width");
-    if q8::is_q8(weight.dtype()) {
+    if packed::is_packed(weight.dtype()) {
         // As a whole, for some rows at a time.
         let weight = if class_rows { weight.transpose() } else { weight };
         let chunk = (chunk_elements / vocabulary.max(1)).max(1);

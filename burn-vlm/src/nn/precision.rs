@@ -8,7 +8,7 @@
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::fused::q8::is_q8;
+use super::fused::packed::is_packed;
 
 /// `precision` of a recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +31,15 @@ impl Precision {
     }
 }
 
-/// Whether what has weights of this element type computes in f32 on this device: half precision and 8-bit numbers on the CPU, where they
+/// Whether what has weights of this element type computes in f32 on this device: half precision, 8-bit and 4-bit numbers on the CPU, where they
 /// save memory and the reading of weights, while arithmetic has f32 alone. On other devices activations have the type of the weights.
 pub(crate) fn computes_in_f32(weights: DType, device: &Device) -> bool {
-    is_q8(weights) || matches!(weights, DType::BF16 | DType::F16) && on_flex(device)
+    is_packed(weights) || matches!(weights, DType::BF16 | DType::F16) && on_flex(device)
 }
 
-/// Whether this device holds weights of 8-bit numbers: the CPU's `flex` backend, and not to train.
+/// Whether this device holds weights of 8-bit or 4-bit numbers: the CPU's `flex` backend, and not to train.
 #[cfg(feature = "flex")]
-pub(crate) fn takes_q8(device: &Device) -> bool {
+pub(crate) fn takes_packed(device: &Device) -> bool {
     on_flex(device) && !device.is_autodiff()
 }
 

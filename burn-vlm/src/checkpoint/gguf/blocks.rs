@@ -4,6 +4,9 @@
 
 use half::{bf16, f16};
 
+#[cfg(feature = "flex")]
+use crate::nn::fused::packed::{BLOCK, Form, Nibbles};
+
 /// The types that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockType {
@@ -149,6 +152,51 @@ impl BlockType {
             Self::Q6K => q6_k,
         };
         bytes.chunks_exact(size).zip(out.chunks_exact_mut(values)).for_each(|(block, out)| decode(block, out));
+    }
+}
+
+#[cfg(feature = "flex")]
+impl BlockType {
+    /// As `gguf::kept`.
+    pub fn kept(self) -> Option<Form> {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => None,
+            Self::Q4_0 => Some(Form::Four),
+            Self::Q4_1 | Self::Q4K => Some(Form::FourLeast),
+            Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Q5K | Self::Q6K => Some(Form::Eight),
+        }
+    }
+
+    /// The numbers of whole blocks, of a type of 4 bits, by 32.
+    ///
+    /// # Panics
+    /// For another type, or where bytes and numbers are not of equally many whole blocks.
+    pub fn nibbles(self, bytes: &[u8], out: &mut [Nibbles]) {
+        let (of_block, size) = (self.values() / BLOCK, self.block_bytes());
+        assert!(out.len() * size == bytes.len() * of_block, "whole blocks of {}", self.name());
+        let read = match self {
+            Self::Q4_0 => |block: &[u8], out: &mut [Nibbles]| {
+                out[0] = Nibbles { numbers: std::array::from_fn(|at| block[2 + at]), scale: half(block), least: 0.0 };
+            },
+            Self::Q4_1 => |block: &[u8], out: &mut [Nibbles]| {
+                let numbers = std::array::from_fn(|at| block[4 + at]);
+                out[0] = Nibbles { numbers, scale: half(block), least: half(&block[2..]) };
+            },
+            Self::Q4K => |block: &[u8], out: &mut [Nibbles]| {
+                let (scale, least) = (half(block), half(&block[2..]));
+                for (at, out) in out.iter_mut().enumerate() {
+                    let (own_scale, own_least) = six_bits(&block[4..16], at);
+                    let number = |lane: usize| block[16 + at / 2 * 32 + lane] >> (at % 2 * 4) & 15;
+                    *out = Nibbles {
+                        numbers: std::array::from_fn(|lane| number(lane) | number(lane + 16) << 4),
+                        scale: scale * f32::from(own_scale),
+                        least: -least * f32::from(own_least),
+                    };
+                }
+            },
+            _ => unreachable!("{} has no numbers of 4 bits", self.name()),
+        };
+        bytes.chunks_exact(size).zip(out.chunks_exact_mut(of_block)).for_each(|(block, out)| read(block, out));
     }
 }
 

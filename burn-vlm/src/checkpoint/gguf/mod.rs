@@ -20,6 +20,8 @@ use serde_json::Value as Json;
 
 use super::CheckpointError;
 use super::chunks::{CHUNK, Element, read_at};
+#[cfg(feature = "flex")]
+use crate::nn::fused::packed::{self, Nibbles};
 use blocks::BlockType;
 use decoder::Change;
 pub(super) use header::START;
@@ -103,6 +105,30 @@ pub(super) fn read_values<E: Element>(
             buffers.read(file, start, form, source, out)?;
             (chunk, at) = (rest, at + run);
         }
+        Ok(())
+    })
+}
+
+/// How a quantised tensor is held in 4 bits where that is asked for: with its own numbers, or in 8 bits where they are finer; none for
+/// floats.
+#[cfg(feature = "flex")]
+pub(super) fn kept(form: Form) -> Option<packed::Form> {
+    form.kind.kept()
+}
+
+/// Fills `out` with the blocks of rows from row `first` on, as they are stored: of a tensor that [`kept`] has in 4 bits.
+#[cfg(feature = "flex")]
+pub(super) fn read_nibbles(file: &File, start: u64, form: Form, first: usize, out: &mut [Nibbles]) -> io::Result<()> {
+    let row_bytes = form.columns / form.kind.values() * form.kind.block_bytes();
+    let blocks = form.columns / packed::BLOCK;
+    out.par_chunks_mut(blocks.max(1)).enumerate().try_for_each_init(Vec::new, |bytes, (at, out)| {
+        let row = match form.change {
+            Change::Rows(width) => stored_row(first + at, width),
+            Change::None | Change::PlusOne => first + at,
+        };
+        bytes.resize(row_bytes, 0);
+        read_at(file, bytes, start + (row * row_bytes) as u64)?;
+        form.kind.nibbles(bytes, out);
         Ok(())
     })
 }

@@ -52,6 +52,49 @@ fn every_type_has_the_bits_of_the_reference() {
     assert_eq!(seen, 11);
 }
 
+/// The numbers of 4 bits are those that the values were computed from; of `Q4_K` a scale is as near as a binary16.
+#[cfg(feature = "flex")]
+#[test]
+fn numbers_of_4_bits_are_those_of_the_file() {
+    let path = fixture("blocks.gguf");
+    let header = header_of(&path).unwrap();
+    for (name, exact) in [("Q4_0", true), ("Q4_1", true), ("Q4_K", false)] {
+        let info = &header.tensors[name];
+        let columns = info.shape[1];
+        let expected = values(&path, info, 0, 3 * columns);
+        let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        // Of a head of four rows, the second and the third change places.
+        for (change, order) in [(Change::None, [0, 1, 2]), (Change::Rows(4), [0, 2, 1])] {
+            let form = Form { kind: info.kind, change, columns };
+            let mut blocks = vec![Nibbles::default(); 3 * columns / packed::BLOCK];
+            read_nibbles(&File::open(&path).unwrap(), info.start, form, 0, &mut blocks).unwrap();
+            let size = packed::Size { input: columns, output: 3 };
+            let weight = packed::pack(size, kept(form).unwrap(), true, |packer| packer.push_nibbles(&blocks)).unwrap();
+            let found: Vec<f32> = packed::float(weight).into_data().try_to_vec().unwrap();
+            for (row, from) in order.into_iter().enumerate() {
+                let pairs = found[row * columns..][..columns].iter().zip(&expected[from * columns..]);
+                for (at, (found, expected)) in pairs.enumerate() {
+                    // Fifteen scales and a least value, of which neither is much larger than what they give together.
+                    let most = if exact { 0.0 } else { largest * 4.0 * HALF };
+                    assert!((found - expected).abs() <= most, "{name} {row} {at}: {found} instead of {expected}");
+                }
+            }
+        }
+        // A part of the rows.
+        let form = Form { kind: info.kind, change: Change::None, columns };
+        let mut two = vec![Nibbles::default(); 2 * columns / packed::BLOCK];
+        let mut whole = vec![Nibbles::default(); 3 * columns / packed::BLOCK];
+        let file = File::open(&path).unwrap();
+        read_nibbles(&file, info.start, form, 0, &mut whole).unwrap();
+        read_nibbles(&file, info.start, form, 1, &mut two).unwrap();
+        assert_eq!(two, whole[columns / packed::BLOCK..]);
+    }
+    for (name, form) in [("Q8_0", Some(packed::Form::Eight)), ("Q6_K", Some(packed::Form::Eight)), ("F16", None)] {
+        let info = &header.tensors[name];
+        assert_eq!(kept(Form { kind: info.kind, change: Change::None, columns: info.shape[1] }), form, "{name}");
+    }
+}
+
 /// Names, the order of q's and k's rows, Gemma's norms, the head: the tensors are those of the folder that was converted.
 #[test]
 fn decoders_are_those_of_their_folders() {

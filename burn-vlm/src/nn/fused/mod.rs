@@ -14,7 +14,7 @@
 //! | `replay` | the steps of activation checkpointing |
 //! | `linear_loss` | the head with its loss, in chunks, out of any backend's own kernels |
 //! | `flex` | overrides for the CPU backend, which call `kernels` |
-//! | `q8` | weights of 8-bit numbers as tensors of that backend |
+//! | `packed` | weights of 8-bit and 4-bit numbers as tensors of that backend |
 //! | `kernels` | plain Rust on slices |
 
 // Burn keeps the NdArray backend for now.
@@ -30,10 +30,10 @@ mod kernels;
 mod linear_loss;
 mod ops;
 #[cfg(feature = "flex")]
-pub(crate) mod q8;
+pub(crate) mod packed;
 #[cfg(not(feature = "flex"))]
-#[path = "no_q8.rs"]
-pub(crate) mod q8;
+#[path = "no_packed.rs"]
+pub(crate) mod packed;
 mod replay;
 #[cfg(all(test, feature = "flex"))]
 mod tests;

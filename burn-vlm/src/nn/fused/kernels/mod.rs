@@ -7,7 +7,7 @@ pub mod half;
 pub mod math;
 pub mod matmul;
 pub mod norm;
+pub mod packed;
 pub mod parallel;
 pub mod product;
-pub mod q8;
 pub mod simd;

@@ -7,10 +7,10 @@ mod half;
 mod linear_loss;
 #[allow(unsafe_code)]
 mod math;
+mod packed;
 mod pointwise;
 mod precision;
 mod product;
-mod q8;
 mod rows;
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};

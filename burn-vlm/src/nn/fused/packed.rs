@@ -1,23 +1,23 @@
-//! Weights of 8-bit numbers as tensors, on the CPU's `flex` backend.
+//! Weights of 8-bit or 4-bit numbers as tensors, on the CPU's `flex` backend.
 //!
 //! Unusual here: such a weight is a tensor of Burn's quantised kind with the shape of the matrix, so that parameters, shapes, transposes
 //! and devices need nothing new; its bytes are in the order of our kernels, scales included. Burn's own operations, which know nothing of
 //! that order, are given NaN for a scale: what reaches a weight past the functions here gives NaN, and not something that looks right.
 
-use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, Flex};
+use burn::backend::{BackendTensor, DispatchKindConversion, DispatchTensor, Flex, TensorMetadata};
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{Bytes, DType, Int, Shape, Tensor};
 use burn_flex::{FlexQTensor, FlexTensor, Layout};
 
 use super::flex::{contiguous, elements, tensor};
-use super::kernels::q8::{self, Matrix};
-pub use super::kernels::q8::{PANEL, Packer, Size, Unfit};
+use super::kernels::packed::{self, Matrix};
+pub use super::kernels::packed::{BLOCK, Form, Nibbles, PANEL, Packer, Size, Unfit};
 
 /// Where numbers begin in memory: registers are then filled from one line of the cache.
 const ALIGNMENT: usize = 64;
 
 /// Whether a weight of this element type is one of these.
-pub fn is_q8(dtype: DType) -> bool {
+pub fn is_packed(dtype: DType) -> bool {
     matches!(dtype, DType::QFloat(_))
 }
 
@@ -25,27 +25,47 @@ pub fn is_q8(dtype: DType) -> bool {
 ///
 /// # Errors
 /// Those of `fill`.
-pub fn pack<E>(size: Size, table: bool, fill: impl FnOnce(&mut Packer<'_>) -> Result<(), E>) -> Result<Tensor<2>, E> {
-    let mut bytes = vec![0u8; size.bytes() + ALIGNMENT];
+pub fn pack<E>(
+    size: Size,
+    form: Form,
+    table: bool,
+    fill: impl FnOnce(&mut Packer<'_>) -> Result<(), E>,
+) -> Result<Tensor<2>, E> {
+    let mut bytes = vec![0u8; size.bytes(form) + ALIGNMENT];
     let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-    fill(&mut Packer::new(&mut bytes[start..][..size.bytes()], size))?;
+    fill(&mut Packer::new(&mut bytes[start..][..size.bytes(form)], size, form))?;
     // The distance of two outputs is never 1, whatever the sizes.
-    let line = line(size) as isize;
+    let line = line(size, form) as isize;
     let (shape, strides) = match table {
         true => ([size.output, size.input], vec![line, 1]),
         false => ([size.input, size.output], vec![1, line]),
     };
     let numbers = FlexTensor::new(Bytes::from_elems(bytes), Layout::new(Shape::from(shape), strides, start), DType::I8);
     let scheme =
-        QuantScheme::default().with_value(QuantValue::Q8S).with_store(QuantStore::Native).per_tensor(ScaleDtype::F32);
+        QuantScheme::default().with_value(value_of(form)).with_store(QuantStore::Native).per_tensor(ScaleDtype::F32);
     let held = FlexQTensor::new(numbers, scheme, vec![f32::NAN], None);
     let held = BackendTensor::<Flex>::Quantized(held);
     Ok(Tensor::from_dispatch(<DispatchTensor as DispatchKindConversion<Flex>>::from_backend(held)))
 }
 
-/// Numbers from output to output, as the layout says.
-fn line(size: Size) -> usize {
-    size.blocks() * q8::BLOCK
+/// How Burn's element type says the form.
+fn value_of(form: Form) -> QuantValue {
+    match form {
+        Form::Eight => QuantValue::Q8S,
+        Form::Four => QuantValue::Q4S,
+        Form::FourLeast => QuantValue::Q4F,
+    }
+}
+
+fn form_of(value: QuantValue) -> Option<Form> {
+    [Form::Eight, Form::Four, Form::FourLeast].into_iter().find(|form| value_of(*form) == value)
+}
+
+/// From output to output, as the layout says. With 4 bits half of what a row of values needs, so that what a layout of values in 8 bits
+/// reaches is inside the bytes.
+fn line(size: Size, form: Form) -> usize {
+    let values = size.blocks() * BLOCK;
+    if form == Form::Eight { values } else { values / 2 }
 }
 
 /// What a weight holds.
@@ -55,7 +75,7 @@ fn line(size: Size) -> usize {
 fn held(weight: Tensor<2>) -> FlexQTensor {
     match <DispatchTensor as DispatchKindConversion<Flex>>::try_into_backend(weight.into_dispatch()) {
         Ok(BackendTensor::Quantized(held)) => held,
-        _ => unreachable!("weights of 8-bit numbers are held by `flex`"),
+        _ => unreachable!("packed weights are held by `flex`"),
     }
 }
 
@@ -65,11 +85,15 @@ fn matrix(held: &FlexQTensor) -> Matrix<'_> {
     let (dims, strides) = (layout.shape().dims::<2>(), layout.strides());
     let [output, input] = if strides[1] == 1 { dims } else { [dims[1], dims[0]] };
     let size = Size { input, output };
-    let expected = line(size) as isize;
     let bytes = held.tensor().bytes().get(layout.start_offset()..).unwrap_or_default();
-    match Matrix::new(bytes, size) {
-        Some(matrix) if strides == [expected, 1] || strides == [1, expected] => matrix,
-        _ => unreachable!("a weight of 8-bit numbers is used as a whole: {size:?} with strides {strides:?}"),
+    let DType::QFloat(scheme) = held.dtype() else { unreachable!("a quantised tensor") };
+    let form = form_of(scheme.value).filter(|form| {
+        let expected = line(size, *form) as isize;
+        strides == [expected, 1] || strides == [1, expected]
+    });
+    match form.and_then(|form| Matrix::new(bytes, size, form)) {
+        Some(matrix) => matrix,
+        None => unreachable!("a packed weight is used as a whole: {size:?} with strides {strides:?}"),
     }
 }
 
@@ -87,7 +111,7 @@ pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
             let [rows, _] = x.dims();
             drop(x);
             let values = contiguous(values);
-            let y = q8::multiply(elements(&values), matrix);
+            let y = packed::multiply(elements(&values), matrix);
             Tensor::from_primitive::<Flex>(tensor(y, Shape::from([rows, matrix.size().output])))
         }
         Err(_) => x.matmul(Tensor::from_inner(floats(matrix, (0..matrix.size().output).map(Some)).transpose())),
@@ -119,9 +143,9 @@ pub fn rows(weight: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
     floats(matrix, ids.iter().map(output))
 }
 
-/// A tensor as floats: the values that a weight of 8-bit numbers stands for, or itself.
+/// A tensor as floats: the values that a packed weight stands for, or itself.
 pub fn float<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if !is_q8(tensor.dtype()) {
+    if !is_packed(tensor.dtype()) {
         return tensor;
     }
     let held = held(Tensor::from_dispatch(tensor.into_dispatch()));
@@ -132,6 +156,6 @@ pub fn float<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 }
 
 #[cfg(test)]
-pub fn packed(values: &[f32], [output, input]: [usize; 2], table: bool) -> Tensor<2> {
-    pack(Size { input, output }, table, |packer| packer.push(values)).expect("weights that fit")
+pub fn packed(values: &[f32], form: Form, [output, input]: [usize; 2], table: bool) -> Tensor<2> {
+    pack(Size { input, output }, form, table, |packer| packer.push(values)).expect("weights that fit")
 }

@@ -1,8 +1,8 @@
-//! In the place of `q8` where there is no `flex` backend: no weight is ever one of 8-bit numbers.
+//! In the place of `packed` where there is no `flex` backend: no weight is ever one of 8-bit or 4-bit numbers.
 
 use burn::tensor::{DType, Int, Tensor};
 
-pub fn is_q8(_dtype: DType) -> bool {
+pub fn is_packed(_dtype: DType) -> bool {
     false
 }
 

@@ -13,6 +13,8 @@ pub struct Rows {
     scales: Vec<f32>,
     /// As `scales`: minus [`OFFSET`] times the sum of the row's numbers, where a sum over numbers with the offset begins.
     starts: Vec<i32>,
+    /// As `scales`: the sum of the row's values as they are rounded.
+    totals: Vec<f32>,
     count: usize,
     blocks: usize,
     most: usize,
@@ -27,6 +29,8 @@ pub struct Tile<'a> {
     pub scales: &'a [f32],
     /// See [`Rows`].
     pub starts: &'a [i32],
+    /// See [`Rows`].
+    pub totals: &'a [f32],
     /// The first row.
     pub first: usize,
     /// 1, 2, 4 or 8.
@@ -42,6 +46,7 @@ impl Rows {
             numbers: vec![0; of_blocks * BLOCK],
             scales: vec![0.0; of_blocks],
             starts: vec![0; of_blocks],
+            totals: vec![0.0; of_blocks],
             count,
             blocks,
             most,
@@ -69,6 +74,7 @@ impl Rows {
                 numbers: &self.numbers[at * BLOCK..][..blocks * BLOCK],
                 scales: &self.scales[at..][..blocks],
                 starts: &self.starts[at..][..blocks],
+                totals: &self.totals[at..][..blocks],
                 first,
                 count,
             }
@@ -103,6 +109,7 @@ impl Kernel for Round<'_> {
                     }
                     rows.scales[at + block * count + row] = scale;
                     rows.starts[at + block * count + row] = -OFFSET * sum;
+                    rows.totals[at + block * count + row] = scale * sum as f32;
                 }
             }
         }
