@@ -10,15 +10,20 @@ at once, to `burn-vlm serve` and to llama.cpp's server with as many slots: all t
 prompts included. The other rates are those that each
 program says of itself, loading not counted: `burn-vlm chat`, and llama.cpp's `timings`. Medians of the rounds are printed with the lowest
 and highest, the share of the machine that other programs took meanwhile, and the instruction set. Before that three short questions are asked
-of the F16 file, held as f32 here: the greedy answers must be word for word the same, or it ends with 1.
+of the F16 file, held as f32 here: the greedy answers must be word for word the same, or it ends with 1. And of every pair that is set side
+by side the greedy answers to some short questions are compared token by token, as far as both choose the same: how far the tokens' log-probabilities are
+apart, and the perplexity of each.
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import http.client
 import importlib.metadata
 import importlib.util
+import itertools
 import json
+import math
 import os
 import pathlib
 import re
@@ -45,6 +50,9 @@ OURS = [("f32", "F16", "f32"), ("bf16", "F16", "bf16"), ("f16", "F16", "f16"), (
         ("q4 of Q4_0", "Q4_0", "q4")]
 # What each is set beside.
 BESIDE = [("f16", "F16"), ("bf16", "F16"), ("q8", "Q8_0"), ("q4", "Q4_1"), ("q4 of Q4_0", "Q4_0")]
+ANSWER = 48
+CLOSE = SHORT + ["Who wrote Hamlet?", "Name three colours.", "What is two plus two?", "Why is the sky blue?", "Tell me a joke about a cat.",
+                 "What do bees make?", "Describe the sea in winter.", "How do I boil an egg?", "What is a prime number?"]
 THINGS = ("apple", "house", "car", "dog", "tree", "boat", "hat", "shoe")
 # Rows of the answers that are written together.
 TOGETHER = [("f16", "F16", "f16"), ("q8", "Q8_0", "q8"), ("q4", "Q4_1", "q4")]
@@ -61,6 +69,19 @@ reply = json.loads(reply) if isinstance(reply, (str, bytes)) else reply
 print(json.dumps({"text": reply["choices"][0]["message"]["content"], **reply["timings"]}))
 """
 
+ASK_CLOSE = """
+import json, sys, xllamacpp
+path, tokens, threads, questions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+given = xllamacpp.CommonParams()
+given.model.path, given.n_ctx, given.n_gpu_layers, given.warmup = path, 2048, 0, True
+given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+server = xllamacpp.Server(given)
+def ask(question):
+    reply = server.handle_chat_completions({"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "temperature": 0,
+                                            "top_k": 1, "logprobs": True, "top_logprobs": 1})
+    return json.loads(reply) if isinstance(reply, (str, bytes)) else reply
+print(json.dumps([ask(question) for question in questions]))
+"""
 # Several conversations at once, after one that wakes the server.
 ASK_TOGETHER = """
 import concurrent.futures, json, sys, time, xllamacpp
@@ -160,33 +181,66 @@ def theirs_together(path, count, threads):
     return found["written"], found["written"] / found["seconds"]
 
 
-def ours_together(program, path, dtype, count, threads):
-    """Tokens a second of several answers at once."""
-    line = [program, "serve", "--model", path, "--dtype", dtype, "--device", "flex", "--port", "0", "--batch", str(count)]
+@contextlib.contextmanager
+def serving(program, path, dtype, batch, threads):
+    """A function that asks `burn-vlm serve`, and returns the reply."""
+    line = [program, "serve", "--model", path, "--dtype", dtype, "--device", "flex", "--port", "0", "--batch", str(batch)]
     server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               env=os.environ | {"RAYON_NUM_THREADS": str(threads)})
     try:
         port = next(int(found[1]) for line in server.stdout if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
         threading.Thread(target=server.stdout.read, daemon=True).start()
 
-        def ask(question, tokens=TOKENS):
+        def ask(question, tokens=TOKENS, **more):
             body = {"model": pathlib.Path(path).name, "messages": [{"role": "user", "content": question}], "max_tokens": tokens,
-                    "temperature": 0}
+                    "temperature": 0} | more
             connection = http.client.HTTPConnection("127.0.0.1", port)
             connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
             reply = json.loads(connection.getresponse().read())
             if "usage" not in reply:
                 sys.exit(f"serve answered {reply}")
-            return reply["usage"]["completion_tokens"]
+            return reply
 
-        ask("Hello", 4)
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            start = time.monotonic()
-            written = sum(pool.map(ask, [story(THINGS[at % len(THINGS)]) for at in range(count)]))
-            return written, written / (time.monotonic() - start)
+        yield ask
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
+
+
+def ours_together(program, path, dtype, count, threads):
+    """Tokens a second of several answers at once."""
+    with serving(program, path, dtype, count, threads) as ask:
+        ask("Hello", 4)
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            start = time.monotonic()
+            replies = pool.map(ask, [story(THINGS[at % len(THINGS)]) for at in range(count)])
+            written = sum(reply["usage"]["completion_tokens"] for reply in replies)
+            return written, written / (time.monotonic() - start)
+
+
+def chosen(reply):
+    """Texts and log-probabilities of an answer's tokens."""
+    return [(token["token"], token["logprob"]) for token in reply["choices"][0]["logprobs"]["content"]]
+
+
+def apart(program, files, threads):
+    """How far the two are apart along the tokens that both choose."""
+    for name, kind, dtype in OURS:
+        path = files[kind]
+        with serving(program, path, dtype, 1, threads) as ask:
+            ours_are = [chosen(ask(question, ANSWER, logprobs=True)) for question in CLOSE]
+        said = run([sys.executable, "-c", ASK_CLOSE, path, str(ANSWER), str(threads), *CLOSE], threads)
+        theirs_are = [chosen(reply) for reply in json.loads(next(line for line in said.splitlines() if line.startswith("[")))]
+        same, pairs = 0, []
+        for one, other in zip(ours_are, theirs_are):
+            common = list(itertools.takewhile(lambda both: both[0][0] == both[1][0], zip(one, other)))
+            pairs += [(a, b) for (_, a), (_, b) in common]
+            same += len(common) == len(one) == len(other)
+        most = max(abs(a - b) for a, b in pairs)
+        perplexity = [math.exp(-statistics.fmean(column)) for column in zip(*pairs)]
+        print(f"{name} and llama.cpp's {kind}: {same} of {len(CLOSE)} answers the same; {len(pairs)} tokens, log-probabilities apart by "
+              f"{statistics.fmean(abs(a - b) for a, b in pairs):.4f} on average, {most:.3f} at most; perplexity {perplexity[0]:.4f} and "
+              f"{perplexity[1]:.4f} ({perplexity[0] / perplexity[1] - 1:+.2%})")
 
 
 def busy():
@@ -211,6 +265,7 @@ def main():
             rewritten(source, path, getattr(gguf.GGMLQuantizationType, kind))
         files["Q4_1"] = str(source)
         compare(args.program, files["F16"], args.threads)
+        apart(args.program, files, args.threads)
         before, own = busy(), os.times()
         for _ in range(args.rounds):
             for name, kind, dtype in OURS:

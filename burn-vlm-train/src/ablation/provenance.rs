@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use burn_vlm::nn::vectors::Vectors;
 use serde::{Deserialize, Serialize};
@@ -45,13 +46,14 @@ pub struct Commit {
 
 impl Provenance {
     /// The provenance of this process. `source` is a folder of the code's repository; `crates` are names and versions
-    /// beside this crate's own.
+    /// beside this crate's own. The commit is the one of the first call: a working copy may change while a program runs many studies.
     pub fn collect(source: &Path, crates: &[(&str, &str)]) -> Self {
+        static COMMIT: OnceLock<Commit> = OnceLock::new();
         let own = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         let crates = crates.iter().copied().chain([own]);
         Self {
             command: command_line(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
-            commit: Commit::of(source),
+            commit: COMMIT.get_or_init(|| Commit::of(source)).clone(),
             cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
             vectors: vectors(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

@@ -1,6 +1,7 @@
 //! CPU kernels on plain slices; nothing here knows about tensors.
 
 pub mod attention;
+mod awake;
 pub mod cross_entropy;
 pub mod elementwise;
 pub mod half;

@@ -7,6 +7,8 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+use super::awake::with_others;
+
 /// A slice whose values have not been written yet.
 type Unwritten<'a> = &'a mut [MaybeUninit<f32>];
 
@@ -28,7 +30,7 @@ fn worth_threads(pieces: usize, elements: usize) -> bool {
 /// Calls `f(i)` for `0..n`; `elements` is the total amount of work.
 pub fn for_each(n: usize, elements: usize, f: impl Fn(usize) + Send + Sync) {
     if worth_threads(n, elements) {
-        (0..n).into_par_iter().for_each(f);
+        with_others(|| (0..n).into_par_iter().for_each(f));
     } else {
         (0..n).for_each(f);
     }
@@ -36,7 +38,11 @@ pub fn for_each(n: usize, elements: usize, f: impl Fn(usize) + Send + Sync) {
 
 /// The results of `f(i)` for `0..n`, in order; `elements` is the total amount of work.
 pub fn map<T: Send>(n: usize, elements: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
-    if worth_threads(n, elements) { (0..n).into_par_iter().map(f).collect() } else { (0..n).map(f).collect() }
+    if worth_threads(n, elements) {
+        with_others(|| (0..n).into_par_iter().map(f).collect())
+    } else {
+        (0..n).map(f).collect()
+    }
 }
 
 /// Elements to transform: in place, or on their way from another buffer.
@@ -122,7 +128,7 @@ pub fn chunks(elements: usize, (buffer, size): (Buffer, usize), f: impl Fn(usize
     let (target, source, copied) = buffer.split();
     let run = |(i, piece): (usize, &mut [MaybeUninit<f32>])| f(i, initialise(source, i * size, piece));
     if worth_threads(target.len().div_ceil(size), elements) {
-        target.par_chunks_mut(size).enumerate().for_each(run);
+        with_others(|| target.par_chunks_mut(size).enumerate().for_each(run));
     } else {
         target.chunks_mut(size).enumerate().for_each(run);
     }
@@ -147,7 +153,7 @@ pub fn chunks2(
         f(i, initialise(a_source, i * a_size, a), initialise(b_source, i * b_size, b));
     };
     if worth_threads(pieces, elements) {
-        a.par_chunks_mut(a_size).zip(b.par_chunks_mut(b_size)).enumerate().for_each(run);
+        with_others(|| a.par_chunks_mut(a_size).zip(b.par_chunks_mut(b_size)).enumerate().for_each(run));
     } else {
         a.chunks_mut(a_size).zip(b.chunks_mut(b_size)).enumerate().for_each(run);
     }
@@ -178,7 +184,7 @@ pub fn chunks3(
     };
     if worth_threads(a.len().div_ceil(size), elements) {
         let pieces = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size));
-        pieces.enumerate().for_each(run);
+        with_others(|| pieces.enumerate().for_each(run));
     } else {
         let pieces = a.chunks_mut(size).zip(b.chunks_mut(size)).zip(c.chunks_mut(size));
         pieces.enumerate().for_each(run);
