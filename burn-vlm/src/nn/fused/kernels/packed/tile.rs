@@ -23,15 +23,16 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// All that this processor has, the best first.
+    /// All that this processor has, the best first. With less than its widest vectors it is taken for one that has AVX2 and no more.
     pub fn of_processor(most: Vectors) -> Vec<Self> {
         let mut units = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            let whole = most >= Vectors::of_processor();
             if most >= Vectors::Avx512 && is_x86_feature_detected!("avx512vnni") {
                 units.push(Self::Avx512Vnni);
             }
-            if most >= Vectors::Avx2 && is_x86_feature_detected!("avxvnni") {
+            if most >= Vectors::Avx2 && whole && is_x86_feature_detected!("avxvnni") {
                 units.push(Self::AvxVnni);
             }
             if most >= Vectors::Avx2 {
