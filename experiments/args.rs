@@ -239,7 +239,7 @@ pub(crate) struct Place {
     /// Element type of the weights in memory, whatever the files store. f32 takes 4 bytes a parameter (28 GB for 7 billion),
     /// bf16 and f16 take 2, and on the CPU read faster; q8 takes 1.06 for the layers, the embeddings and the head; q4 0.63 for the layers of
     /// the decoder and 1.06 for the rest, is the smallest and rounds most (both on device flex alone). What a GGUF file has in 4 bits q4
-    /// keeps as it is. The cache and the activations come on top
+    /// keeps as it is, and what it has in 5, 6 or 8 bits in 8. The cache and the activations come on top
     #[arg(long, value_enum, default_value_t = Held::F32, value_name = "TYPE")]
     pub(crate) dtype: Held,
 }

@@ -41,7 +41,7 @@ fn help() -> String {
         ("chat", "--model SmolLM2-135M-Instruct", "a conversation with a language model alone, without pictures"),
     ];
     let folder = "DIR is a folder in the Hugging Face layout: config.json, model.safetensors (or shards), tokenizer.json, a chat\n\
-                  template, preprocessor_config.json (a language model alone needs none). On a CPU --dtype q8 is the fastest.";
+                  template, preprocessor_config.json (a language model alone needs none). On a CPU --dtype q4 and q8 are the fastest.";
     examples(&lines, folder)
 }
 
@@ -200,13 +200,19 @@ pub fn chat() -> ExitCode {
     crate::end(in_pool(|| run(&crate::parse_line())))
 }
 
-pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
-    args.check()?;
-    if let Some(adapter) = &args.adapter
-        && let Some(other) = other_base(adapter, &model_folder(&args.model)?)?
+/// Says where an adapter was trained on other weights than the model's.
+pub(crate) fn warn_of_other_base(adapter: Option<&Path>, model: &Path) -> Result<(), AnyError> {
+    if let Some(adapter) = adapter
+        && let Some(other) = other_base(adapter, &model_folder(model)?)?
     {
         eprintln!("warning: {}", other.message);
     }
+    Ok(())
+}
+
+pub(crate) fn run(args: &ChatArgs) -> Result<(), AnyError> {
+    args.check()?;
+    warn_of_other_base(args.adapter.as_deref(), &args.model)?;
     let chosen = choose(args.place.device)?;
     let begin = std::time::Instant::now();
     let mut chat =

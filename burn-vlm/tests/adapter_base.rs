@@ -61,3 +61,21 @@ fn without_a_record_the_name_tells() {
     fs::write(adapter.join(ADAPTER_CONFIG), r#"{"peft_type": "LORA", "base_model_name_or_path": null}"#).unwrap();
     assert_eq!(other_base(&adapter, &other).unwrap(), None, "nothing is said");
 }
+
+/// A GGUF file is other bytes than what it was made from, and has no config: its name is compared, a record is not.
+#[test]
+fn of_a_gguf_file_the_name_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    let config = r#"{"peft_type": "LORA", "base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"}"#;
+    fs::write(adapter.join(ADAPTER_CONFIG), config).unwrap();
+    let [same, other] =
+        ["SmolLM2-135M-Instruct.Q4_1.gguf", "Qwen2-0.5B.Q8_0.gguf"].map(|name| folder.path().join(name));
+    fs::write(&same, "GGUF").unwrap();
+    fs::write(&other, "GGUF").unwrap();
+    record_base(&adapter, &model(folder.path(), "base", "weights")).unwrap();
+    assert_eq!(other_base(&adapter, &same).unwrap(), None);
+    let OtherBase { message, proven } = other_base(&adapter, &other).unwrap().unwrap();
+    assert!(!proven && message.contains("SmolLM2-135M-Instruct") && message.contains("Qwen2-0.5B"), "{message}");
+}

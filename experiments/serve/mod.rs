@@ -50,6 +50,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::AnyError;
 use crate::args::{FrameArgs, Place, bytes};
 use crate::call::examples;
+use crate::chat::warn_of_other_base;
 use crate::compute::in_pool;
 use crate::signals::left_to_the_server;
 use fetch::{AllowedHost, Fetcher};
@@ -345,6 +346,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AnyError> {
 
 /// Loads a model, and says so.
 fn load(folder: &Path, adapter: Option<&Path>, chosen: &ChosenDevice, args: &ServeArgs) -> Result<ChatModel, AnyError> {
+    warn_of_other_base(adapter, folder)?;
     let begin = Instant::now();
     let chat: ChatModel = ChatModel::load_adapted(folder, adapter, &chosen.device, args.place.dtype.options())?;
     if !chat.unread_settings.is_empty() {

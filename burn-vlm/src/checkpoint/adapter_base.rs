@@ -68,7 +68,9 @@ pub struct OtherBase {
 /// A folder without an adapter, a file that cannot be read, or is not what its name says.
 pub fn other_base(adapter: &Path, model: &Path) -> Result<Option<OtherBase>, CheckpointError> {
     let path = config_of(adapter)?;
-    if let Some(Base { model: named, weights }) = read_json_if_there::<Base>(&adapter.join(RECORD))? {
+    // A GGUF file has no `config.json`, and its weights are other bytes than those it was made from: its name is all there is.
+    let is_file = model.is_file();
+    if !is_file && let Some(Base { model: named, weights }) = read_json_if_there::<Base>(&adapter.join(RECORD))? {
         let here = weights_of(model)?;
         let alike = here.len() == weights.len() && here.values().all(|one| weights.values().any(|other| one == other));
         let message = format!(
@@ -83,9 +85,14 @@ pub fn other_base(adapter: &Path, model: &Path) -> Result<Option<OtherBase>, Che
     let Some(base) = json["base_model_name_or_path"].as_str().filter(|name| !name.trim().is_empty()) else {
         return Ok(None);
     };
-    let own: Value = read_json_if_there(&model.join("config.json"))?.unwrap_or_default();
+    let own: Value = match is_file {
+        true => Value::Null,
+        false => read_json_if_there(&model.join("config.json"))?.unwrap_or_default(),
+    };
     let names = own["_name_or_path"].as_str();
-    if is_called(model, base) || names.is_some_and(|name| last_of(name) == last_of(base)) {
+    let begins_alike =
+        || model.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().starts_with(&last_of(base)));
+    if is_file && begins_alike() || is_called(model, base) || names.is_some_and(|name| last_of(name) == last_of(base)) {
         return Ok(None);
     }
     let message = format!(

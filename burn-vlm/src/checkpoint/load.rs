@@ -16,6 +16,8 @@ use crate::nn::fused::packed::{self, BLOCK, Form, Nibbles, PANEL, Size, Unfit};
 #[cfg(feature = "flex")]
 use crate::nn::precision::takes_packed;
 
+/// What weights that are no numbers mean.
+const DAMAGED: &str = "the file is damaged, or the training that wrote it had failed; take another checkpoint";
 /// Values that are read before they are packed.
 #[cfg(feature = "flex")]
 const PACKED_AT_ONCE: usize = 1 << 22;
@@ -197,8 +199,16 @@ impl Loader<'_> {
             _ if self.allow_not_finite => Ok(values),
             count => {
                 let help = match self.dtype {
-                    StoreDtype::F16 => "; float16 has no values above 65504, float32 and bfloat16 do",
-                    _ => ": the file is damaged, or the training that wrote it had failed; take another checkpoint",
+                    StoreDtype::F16 => {
+                        let of_packed = match self.packed {
+                            Some(_) => " and is the type of what q8 and q4 do not pack",
+                            None => "",
+                        };
+                        format!(
+                            " in float16, which has no values above 65504{of_packed}: float32 and bfloat16 hold what is finite"
+                        )
+                    }
+                    _ => format!(": {DAMAGED}"),
                 };
                 let reason = format!("`{key}`: {count} of {} values are NaN or infinite{help}", values.len());
                 Err(CheckpointError::format(self.source.file_of(tensor), reason))
@@ -325,10 +335,13 @@ impl Loader<'_> {
         };
         let unfit = |Unfit(value): Unfit| {
             let (bits, most) = if form == Form::Eight { (8, "8.3e6") } else { (4, "65504") };
-            let reason = format!(
-                "`{key}` holds {value}, and {bits}-bit numbers with a scale hold finite values below {most}: load as float32 to see \
-                 what the model computes"
-            );
+            let reason = match value.is_finite() {
+                true => format!(
+                    "`{key}` holds {value} as a weight or a scale, and {bits}-bit numbers hold what is below {most}: load as float32 to \
+                     see what the model computes"
+                ),
+                false => format!("`{key}` holds {value}: {DAMAGED}"),
+            };
             CheckpointError::format(self.source.file_of(tensor), reason)
         };
         let rows = (PACKED_AT_ONCE / input.max(1) / PANEL).max(1) * PANEL;
