@@ -262,6 +262,7 @@ fn same_rank<const D: usize>(tensor: Tensor<2>) -> Tensor<D> {
 }
 
 /// A matrix that is packed.
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     /// Of a decoder's layer.

@@ -32,7 +32,8 @@ struct Watch {
 
 thread_local! {
     static WATCH: Arc<Watch> = Arc::default();
-    /// Whether this thread looks for work, or waits for parts of an operation: a job that begins then would hold it up.
+    /// Whether this thread looks for work (what it finds may be a whole job from outside of the pool), or waits for parts of an operation: a job
+    /// that begins then would hold it up.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -117,13 +118,16 @@ mod tests {
     #[test]
     fn panics_and_ends_are_survived() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        for _ in 0..3 {
-            let panicked = pool.install(|| std::panic::catch_unwind(|| with_others(|| panic!("an operation's own"))));
-            assert!(panicked.is_err());
-            assert!(pool.install(|| !BUSY.get()));
-            assert_eq!(pool.install(|| sum(10)), 285);
-        }
-        let watch = pool.install(|| WATCH.with(Arc::clone));
+        // In one job: another one may begin on a thread that is looking for work, which is busy.
+        let watch = pool.install(|| {
+            for _ in 0..3 {
+                let panicked = std::panic::catch_unwind(|| with_others(|| panic!("an operation's own")));
+                assert!(panicked.is_err() && !BUSY.get());
+                assert_eq!(sum(10), 285);
+            }
+            WATCH.with(Arc::clone)
+        });
+        assert_eq!(watch.operations.load(Ordering::Relaxed), 6, "operations that were cut among the threads");
         drop(pool);
         // Dropping waits for nobody; the jobs end by themselves.
         let start = Instant::now();
