@@ -352,14 +352,26 @@ fn answer(session: &mut ChatSession<'_>, question: &str, quiet: bool, total: &mu
         eprintln!("wrote nothing: {why}; the prompt has {} tokens", stats.prompt_tokens);
     }
     total.add(stats);
+    if !cut {
+        return Ok(());
+    }
+    let why = cut_because(stats.new_tokens, most);
     // What came of it is no JSON, which a program that reads it must know.
-    match of_a_form && cut {
-        true => Err(format!(
-            "the answer was cut after {} tokens, before it was what --json-schema asks for; --max-new-tokens (here {most}) allows more",
-            stats.new_tokens
-        )
-        .into()),
-        false => Ok(()),
+    if of_a_form {
+        return Err(format!("the answer was cut before it was what --json-schema asks for: {why}").into());
+    }
+    if !quiet && most > 0 {
+        eprintln!("the answer was cut: {why}");
+    }
+    Ok(())
+}
+
+/// Why an answer ended that the model had not ended, after so many tokens of the `most` that were asked for.
+fn cut_because(tokens: usize, most: usize) -> String {
+    if tokens < most {
+        format!("with {tokens} tokens of it the conversation is as long as the model reads (max_position_embeddings)")
+    } else {
+        format!("it has as many tokens as --max-new-tokens allows ({most})")
     }
 }
 

@@ -460,6 +460,14 @@ fn a_conversation_in_a_file_ends_at_its_first_error() {
     }
     let (code, said) = piped("What?\n/help\n/new\nWhat?", &ask);
     assert_eq!(code, Some(0), "{said}");
+    // An answer that stops in the middle says why.
+    assert!(said.contains("the answer was cut: it has as many tokens as --max-new-tokens allows (1)"), "{said}");
+    // Of two questions that are too long together the second one is refused, and one that is too long alone.
+    let long = "What? ".repeat(400);
+    let (code, said) = piped(&format!("{long}\n"), &ask);
+    assert!(code == Some(1) && said.contains("the question has") && said.contains("ask less at once"), "{said}");
+    let (code, said) = piped(&format!("What?\n{long}\n"), &ask);
+    assert!(code == Some(1) && said.contains("the conversation has") && said.contains("begin a new one"), "{said}");
     let (code, said) = piped_bytes(b"What?\n\xff\xfe\nWhat?\n", &ask);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("standard input, line 2: is not valid UTF-8"), "{said}");

@@ -260,7 +260,8 @@ fn of_model(
     }
     let by_benchmark =
         lists.iter().map(|list| list.name.clone()).zip(answers).take(benchmarks.iter().count()).collect();
-    let (from, device) = (called(args, model), chosen.choice.to_string());
+    let device = format!("{}, weights in {}", chosen.choice, format!("{:?}", args.place.dtype).to_lowercase());
+    let from = called(args, model);
     Ok(Some(Answers { by_benchmark, unreadable, picture_use, from, device, batch, notes }))
 }
 

@@ -21,6 +21,8 @@ use crate::study::repository;
 #[derive(Deserialize)]
 struct Scores {
     model: String,
+    #[serde(default)]
+    device: String,
     /// By benchmark, whose rules and prompts.
     rules: BTreeMap<String, Value>,
     metrics: Vec<Metric>,
@@ -33,7 +35,7 @@ struct Scores {
 pub(super) fn compare(a: &Path, b: &Path, out: Option<&Path>) -> Result<(), AnyError> {
     let (of_a, scores_a) = read(a)?;
     let (of_b, scores_b) = read(b)?;
-    let mut metrics = scores_a.metrics;
+    let mut metrics = scores_a.metrics.clone();
     let others = scores_a.rules.iter().filter_map(|(name, a)| Some((name, a, scores_b.rules.get(name)?)));
     for (name, a, b) in others.filter(|(_, a, b)| a != b) {
         let of = |side: &Value| format!("{} with prompts of {}", said(&side["rules"]), said(&side["prompt"]));
@@ -43,11 +45,17 @@ pub(super) fn compare(a: &Path, b: &Path, out: Option<&Path>) -> Result<(), AnyE
             of(b)
         );
     }
-    let more = scores_b.metrics.into_iter().filter(|other| metrics.iter().all(|metric| metric.name != other.name));
-    let more: Vec<Metric> = more.collect();
-    metrics.extend(more);
+    for other in &scores_b.metrics {
+        if metrics.iter().all(|metric| metric.name != other.name) {
+            metrics.push(other.clone());
+        }
+    }
     let comparison = pair(&of_a, &of_b, &metrics, &Bootstrap::default())?;
-    let names = [format!("{} ({})", a.display(), scores_a.model), format!("{} ({})", b.display(), scores_b.model)];
+    let name = |folder: &Path, scores: &Scores| {
+        let place = if scores.device.is_empty() { String::new() } else { format!("; {}", scores.device) };
+        format!("{} ({}{place})", folder.display(), scores.model)
+    };
+    let names = [name(a, &scores_a), name(b, &scores_b)];
     let table = comparison_markdown(&comparison);
     write!(std::io::stdout(), "A: {}\nB: {}\n\n{table}", names[0], names[1])?;
     let Some(out) = out else { return Ok(()) };

@@ -297,10 +297,14 @@ impl<'a, T: VisionTower, P: Projector> ChatSession<'a, T, P> {
         let room = language_model.config().max_position_embeddings();
         if prompt.len() >= room {
             let visual: usize = self.images.iter().map(|seen| seen.tokens).sum();
-            let help = if visual > 0 { ", or show fewer pictures or frames of videos (--frames)" } else { "" };
+            // A conversation that has but begun would be as long again.
+            let (what, help) = match self.turns.len() {
+                1 => ("question", "ask less at once"),
+                _ => ("conversation", "begin a new one (/new)"),
+            };
+            let more = if visual > 0 { ", or show fewer pictures or frames of videos (--frames)" } else { "" };
             return Err(TrainError::Data(format!(
-                "the conversation has {} tokens, {visual} of them visual, and the model reads {room} (max_position_embeddings): begin a \
-                 new one (/new){help}",
+                "the {what} has {} tokens, {visual} of them visual, and the model reads {room} (max_position_embeddings): {help}{more}",
                 prompt.len()
             )));
         }

@@ -14,6 +14,7 @@ use super::KvCache;
 use super::rope_scaling::RopeFrequencies;
 use crate::error::ModelError;
 use crate::init::{Fill, Scope};
+use crate::nn::fused::packed::{held_beside, is_packed};
 use crate::nn::precision::{activations, cast_to};
 use crate::nn::{
     Activation, AttentionMask, AttentionOptions, Embedding, HeadWeight, Linear, Precision, RmsNorm, RopeAngles,
@@ -153,6 +154,8 @@ impl DecoderAttention {
         let q = rope(split(self.q_proj.forward(x.clone()), self.heads), angles);
         let k = rope(split(self.k_proj.forward(x.clone()), self.kv_heads), angles);
         let v = split(self.v_proj.forward(x), self.kv_heads);
+        // With a cache or without one, so that scores do not depend on what is kept.
+        let [k, v] = if is_packed(self.k_proj.weight.val().dtype()) { [k, v].map(held_beside) } else { [k, v] };
         let (k, v) = match cache {
             Some((cache, layer)) => cache.append(layer, k, v, mask.window),
             None => (k, v),

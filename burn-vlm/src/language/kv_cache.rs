@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use super::AttentionInput;
 use crate::error::ModelError;
@@ -35,9 +35,10 @@ pub struct CacheSpan {
 }
 
 impl KvCache {
-    /// An empty cache; `shape` is `[batch, max_tokens, kv_heads, head_dim]`.
-    pub fn new(layers: usize, shape: [usize; 4], device: &Device) -> Self {
-        let layers = (0..layers).map(|_| (Tensor::zeros(shape, device), Tensor::zeros(shape, device))).collect();
+    /// An empty cache; `shape` is `[batch, max_tokens, kv_heads, head_dim]`. The first tokens may have another element type.
+    pub fn new(layers: usize, shape: [usize; 4], device: &Device, dtype: DType) -> Self {
+        let zeros = || Tensor::zeros(shape, (device, dtype));
+        let layers = (0..layers).map(|_| (zeros(), zeros())).collect();
         Self { layers, starts: vec![0; shape[0]], len: 0, max_tokens: shape[1] }
     }
 
@@ -239,7 +240,7 @@ impl KvCache {
         let seen = window.map_or(end, |window| end.min(window + tokens - 1));
         let (keys, values) = &mut self.layers[layer];
         if keys.dtype() != k.dtype() {
-            // A model in half precision: the empty cache takes its element type with the first tokens.
+            // The layer computes in another element type than was expected: the empty cache takes it with the first tokens.
             *keys = keys.clone().cast(k.dtype());
             *values = values.clone().cast(v.dtype());
         }

@@ -342,14 +342,18 @@ impl LanguageModel {
     /// Bytes of the keys and values of one token, of all layers.
     pub fn cache_bytes(&self) -> usize {
         let LayerShape { layers, kv_heads, head_dim, .. } = each!(self, model => model.config.layer_shape());
+        2 * layers * kv_heads * head_dim * self.cache_type().size()
+    }
+
+    /// The element type of keys and values: that of activations, and f16 beside weights of 8-bit and 4-bit numbers.
+    fn cache_type(&self) -> DType {
         let table = each!(self, model => model.model.embed_tokens.weight.val());
-        let element = activations(table.dtype(), &table.device()).size();
-        2 * layers * kv_heads * head_dim * element
+        if is_packed(table.dtype()) { DType::F16 } else { activations(table.dtype(), &table.device()) }
     }
 
     /// An empty KV cache for this model on `device`.
     pub fn new_cache(&self, batch: usize, max_tokens: usize, device: &Device) -> KvCache {
         let LayerShape { layers, kv_heads, head_dim, .. } = each!(self, model => model.config.layer_shape());
-        KvCache::new(layers, [batch, max_tokens, kv_heads, head_dim], device)
+        KvCache::new(layers, [batch, max_tokens, kv_heads, head_dim], device, self.cache_type())
     }
 }

@@ -10,10 +10,10 @@ use burn::tensor::{Bytes, DType, Shape, bf16, f16};
 use burn_flex::{FlexTensor, Layout};
 
 use super::generic::tensor::Float;
-use super::kernels::attention::{self, Ends, Heads, Padding, Problem, Saved, Segments};
+use super::kernels::attention::{self, Ends, FEW_QUERIES, Heads, KeysValues, Padding, Problem, Saved, Segments};
 use super::kernels::half::{self, Half, HalfMatrix};
 use super::kernels::norm::{self, Norm};
-use super::kernels::parallel::Buffer;
+use super::kernels::parallel::{self, Buffer, PIECE};
 use super::kernels::product::{self, View};
 use super::kernels::{cross_entropy, elementwise};
 use super::{AttentionConfig, AttentionSaved, FusedKernels, KeyMask, generic};
@@ -100,9 +100,42 @@ fn rows_contiguous(tensor: FlexTensor) -> FlexTensor {
 }
 
 fn heads(tensor: &FlexTensor) -> Heads<'_> {
+    heads_in(tensor, tensor.storage::<f32>())
+}
+
+/// The heads of a tensor, whose elements these are.
+fn heads_in<'a, T>(tensor: &FlexTensor, elements: &'a [T]) -> Heads<'a, T> {
     let layout = tensor.layout();
     let stride = |dim: usize| layout.strides()[dim] as usize;
-    Heads { data: &tensor.storage::<f32>()[layout.start_offset()..], strides: [stride(0), stride(1), stride(2)] }
+    Heads { data: &elements[layout.start_offset()..], strides: [stride(0), stride(1), stride(2)] }
+}
+
+/// f16 as f32.
+fn widened(tensor: FlexTensor) -> FlexTensor {
+    let shape = tensor.shape();
+    let halves = contiguous(tensor);
+    let Some((start, end)) = halves.layout().contiguous_offsets() else { unreachable!("made contiguous before") };
+    let halves = &halves.storage::<f16>()[start..end];
+    let mut wide = vec![0.0; halves.len()];
+    parallel::chunks(wide.len(), (Buffer::in_place(&mut wide), PIECE), |at, wide| {
+        halves[at * PIECE..][..wide.len()].convert_to_f32_slice(wide);
+    });
+    self::tensor(wide, shape)
+}
+
+/// f32 as f16; what is beyond its range becomes the largest or least that there is. NaN stays.
+pub(super) fn to_f16(tensor: FlexTensor) -> FlexTensor {
+    let shape = tensor.shape();
+    let tensor = contiguous(tensor);
+    let mut halves = vec![f16::ZERO; shape.num_elements()];
+    let mut inside = [0.0; 256];
+    for (halves, values) in halves.chunks_mut(inside.len()).zip(elements(&tensor).chunks(inside.len())) {
+        for (inside, value) in inside.iter_mut().zip(values) {
+            *inside = value.clamp(f16::MIN.to_f32_const(), f16::MAX.to_f32_const());
+        }
+        halves.convert_from_f32_slice(&inside[..values.len()]);
+    }
+    FlexTensor::new(Bytes::from_elems(halves), Layout::contiguous(shape), DType::F16)
 }
 
 fn problem<'a>(q: &FlexTensor, k: &FlexTensor, keys: &'a HostMask, config: &AttentionConfig) -> Problem<'a> {
@@ -157,13 +190,22 @@ impl FusedKernels for Flex {
         keys: KeyMask<Self>,
         config: &AttentionConfig,
     ) -> (FlexTensor, FlexTensor) {
-        if !all_f32(&[&q, &k, &v]) || config.scale <= 0.0 {
+        let halves = q.dtype() == DType::F32 && k.dtype() == DType::F16 && v.dtype() == DType::F16;
+        let in_f16 = halves && q.shape()[1] <= FEW_QUERIES && config.scale > 0.0;
+        let [k, v] = if halves && !in_f16 { [k, v].map(widened) } else { [k, v] };
+        if !(in_f16 || all_f32(&[&q, &k, &v])) || config.scale <= 0.0 {
             return generic::attention_forward::<Self>(q, k, v, keys, config);
         }
         let [q, k, v] = [q, k, v].map(rows_contiguous);
         let keys = HostMask::new(keys);
         let problem = problem(&q, &k, &keys, config);
-        let (out, lse) = attention::forward(&problem, heads(&q), heads(&k), heads(&v));
+        let keys_values = if in_f16 {
+            let half = |tensor| heads_in(tensor, FlexTensor::storage::<f16>(tensor).reinterpret_cast());
+            KeysValues::F16(half(&k), half(&v))
+        } else {
+            KeysValues::F32(heads(&k), heads(&v))
+        };
+        let (out, lse) = attention::forward(&problem, heads(&q), keys_values);
         let lse_shape = Shape::from([problem.batch, problem.heads, problem.tq]);
         (tensor(out, q.shape()), tensor(lse, lse_shape))
     }

@@ -17,3 +17,7 @@ pub fn rows(weight: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
 pub fn float<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor
 }
+
+pub fn held_beside<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x
+}

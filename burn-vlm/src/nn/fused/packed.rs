@@ -9,7 +9,7 @@ use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype
 use burn::tensor::{Bytes, DType, Int, Shape, Tensor};
 use burn_flex::{FlexQTensor, FlexTensor, Layout};
 
-use super::flex::{contiguous, elements, tensor};
+use super::flex::{contiguous, elements, tensor, to_f16};
 use super::kernels::packed::{self, Matrix};
 pub use super::kernels::packed::{BLOCK, Form, Nibbles, PANEL, Packer, Size, Unfit};
 
@@ -115,6 +115,18 @@ pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
             Tensor::from_primitive::<Flex>(tensor(y, Shape::from([rows, matrix.size().output])))
         }
         Err(_) => x.matmul(Tensor::from_inner(floats(matrix, (0..matrix.size().output).map(Some)).transpose())),
+    }
+}
+
+/// Keys or values as they are held beside such weights: in f16, which rounds far less than those do, and what is beyond its range at its
+/// end. With autodiff, as they are.
+pub fn held_beside<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.clone().try_into_primitive::<Flex>() {
+        Ok(values) if values.dtype() == DType::F32 => {
+            drop(x);
+            Tensor::from_primitive::<Flex>(to_f16(values))
+        }
+        _ => x,
     }
 }
 

@@ -41,16 +41,16 @@ impl<'a> Strided<'a> {
 
 /// A matrix with contiguous rows.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
-    data: *const f32,
+pub struct Rows<'a, T = f32> {
+    data: *const T,
     len: usize,
     row: usize,
-    slice: PhantomData<&'a [f32]>,
+    slice: PhantomData<&'a [T]>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, T: Copy> Rows<'a, T> {
     /// From the first element of a slice on, `row` elements from row to row.
-    pub fn new(slice: &'a [f32], row: usize) -> Self {
+    pub fn new(slice: &'a [T], row: usize) -> Self {
         Self { data: slice.as_ptr(), len: slice.len(), row, slice: PhantomData }
     }
 
@@ -61,22 +61,24 @@ impl<'a> Rows<'a> {
         Self { data: self.data.wrapping_add(skipped), len: self.len.saturating_sub(skipped), ..self }
     }
 
-    /// The same matrix for the left-hand side of a product.
-    #[inline(always)]
-    pub fn strided(self) -> Strided<'a> {
-        Strided { data: self.data, len: self.len, row: self.row, column: 1, slice: PhantomData }
-    }
-
     /// `width` elements of row `row` from `column` on.
     ///
     /// # Safety
     /// They must lie inside the slice.
     #[inline(always)]
-    pub unsafe fn part(self, row: usize, column: usize, width: usize) -> &'a [f32] {
+    pub unsafe fn part(self, row: usize, column: usize, width: usize) -> &'a [T] {
         let start = row * self.row + column;
         debug_assert!(start + width <= self.len, "{width} elements from {start} on, of {}", self.len);
         // SAFETY: by the contract, inside the slice that is borrowed for `'a`.
         unsafe { std::slice::from_raw_parts(self.data.add(start), width) }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// The same matrix for the left-hand side of a product.
+    #[inline(always)]
+    pub fn strided(self) -> Strided<'a> {
+        Strided { data: self.data, len: self.len, row: self.row, column: 1, slice: PhantomData }
     }
 }
 

@@ -313,6 +313,30 @@ pub fn dot<I: Isa>(x: &[f32], y: &[f32]) -> f32 {
     sum2::<I>(x, y, |x, y, sum| I::mul_add(x, y, sum))
 }
 
+/// `sum(x * y)` of a `y` in f16: the same bits as [`dot`] of the widened one.
+#[inline(always)]
+pub fn dot_f16<I: Isa>(x: &[f32], y: &[u16]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (xs, x_tail) = x.as_chunks::<LANES>();
+    let (ys, y_tail) = y.as_chunks::<LANES>();
+    for (x, &y) in xs.iter().zip(ys) {
+        let y = I::widen::<false, LANES>(y);
+        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(&y) {
+            *lane = I::mul_add(x, y, *lane);
+        }
+    }
+    if !x_tail.is_empty() {
+        let mut bits = [0; LANES];
+        bits[..y_tail.len()].copy_from_slice(y_tail);
+        let (xs, ys) = (padded(x_tail, 0.0), I::widen::<false, LANES>(bits));
+        for (i, ((lane, &x), &y)) in lanes.iter_mut().zip(&xs).zip(&ys).enumerate() {
+            let next = I::mul_add(x, y, *lane);
+            *lane = if i < x_tail.len() { next } else { *lane };
+        }
+    }
+    sum_lanes::<I>(lanes)
+}
+
 /// The largest element; NaN is passed over (it shows up in the sum that always follows).
 #[inline(always)]
 pub fn max<I: Isa>(x: &[f32]) -> f32 {

@@ -4,6 +4,7 @@ use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use super::*;
 use crate::nn::attention::attention_blockwise;
+use crate::nn::fused::packed::held_beside;
 use crate::nn::{AttentionMask, AttentionOptions, attention, composed};
 
 /// bf16 keeps eight bits of mantissa.
@@ -312,6 +313,39 @@ fn other_element_types_use_the_composed_form() {
     let out = attention(q, k, v, &case.mask(), &case.options());
     assert_eq!(out.dtype(), DType::BF16);
     assert_close(&to_vec(out), &expected, BF16, "bf16");
+}
+
+/// As they are held beside packed weights: bit by bit what comes of the same values in f32, few queries or many, a view or a whole.
+#[test]
+fn keys_and_values_in_f16_give_the_bits_of_wide_ones() {
+    let causal = Case { causal: true, kv_heads: 2, ..PLAIN };
+    let decoding = [
+        Case { batch: 1, tq: 1, tk: 70, head_dim: 256, ..causal },
+        Case { tq: 4, tk: 33, head_dim: 84, softcap: Some(2.0), padded: true, ..causal },
+        Case { tq: 2, tk: 50, head_dim: 130, window: Some(20), kv_heads: 1, ..causal },
+    ];
+    for case in cases().into_iter().chain(decoding) {
+        let [q, k, v] = case.inputs().map(Tensor::inner);
+        // With tokens around them that are not seen.
+        let part = |x: Tensor<4>| {
+            let more = Tensor::cat(vec![x.clone() * 2.0, x.clone(), x], 1);
+            held_beside(more).narrow(1, case.tk, case.tk)
+        };
+        let [k, v] = [k, v].map(part);
+        assert_eq!((k.dtype(), v.dtype()), (DType::F16, DType::F16));
+        let mask = case.mask().inner();
+        let [wide_k, wide_v] = [k.clone(), v.clone()].map(|x| x.cast(DType::F32));
+        let expected = attention(q.clone(), wide_k, wide_v, &mask, &case.options());
+        assert_eq!(bits(attention(q, k, v, &mask, &case.options())), bits(expected), "{case:?}");
+    }
+}
+
+#[test]
+fn what_f16_cannot_hold_is_held_at_its_end() {
+    let x = Tensor::<1>::from_data([1.0e6, -1.0e6, f32::INFINITY, 1.5, f32::NAN], &device()).inner();
+    let held = to_vec(held_beside(x).cast(DType::F32));
+    assert_eq!(held[..4], [65504.0, -65504.0, 65504.0, 1.5]);
+    assert!(held[4].is_nan());
 }
 
 #[test]

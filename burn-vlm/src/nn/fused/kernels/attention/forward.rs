@@ -3,22 +3,30 @@
 use super::super::math::exp;
 use super::super::matmul::{Rows, RowsMut, Strided};
 use super::super::parallel::{self, Buffer, Shared, for_each};
-use super::super::simd::{Isa, Kernel, dispatch, dot, map_sum, max};
+use super::super::simd::{Isa, Kernel, dispatch, dot, dot_f16, map_sum, max};
+use super::values::sum_of_values;
 use super::{
-    Columns, Heads, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_ended, hide_others, hide_padding, with_scratch,
+    Columns, Heads, KeysValues, Problem, QUERY_BLOCK, Transpose, apply_softcap, hide_ended, hide_others, hide_padding,
+    with_scratch,
 };
 
 /// Up to this many queries (cached decoding), dot products with the keys as they are beat transposing the keys.
-const FEW_QUERIES: usize = 4;
+pub const FEW_QUERIES: usize = 4;
 
 /// `(out, lse)`: `[batch, tq, heads, head_dim]` and `[batch, heads, tq]`.
 ///
 /// The log-sum-exp of a row without visible keys is `+inf`, which makes its recomputed probabilities zero.
-pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>) {
+///
+/// # Panics
+/// For keys in f16 and more than [`FEW_QUERIES`] queries: widened once, they cost many queries less.
+pub fn forward(p: &Problem, q: Heads, keys_values: KeysValues) -> (Vec<f32>, Vec<f32>) {
     let mut out = vec![0f32; p.batch * p.tq * p.heads * p.head_dim];
     let mut lse = vec![0f32; p.batch * p.heads * p.tq];
     let head_keys = p.head_dim * p.padded_keys();
-    let packed = (p.tq > FEW_QUERIES).then(|| pack(p, k));
+    let packed = (p.tq > FEW_QUERIES).then(|| match keys_values {
+        KeysValues::F32(k, _) => pack(p, k),
+        KeysValues::F16(..) => unreachable!("{} queries of keys in f16", p.tq),
+    });
     let (out_ptr, lse_ptr) = (Shared::new(&mut out), Shared::new(&mut lse));
     let blocks = p.tq.div_ceil(QUERY_BLOCK);
     for_each(p.batch * p.heads * blocks, p.work(), |task| {
@@ -36,8 +44,10 @@ pub fn forward(p: &Problem, q: Heads, k: Heads, v: Heads) -> (Vec<f32>, Vec<f32>
                 padding: p.padding_row(b),
                 q: q.head(b, h),
                 packed: packed.as_ref().map(|keys| &keys[(b * p.kv_heads + kv) * head_keys..][..head_keys]),
-                k: k.head(b, kv),
-                v: v.head(b, kv),
+                kv: match keys_values {
+                    KeysValues::F32(k, v) => Head::F32(k.head(b, kv), v.head(b, kv)),
+                    KeysValues::F16(k, v) => Head::F16(k.head(b, kv), v.head(b, kv)),
+                },
                 out: RowsMut::shared(out_ptr, (b * p.tq * p.heads + h) * p.head_dim, p.heads * p.head_dim),
                 lse: RowsMut::shared(lse_ptr, head * p.tq, 1),
                 scores,
@@ -64,6 +74,13 @@ fn pack(p: &Problem, k: Heads) -> Vec<f32> {
     packed
 }
 
+/// Keys and values of one head.
+#[derive(Clone, Copy)]
+enum Head<'a> {
+    F32(Rows<'a>, Rows<'a>),
+    F16(Rows<'a, u16>, Rows<'a, u16>),
+}
+
 /// The queries `rows` of one head.
 struct Block<'a, 'p> {
     p: &'a Problem<'p>,
@@ -73,8 +90,7 @@ struct Block<'a, 'p> {
     padding: Option<&'a [u8]>,
     q: Rows<'a>,
     packed: Option<&'a [f32]>,
-    k: Rows<'a>,
-    v: Rows<'a>,
+    kv: Head<'a>,
     out: RowsMut<'a>,
     /// A column.
     lse: RowsMut<'a>,
@@ -101,13 +117,11 @@ impl Kernel for Block<'_, '_> {
                 *inverse_sum = inverse;
             }
             let out = self.out.rows_from(first);
-            I::matmul(
-                (last - first, head_dim, high - low),
-                Strided::new(self.scores, width, 1),
-                self.v.rows_from(low),
-                out,
-                false,
-            );
+            let (size, scores) = ((last - first, head_dim, high - low), Strided::new(self.scores, width, 1));
+            match self.kv {
+                Head::F32(_, v) => I::matmul(size, scores, v.rows_from(low), out, false),
+                Head::F16(_, v) => sum_of_values::<I>(size, scores, v.rows_from(low), out),
+            }
             for (i, inverse) in inverse_sums[..last - first].iter().enumerate() {
                 for value in out.start(i, head_dim) {
                     *value *= inverse;
@@ -143,8 +157,10 @@ impl Block<'_, '_> {
             for i in 0..last - first {
                 let query = q.part(i, 0, head_dim);
                 for j in low..high {
-                    let key = self.k.part(j, 0, head_dim);
-                    self.scores[i * width + j - low] = dot::<I>(query, key);
+                    self.scores[i * width + j - low] = match self.kv {
+                        Head::F32(k, _) => dot::<I>(query, k.part(j, 0, head_dim)),
+                        Head::F16(k, _) => dot_f16::<I>(query, k.part(j, 0, head_dim)),
+                    };
                 }
             }
         }

@@ -6,12 +6,13 @@ mod backward;
 mod ends;
 mod forward;
 mod segments;
+mod values;
 
 use std::cell::RefCell;
 
 pub use backward::{Saved, backward};
 pub use ends::Ends;
-pub use forward::forward;
+pub use forward::{FEW_QUERIES, forward};
 pub use segments::Segments;
 
 use super::math::tanh;
@@ -25,18 +26,26 @@ const PAD: usize = 16;
 
 /// `[batch, tokens, heads, head_dim]` with any strides, the last one being 1.
 #[derive(Clone, Copy)]
-pub struct Heads<'a> {
+pub struct Heads<'a, T = f32> {
     /// From the first element on.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Strides of batch, token and head.
     pub strides: [usize; 3],
 }
 
-impl<'a> Heads<'a> {
+impl<'a, T: Copy> Heads<'a, T> {
     /// One head of one batch row.
-    fn head(&self, batch: usize, head: usize) -> Rows<'a> {
+    fn head(&self, batch: usize, head: usize) -> Rows<'a, T> {
         Rows::new(&self.data[batch * self.strides[0] + head * self.strides[2]..], self.strides[1])
     }
+}
+
+/// Keys and values.
+#[derive(Clone, Copy)]
+pub enum KeysValues<'a> {
+    F32(Heads<'a>, Heads<'a>),
+    /// The bits of f16. A result is bit by bit that of the widened ones.
+    F16(Heads<'a, u16>, Heads<'a, u16>),
 }
 
 /// Sizes and mask of one call.
