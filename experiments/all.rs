@@ -1,4 +1,4 @@
-//! `burn-vlm study --all`: every built-in study, one after the other, and a page over all of them.
+//! `burn-vlm study --all`, or several names: built-in studies, one after the other, and a page over all of them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use crate::args::StudyArgs;
 use crate::study::{AnyError, Together, parse, perform};
 use crate::{BuiltIn, STUDIES};
 
-/// Runs or continues every study into a folder of its own below `--out`, and writes `index.html` and `index.md` there after each. One
+/// Runs or continues studies, each into a folder of its own below `--out`, and writes `index.html` and `index.md` there after each. One
 /// that fails does not stop the others.
 ///
 /// # Errors
 /// Studies that failed, all of them; a page that cannot be written.
-pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
+pub(crate) fn run_together(studies: &[BuiltIn], args: &StudyArgs) -> Result<(), AnyError> {
     let root = args.out.clone().unwrap_or_else(|| {
         let usual = || parse(&STUDIES[0]).map_or(NO_PRESET.to_owned(), |study| study.usual_preset().to_owned());
         PathBuf::from("runs/all").join(args.preset.clone().unwrap_or_else(usual))
     });
     let mut failures: Vec<(&BuiltIn, String)> = Vec::new();
     let mut left = 0.0;
-    let mut together = Together::of(&STUDIES, &root, args);
-    for study in &STUDIES {
+    let mut together = Together::of(studies, &root, args);
+    for study in studies {
         if stop::asked() {
             break;
         }
@@ -52,7 +52,7 @@ pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
         }
         match args.dry_run {
             true => writeln!(std::io::stdout())?,
-            false => write_index(&root, args, &failures)?,
+            false => write_index(&root, args, studies, &failures)?,
         }
     }
     if !args.dry_run {
@@ -67,19 +67,27 @@ pub(crate) fn run_all(args: &StudyArgs) -> Result<(), AnyError> {
         return Ok(());
     }
     let lines: String = failures.iter().map(|(study, why)| format!("\n{}: {why}", study.file)).collect();
-    Err(format!("{} of {} studies failed (the others are kept):{lines}", failures.len(), STUDIES.len()).into())
+    Err(format!("{} of {} studies failed (the others are kept):{lines}", failures.len(), studies.len()).into())
 }
 
 fn nothing_to_merge(error: &AnyError) -> bool {
     matches!(error.downcast_ref(), Some(AblationError::NothingToMerge(_)))
 }
 
-/// The page over all studies, of what is there now, whoever made it.
-fn write_index(root: &Path, args: &StudyArgs, failures: &[(&BuiltIn, String)]) -> Result<(), AnyError> {
+/// The page over these studies and those of which there is something, whoever made it.
+fn write_index(
+    root: &Path,
+    args: &StudyArgs,
+    studies: &[BuiltIn],
+    failures: &[(&BuiltIn, String)],
+) -> Result<(), AnyError> {
     let mut about = String::new();
     let mut preset = args.preset.clone().unwrap_or_default();
     let mut entries = Vec::with_capacity(STUDIES.len());
-    for built_in in &STUDIES {
+    let shown = |built_in: &&BuiltIn| {
+        studies.iter().any(|study| study.file == built_in.file) || root.join(built_in.file).is_dir()
+    };
+    for built_in in STUDIES.iter().filter(shown) {
         let study = parse(built_in)?;
         let failure = failures.iter().find(|(failed, _)| failed.file == built_in.file).map(|(_, why)| why.clone());
         let chosen = args.preset.as_deref().unwrap_or(study.usual_preset());

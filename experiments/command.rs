@@ -8,7 +8,7 @@ use burn_vlm_base::suggest;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::all::run_all;
+use crate::all::run_together;
 use crate::args::{AFTER_HELP, StudyArgs};
 use crate::call::{self, examples};
 use crate::chat::ChatArgs;
@@ -73,11 +73,11 @@ fn help() -> String {
 #[derive(Debug, Parser)]
 #[command(name = "study", max_term_width = 100, after_help = study_help())]
 #[command(mut_arg("study", |arg| arg.hide(true)))]
-#[command(mut_arg("which", |arg| arg.help(format!("Your study's file (TOML), or a built-in study: {}", names().join(", ")))))]
+#[command(mut_arg("which", |arg| arg.help(format!("Your study's file (TOML), or a built-in study; several are run as with --all: {}", names().join(", ")))))]
 struct StudyCommand {
-    /// Your study's file (TOML), or a built-in study
+    /// Your study's file (TOML), or built-in studies
     #[arg(value_name = "STUDY", required_unless_present_any = ["config", "study", "new", "all"], conflicts_with_all = ["config", "study"])]
-    which: Option<String>,
+    which: Vec<String>,
 
     /// Run or continue every built-in study, each in a folder of its name below --out [default: runs/all/PRESET], and write a page over
     /// all of them there, index.html. The same options hold for all; with --shard every run takes its share of each study
@@ -137,18 +137,46 @@ pub(crate) fn named(name: &str) -> Result<Named, AnyError> {
     Err(format!("there is no study `{name}`{meant}; a study of your own is a file that ends in .toml").into())
 }
 
+/// Built-in studies that are named together.
+///
+/// # Errors
+/// A name that is none or there twice, a file, one cell of several studies.
+fn several(names: &[String], args: &StudyArgs) -> Result<Vec<BuiltIn>, AnyError> {
+    if args.only.is_some() {
+        return Err("--only is a cell of one study: name that study alone".into());
+    }
+    let mut studies: Vec<BuiltIn> = Vec::new();
+    for name in names {
+        match named(name)? {
+            Named::File(_) => {
+                return Err(format!("{name}: a study of your own runs alone, without others beside it").into());
+            }
+            Named::BuiltIn(study) if studies.iter().any(|other| other.file == study.file) => {
+                return Err(format!("the study `{name}` is named twice").into());
+            }
+            Named::BuiltIn(study) => studies.push(study),
+        }
+    }
+    Ok(studies)
+}
+
 impl StudyCommand {
     fn run(self) -> Result<(), AnyError> {
         let Self { which, all, new, mut args } = self;
         if all {
             stop_at_a_step();
-            return run_all(&args);
+            return run_together(&STUDIES, &args);
+        }
+        if which.len() > 1 {
+            let studies = several(&which, &args)?;
+            stop_at_a_step();
+            return run_together(&studies, &args);
         }
         if let Some(name) = new {
             writeln!(io::stdout(), "{}", write_new(&name)?)?;
             return Ok(());
         }
-        let study = match named(which.or(args.study.take()).as_deref().unwrap_or(ENCODER.file))? {
+        let study = match named(which.into_iter().next().or(args.study.take()).as_deref().unwrap_or(ENCODER.file))? {
             Named::BuiltIn(study) => study,
             Named::File(path) => {
                 args.config = Some(path);
@@ -196,7 +224,7 @@ impl Program {
     /// The study that `study` names.
     pub(crate) fn study(&self) -> Option<&str> {
         match &self.command {
-            Command::Study(study) => study.which.as_deref(),
+            Command::Study(study) => study.which.first().map(String::as_str),
             _ => None,
         }
     }
@@ -218,6 +246,21 @@ mod tests {
         let Err(error) = named("encodr") else { panic!("it is none") };
         assert!(error.to_string().contains("did you mean `encoder`?"), "{error}");
         assert!(Program::try_parse_from(["burn-vlm", "study"]).is_err());
+        let together = |words: &[&str]| {
+            let program = Program::try_parse_from([&["burn-vlm", "study"], words].concat()).unwrap();
+            let Command::Study(study) = program.command else { panic!("another command") };
+            several(&study.which, &study.args).map(|studies| studies.iter().map(|study| study.file).collect::<Vec<_>>())
+        };
+        assert_eq!(together(&["ocr", "parrot"]).unwrap(), ["ocr", "parrot"]);
+        for (words, reason) in [
+            (&["ocr", "encodr"][..], "did you mean `encoder`?"),
+            (&["ocr", "mine.toml"], "mine.toml: a study of your own"),
+            (&["ocr", "ocr"], "twice"),
+            (&["ocr", "parrot", "--only", "a/b"], "--only"),
+        ] {
+            let error = together(words).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
         assert!(Program::try_parse_from(["burn-vlm", "study", "encoder", "--config", "mine.toml"]).is_err());
     }
 }

@@ -93,6 +93,12 @@ fn all_studies_are_planned() {
     let todo = plan.matches("\nto do: about ").count();
     assert_eq!(todo, STUDIES.len());
     assert!(plan.lines().last().unwrap().starts_with("all studies: about "), "{plan}");
+    // Some of them, with what they share.
+    let plan = said(&["parrot_languages", "parrot_monolingual", "--preset", "tiny", "--dry-run", "--on", "a100"]);
+    assert_eq!(
+        (plan.matches("\nto do: about ").count(), plan.matches("`finetune` of parrot_languages: ").count()),
+        (2, 7)
+    );
     let refused = study(&["--all", "encoder"]);
     assert_eq!(refused.status.code(), Some(2));
     // A preset that no study has is a failure of each.

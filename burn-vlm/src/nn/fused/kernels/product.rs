@@ -42,6 +42,19 @@ const PARALLEL: usize = 1 << 21;
 const PIECES: usize = 2;
 /// The least rows or columns of a piece. `gemm` sums matrices of up to 64 x 64 in another order, and vectors.
 const LEAST: usize = 128;
+/// A piece has a multiple of so many, the last one excepted: where it ends, a tile of the kernels is not filled.
+const WHOLE: usize = 16;
+
+/// Into how many pieces so many rows or columns are cut for so many threads, and how many of them a piece has; the last one has what is
+/// left. All are of nearly the same length, and as many for each thread.
+fn cut(long: usize, threads: usize) -> (usize, usize) {
+    let most = long / LEAST;
+    let pieces = [threads * PIECES, threads, most].into_iter().find(|pieces| *pieces <= most).unwrap_or(1);
+    if threads == 1 || pieces <= 1 {
+        return (1, long);
+    }
+    (pieces, long / pieces / WHOLE * WHOLE)
+}
 
 /// `a b`, contiguous.
 ///
@@ -59,10 +72,7 @@ pub fn product(a: View, b: View) -> Vec<f32> {
     let across = n >= m;
     let long = if across { n } else { m };
     let threads = rayon::current_num_threads();
-    let pieces = if threads > 1 && m * n * k >= PARALLEL { threads * PIECES } else { 1 };
-    let step = long.div_ceil(pieces).next_multiple_of(LEAST);
-    // The last piece takes a rest that would be too short.
-    let pieces = (long / step + usize::from(long % step >= LEAST)).max(1);
+    let (pieces, step) = if m * n * k >= PARALLEL { cut(long, threads) } else { (1, long) };
     parallel::for_each(pieces, m * n * k, |piece| {
         let first = piece * step;
         let count = if piece + 1 == pieces { long - first } else { step };
@@ -98,4 +108,32 @@ pub fn product(a: View, b: View) -> Vec<f32> {
     // SAFETY: the capacity is at least `m n`, and the pieces, which cover all rows and columns, have written as many.
     unsafe { out.set_len(m * n) };
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a tiny VLM's tower and of all its tokens, of a decoder, and what is too short to be cut.
+    #[test]
+    fn pieces_are_of_one_length_and_cover_all() {
+        for (long, threads, expected) in [
+            (1568, 2, (4, 384)),
+            (2080, 2, (4, 512)),
+            (2048, 2, (4, 512)),
+            (400, 2, (2, 192)),
+            (255, 2, (1, 255)),
+            (300, 8, (2, 144)),
+            (9000, 1, (1, 9000)),
+        ] {
+            assert_eq!(cut(long, threads), expected, "{long} by {threads}");
+        }
+        for long in 1..3000 {
+            for threads in 1..9 {
+                let (pieces, step) = cut(long, threads);
+                let last = long - (pieces - 1) * step;
+                assert!(step >= LEAST.min(long) && last >= step && last < step + pieces * WHOLE, "{long} by {threads}");
+            }
+        }
+    }
 }
