@@ -193,5 +193,5 @@ fn chat_keeps_to_a_form_too() {
     let (begun, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(there.starts_with(begun.trim_end()) && begun.starts_with('{'), "{begun}");
-    assert!(error.contains("cut after 3 tokens") && error.contains("--max-new-tokens (here 3)"), "{error}");
+    assert!(error.contains("was cut before") && error.contains("as --max-new-tokens allows (3)"), "{error}");
 }
